@@ -1,0 +1,24 @@
+"""TorchInductor, the default compiler of torch.compile, on CPU."""
+
+from conformance.backend import Backend, Capability
+
+
+def _missing_compiler() -> str | None:
+    """Why Inductor cannot generate CPU code here, or None: it needs a C++ compiler."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        return f"no C++ compiler: {error}".strip()
+    return None
+
+
+backend = Backend(
+    name="inductor",
+    # AOTAutograd does not differentiate twice; Inductor draws random numbers of its own unless told otherwise.
+    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD, Capability.RNG},
+    available=_missing_compiler,
+    description="TorchInductor's generated C++",
+)

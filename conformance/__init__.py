@@ -1,0 +1,25 @@
+"""Conformance and benchmark suite for `torch.compile` backends.
+
+The public names are imported on first use, so that `import conformance` costs nothing and never imports torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conformance.backend import Backend, Capability
+    from conformance.frame import load
+
+__all__ = ["Backend", "Capability", "load"]
+
+_HOMES = {"Backend": "conformance.backend", "Capability": "conformance.backend", "load": "conformance.frame"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its home on first use."""
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,57 @@
+"""PUBLIC plug-in API: what a backend's package provides, and how a backend is named.
+
+A third party needs one object and one entry point in the group `conformance.backends`::
+
+    from conformance.backend import Backend
+
+    backend = Backend(name="mine", compile={"backend": "mine"})
+
+Importing this module imports no torch, so that declaring a backend costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conformance.model import Capability
+
+__all__ = ["Backend", "Capability"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """Something `torch.compile(backend=...)` accepts, plus what it claims to support. All but the name is optional.
+
+    Args:
+        name: how tables and commands call it.
+        compile: keyword arguments for `torch.compile`: `backend` (a name torch knows, or a callable
+            `(gm, example_inputs) -> callable`), `options`, `mode`. Default: `{"backend": name}`.
+        imports: modules to import before the name is looked up, for packages that register on import.
+        capabilities: what it claims; default: everything. A case that requires more is `unsupported`.
+        packages: names of the distributions whose versions belong beside its results.
+        env: environment variables set before torch is imported.
+        patches: configuration for the time of a run, by dotted name under torch, e.g.
+            `{"_inductor.config.fallback_random": True}`.
+        tags: free words to select backends by.
+        expectations: path of its known failures; default: `<name>.expected.yaml` beside the defining module.
+        available: returns None, or why it cannot run on this machine (then every request is a `skip`).
+        engaged: called after a run; returns None, or why a fallback and not the backend did the work (then a pass
+            is `vacuous`).
+        compile_timeout_s: seconds one request may take, where the default is too short for its compiler.
+    """
+
+    name: str
+    compile: Mapping[str, object] = field(default_factory=dict)
+    imports: tuple[str, ...] = ()
+    capabilities: frozenset[Capability] = field(default_factory=Capability.all)
+    packages: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    patches: Mapping[str, object] = field(default_factory=dict)
+    tags: frozenset[str] = frozenset()
+    expectations: Path | None = None
+    available: Callable[[], str | None] | None = None
+    engaged: Callable[[], str | None] | None = None
+    compile_timeout_s: float | None = None
+    description: str = ""

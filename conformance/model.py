@@ -1,0 +1,504 @@
+"""The words of the suite as types: frozen, keyword-only, standard library only (no torch, no third party)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+__all__ = [
+    "Attempt",
+    "BackendInfo",
+    "Call",
+    "Capability",
+    "Case",
+    "CheckResult",
+    "Difference",
+    "Ended",
+    "Environment",
+    "Evidence",
+    "Expectation",
+    "ExpectedRaise",
+    "Grade",
+    "InputSpec",
+    "Kind",
+    "Level",
+    "Location",
+    "Outcome",
+    "Raised",
+    "Record",
+    "Request",
+    "Stage",
+    "Variant",
+    "Verdict",
+]
+
+Number = int | float
+Scalar = bool | int | float | str
+
+
+class Outcome(StrEnum):
+    """What happened to one request, before any expectation is consulted."""
+
+    PASS = "pass"
+    VACUOUS = "vacuous"
+    FAIL = "fail"
+    ERROR = "error"
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    UNSUPPORTED = "unsupported"
+    SKIP = "skip"
+    INVALID = "invalid"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether an expectation may name this outcome."""
+        return self in _FAILURES
+
+
+_FAILURES = frozenset({Outcome.VACUOUS, Outcome.FAIL, Outcome.ERROR, Outcome.CRASH, Outcome.TIMEOUT})
+
+
+class Verdict(StrEnum):
+    """The outcome held against the backend's expectations; the gate counts these."""
+
+    PASS = "pass"
+    VACUOUS = "vacuous"
+    FAIL = "fail"
+    ERROR = "error"
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    XFAIL = "xfail"
+    XPASS = "xpass"
+    UNSUPPORTED = "unsupported"
+    SKIP = "skip"
+    INVALID = "invalid"
+
+    @property
+    def mark(self) -> str:
+        """One or two characters for tables."""
+        return _MARKS[self]
+
+    @property
+    def conforms(self) -> bool:
+        """Whether the score counts it as conforming."""
+        return self in {Verdict.PASS, Verdict.XPASS}
+
+    @property
+    def scored(self) -> bool:
+        """Whether it counts in the denominator of the score (unsupported, skip and invalid do not)."""
+        return self not in {Verdict.UNSUPPORTED, Verdict.SKIP, Verdict.INVALID}
+
+    @property
+    def is_green(self) -> bool:
+        """Whether the gate accepts it."""
+        return self in {Verdict.PASS, Verdict.XFAIL, Verdict.UNSUPPORTED, Verdict.SKIP}
+
+
+_MARKS = {
+    Verdict.PASS: "ok",
+    Verdict.VACUOUS: "v",
+    Verdict.FAIL: "F",
+    Verdict.ERROR: "E",
+    Verdict.CRASH: "C",
+    Verdict.TIMEOUT: "T",
+    Verdict.XFAIL: "x",
+    Verdict.XPASS: "X",
+    Verdict.UNSUPPORTED: "-",
+    Verdict.SKIP: ".",
+    Verdict.INVALID: "!",
+}
+
+
+class Stage(StrEnum):
+    """Where in the life of a request something happened."""
+
+    LOAD = "load"
+    BUILD = "build"
+    REFERENCE = "reference"
+    COMPILE = "compile"
+    FORWARD = "forward"
+    BACKWARD = "backward"
+    COMPARE = "compare"
+
+
+class Level(StrEnum):
+    """A MUST decides the verdict; a SHOULD is an advisory."""
+
+    MUST = "must"
+    SHOULD = "should"
+
+
+class Grade(StrEnum):
+    """How near numbers are, best first."""
+
+    BITWISE = "bitwise"
+    CLOSE = "close"
+    REFERENCE = "reference"
+    DIFFERS = "differs"
+
+    @property
+    def rank(self) -> int:
+        """0 for the best grade; larger is worse."""
+        return list(Grade).index(self)
+
+
+class Kind(StrEnum):
+    """Why a failure is expected."""
+
+    BUG = "bug"
+    NOTYET = "notyet"
+    NEVER = "never"
+
+
+class Capability(StrEnum):
+    """What a backend claims and a case requires."""
+
+    TRAINING = "training"
+    GRAD_MODE = "grad_mode"
+    INFERENCE_MODE = "inference_mode"
+    AUTOCAST = "autocast"
+    DYNAMIC_SHAPES = "dynamic_shapes"
+    INPUT_MUTATION = "input_mutation"
+    DOUBLE_BACKWARD = "double_backward"
+    RNG = "rng"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+    FLOAT64 = "float64"
+    COMPLEX = "complex"
+
+    @classmethod
+    def all(cls) -> frozenset[Capability]:
+        """Every capability: the claim "conforms", which is the default."""
+        return frozenset(cls)
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Location:
+    """A place in a file; line and column count from 1."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What locations sort by."""
+        return (self.file, self.line, self.column)
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """One argument of the program: a seeded tensor, a literal tensor, or a Python scalar.
+
+    `dtype` None means the variant's dtype. `stride` None means contiguous. `values` gives the numbers row by row.
+    With `scalar` set it is a plain Python value and every other field is ignored.
+    """
+
+    shape: tuple[int, ...] = ()
+    dtype: str | None = None
+    requires_grad: bool = False
+    stride: tuple[int, ...] | None = None
+    distribution: str = "normal"
+    low: Number | None = None
+    high: Number | None = None
+    values: tuple[Scalar, ...] | None = None
+    scalar: Scalar | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call of the compiled function in a sequence; what is None stays as the variant says.
+
+    `shapes`, `requires_grad` and `scalars` change inputs by name. `perturb` changes the weights of the case's
+    modules in place before the call. `inplace` multiplies each floating result in place by two before backward.
+    """
+
+    grad: str | None = None
+    autocast: str | None = None
+    dtype: str | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    requires_grad: Mapping[str, bool] = field(default_factory=dict)
+    scalars: Mapping[str, Scalar] = field(default_factory=dict)
+    backward: bool = True
+    perturb: bool = False
+    inplace: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpectedRaise:
+    """A case whose program raises in eager: at which stage, and which exception type (its class name)."""
+
+    stage: Stage = Stage.FORWARD
+    type: str = "RuntimeError"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One point of a case's axes. `dynamic` None is PyTorch's automatic dynamic shapes."""
+
+    grad: str = "enabled"
+    autocast: str = "off"
+    dtype: str = "float32"
+    dynamic: bool | None = False
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @property
+    def axes(self) -> dict[str, str]:
+        """Axis name -> value as text, in the order of the id; every axis, default or not."""
+        dynamic = "auto" if self.dynamic is None else str(self.dynamic).lower()
+        fixed = {"grad": self.grad, "autocast": self.autocast, "dtype": self.dtype, "dynamic": dynamic}
+        return fixed | {name: _text(value) for name, value in sorted(self.params.items())}
+
+    @property
+    def id(self) -> str:
+        """Stable and readable: grad always, other axes only where they leave the default."""
+        defaults = {"autocast": "off", "dtype": "float32", "dynamic": "false"}
+        parts = [f"{name}={value}" for name, value in self.axes.items() if defaults.get(name) != value]
+        return ",".join(parts)
+
+
+def _text(value: Scalar) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One program, its inputs, and what must hold of it.
+
+    `setup` runs once per role, uncompiled: it defines helpers, modules and optimizers the program uses.
+    `checks` raises a check to MUST (and switches on those that a case must ask for).
+    `recompiles` None allows one for each call that changes something guards must see.
+    """
+
+    id: str
+    title: str
+    topic: str
+    program: str
+    location: Location
+    setup: str = ""
+    clauses: tuple[str, ...] = ()
+    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    variants: tuple[Variant, ...] = (Variant(),)
+    calls: tuple[Call, ...] = (Call(), Call(perturb=True))
+    raises: ExpectedRaise | None = None
+    requires: frozenset[Capability] = frozenset()
+    checks: Mapping[str, Level] = field(default_factory=dict)
+    graph_breaks: int = 0
+    recompiles: int | None = None
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    tags: frozenset[str] = frozenset()
+    source: str | None = None
+    torch: str | None = None
+    timeout_s: float | None = None
+    program_location: Location | None = None
+    setup_location: Location | None = None
+
+    @property
+    def area(self) -> str:
+        """The part of the id before the first dot."""
+        return self.id.partition(".")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendInfo:
+    """What the parent knows of a backend: words only; its callables stay in the child.
+
+    `ref` is what a child resolves again. `broken` says why it cannot be used at all, `unavailable` why not on this
+    machine. `packages` maps distribution to installed version. `expectations` is the path of its expectations file.
+    """
+
+    ref: str
+    name: str
+    capabilities: frozenset[Capability] = field(default_factory=Capability.all)
+    packages: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    tags: frozenset[str] = frozenset()
+    expectations: Path | None = None
+    compile_timeout_s: float | None = None
+    unavailable: str | None = None
+    broken: str | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One case x backend x variant to be run in a process of its own."""
+
+    case: Case
+    backend: BackendInfo
+    variant: Variant
+    seed: int = 0
+    timeout_s: float = 120.0
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Backend name, case id, variant id: unique within a run."""
+        return (self.backend.name, self.case.id, self.variant.id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raised:
+    """An exception as words. `kinds` are the class names of its MRO, most derived first, `object` left out."""
+
+    stage: Stage
+    type: str
+    message: str
+    kinds: tuple[str, ...] = ()
+    traceback: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One observable that differs. Numbers are absent where they have no meaning.
+
+    `path` is like `output[0]['x']`, `grad(a)`, `call[1].output`. `kind` says what differs: values, dtype, shape,
+    stride, requires_grad, ... `ulp` is in units of the expected dtype. `error_actual` and `error_expected` are
+    relative to the fp64 reference; `allowed` is the bound that was exceeded, in words.
+    """
+
+    path: str
+    kind: str
+    actual: str
+    expected: str
+    max_abs: float | None = None
+    max_rel: float | None = None
+    ulp: float | None = None
+    mismatched: int | None = None
+    total: int | None = None
+    first_index: tuple[int, ...] | None = None
+    error_actual: float | None = None
+    error_expected: float | None = None
+    allowed: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """What one check found; `grade` only for checks that compare numbers."""
+
+    check: str
+    level: Level
+    held: bool
+    grade: Grade | None = None
+    message: str = ""
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def breaks(self) -> bool:
+        """Whether it decides the verdict: a MUST that did not hold."""
+        return not self.held and self.level is Level.MUST
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Proof that the backend compiled something."""
+
+    graphs: int = 0
+    backend_calls: int = 0
+    graph_breaks: int = 0
+    recompiles: int = 0
+    frames_skipped: int = 0
+    compiled_backward: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a child ended that did not report: killed by a signal, exited, or over its limit."""
+
+    signal: str | None = None
+    status: int | None = None
+    timed_out: bool = False
+
+    def __str__(self) -> str:
+        if self.timed_out:
+            return "timed out; its process group was killed"
+        if self.signal:
+            return f"killed by {self.signal}"
+        return f"exited with status {self.status} without a result"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What came of running one request in isolation, in numbers and words.
+
+    Either the child reported (`ended` is None) or it ended without a report. `invalid` says what is wrong with the
+    case, the reference or the harness. `raised` is what the compiled function raised where eager did not.
+    `metrics` holds seconds (`*_s`), bytes (`*_bytes`) and counts.
+    """
+
+    checks: tuple[CheckResult, ...] = ()
+    evidence: Evidence | None = None
+    raised: Raised | None = None
+    invalid: str | None = None
+    stage: Stage = Stage.LOAD
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    ended: Ended | None = None
+    output: str = ""
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """One entry of a backend's known failures."""
+
+    cases: str
+    outcome: Outcome
+    kind: Kind
+    reason: str
+    location: Location
+    variants: Mapping[str, str] = field(default_factory=dict)
+    checks: frozenset[str] = frozenset()
+    raises: str | None = None
+    torch: str | None = None
+    issue: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One line of a record file: one case x variant x backend.
+
+    `expectation` is the reason of the expectation that applied. `reproduce` is a shell command.
+    """
+
+    schema_version: int
+    run_id: str
+    case_id: str
+    variant: str
+    backend: str
+    outcome: Outcome
+    verdict: Verdict
+    stage: Stage
+    message: str = ""
+    checks: tuple[CheckResult, ...] = ()
+    evidence: Evidence | None = None
+    raised: Raised | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    expectation: Mapping[str, str] | None = None
+    fingerprint: str = ""
+    seed: int = 0
+    duration_s: float = 0.0
+    reproduce: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Backend name, case id, variant id: unique within a run."""
+        return (self.backend, self.case_id, self.variant)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """The machine and the software a run was made on."""
+
+    torch: str
+    python: str
+    platform: str
+    cpu: str
+    threads: int
+    compiler: str
+    packages: Mapping[str, str]
+    suite_hash: str
+    started: str
