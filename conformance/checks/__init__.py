@@ -1,0 +1,50 @@
+"""The checks, one file each, and their catalogue.
+
+Importing this package imports no torch: the parent needs the names, only a child runs the checks
+(`conformance.checks.registry`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from conformance.model import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CATALOGUE", "CheckSpec"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSpec:
+    """What one check is called, how much it weighs, and what it sees. `asked` ones run only where a case asks."""
+
+    name: str
+    level: Level
+    sees: str
+    asked: bool = False
+
+
+_SPECS = (
+    CheckSpec(name="values", level=Level.MUST, sees="first call: structure, shape, dtype and numbers of every output"),
+    CheckSpec(
+        name="gradients", level=Level.MUST, sees="first call: None or not, dtype, shape and numbers of every gradient"
+    ),
+    CheckSpec(name="calls", level=Level.MUST, sees="later calls: outputs and gradients on new values and weights"),
+    CheckSpec(name="retention", level=Level.MUST, sees="what an earlier call returned, after the later calls"),
+    CheckSpec(name="double_backward", level=Level.MUST, sees="gradients of gradients", asked=True),
+    CheckSpec(name="autograd_flags", level=Level.MUST, sees="requires_grad, is_leaf, grad_fn, is_inference"),
+    CheckSpec(name="layout", level=Level.MUST, sees="strides and storage offset of outputs; of gradients as advisory"),
+    CheckSpec(name="aliasing", level=Level.MUST, sees="which results are, or share storage with, what"),
+    CheckSpec(name="mutation", level=Level.MUST, sees="inputs, parameters and buffers after each call"),
+    CheckSpec(name="ambient", level=Level.MUST, sees="modes, hooks, RNG and default dtype after each call"),
+    CheckSpec(name="exceptions", level=Level.MUST, sees="what was raised, at the call or in backward"),
+    CheckSpec(name="compiled", level=Level.MUST, sees="proof that the backend compiled and ran a graph"),
+    CheckSpec(name="graph_count", level=Level.SHOULD, sees="graph breaks and recompiles against what the case allows"),
+    CheckSpec(name="saved_bytes", level=Level.SHOULD, sees="bytes that autograd saved for backward"),
+)
+
+CATALOGUE: Mapping[str, CheckSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
