@@ -1,0 +1,107 @@
+"""The state around a call: what a driver sets, and what a call leaves behind."""
+
+# ruff: noqa: SLF001 - some of this state has no public reader
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["AmbientState", "applied", "capture", "restore"]
+
+_DEVICE = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AmbientState:
+    """Everything a call may leave changed.
+
+    `rng` is a digest of the generator's state. `works` is None when an ordinary operation still gives its ordinary
+    result, else what went wrong.
+    """
+
+    grad_mode: bool
+    inference_mode: bool
+    autocast: bool
+    autocast_dtype: str
+    autocast_cache: bool
+    autocast_nesting: int
+    saved_tensor_hooks: bool
+    default_dtype: str
+    anomaly_mode: bool
+    deterministic: bool
+    function_modes: int
+    dispatch_modes: int
+    rng: str
+    works: str | None
+
+
+def capture() -> AmbientState:
+    """Read the state of this thread without changing it."""
+    return AmbientState(
+        grad_mode=torch.is_grad_enabled(),
+        inference_mode=torch.is_inference_mode_enabled(),
+        autocast=torch.is_autocast_enabled(_DEVICE),
+        autocast_dtype=str(torch.get_autocast_dtype(_DEVICE)),
+        autocast_cache=torch.is_autocast_cache_enabled(),
+        autocast_nesting=_nesting(),
+        saved_tensor_hooks=torch._C._autograd._top_saved_tensors_default_hooks(True) is not None,
+        default_dtype=str(torch.get_default_dtype()),
+        anomaly_mode=torch.is_anomaly_enabled(),
+        deterministic=torch.are_deterministic_algorithms_enabled(),
+        function_modes=torch._C._len_torch_function_stack(),
+        dispatch_modes=torch._C._len_torch_dispatch_stack(),
+        rng=hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest()[:12],
+        works=_trouble(),
+    )
+
+
+def _nesting() -> int:
+    """How many autocast regions are open; the counter can only be read by moving it."""
+    level = torch.autocast_increment_nesting()
+    torch.autocast_decrement_nesting()
+    return level - 1
+
+
+def _trouble() -> str | None:
+    """What an ordinary operation does wrong, or None."""
+    try:
+        result = (torch.ones(2, dtype=torch.float64) + 1).tolist()
+    except Exception as error:  # noqa: BLE001 - whatever a broken process raises is the observation
+        return f"{type(error).__name__}: {error}"
+    return None if result == [2.0, 2.0] else f"ones(2) + 1 gave {result}"
+
+
+@contextlib.contextmanager
+def applied(*, grad: str, autocast: str) -> Iterator[None]:
+    """The ambient modes a variant or call asks for, as a driver would write them."""
+    with contextlib.ExitStack() as stack:
+        if grad == "inference":
+            stack.enter_context(torch.inference_mode())
+        else:
+            stack.enter_context(torch.set_grad_enabled(grad == "enabled"))
+        if autocast != "off":
+            stack.enter_context(torch.autocast(_DEVICE, dtype=getattr(torch, autocast)))
+        yield
+
+
+def restore(state: AmbientState) -> None:
+    """Put back what a call left changed, so that the next one starts as it should.
+
+    Inference mode and mode stacks are held by objects this module does not own; they stay, and were reported.
+    """
+    torch.set_grad_enabled(state.grad_mode)
+    torch.set_autocast_enabled(_DEVICE, state.autocast)
+    torch.set_autocast_dtype(_DEVICE, getattr(torch, state.autocast_dtype.removeprefix("torch.")))
+    torch.set_autocast_cache_enabled(state.autocast_cache)
+    while _nesting() > state.autocast_nesting:
+        torch.autocast_decrement_nesting()
+    torch.clear_autocast_cache()
+    torch.set_default_dtype(getattr(torch, state.default_dtype.removeprefix("torch.")))

@@ -1,0 +1,39 @@
+"""aliasing: which results are, or share memory with, which inputs, weights and other results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.checks.finding import Finding
+from conformance.model import Difference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from conformance.checks.finding import Pair
+
+__all__ = ["check"]
+
+
+def check(pair: Pair) -> Finding:
+    """Compare relations in every call, and what changes when the caller writes into a result of the last one."""
+    return Finding(must=(*_relations(pair), *_reaches(pair)))
+
+
+def _relations(pair: Pair) -> Iterator[Difference]:
+    for index, actual, expected in pair.quiet_calls():
+        yield from _unequal(actual.relations, expected.relations, f"call[{index}].", "alias", "unrelated")
+
+
+def _reaches(pair: Pair) -> Iterator[Difference]:
+    if pair.actual.complete and pair.expected.complete:
+        yield from _unequal(pair.actual.reaches, pair.expected.reaches, "writing into ", "reach", "nothing")
+
+
+def _unequal(
+    actual: Mapping[str, str], expected: Mapping[str, str], prefix: str, kind: str, absent: str
+) -> Iterator[Difference]:
+    for path in dict.fromkeys([*expected, *actual]):
+        seen, wanted = actual.get(path, absent), expected.get(path, absent)
+        if seen != wanted:
+            yield Difference(path=prefix + path, kind=kind, actual=seen, expected=wanted)

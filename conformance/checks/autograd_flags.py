@@ -1,0 +1,31 @@
+"""autograd_flags: how autograd sees the results, and the inputs after the call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from conformance.checks.finding import Finding
+from conformance.compare import compare_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conformance.checks.finding import Pair
+    from conformance.model import Difference
+
+__all__ = ["check"]
+
+_FLAGS = ("requires_grad", "is_leaf", "grad_fn", "is_inference")
+
+
+def check(pair: Pair) -> Finding:
+    """Compare requires_grad, is_leaf, whether there is a grad_fn, and is_inference, in every call."""
+    return Finding(must=tuple(_differences(pair)))
+
+
+def _differences(pair: Pair) -> Iterator[Difference]:
+    for index, actual, expected in pair.quiet_calls():
+        for name in ("outputs", "tracked"):
+            for one in compare_facts(getattr(actual, name), getattr(expected, name), _FLAGS):
+                yield replace(one, path=f"call[{index}].{one.path}")

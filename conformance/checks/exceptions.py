@@ -1,0 +1,47 @@
+"""exceptions: what was raised, at the call or in backward; the exact type is an advisory."""
+
+from __future__ import annotations
+
+import builtins
+from typing import TYPE_CHECKING
+
+from conformance.checks.finding import Finding
+from conformance.model import Difference, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conformance.checks.finding import Pair
+    from conformance.model import Raised
+
+__all__ = ["check"]
+
+
+def check(pair: Pair) -> Finding:
+    """Compare stage (call or backward) and kind (nearest built-in class); an exception of one side alone breaks it."""
+    return Finding(must=tuple(_stage_and_kind(pair)), should=tuple(_exact_type(pair)))
+
+
+def _stage_and_kind(pair: Pair) -> Iterator[Difference]:
+    for index, actual, expected in pair.calls():
+        seen, wanted = _coarse(actual.raised), _coarse(expected.raised)
+        if seen != wanted:
+            yield Difference(path=f"call[{index}]", kind="exception", actual=seen, expected=wanted)
+
+
+def _exact_type(pair: Pair) -> Iterator[Difference]:
+    for index, actual, expected in pair.calls():
+        if actual.raised and expected.raised and actual.raised.type != expected.raised.type:
+            yield Difference(
+                path=f"call[{index}]",
+                kind="exception type",
+                actual=actual.raised.type,
+                expected=expected.raised.type,
+            )
+
+
+def _coarse(raised: Raised | None) -> str:
+    if raised is None:
+        return "no exception"
+    kind = next((name for name in raised.kinds if hasattr(builtins, name)), raised.type)
+    return f"{kind} {'in backward' if raised.stage is Stage.BACKWARD else 'at the call'}"

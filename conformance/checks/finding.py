@@ -1,0 +1,58 @@
+"""What a check is given and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conformance.compare import Comparison
+    from conformance.model import Case, Difference, Evidence, Grade
+    from conformance.reference import Reference
+    from conformance.role import CallObservation, RoleObservation
+
+__all__ = ["Finding", "Pair"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A role held against eager.
+
+    `reference` None compares bits alone (eager against itself). `fallback` says why the backend's own word is that
+    something else did the work. The byte counts are None where they could not be measured.
+    """
+
+    case: Case
+    actual: RoleObservation
+    expected: RoleObservation
+    reference: Reference | None = None
+    evidence: Evidence | None = None
+    fallback: str | None = None
+    actual_bytes: int | None = None
+    expected_bytes: int | None = None
+
+    def calls(self) -> Iterator[tuple[int, CallObservation, CallObservation]]:
+        """Index, actual and expected of every call that both sides made."""
+        for index, (actual, expected) in enumerate(zip(self.actual.calls, self.expected.calls, strict=False)):
+            yield index, actual, expected
+
+    def quiet_calls(self) -> Iterator[tuple[int, CallObservation, CallObservation]]:
+        """Those calls in which neither side raised."""
+        return (item for item in self.calls() if item[1].raised is None and item[2].raised is None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a check found: differences that break a MUST, differences that break a SHOULD, and the worst grade."""
+
+    must: tuple[Difference, ...] = ()
+    should: tuple[Difference, ...] = ()
+    grade: Grade | None = None
+    message: str = ""
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> Finding:
+        """A comparison of numbers, whose differences break a MUST."""
+        return cls(must=comparison.differences, grade=comparison.grade, message=comparison.message)

@@ -1,0 +1,46 @@
+"""graph_count: graph breaks and recompiles against what the case allows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.checks.finding import Finding
+from conformance.model import Difference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conformance.checks.finding import Pair
+    from conformance.model import Call, Case
+
+__all__ = ["check"]
+
+
+def check(pair: Pair) -> Finding:
+    """Compare with the case's own limits, or one recompile of each frame for each kind of call after the first."""
+    return Finding(should=tuple(_excesses(pair)))
+
+
+def _excesses(pair: Pair) -> Iterator[Difference]:
+    if pair.evidence is None:
+        return
+    counts = {
+        "graph_breaks": (pair.evidence.graph_breaks, pair.case.graph_breaks),
+        "recompiles": (pair.evidence.recompiles, _allowed_recompiles(pair.case)),
+    }
+    for path, (seen, allowed) in counts.items():
+        if seen > allowed:
+            yield Difference(path=path, kind="count", actual=str(seen), expected=f"at most {allowed}")
+
+
+def _allowed_recompiles(case: Case) -> int:
+    if case.recompiles is not None:
+        return case.recompiles
+    kinds = {_guarded(call) for call in case.calls}
+    return (len(kinds) - 1) * (case.graph_breaks + 1)
+
+
+def _guarded(call: Call) -> tuple[object, ...]:
+    """What guards may see of a call: everything but new values."""
+    mappings = (tuple(sorted(one.items())) for one in (call.shapes, call.requires_grad, call.scalars))
+    return (call.grad, call.autocast, call.dtype, *mappings)

@@ -1,0 +1,35 @@
+"""layout: strides, memory format and storage offset; of outputs a MUST, of gradients a SHOULD."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from conformance.checks.finding import Finding
+from conformance.compare import compare_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conformance.checks.finding import Pair
+    from conformance.model import Difference
+
+__all__ = ["check"]
+
+
+def check(pair: Pair) -> Finding:
+    """Compare how results lie in memory, in every call; strides of sizes below two mean nothing."""
+    return Finding(
+        must=tuple(_differences(pair, "outputs", ("stride", "storage_offset", "channels_last", "conjugated"))),
+        should=tuple(_differences(pair, "gradients", ("stride",))),
+    )
+
+
+def _differences(pair: Pair, name: str, facts: tuple[str, ...]) -> Iterator[Difference]:
+    for index, actual, expected in pair.quiet_calls():
+        for one in compare_facts(getattr(actual, name), getattr(expected, name), facts):
+            # Another shape is the business of the values; its strides would only repeat that.
+            if getattr(actual, name)[one.path].facts.get("shape") == getattr(expected, name)[one.path].facts.get(
+                "shape"
+            ):
+                yield replace(one, path=f"call[{index}].{one.path}")

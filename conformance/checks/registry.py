@@ -1,0 +1,88 @@
+"""All checks, run in the order of the catalogue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.checks import (
+    CATALOGUE,
+    aliasing,
+    ambient,
+    autograd_flags,
+    calls,
+    compiled,
+    double_backward,
+    exceptions,
+    gradients,
+    graph_count,
+    layout,
+    mutation,
+    retention,
+    saved_bytes,
+    values,
+)
+from conformance.model import CheckResult, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from conformance.checks import CheckSpec
+    from conformance.checks.finding import Finding, Pair
+    from conformance.model import Difference
+
+__all__ = ["run_checks"]
+
+_KEPT = 5  # differences told per check; the rest are counted
+
+_CHECKS: Mapping[str, Callable[[Pair], Finding]] = {
+    module.__name__.rpartition(".")[2]: module.check
+    for module in (
+        aliasing,
+        ambient,
+        autograd_flags,
+        calls,
+        compiled,
+        double_backward,
+        exceptions,
+        gradients,
+        graph_count,
+        layout,
+        mutation,
+        retention,
+        saved_bytes,
+        values,
+    )
+}
+
+
+def run_checks(pair: Pair) -> tuple[CheckResult, ...]:
+    """Run every check that applies to the case; a check that breaks both a MUST and a SHOULD gives two results."""
+    return tuple(
+        result
+        for spec in CATALOGUE.values()
+        if not spec.asked or spec.name in pair.case.checks
+        for result in _results(spec, _CHECKS[spec.name](pair), pair)
+    )
+
+
+def _results(spec: CheckSpec, finding: Finding, pair: Pair) -> Iterator[CheckResult]:
+    must, should = finding.must, finding.should
+    if pair.case.checks.get(spec.name) is Level.MUST:
+        must, should = must + should, ()
+    raised_to_must = spec.level is Level.SHOULD and pair.case.checks.get(spec.name) is Level.MUST
+    if spec.level is Level.MUST or raised_to_must:
+        yield _result(spec, Level.MUST, must, finding)
+    if should or (spec.level is Level.SHOULD and not raised_to_must):
+        yield _result(spec, Level.SHOULD, should, finding)
+
+
+def _result(spec: CheckSpec, level: Level, differences: tuple[Difference, ...], finding: Finding) -> CheckResult:
+    more = len(differences) - _KEPT
+    return CheckResult(
+        check=spec.name,
+        level=level,
+        held=not differences,
+        grade=finding.grade,
+        message=f"and {more} more" if more > 0 else finding.message,
+        differences=differences[:_KEPT],
+    )

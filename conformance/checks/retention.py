@@ -1,0 +1,52 @@
+"""retention: what an earlier call returned is, after the later calls, what it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.checks.finding import Finding
+from conformance.compare import Comparison, compare_leaves
+from conformance.model import Difference
+from conformance.snapshot import changed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conformance.checks.finding import Pair
+    from conformance.role import RoleObservation
+    from conformance.snapshot import Leaves
+
+__all__ = ["check"]
+
+
+def check(pair: Pair) -> Finding:
+    """Hold what changed since each call returned it against what changed in eager; compare what changed in both."""
+    if not (pair.actual.complete and pair.expected.complete):
+        return Finding()
+    ours, eagers = _changed(pair.actual), _changed(pair.expected)
+    both = [path for path in eagers if path in ours]
+    late = compare_leaves(
+        {path: pair.actual.retained[path] for path in both},
+        {path: pair.expected.retained[path] for path in both},
+        reference=pair.reference,
+        where="retained",
+    )
+    return Finding.of(late + Comparison(differences=tuple(_surprises(ours, eagers, pair))))
+
+
+def _surprises(ours: list[str], eagers: list[str], pair: Pair) -> Iterator[Difference]:
+    known = pair.expected.retained
+    for path in [path for path in ours if path not in eagers and path in known]:
+        yield Difference(path=path, kind="retained", actual="changed by a later call", expected="unchanged")
+    for path in [path for path in eagers if path not in ours and path in pair.actual.retained]:
+        yield Difference(path=path, kind="retained", actual="unchanged", expected="changed by a later call")
+
+
+def _changed(observation: RoleObservation) -> list[str]:
+    returned: Leaves = {
+        f"call[{index}].{path}": leaf
+        for index, call in enumerate(observation.calls)
+        for path, leaf in call.outputs.items()
+    }
+    kept = {path: leaf for path, leaf in returned.items() if path in observation.retained}
+    return changed(kept, observation.retained)

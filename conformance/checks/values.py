@@ -1,0 +1,22 @@
+"""values: what the first call returned. A compile step that runs on the real inputs shows here and only here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.checks.finding import Finding
+from conformance.compare import compare_leaves
+
+if TYPE_CHECKING:
+    from conformance.checks.finding import Pair
+
+__all__ = ["check"]
+
+
+def check(pair: Pair) -> Finding:
+    """Compare structure, shape, dtype, NaN and infinity positions, then numbers, leaf by leaf."""
+    for index, actual, expected in pair.quiet_calls():
+        if index == 0:
+            where = "call[0].outputs"
+            return Finding.of(compare_leaves(actual.outputs, expected.outputs, reference=pair.reference, where=where))
+    return Finding()

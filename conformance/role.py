@@ -1,0 +1,280 @@
+"""One role of a program (eager, its repetition, fp64, compiled) driven through the calls of its case.
+
+The driver is never compiled: ambient modes, the calls, what the caller does to results, and backward.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from conformance import ambient, inputs, snapshot
+from conformance.evidence import has_compiled_backward
+from conformance.model import Level, Stage
+from conformance.raised import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import ModuleType
+
+    from conformance.ambient import AmbientState
+    from conformance.model import Call, Raised, Request
+    from conformance.snapshot import Leaves
+
+__all__ = ["CallObservation", "Role", "RoleObservation", "perform", "saved_bytes"]
+
+
+@dataclass(kw_only=True)
+class CallObservation:
+    """What one call of the sequence did, in snapshots. Paths: `output...`, input names, `module.weight`."""
+
+    outputs: Leaves = field(default_factory=dict)
+    tracked: Leaves = field(default_factory=dict)
+    gradients: Leaves = field(default_factory=dict)
+    second_gradients: Leaves = field(default_factory=dict)
+    relations: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, int] = field(default_factory=dict)
+    after_call: AmbientState | None = None
+    after_backward: AmbientState | None = None
+    raised: Raised | None = None
+    compiled_backward: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(kw_only=True)
+class RoleObservation:
+    """What a role did over all calls.
+
+    `retained` are the outputs of every call, looked at again after the last one. `reaches` says what changed when the
+    caller wrote into each output of the last call. `complete` is False when an exception ended the sequence.
+    """
+
+    calls: list[CallObservation] = field(default_factory=list)
+    retained: Leaves = field(default_factory=dict)
+    reaches: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """A program ready to be driven: its namespace, the function to call, and how its inputs are prepared.
+
+    `prepare` maps each input tensor to what this role gets (fp64 gets it in float64). `stops` says whether an
+    exception ends the sequence: nothing that follows can be compared with what eager did without one.
+    """
+
+    request: Request
+    module: ModuleType
+    function: Callable[..., object]
+    prepare: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor
+    stops: Callable[[int], bool] = lambda _: False
+    report: Callable[[Stage], None] = lambda _: None
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Parameters, buffers and global tensors of the program's setup, by name."""
+        found: dict[str, torch.Tensor] = {}
+        for name, value in vars(self.module).items():
+            if isinstance(value, torch.nn.Module):
+                found |= {f"{name}.{key}": tensor for key, tensor in value.named_parameters()}
+                found |= {f"{name}.{key}": tensor for key, tensor in value.named_buffers()}
+            elif isinstance(value, torch.Tensor):
+                found[name] = value
+        return found
+
+
+def perform(role: Role) -> RoleObservation:
+    """Drive a role through its calls, then look back at what the calls returned."""
+    observation = RoleObservation()
+    returned: dict[str, object] = {}
+    for index, call in enumerate(role.request.case.calls):
+        driver = _Driver(role, call, index)
+        observed = driver.run(returned)
+        observation.calls.append(observed)
+        if observed.raised and role.stops(index):
+            return observation
+        returned |= {f"call[{index}].{path}": value for path, value in driver.results.items()}
+    observation.retained = snapshot.take_all(returned)
+    observation.reaches = _poke(driver.results, returned | driver.arguments | role.state())
+    observation.complete = True
+    return observation
+
+
+class _Driver:
+    """One call: its arguments, its results, and what is done with them."""
+
+    def __init__(self, role: Role, call: Call, index: int) -> None:
+        self.role, self.call, self.index = role, call, index
+        self.request = role.request
+        self.arguments = _arguments(role, call, index)
+        self.results: dict[str, object] = {}
+        self.observed = CallObservation()
+
+    def run(self, earlier: Mapping[str, object]) -> CallObservation:
+        """Call, observe, go backward, observe."""
+        self._renew_weights()
+        base, versions = ambient.capture(), {name: _version(tensor) for name, tensor in self._tracked().items()}
+        self.role.report(Stage.COMPILE if self.index == 0 else Stage.FORWARD)
+        self._forward()
+        ambient.restore(base)
+        seen, tracked = self.observed, self._tracked()
+        seen.versions = {name: _version(tensor) - versions.get(name, 0) for name, tensor in tracked.items()}
+        seen.tracked = snapshot.take_all(tracked)
+        seen.relations = snapshot.relations(self.results, tracked | dict(earlier))
+        if seen.raised is None and self.call.inplace:
+            self._write_into_results()
+        seen.outputs = snapshot.take_all(self.results)
+        if seen.raised is None and self.call.backward:
+            self._backward(tracked)
+            ambient.restore(base)
+        return seen
+
+    def _tracked(self) -> dict[str, object]:
+        tensors = {name: value for name, value in self.arguments.items() if isinstance(value, torch.Tensor)}
+        return {**tensors, **self.role.state()}
+
+    def _renew_weights(self) -> None:
+        state = self.role.state().values()
+        for tensor in state:
+            tensor.grad = None
+        if self.call.perturb:
+            weights = [tensor for tensor in state if isinstance(tensor, torch.nn.Parameter)]
+            inputs.perturb(weights, inputs.stream(self.request.seed, self.index, "perturb"))
+
+    def _forward(self) -> None:
+        torch.manual_seed(self.request.seed + self.index)
+        variant, call = self.request.variant, self.call
+        with ambient.applied(grad=call.grad or variant.grad, autocast=call.autocast or variant.autocast):
+            start = time.perf_counter()
+            try:
+                result = self.role.function(*self.arguments.values())
+            except Exception as error:  # noqa: BLE001 - what a program or backend raises is the observation
+                self.observed.raised = describe(error, Stage.FORWARD)
+            else:
+                self.results = snapshot.flatten(result, "output")
+            self.observed.seconds = time.perf_counter() - start
+            self.observed.after_call = ambient.capture()
+
+    def _write_into_results(self) -> None:
+        """What a caller does who scales a result in place; autograd must see it wherever eager lets it be seen."""
+        try:
+            for value in self.results.values():
+                if isinstance(value, torch.Tensor) and value.is_floating_point():
+                    value.mul_(2)
+        except Exception as error:  # noqa: BLE001 - eager may refuse, and then so must the backend
+            self.observed.raised = describe(error, Stage.FORWARD)
+
+    def _backward(self, tracked: Mapping[str, object]) -> None:
+        self.role.report(Stage.BACKWARD)
+        try:
+            self.observed.compiled_backward = has_compiled_backward(self.results.values())
+            self._differentiate(tracked)
+        except Exception as error:  # noqa: BLE001 - what backward raises is the observation
+            self.observed.raised = describe(error, Stage.BACKWARD)
+        self.observed.after_backward = ambient.capture()
+        self.observed.gradients |= snapshot.take_all(
+            {f"grad({name})": value.grad for name, value in _leaves(tracked).items()}
+        )
+
+    def _differentiate(self, tracked: Mapping[str, object]) -> None:
+        seed, index = self.request.seed, self.index
+        results = _differentiable(self.results, tracked)
+        if not results:
+            return
+        cotangents = [inputs.cotangent(value, inputs.stream(seed, index, path)) for path, value in results.items()]
+        values = list(results.values())
+        if self.request.case.checks.get("double_backward") is not Level.MUST:
+            torch.autograd.backward(values, cotangents)
+            return
+        leaves = {name: value for name, value in _leaves(tracked).items() if value.requires_grad}
+        first: tuple[torch.Tensor | None, ...] = torch.autograd.grad(
+            values, list(leaves.values()), cotangents, create_graph=True, allow_unused=True
+        )
+        self.observed.gradients = snapshot.take_all(
+            {f"grad({name})": value for name, value in zip(leaves, first, strict=True)}
+        )
+        again = [value for value in first if value is not None and value.requires_grad]
+        if again:
+            weights = [
+                inputs.cotangent(value, inputs.stream(seed, index, "second", i)) for i, value in enumerate(again)
+            ]
+            second = torch.autograd.grad(again, list(leaves.values()), weights, allow_unused=True)
+            self.observed.second_gradients = snapshot.take_all(
+                {f"grad(grad({name}))": value for name, value in zip(leaves, second, strict=True)}
+            )
+
+
+def _arguments(role: Role, call: Call, index: int) -> dict[str, object]:
+    request = role.request
+    made = inputs.make(request.case, request.variant, call, request.seed, index)
+    return {name: role.prepare(value) if isinstance(value, torch.Tensor) else value for name, value in made.items()}
+
+
+def _differentiable(results: Mapping[str, object], tracked: Mapping[str, object]) -> dict[str, torch.Tensor]:
+    """Results to go backward from; a result that is itself a tracked leaf would prove nothing."""
+    return {
+        path: value
+        for path, value in results.items()
+        if isinstance(value, torch.Tensor)
+        and value.requires_grad
+        and not (value.is_leaf and any(value is other for other in tracked.values()))
+    }
+
+
+def _leaves(tracked: Mapping[str, object]) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in tracked.items() if isinstance(value, torch.Tensor) and value.is_leaf}
+
+
+def _version(tensor: object) -> int:
+    """The version counter; inference tensors have none."""
+    if not isinstance(tensor, torch.Tensor) or tensor.is_inference():
+        return 0
+    return tensor._version  # noqa: SLF001 - documented in the autograd notes, without a public name
+
+
+def _poke(results: Mapping[str, object], everything: Mapping[str, object]) -> dict[str, str]:
+    """Write into each result, as its owner may, and say what changed."""
+    reaches: dict[str, str] = {}
+    for path, value in results.items():
+        if not isinstance(value, torch.Tensor):
+            continue
+        before = snapshot.take_all(everything)
+        try:
+            with torch.inference_mode():
+                value.logical_not_() if value.dtype is torch.bool else value.add_(1)
+        except Exception as error:  # noqa: BLE001 - a result that refuses to be written is an observation
+            reaches[path] = f"raises {type(error).__name__}"
+        else:
+            reaches[path] = ", ".join(snapshot.changed(before, snapshot.take_all(everything)))
+    return reaches
+
+
+def saved_bytes(role: Role) -> int | None:
+    """Bytes of the distinct storages that autograd keeps for backward after the first call, made once more."""
+    sizes: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    request = role.request
+    call = request.case.calls[0]
+    arguments = _arguments(role, call, len(request.case.calls))
+    torch.manual_seed(request.seed)
+    base = ambient.capture()
+    try:
+        with (
+            ambient.applied(grad=call.grad or request.variant.grad, autocast=call.autocast or request.variant.autocast),
+            torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        ):
+            kept = role.function(*arguments.values())
+            total = sum(sizes.values())
+            del kept
+    except Exception:  # noqa: BLE001 - the calls that count were made before; this one only measures
+        return None
+    finally:
+        ambient.restore(base)
+    return total

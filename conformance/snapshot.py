@@ -1,0 +1,134 @@
+"""Values as they are at one moment: leaves with their numbers copied and their facts read, whatever a backend made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch.utils import _pytree as pytree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Leaf", "Leaves", "changed", "flatten", "relations", "shares_storage", "take", "take_all"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """One leaf of a result, an input or a weight, as it was when the snapshot was taken.
+
+    `data` is a detached copy (None for what is no tensor). `value` is the leaf itself when it is no tensor, else None.
+    `facts` are words: shape, dtype, stride, requires_grad, ...; a fact that could not be read says so.
+    """
+
+    data: torch.Tensor | None = None
+    value: object = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+Leaves = dict[str, Leaf]
+
+
+def _stride(tensor: torch.Tensor) -> tuple[int | None, ...]:
+    """Strides, None where the size is below two and the stride means nothing."""
+    return tuple(
+        step if size > 1 and tensor.numel() else None for size, step in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+
+
+_READERS: dict[str, Callable[[torch.Tensor], object]] = {
+    "shape": lambda t: tuple(t.shape),
+    "dtype": lambda t: t.dtype,
+    "device": lambda t: t.device,
+    "tensor_layout": lambda t: t.layout,
+    "type": lambda t: type(t).__name__,
+    "stride": _stride,
+    "storage_offset": lambda t: t.storage_offset(),
+    "channels_last": lambda t: t.dim() == 4 and t.is_contiguous(memory_format=torch.channels_last),  # noqa: PLR2004
+    "requires_grad": lambda t: t.requires_grad,
+    "is_leaf": lambda t: t.is_leaf,
+    "grad_fn": lambda t: t.grad_fn is not None,
+    "is_inference": lambda t: t.is_inference(),
+    "conjugated": lambda t: t.is_conj() or t.is_neg(),
+}
+
+
+def _read(tensor: torch.Tensor, reader: Callable[[torch.Tensor], object]) -> str:
+    """One fact as words; a broken tensor raises on attributes that every tensor has."""
+    try:
+        return str(reader(tensor))
+    except Exception as error:  # noqa: BLE001 - what a broken tensor raises is the observation
+        return f"unreadable: {type(error).__name__}"
+
+
+def flatten(tree: object, root: str) -> dict[str, object]:
+    """Leaves of nested containers by path, e.g. `output[0]['x']`; None is a leaf like any other.
+
+    The containers themselves come last, as the words at `<root>.structure`.
+    """
+    pairs, structure = pytree.tree_flatten_with_path(tree, is_leaf=lambda node: node is None)
+    leaves = {root + pytree.keystr(path): leaf for path, leaf in pairs}
+    return leaves | {f"{root}.structure": str(structure).replace("\n", "")}
+
+
+def take(value: object) -> Leaf:
+    """Snapshot one value."""
+    if not isinstance(value, torch.Tensor):
+        return Leaf(value=value, facts={"type": type(value).__name__})
+    return Leaf(data=_copy(value), facts={name: _read(value, reader) for name, reader in _READERS.items()})
+
+
+def take_all(values: Mapping[str, object]) -> Leaves:
+    """Snapshot values by path."""
+    return {path: take(value) for path, value in values.items()}
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor | None:
+    """A contiguous copy that shares nothing, or None when the tensor cannot be read."""
+    try:
+        with torch.no_grad():
+            return tensor.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
+    except Exception:  # noqa: BLE001 - unreadable data shows as a difference in the values
+        return None
+
+
+def shares_storage(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors look at the same memory; empty ones share nothing."""
+    try:
+        address = one.untyped_storage().data_ptr()
+        return address != 0 and address == other.untyped_storage().data_ptr()
+    except (NotImplementedError, RuntimeError):  # tensors without storage
+        return False
+
+
+def relations(results: Mapping[str, object], others: Mapping[str, object]) -> dict[str, str]:
+    """Which results are, or share storage with, which other values: `"output[0] ~ a" -> "same object"`.
+
+    Pairs without a relation are left out; a pair of results is named once.
+    """
+    found: dict[str, str] = {}
+    earlier = {path: value for path, value in others.items() if isinstance(value, torch.Tensor)}
+    for path, value in results.items():
+        if not isinstance(value, torch.Tensor):
+            continue
+        for name, other in earlier.items():
+            if value is other:
+                found[f"{path} ~ {name}"] = "same object"
+            elif shares_storage(value, other):
+                found[f"{path} ~ {name}"] = "same storage"
+        earlier[path] = value
+    return found
+
+
+def changed(before: Leaves, after: Leaves) -> list[str]:
+    """Paths whose numbers are not the bits they were."""
+    return [path for path in before if not _same_bits(before[path].data, after[path].data)]
+
+
+def _same_bits(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))
