@@ -1,0 +1,200 @@
+"""The YAML edge as pydantic models: which keys there are, what type each has, and what editors say about it.
+
+Only the form is checked here. What must hold between keys (inputs and calls, params and text) is checked by
+`conformance.loader`; the JSON Schemas of `conformance/schemas` are generated from these models.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from conformance.checks import CATALOGUE
+from conformance.model import Capability
+
+__all__ = [
+    "DTYPES",
+    "AxesDocument",
+    "CallDocument",
+    "CaseDocument",
+    "CaseFileDocument",
+    "ExpectationDocument",
+    "InputDocument",
+    "RaisesDocument",
+    "StrictModel",
+]
+
+DTYPES: tuple[str, ...] = (
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+)
+
+
+def _word_of(what: str, known: tuple[str, ...]) -> AfterValidator:
+    """Refuse a word that is not one of `known`; the message names `what` it should have been."""
+    kind = "unknown_word"
+
+    def check(value: str) -> str:
+        if value in known:
+            return value
+        raise PydanticCustomError(kind, "unknown {what}", {"what": what, "known": known})
+
+    return AfterValidator(check)
+
+
+def _specifier(value: str) -> str:
+    kind = "not_a_specifier"
+    try:
+        SpecifierSet(value)
+    except InvalidSpecifier as error:
+        raise PydanticCustomError(kind, "not a version specifier such as '>=2.13,<2.15'") from error
+    return value
+
+
+Scalar = bool | int | float | str
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Size = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Dtype = Annotated[str, _word_of("dtype", DTYPES), Field(json_schema_extra={"enum": list(DTYPES)})]
+CheckName = Annotated[str, _word_of("check", tuple(CATALOGUE)), Field(json_schema_extra={"enum": list(CATALOGUE)})]
+CapabilityName = Annotated[
+    str, _word_of("capability", tuple(Capability)), Field(json_schema_extra={"enum": list(Capability)})
+]
+Grad = Literal["enabled", "disabled", "inference"]
+Autocast = Literal["off", "bfloat16", "float16"]
+Specifier = Annotated[str, AfterValidator(_specifier)]
+CaseId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")]
+Clause = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}-[0-9]+$")]
+Tag = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
+
+
+class StrictModel(BaseModel):
+    """No unknown key and no silent conversion: `"4"` is not 4, and `true` is not 1."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class InputDocument(StrictModel):
+    """One argument of the program: a seeded tensor, a literal tensor (`values`), or a Python value (`scalar`)."""
+
+    shape: list[Size] | None = Field(
+        default=None, description="Sizes of the dimensions; [] is a tensor without dimensions."
+    )
+    dtype: Dtype | None = Field(default=None, description="Element type; default: the variant's dtype.")
+    requires_grad: bool = Field(default=False, description="Whether autograd records operations on it.")
+    stride: list[Size] | None = Field(default=None, description="Strides in elements; default: contiguous.")
+    distribution: Literal["normal", "uniform", "integers"] = Field(
+        default="normal", description="Where its numbers come from."
+    )
+    low: int | float | None = Field(default=None, description="Smallest number of uniform or integers.")
+    high: int | float | None = Field(default=None, description="Bound above (not reached) of uniform or integers.")
+    values: list[Scalar] | None = Field(default=None, description="The numbers themselves, row by row.")
+    scalar: Scalar | None = Field(default=None, description="A plain Python value; excludes every other key.")
+
+
+class AxesDocument(StrictModel):
+    """The axes of a case; its variants are their product."""
+
+    grad: list[Grad] = Field(default=["enabled"], min_length=1, description="Ambient grad mode around the call.")
+    autocast: list[Autocast] = Field(default=["off"], min_length=1, description="Ambient autocast around the call.")
+    dtype: list[Dtype] = Field(default=["float32"], min_length=1, description="dtype of inputs that name none.")
+    dynamic: list[Literal[True, False, "auto"]] = Field(
+        default=[False], min_length=1, description="torch.compile(dynamic=...)."
+    )
+    params: dict[Name, Annotated[list[Scalar], Field(min_length=1)]] = Field(
+        default_factory=dict, description="Values for ${name} in program, setup and title."
+    )
+
+
+class CallDocument(StrictModel):
+    """One call of the compiled function in a sequence; what is not given stays as the variant says."""
+
+    grad: Grad | None = Field(default=None, description="Ambient grad mode of this call.")
+    autocast: Autocast | None = Field(default=None, description="Ambient autocast of this call.")
+    dtype: Dtype | None = Field(default=None, description="dtype of inputs that name none, in this call.")
+    shapes: dict[str, list[Size]] = Field(default_factory=dict, description="New shapes, by input.")
+    requires_grad: dict[str, bool] = Field(default_factory=dict, description="New requires_grad, by input.")
+    scalars: dict[str, Scalar] = Field(default_factory=dict, description="New values of scalar inputs.")
+    backward: bool = Field(default=True, description="Whether backward runs after this call.")
+    perturb: bool = Field(default=False, description="Change the weights in place before this call.")
+    inplace: bool = Field(default=False, description="Double each floating result in place before backward.")
+
+
+class RaisesDocument(StrictModel):
+    """The exception that eager raises, and that the backend must raise too."""
+
+    stage: Literal["forward", "backward"] = Field(default="forward", description="Where it is raised.")
+    type: Name = Field(default="RuntimeError", description="The exception's class name.")
+
+
+class CaseDocument(StrictModel):
+    """One program, its inputs, and what must hold of it."""
+
+    id: CaseId = Field(description="area.topic.name in small letters; the file is named <area>_<topic>.yaml.")
+    title: Text = Field(description="What the case shows, as one sentence.")
+    program: Text = Field(description="Body of the function under test: a subset of Python over torch; it returns.")
+    setup: str = Field(
+        default="", description="Code run once, uncompiled, before the program: helpers, modules, functions."
+    )
+    inputs: dict[str, InputDocument] = Field(default_factory=dict, description="Arguments of the program, by name.")
+    clauses: list[Clause] = Field(default_factory=list, description="Clauses of cases/SPEC.md it tests, e.g. GM-4.")
+    source: Url | None = Field(default=None, description="Where the program comes from.")
+    axes: AxesDocument = Field(default_factory=AxesDocument, description="What the case is varied over.")
+    calls: list[CallDocument] | None = Field(
+        default=None,
+        min_length=1,
+        description="Calls of one compiled function; default: two, the second on new weights.",
+    )
+    raises: RaisesDocument | None = Field(default=None, description="The exception that eager raises, if it does.")
+    requires: list[CapabilityName] = Field(default_factory=list, description="Capabilities a backend needs for it.")
+    checks: dict[CheckName, Literal["must"]] = Field(
+        default_factory=dict, description="Checks this case asks for, or raises to MUST."
+    )
+    graph_breaks: Size = Field(default=0, description="How many graph breaks are allowed.")
+    recompiles: Size | None = Field(
+        default=None, description="How many recompiles; default: one per call that needs one."
+    )
+    tolerance: dict[Dtype, Positive] = Field(
+        default_factory=dict, description="Replaces the tolerance of the fp64 rule, by dtype."
+    )
+    tags: list[Tag] = Field(default_factory=list, description="Words to select by: smoke, timing, slow, ...")
+    torch: Specifier | None = Field(default=None, description="Versions of torch it applies to, e.g. '>=2.13'.")
+    timeout_s: Positive | None = Field(default=None, description="Seconds one request may take.")
+
+
+class CaseFileDocument(StrictModel):
+    """One file of cases: `cases/<area>_<topic>.yaml`."""
+
+    topic: Text = Field(description="What the cases of this file have in common.")
+    cases: list[CaseDocument] = Field(min_length=1, description="The cases.")
+
+
+class ExpectationDocument(StrictModel):
+    """One known failure of a backend; `<name>.expected.yaml` is a list of these."""
+
+    cases: Text = Field(description="A glob over case ids; matching no case is an error.")
+    variants: dict[str, Scalar] = Field(default_factory=dict, description="Axis values that the variant must have.")
+    outcome: Literal["fail", "error", "crash", "timeout", "vacuous"] = Field(description="What happens.")
+    checks: list[CheckName] = Field(default_factory=list, description="Which MUST checks fail; no other may.")
+    raises: Text | None = Field(
+        default=None, description="Regular expression found in 'Type: message' of an error or crash."
+    )
+    kind: Literal["bug", "notyet", "never"] = Field(description="bug needs an issue; never is by design.")
+    torch: Specifier | None = Field(default=None, description="Versions of torch it holds for, e.g. '>=2.13,<2.15'.")
+    reason: Text = Field(description="Why, as one sentence.")
+    issue: Text | None = Field(default=None, description="URL of the issue, or 'none found: <words searched for>'.")

@@ -1,0 +1,114 @@
+"""A part of a YAML document held against a pydantic model: the model, or every problem at its place."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic_core import ErrorDetails
+
+    from conformance.errors import Problem
+    from conformance.yaml_marks import Document, Path
+
+__all__ = ["did_you_mean", "validate"]
+
+M = TypeVar("M", bound=BaseModel)
+
+# pydantic adds this to the path when a key of a mapping, and not its value, is wrong.
+_KEY = "[key]"
+
+
+def validate(
+    model: type[M], document: Document, data: object, path: Path = (), *, subject: str = ""
+) -> tuple[M | None, list[Problem]]:
+    """Hold `data`, which stands at `path` of the document, against `model`; nothing is raised.
+
+    Args:
+        model: what the data should be.
+        document: where it was read, for the locations of problems.
+        data: the part of the document's data at `path`.
+        path: keys and indices from the root of the document.
+        subject: ends each message, e.g. "in case 'views.add'".
+    """
+    try:
+        return model.model_validate(data), []
+    except ValidationError as error:
+        return None, [_problem(model, document, path, subject, detail) for detail in error.errors(include_url=False)]
+
+
+def did_you_mean(word: str, known: Iterable[str], what: str = "") -> str:
+    """List the known words, and the nearest ones where there are any: `Known checks: ...  Did you mean 'values'?`."""
+    known = sorted(map(str, known))
+    close = get_close_matches(word, known, n=2)
+    guess = f"  Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    plural = what.removesuffix("y") + "ies" if what.endswith("y") else what and what + "s"
+    return f"Known{plural and ' ' + plural}: {', '.join(known) or 'none'}.{guess}"
+
+
+def _problem(model: type[BaseModel], document: Document, base: Path, subject: str, detail: ErrorDetails) -> Problem:
+    local = detail["loc"]
+    at_key = _KEY in local or detail["type"] == "extra_forbidden"
+    path = base + tuple(step for step in local if step != _KEY)
+    message, hint = _words(model, detail)
+    return document.problem(path, f"{message} {subject}".rstrip(), hint, key=at_key)
+
+
+def _words(model: type[BaseModel], detail: ErrorDetails) -> tuple[str, str]:
+    """Message and hint for one finding of pydantic."""
+    local, given, context = detail["loc"], detail["input"], detail.get("ctx", {})
+    place, name, hint = _place(local), local[-1] if local else "", ""
+    match detail["type"]:
+        case "missing":
+            message = f"the key {name!r} is missing"
+        case "extra_forbidden":
+            message, hint = f"unknown key {name!r}", did_you_mean(str(name), _keys(model, local[:-1]), "key")
+        case "unknown_word":
+            message = f"unknown {context['what']} {given!r}"
+            hint = did_you_mean(str(given), context["known"], context["what"])
+        case "literal_error":
+            message, hint = f"{place} cannot be {given!r}", f"It is one of: {context['expected']}."
+        case "string_pattern_mismatch":
+            message, hint = f"{place} cannot be {given!r}", f"It must match {context['pattern']}"
+        case "model_type":
+            message = f"{place} must be a mapping of keys to values, not {given!r:.60}"
+        case _:
+            reason = detail["msg"].removeprefix("Input ")
+            message = f"{place}: {reason[0].lower()}{reason[1:]}, not {given!r:.60}"
+    return message, hint
+
+
+def _place(local: tuple[int | str, ...]) -> str:
+    """`inputs.a.shape[0]`: the path as one reads it. Names of union members, which pydantic adds, are left out."""
+    text = ""
+    for step in local:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif step.isidentifier() and step not in {"bool", "int", "float", "str"}:
+            text += f".{step}" if text else step
+    return text or "this"
+
+
+def _keys(model: type[BaseModel], local: tuple[int | str, ...]) -> list[str]:
+    """The keys that `model` allows at a path within it."""
+    here: Any = model
+    for step in local:
+        here = _inside(here)
+        here = here.model_fields[step].annotation if _is_model(here) else get_args(here)[-1]
+    return list(_inside(here).model_fields)
+
+
+def _inside(annotation: Any) -> Any:  # noqa: ANN401 (annotations are anything)
+    """`Model` of `Model | None` and of `Annotated[Model, ...]`: what an annotation says once its wrappers are off."""
+    while get_origin(annotation) in {Union, UnionType, Annotated}:
+        annotation = get_args(annotation)[0]
+    return annotation
+
+
+def _is_model(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
