@@ -1,0 +1,100 @@
+"""The machine and the software a run is made on, captured without importing torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import subprocess
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance.model import Environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from importlib.resources.abc import Traversable
+
+__all__ = ["capture", "fingerprint", "now", "suite_hash"]
+
+NONE = "none"
+_OURS = "torch-compile-conformance"
+_PACKAGES = (_OURS, "numpy", "triton")
+_CPUINFO = Path("/proc/cpuinfo")
+_DIGITS = 12
+
+
+def capture(folders: Sequence[Traversable] = ()) -> Environment:
+    """Describe this machine and what is installed on it.
+
+    Args:
+        folders: where the cases are; default: those of this package.
+    """
+    return Environment(
+        torch=metadata.version("torch"),
+        python=platform.python_version(),
+        platform=f"{platform.system()}-{platform.machine()}",
+        cpu=_cpu(),
+        threads=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        compiler=_compiler(),
+        packages=dict(_installed(_PACKAGES)),
+        suite_hash=suite_hash(folders),
+        started=now(),
+    )
+
+
+def fingerprint(environment: Environment) -> str:
+    """Twelve digits that are equal for equal environments, whenever a run was started."""
+    facts = asdict(environment)
+    del facts["started"]
+    return _hash(json.dumps(facts, sort_keys=True))
+
+
+def suite_hash(folders: Sequence[Traversable] = ()) -> str:
+    """Twelve digits over the texts of the cases and the version of this package."""
+    folders = folders or (resources.files("conformance.cases"),)
+    files = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".yaml")]
+    texts = sorted((file.name, file.read_text(encoding="utf-8")) for file in files)
+    return _hash(json.dumps([metadata.version(_OURS), texts]))
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def _installed(names: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for name in names:
+        try:
+            yield name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+
+
+def _cpu() -> str:
+    try:
+        lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, "") or platform.processor() or "unknown"
+
+
+def _compiler() -> str:
+    command = shlex.split(os.environ.get("CXX") or "c++")
+    try:
+        result = subprocess.run(  # noqa: S603 - the compiler that Inductor would run too
+            [*command, "--version"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return NONE
+    return next(iter(result.stdout.splitlines()), NONE)

@@ -1,0 +1,140 @@
+"""The known failures of a backend: read from its `<name>.expected.yaml`, matched, and refused once they are stale."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from conformance.documents import ExpectationDocument
+from conformance.errors import ExpectationError, Problem
+from conformance.judge import where
+from conformance.model import Expectation, Kind, Location, Outcome
+from conformance.selection import holds
+from conformance.validation import did_you_mean, validate
+from conformance.yaml_marks import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from pathlib import Path
+
+    from conformance.model import Record, Variant
+    from conformance.yaml_marks import Document
+
+__all__ = ["load_expectations", "match", "stale"]
+
+_ISSUE = re.compile(r"https://github\.com/\S+|none found: \S.*")
+
+
+def load_expectations(
+    path: Path, *, case_ids: Collection[str], checks: Collection[str], torch_version: str
+) -> tuple[Expectation, ...]:
+    """Read and check a file of known failures; those for other versions of torch are checked, and left out.
+
+    Args:
+        path: the YAML file.
+        case_ids: the ids of all cases, of which each entry must match at least one.
+        checks: the names of all checks.
+        torch_version: the version to be run.
+
+    Raises:
+        ExpectationError: with every problem of the file.
+    """
+    try:
+        document = compose(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeError) as error:
+        problem = Problem(Location(file=str(path)), f"cannot read the expectations: {error}")
+        raise ExpectationError([problem]) from error
+    problems = list(document.problems)
+    entries: list[Expectation] = []
+    for index, data in enumerate(_entries(document, problems)):
+        parsed, wrong = validate(ExpectationDocument, document, data, (index,))
+        problems += wrong if parsed is None else _contradictions(parsed, document, index, case_ids, checks)
+        if parsed is not None:
+            entries.append(_build(parsed, document.location((index,))))
+    if problems:
+        raise ExpectationError(problems)
+    return tuple(entry for entry in entries if holds(entry.torch, torch_version))
+
+
+def match(expectations: Iterable[Expectation], case_id: str, variant: Variant) -> Expectation | None:
+    """The first entry for a case and variant, or None."""
+    for entry in expectations:
+        if fnmatchcase(case_id, entry.cases) and entry.variants.items() <= variant.axes.items():
+            return entry
+    return None
+
+
+def stale(expectations: Iterable[Expectation], records: Iterable[Record]) -> list[Expectation]:
+    """The entries that apply to no record of a complete run of their backend: they have to go."""
+    used = {record.expectation["entry"] for record in records if record.expectation is not None}
+    return [entry for entry in expectations if where(entry) not in used]
+
+
+def _entries(document: Document, problems: list[Problem]) -> list[object]:
+    if isinstance(document.data, list):
+        return document.data
+    if document.data is not None or not document.problems:
+        problems.append(
+            document.problem((), "a file of expectations is a list of entries", "Delete it if it has none.")
+        )
+    return []
+
+
+def _contradictions(
+    entry: ExpectationDocument, document: Document, index: int, case_ids: Collection[str], checks: Collection[str]
+) -> Iterator[Problem]:
+    """What is wrong between keys, or with the world outside the file."""
+    if not any(fnmatchcase(case_id, entry.cases) for case_id in case_ids):
+        yield document.problem(
+            (index, "cases"), f"no case matches {entry.cases!r}", did_you_mean(entry.cases, case_ids)
+        )
+    for number, check in enumerate(entry.checks):
+        if check not in checks:
+            yield document.problem((index, "checks", number), f"unknown check {check!r}", did_you_mean(check, checks))
+    if bool(entry.checks) != (entry.outcome == "fail"):
+        yield document.problem((index, "checks"), "checks are named where the outcome is fail, and only there")
+    yield from _about_raises(entry, document, index)
+    yield from _about_issue(entry, document, index)
+
+
+def _about_raises(entry: ExpectationDocument, document: Document, index: int) -> Iterator[Problem]:
+    at = (index, "raises")
+    if entry.raises is None:
+        if entry.outcome == "error":
+            yield document.problem(at, "an expected error needs 'raises'", "A regular expression for 'Type: message'.")
+        return
+    if entry.outcome not in {"error", "crash"}:
+        yield document.problem(at, f"'raises' means nothing where the outcome is {entry.outcome}", key=True)
+    try:
+        re.compile(entry.raises)
+    except re.error as error:
+        yield document.problem(at, f"not a regular expression: {error}")
+
+
+def _about_issue(entry: ExpectationDocument, document: Document, index: int) -> Iterator[Problem]:
+    if entry.issue is None and entry.kind != "bug":
+        return
+    if entry.issue is None or not _ISSUE.fullmatch(entry.issue):
+        hint = "https://github.com/..., or 'none found: <the words you searched for>'."
+        seen = "a bug needs an issue" if entry.issue is None else f"not an issue: {entry.issue!r}"
+        yield document.problem((index, "issue"), seen, hint)
+
+
+def _build(entry: ExpectationDocument, location: Location) -> Expectation:
+    return Expectation(
+        cases=entry.cases,
+        outcome=Outcome(entry.outcome),
+        kind=Kind(entry.kind),
+        reason=entry.reason,
+        location=location,
+        variants={axis: _text(value) for axis, value in entry.variants.items()},
+        checks=frozenset(entry.checks),
+        raises=entry.raises,
+        torch=entry.torch,
+        issue=entry.issue,
+    )
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,158 @@
+"""What happened to a request, held against what was expected of it: pure functions from words to words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from conformance.model import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from conformance.model import Attempt, CheckResult, Difference, Expectation
+
+__all__ = ["judge", "outcome", "where"]
+
+_COMPILED = "compiled"
+_LAST_OUTPUT = 200  # characters of the last line a dead child printed
+
+
+def outcome(attempt: Attempt) -> Outcome:
+    """What came of an attempt, before any expectation is consulted."""
+    if attempt.invalid is not None:
+        return Outcome.INVALID
+    if attempt.ended is not None:
+        return Outcome.TIMEOUT if attempt.ended.timed_out else Outcome.CRASH
+    if attempt.raised is not None:
+        return Outcome.ERROR
+    broken = _broken(attempt)
+    if not broken:
+        return Outcome.PASS
+    return Outcome.VACUOUS if broken.keys() == {_COMPILED} else Outcome.FAIL
+
+
+def judge(happened: Outcome, attempt: Attempt, expectation: Expectation | None) -> tuple[Verdict, str]:
+    """The verdict, and the message for the reader.
+
+    Args:
+        happened: the outcome of the attempt.
+        attempt: what it is told from.
+        expectation: the entry of the backend's known failures for this case and variant, if there is one.
+    """
+    message = _tell(happened, attempt)
+    if expectation is None or not (happened.is_failure or happened is Outcome.PASS):
+        return Verdict(happened.value), message
+    if happened is Outcome.PASS:
+        return Verdict.XPASS, f"passed, but was expected to {_wanted(expectation)}; delete {where(expectation)}"
+    if _is_as_expected(happened, attempt, expectation):
+        return Verdict.XFAIL, message
+    return Verdict(happened.value), f"{message}\nExpected to {_wanted(expectation)} instead: {where(expectation)}"
+
+
+def where(expectation: Expectation) -> str:
+    """Where an expectation stands: file name, line and column, without the folder, which is this machine's."""
+    place = expectation.location
+    return f"{PurePath(place.file).name}:{place.line}:{place.column}"
+
+
+def _broken(attempt: Attempt) -> dict[str, CheckResult]:
+    return {check.check: check for check in attempt.checks if check.breaks}
+
+
+def _is_as_expected(happened: Outcome, attempt: Attempt, expectation: Expectation) -> bool:
+    if happened is not expectation.outcome:
+        return False
+    if happened is Outcome.FAIL:
+        return _broken(attempt).keys() == expectation.checks
+    said = ""
+    if attempt.raised is not None:
+        said = f"{attempt.raised.type}: {attempt.raised.message}"
+    elif attempt.ended is not None:
+        said = str(attempt.ended)
+    return expectation.raises is None or re.search(expectation.raises, said) is not None
+
+
+def _wanted(expectation: Expectation) -> str:
+    words = {Outcome.FAIL: "fail", Outcome.ERROR: "raise", Outcome.VACUOUS: "compile nothing"}
+    text = words.get(expectation.outcome, expectation.outcome.value)
+    detail = ", ".join(sorted(expectation.checks)) or expectation.raises
+    return f"{text} ({detail})" if detail else text
+
+
+def _tell(happened: Outcome, attempt: Attempt) -> str:
+    match happened:
+        case Outcome.PASS:
+            return ""
+        case Outcome.FAIL:
+            return _tell_failure(_broken(attempt))
+        case Outcome.VACUOUS:
+            return _tell_nothing_compiled(_broken(attempt)[_COMPILED])
+        case Outcome.ERROR if attempt.raised is not None:
+            return f"raised in {attempt.raised.stage}: {attempt.raised.type}: {attempt.raised.message}"
+        case Outcome.CRASH | Outcome.TIMEOUT:
+            return _tell_end(attempt)
+        case _:
+            return attempt.invalid or ""
+
+
+def _tell_end(attempt: Attempt) -> str:
+    text = f"{attempt.ended} (stage {attempt.stage})"
+    lines = attempt.output.split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"{text}; last output: {last[:_LAST_OUTPUT]}" if last else text
+
+
+def _tell_failure(broken: dict[str, CheckResult]) -> str:
+    """The first difference in full, the others counted."""
+    (name, check), *others = broken.items()
+    parts = [_tell_check(name, check)]
+    if (further := len(check.differences) - 1) > 0:
+        parts.append(f"{', '.join(filter(None, [f'{further} further in {name}', check.message]))}.")
+    elif check.differences and check.message:
+        parts.append(f"{check.message}.")
+    if others:
+        parts.append(f"Also: {', '.join(f'{also} ({_count(result)})' for also, result in others)}.")
+    return "\n".join(parts)
+
+
+def _tell_check(name: str, check: CheckResult) -> str:
+    if not check.differences:
+        return f"{name}: {check.message or 'did not hold'}."
+    text = _tell_difference(check.differences[0])
+    return text if name == check.differences[0].kind else f"{name}: {text}"
+
+
+def _tell_difference(difference: Difference) -> str:
+    verb = "differ" if difference.kind == "values" else "differs"
+    text = f"{difference.kind} {verb} in {difference.path}: "
+    if difference.mismatched is not None:
+        text += f"{difference.mismatched} of {difference.total} elements"
+        text += f", first at {difference.first_index}: " if difference.first_index else ": "
+    text += f"actual {difference.actual}, expected {difference.expected}"
+    numbers = "; ".join(_numbers(difference))
+    return f"{text} ({numbers})." if numbers else f"{text}."
+
+
+def _numbers(difference: Difference) -> list[str]:
+    texts = {
+        "max abs {}": difference.max_abs,
+        "{} ulp": difference.ulp,
+        "off the fp64 reference by {}": difference.error_actual,
+        "eager itself by {}": difference.error_expected,
+    }
+    numbers = [text.format(_short(value)) for text, value in texts.items() if value is not None]
+    return [*numbers, f"allowed {difference.allowed}"] if difference.allowed else numbers
+
+
+def _short(value: float) -> str:
+    return repr(float(f"{value:.4g}"))
+
+
+def _count(check: CheckResult) -> str:
+    number = len(check.differences)
+    return f"{number} difference{'s' if number > 1 else ''}" if number else (check.message or "did not hold")
+
+
+def _tell_nothing_compiled(check: CheckResult) -> str:
+    seen = next((difference.actual for difference in check.differences), check.message)
+    return f"nothing was compiled: {seen}" if seen else "nothing was compiled"

@@ -1,0 +1,159 @@
+"""Header, records and footer as lines of JSON: short to write, and read back as they were.
+
+What every record of a file shares stands in its header only. Checks that held are written as words, and as nothing but
+their grades where they are the usual ones.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from conformance import wire
+from conformance.checks import CATALOGUE
+from conformance.model import BackendInfo, CheckResult, Environment, Grade, Record, Stage
+
+__all__ = ["SCHEMA_VERSION", "Footer", "Header", "decode", "decode_header", "encode", "encode_record", "reproduce"]
+
+SCHEMA_VERSION = 1
+
+
+def _usual() -> tuple[str, ...]:
+    return tuple(spec.name for spec in CATALOGUE.values() if not spec.asked)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a run was started with. `planned` counts this file's requests; `total` and `digest` are of the whole plan.
+
+    `checks` names, in order, those that a record whose checks all held need not name.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    environment: Environment
+    fingerprint: str
+    backends: tuple[BackendInfo, ...]
+    selection: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    shard: tuple[int, int] | None = None
+    planned: int
+    total: int
+    digest: str
+    checks: tuple[str, ...] = field(default_factory=_usual)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footer:
+    """How a run ended. `counts` are by verdict; `gated` says of backends why the rest of their cases was not run."""
+
+    counts: dict[str, int]
+    records: int
+    gated: dict[str, str] = field(default_factory=dict)
+    finished: str
+    duration_s: float = 0.0
+
+
+def encode(part: Header | Footer) -> str:
+    """One line for a header or a footer."""
+    plain = wire.to_plain(part)
+    if isinstance(part, Footer):
+        return wire.encode({"kind": "footer"} | plain)
+    for backend in plain["backends"]:
+        if "capabilities" in backend:
+            backend["capabilities"].sort()
+    # What has a default is written too: a later version of this package may have another.
+    return wire.encode({"kind": "header", "schema_version": part.schema_version} | plain | {"checks": part.checks})
+
+
+def encode_record(record: Record, header: Header) -> str:
+    """One line for a record of the run that the header opens."""
+    plain: dict[str, Any] = wire.to_plain(replace(record, checks=())) | _short(record.checks, header)
+    for name, value in _implied(plain | {"seed": record.seed}, header).items():
+        told = getattr(record, name)
+        if told == value:
+            plain.pop(name, None)
+        else:
+            plain[name] = told
+    return wire.encode({"kind": "record"} | plain)
+
+
+def decode_header(text: str | bytes) -> Header:
+    """The header that a line holds; raises ValueError where it holds none."""
+    _, line = _parse(text, "header")
+    return wire.from_plain(Header, line)
+
+
+def decode(text: str | bytes, header: Header) -> Record | Footer:
+    """The record or the footer that a line holds, in a file with this header; raises ValueError where it holds none."""
+    kind, line = _parse(text, "record", "footer")
+    if kind == "footer":
+        return wire.from_plain(Footer, line)
+    return wire.from_plain(Record, _implied(line, header) | line | {"checks": _full(line, header)})
+
+
+def reproduce(ref: str, case_id: str, variant: str, seed: int) -> str:
+    """The shell command that runs one request again."""
+    words = ["conformance", "run", "--backend", ref, "--case", case_id, "--variant", variant]
+    return shlex.join([*words, "--seed", str(seed)] if seed else words)
+
+
+def _parse(text: str | bytes, *kinds: str) -> tuple[str, dict[str, Any]]:
+    line = json.loads(text)
+    kind = line.pop("kind", None) if isinstance(line, dict) else None
+    if kind not in kinds:
+        message = f"not a {' or '.join(kinds)}"
+        raise ValueError(message)
+    return kind, line
+
+
+def _implied(line: dict[str, Any], header: Header) -> dict[str, Any]:
+    """What the line of a record need not say, given the header and what it does say."""
+    backend, case_id, variant = (str(line.get(name)) for name in ("backend", "case_id", "variant"))
+    ref = next((known.ref for known in header.backends if known.name == backend), backend)
+    return {
+        "schema_version": header.schema_version,
+        "run_id": header.run_id,
+        "fingerprint": header.fingerprint,
+        "seed": header.seed,
+        "outcome": line.get("verdict"),
+        "stage": Stage.COMPARE,
+        "reproduce": reproduce(ref, case_id, variant, line.get("seed", header.seed)),
+    }
+
+
+def _short(checks: tuple[CheckResult, ...], header: Header) -> dict[str, Any]:
+    """Checks that merely held as words; where they are the usual ones, only the grades of those that have one."""
+    if not checks:
+        return {}
+    if all(map(_merely_held, checks)) and tuple(check.check for check in checks) == header.checks:
+        return {"held": {check.check: check.grade for check in checks if check.grade}}
+    return {"checks": [_word(check) if _merely_held(check) else wire.to_plain(check) for check in checks]}
+
+
+def _full(line: dict[str, Any], header: Header) -> list[Any]:
+    match line.pop("held", None), line.pop("checks", []):
+        case None, list(words):
+            return [_from_word(word) if isinstance(word, str) else word for word in words]
+        case dict(grades), []:
+            return [_from_word(f"{name}={grades.get(name, '')}") for name in header.checks]
+    message = "malformed checks"
+    raise ValueError(message)
+
+
+def _merely_held(check: CheckResult) -> bool:
+    return check.check in CATALOGUE and check == _from_word(_word(check))
+
+
+def _word(check: CheckResult) -> str:
+    return f"{check.check}={check.grade}" if check.grade else check.check
+
+
+def _from_word(word: str) -> CheckResult:
+    name, _, grade = word.partition("=")
+    if name not in CATALOGUE:
+        message = f"unknown check {name!r}"
+        raise ValueError(message)
+    return CheckResult(check=name, level=CATALOGUE[name].level, held=True, grade=Grade(grade) if grade else None)

@@ -1,0 +1,251 @@
+"""Record files: JSON lines of one header, records as they come, and a footer once the run is complete.
+
+A run may be killed at any moment: every line is out before the next request's result is taken, and what is cut off can
+only be the last line. `resume` drops that and continues.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+from conformance import lines
+from conformance.environment import fingerprint, now
+from conformance.errors import RecordError
+from conformance.lines import SCHEMA_VERSION, Footer, Header
+from conformance.model import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from io import FileIO
+    from pathlib import Path
+
+    from conformance.model import Environment
+    from conformance.selection import Plan
+
+__all__ = [
+    "Footer",
+    "Header",
+    "RecordWriter",
+    "RunFile",
+    "make_header",
+    "publishable",
+    "read",
+    "resume",
+]
+
+_START = b'{"kind":"header"'
+_REASON = 300  # characters of what went wrong
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFile:
+    """What a record file holds. `truncated` counts the bytes of a last line that was cut off; they are left out."""
+
+    header: Header
+    records: tuple[Record, ...] = ()
+    footer: Footer | None = None
+    truncated: int = 0
+
+
+def make_header(plan: Plan, environment: Environment, run_id: str) -> Header:
+    """Build the header of a run; of the backends it keeps what does not depend on where they are installed."""
+    return Header(
+        schema_version=SCHEMA_VERSION,
+        run_id=run_id,
+        environment=environment,
+        fingerprint=fingerprint(environment),
+        backends=tuple(replace(info, expectations=None, env={}, tags=frozenset()) for info in plan.backends),
+        selection=plan.selection,
+        seed=plan.seed,
+        shard=plan.shard,
+        planned=len(plan.requests),
+        total=plan.total,
+        digest=plan.digest,
+    )
+
+
+class RecordWriter:
+    """Writes a record file, each line at once; a context manager that leaves it without a footer unless `finish` ran.
+
+    The file is opened here, so that an unwritable place is known before work starts.
+
+    Args:
+        path: the file; replaced if it exists and nothing is continued.
+        header: what the run is started with.
+        continues: what the file holds already, if that is to be kept; then its header counts.
+
+    Raises:
+        RecordError: the file cannot be written; so do `write` and `finish`.
+    """
+
+    def __init__(self, path: Path, header: Header, continues: RunFile | None = None) -> None:
+        self.header = continues.header if continues else header
+        self.finished = continues is not None and continues.footer is not None
+        self._path = path
+        self._counts = Counter(record.verdict.value for record in continues.records) if continues else Counter()
+        self._opened = time.monotonic()
+        with _telling(f"cannot write {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: FileIO = path.open("r+b" if continues else "wb", buffering=0)
+        try:
+            self._begin(continues)
+        except RecordError:
+            self._file.close()
+            raise
+
+    def _begin(self, continues: RunFile | None) -> None:
+        if continues is None:
+            self._put(lines.encode(self.header))
+        else:
+            with _telling(f"cannot write {self._path}"):
+                self._file.truncate(self._file.seek(-continues.truncated, os.SEEK_END))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._file, _telling(f"cannot write {self._path}"):
+            if self._path.is_file():  # /dev/null and pipes know no fsync
+                os.fsync(self._file.fileno())
+
+    def write(self, record: Record) -> None:
+        """Write one record; it is out when this returns."""
+        self._put(lines.encode_record(record, self.header))
+        self._counts[record.verdict.value] += 1
+
+    def finish(self, gated: Mapping[str, str]) -> None:
+        """Write the footer, which says that every planned request was run, those of `gated` backends apart."""
+        if self.finished:
+            return
+        footer = Footer(
+            counts=dict(sorted(self._counts.items())),
+            records=self._counts.total(),
+            gated=dict(gated),
+            finished=now(),
+            duration_s=round(time.monotonic() - self._opened, 1),
+        )
+        self._put(lines.encode(footer))
+        self.finished = True
+
+    def _put(self, line: str) -> None:
+        data = memoryview(line.encode() + b"\n")
+        with _telling(f"cannot write {self._path}", f"; the {self._counts.total()} records before this one are kept"):
+            while data:
+                data = data[self._file.write(data) :]
+
+
+def read(path: Path) -> RunFile:
+    """Read a record file; a last line that was cut off is counted and left out.
+
+    Raises:
+        RecordError: the file cannot be read, or is not a record file.
+    """
+    run = _scan(path)
+    if run is None:
+        message = f"{path}: holds no header; the run was stopped as it began"
+        raise RecordError(message)
+    return run
+
+
+def resume(path: Path, header: Header) -> tuple[RecordWriter, tuple[Record, ...]]:
+    """Continue a record file, or start it where there is none: the writer, and the records it already holds.
+
+    The writer's header is the file's: its run_id is that of the records to come.
+
+    Raises:
+        RecordError: the file holds a run of another plan or environment, or cannot be read or written.
+    """
+    run = _scan(path) if path.exists() else None
+    if run is None:
+        return RecordWriter(path, header), ()
+    if conflicts := _conflicts(run.header, header):
+        message = f"{path}: cannot be continued, it was started with something else:\n  " + "\n  ".join(conflicts)
+        raise RecordError(message)
+    return RecordWriter(path, header, continues=run), run.records
+
+
+def publishable(run: RunFile) -> str | None:
+    """Why a run must not be published, or None. One with gated backends may be: its pages say so."""
+    if run.truncated:
+        return "its last line is cut off"
+    if run.footer is None:
+        return "it has no footer: the run was interrupted (`conformance run --resume` completes it)"
+    if run.header.shard is not None:
+        index, count = run.header.shard
+        return f"it is shard {index} of {count}"
+    if restricted := sorted(run.header.selection.keys() - {"timeout_s"}):
+        return f"it is a partial run: selected by {', '.join(restricted)}"
+    if not run.footer.gated and len(run.records) != run.header.planned:
+        return f"it holds {len(run.records)} of {run.header.planned} records"
+    return None
+
+
+def _scan(path: Path) -> RunFile | None:
+    """What a file holds; None where not even its header is complete."""
+    with _telling(f"cannot read {path}"):
+        body, newline, rest = path.read_bytes().rpartition(b"\n")
+    if not newline:
+        if _START.startswith(rest[: len(_START)]):
+            return None
+        message = f"{path}: not a record file"
+        raise RecordError(message)
+    first, *others = body.split(b"\n")
+    with _telling(f"{path}:1"):
+        header = lines.decode_header(first)
+    if header.schema_version != SCHEMA_VERSION:
+        message = (
+            f"{path}: written in version {header.schema_version} of the format; this package reads {SCHEMA_VERSION}"
+        )
+        raise RecordError(message)
+    records, footer = _contents(path, others, header)
+    return RunFile(header=header, records=records, footer=footer, truncated=len(rest))
+
+
+def _contents(path: Path, texts: Iterable[bytes], header: Header) -> tuple[tuple[Record, ...], Footer | None]:
+    records: dict[tuple[str, str, str], Record] = {}
+    footer = None
+    for number, text in enumerate(texts, start=2):
+        with _telling(f"{path}:{number}"):
+            part = lines.decode(text, header)
+            if footer is not None or (isinstance(part, Record) and part.key in records):
+                message = "it follows the footer, or repeats a record"
+                raise ValueError(message)
+        if isinstance(part, Record):
+            records[part.key] = part
+        else:
+            footer = part
+    return tuple(records.values()), footer
+
+
+def _conflicts(old: Header, new: Header) -> list[str]:
+    before, after = _facts(old), _facts(new)
+    names = [name for name in before | after if before.get(name) != after.get(name)]
+    return [f"{name} was {before.get(name, 'absent')}, is now {after.get(name, 'absent')}" for name in names]
+
+
+def _facts(header: Header) -> dict[str, object]:
+    machine = asdict(header.environment)
+    del machine["started"]
+    backends = {
+        f"{field} of backend {info.name}": value
+        for info in header.backends
+        for field, value in asdict(info).items()
+        if field != "name"
+    }
+    plan = {"plan": f"{header.total} requests ({header.digest})", "seed": header.seed, "shard": header.shard}
+    return plan | machine | backends
+
+
+@contextmanager
+def _telling(what: str, after: str = "") -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        message = f"{what}: {reason[:_REASON]}{after}"
+        raise RecordError(message) from error

@@ -1,0 +1,190 @@
+"""Cases, backends and what the user asked for -> a plan of requests."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from packaging.specifiers import SpecifierSet
+
+from conformance.errors import SelectionError
+from conformance.model import Outcome, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from conformance.model import BackendInfo, Case, Variant
+
+__all__ = ["Plan", "decided", "digest", "holds", "is_smoke", "select"]
+
+SMOKE = "smoke"
+TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be run, in order, and the selection it came from.
+
+    `requests` are those of this shard. `scouts` are smoke cases of other shards: they are run here too, unrecorded, so
+    that the smoke gate decides the same everywhere. `total` and `digest` are of the whole plan, so that shards can be
+    told to belong together. `selection` holds what the user restricted.
+    """
+
+    requests: tuple[Request, ...]
+    backends: tuple[BackendInfo, ...]
+    selection: dict[str, Any]
+    total: int
+    digest: str
+    scouts: tuple[Request, ...] = ()
+    seed: int = 0
+    shard: tuple[int, int] | None = None
+
+
+def select(
+    cases: Iterable[Case],
+    backends: Iterable[BackendInfo],
+    *,
+    case_globs: Sequence[str] = (),
+    variants: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    exclude_tags: Sequence[str] = (),
+    seed: int = 0,
+    timeout_s: float | None = None,
+    shard: tuple[int, int] | None = None,
+) -> Plan:
+    """Plan every variant of every selected case on every backend.
+
+    Args:
+        cases: in the order of their files.
+        backends: in the order asked for.
+        case_globs: keep cases whose id matches one of them.
+        variants: each like `grad=disabled,dynamic=true`; keep variants that have all pairs of one of them.
+        tags: keep cases that have one of them.
+        exclude_tags: leave out cases that have one of them.
+        seed: of the inputs' random numbers.
+        timeout_s: time limit of each request, in place of the case's and the backend's.
+        shard: `(i, n)`, the i-th of n parts, counting from 1.
+
+    Raises:
+        SelectionError: something given matches nothing.
+    """
+    chosen = _choose(tuple(cases), case_globs, tags, exclude_tags)
+    pairs = _choose_variants(chosen, variants)
+    backends = tuple(backends)
+    whole = tuple(request for backend in backends for request in _requests(backend, pairs, seed, timeout_s))
+    restricted = {"cases": case_globs, "variants": variants, "tags": tags, "exclude_tags": exclude_tags}
+    selection: dict[str, Any] = {name: list(given) for name, given in restricted.items() if given}
+    part = whole if shard is None else _part(whole, *shard)
+    mine = {request.key for request in part}
+    return Plan(
+        requests=part,
+        scouts=tuple(request for request in whole if is_smoke(request) and request.key not in mine),
+        backends=backends,
+        selection=selection if timeout_s is None else selection | {"timeout_s": timeout_s},
+        total=len(whole),
+        digest=digest(request.key for request in whole),
+        seed=seed,
+        shard=shard,
+    )
+
+
+def decided(request: Request, torch_version: str) -> tuple[Outcome, str] | None:
+    """The outcome and reason of a request that need not be run, or None."""
+    backend, case = request.backend, request.case
+    if backend.broken is not None:
+        return Outcome.ERROR, f"the backend cannot be used: {backend.broken}"
+    if backend.unavailable is not None:
+        return Outcome.SKIP, backend.unavailable
+    if missing := case.requires - backend.capabilities:
+        return Outcome.UNSUPPORTED, f"needs {', '.join(sorted(missing))}"
+    if not holds(case.torch, torch_version):
+        return Outcome.SKIP, f"needs torch {case.torch}, this is {torch_version}"
+    return None
+
+
+def holds(specifier: str | None, version: str) -> bool:
+    """Whether a version of torch meets a specifier; pre-releases and local builds count as what they lead to."""
+    return specifier is None or SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+def is_smoke(request: Request) -> bool:
+    """Whether the smoke gate looks at it."""
+    return SMOKE in request.case.tags
+
+
+def digest(keys: Iterable[tuple[str, str, str]]) -> str:
+    """Twelve digits that tell whether two plans hold the same requests, in whatever order."""
+    lines = sorted("\t".join(key) for key in keys)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def _choose(
+    cases: tuple[Case, ...], globs: Sequence[str], tags: Sequence[str], exclude_tags: Sequence[str]
+) -> list[Case]:
+    for glob in globs:
+        _require(any(fnmatchcase(case.id, glob) for case in cases), "case", glob, _case_names(cases))
+    known = {tag for case in cases for tag in case.tags}
+    for tag in (*tags, *exclude_tags):
+        _require(tag in known, "tag", tag, known)
+    chosen = [
+        case
+        for case in cases
+        if (not globs or any(fnmatchcase(case.id, glob) for glob in globs))
+        and (not tags or not case.tags.isdisjoint(tags))
+        and case.tags.isdisjoint(exclude_tags)
+    ]
+    if not chosen:
+        message = f"no case is left: of {len(cases)} cases none has the ids and the tags asked for"
+        raise SelectionError(message)
+    return sorted(chosen, key=lambda case: SMOKE not in case.tags)
+
+
+def _case_names(cases: Iterable[Case]) -> set[str]:
+    ids = [case.id.split(".") for case in cases]
+    folders = {".".join([*parts[:depth], "*"]) for parts in ids for depth in range(1, len(parts))}
+    return folders | {".".join(parts) for parts in ids}
+
+
+def _choose_variants(cases: Sequence[Case], texts: Sequence[str]) -> list[tuple[Case, Variant]]:
+    pairs = [(case, variant) for case in cases for variant in case.variants]
+    known = {f"{axis}={value}" for _, variant in pairs for axis, value in variant.axes.items()}
+    for text in texts:
+        _require(any(_fits(variant, text) for _, variant in pairs), "variant", text, known)
+    return [(case, variant) for case, variant in pairs if not texts or any(_fits(variant, text) for text in texts)]
+
+
+def _fits(variant: Variant, text: str) -> bool:
+    # An id fits itself even where the value of a parameter holds a comma.
+    return text == variant.id or {tuple(pair.split("=", 1)) for pair in text.split(",")} <= set(variant.axes.items())
+
+
+def _requests(
+    backend: BackendInfo, pairs: Sequence[tuple[Case, Variant]], seed: int, timeout_s: float | None
+) -> Iterator[Request]:
+    # A broken backend is one row that says so, not hundreds.
+    for case, variant in pairs[:1] if backend.broken is not None else pairs:
+        limit = timeout_s or case.timeout_s or backend.compile_timeout_s or TIMEOUT_S
+        yield Request(case=case, backend=backend, variant=variant, seed=seed, timeout_s=limit)
+
+
+def _part(whole: tuple[Request, ...], index: int, count: int) -> tuple[Request, ...]:
+    if not 1 <= index <= count:
+        message = f"shard {index}/{count} does not exist: the first is 1/{count}, the last {count}/{count}"
+        raise SelectionError(message)
+    part = whole[index - 1 :: count]
+    if not part:
+        message = f"shard {index}/{count} is empty: there are only {len(whole)} requests"
+        raise SelectionError(message)
+    return part
+
+
+def _require(found: bool, what: str, given: str, known: Collection[str]) -> None:
+    if found:
+        return
+    close = get_close_matches(given, sorted(known), n=3)
+    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "`conformance list` shows what there is."
+    message = f"no {what} matches {given!r}.\n  {hint}"
+    raise SelectionError(message)

@@ -1,0 +1,89 @@
+"""Record files of the shards of one plan, put together again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from conformance import record
+from conformance.errors import RecordError
+from conformance.record import Footer, RunFile
+from conformance.selection import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from conformance.record import Header
+
+__all__ = ["merge"]
+
+
+def merge(paths: Sequence[Path]) -> RunFile:
+    """Put the shards of one plan together: the run there would be without shards, its records sorted by key.
+
+    The header is that of the first file. Machines may differ: each record keeps its own fingerprint and run_id.
+
+    Args:
+        paths: at least one file.
+
+    Raises:
+        RecordError: a file is unreadable or unfinished, or these are not all the shards of one plan.
+    """
+    runs = [record.read(path) for path in paths]
+    first = runs[0].header
+    for path, run in zip(paths, runs, strict=True):
+        if reason := _why_not(run, first):
+            message = f"{path}: {reason}"
+            raise RecordError(message)
+    _all_there([run.header.shard or (1, 1) for run in runs])
+    records = tuple(sorted((each for run in runs for each in run.records), key=lambda each: each.key))
+    footer = _footer(runs)
+    if not footer.gated and digest(each.key for each in records) != first.digest:
+        message = f"{', '.join(map(str, paths))}: together they do not hold the records of their plan"
+        raise RecordError(message)
+    return RunFile(header=replace(first, shard=None, planned=first.total), records=records, footer=footer)
+
+
+def _why_not(run: RunFile, first: Header) -> str | None:
+    if run.footer is None or run.truncated:
+        return "it is not finished; `conformance run --resume` with its shard completes it"
+    facts, wanted = _facts(run.header), _facts(first)
+    if differing := [name for name, value in facts.items() if value != wanted[name]]:
+        return f"it does not belong to the first file: it has another {', '.join(differing)}"
+    return None
+
+
+def _facts(header: Header) -> dict[str, object]:
+    """What the shards of one run have in common; the machine is not among it."""
+    return {
+        "plan": header.digest,
+        "seed": header.seed,
+        "number of shards": header.shard[1] if header.shard else 1,
+        "torch": header.environment.torch,
+        "suite": header.environment.suite_hash,
+        "set of backends": header.backends,
+    }
+
+
+def _all_there(shards: Sequence[tuple[int, int]]) -> None:
+    wanted = range(1, shards[0][1] + 1)
+    given = sorted(index for index, _ in shards)
+    if given != list(wanted):
+        message = f"these are the shards {given} of {len(wanted)}; merging needs each of them once"
+        raise RecordError(message)
+
+
+def _footer(runs: Sequence[RunFile]) -> Footer:
+    footers = [run.footer for run in runs if run.footer is not None]
+    counts: Counter[str] = Counter()
+    for footer in footers:
+        counts.update(footer.counts)
+    return Footer(
+        counts=dict(sorted(counts.items())),
+        records=counts.total(),
+        gated={name: reason for footer in footers for name, reason in footer.gated.items()},
+        finished=max(footer.finished for footer in footers),
+        duration_s=sum(footer.duration_s for footer in footers),
+    )
