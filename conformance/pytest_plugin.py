@@ -1,0 +1,90 @@
+"""The pytest plugin: options that select cases and backends, and one test item per request.
+
+pytest loads this module in every project of an environment that holds the suite, so importing it costs nothing:
+no torch, no cases and no backends until something of the suite is collected.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from conformance.model import Request
+    from conformance.pytest_session import Session
+
+__all__ = ["parameters", "pytest_addoption", "pytest_collection", "pytest_generate_tests", "session_of"]
+
+_OPTIONS = {
+    "backend": "run on this backend: a name, torch:NAME, package.module:attribute or path/to/file.py:attribute",
+    "case": "only cases whose id matches this glob",
+    "variant": "only variants that have these axes, such as grad=disabled,dynamic=true",
+    "tag": "only cases that have this tag",
+}
+_SESSION = pytest.StashKey["Session"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that select what runs, the same as those of `conformance run`."""
+    group = parser.getgroup("conformance", "conformance of torch.compile backends")
+    for name, text in _OPTIONS.items():
+        group.addoption(
+            f"--{name}",
+            action="append",
+            default=[],
+            dest=_destination(name),
+            metavar=name.upper(),
+            help=f"{text}; repeatable",
+        )
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Refuse a selection that matches nothing before anything is collected."""
+    if any(_selection(session.config).values()):
+        session_of(session.config)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one item of each request for tests that ask for `conformance_request`."""
+    if "conformance_request" in metafunc.fixturenames:
+        metafunc.parametrize("conformance_request", parameters(session_of(metafunc.config).plan.requests))
+
+
+@pytest.fixture(scope="session")
+def conformance_session(pytestconfig: pytest.Config) -> Session:
+    """What was selected for this session, and the way to run one request of it."""
+    return session_of(pytestconfig)
+
+
+def session_of(config: pytest.Config) -> Session:
+    """The one session of suite and pytest, made when first asked for.
+
+    Raises:
+        pytest.UsageError: an option selects nothing, or a file of cases or expectations is malformed.
+    """
+    if _SESSION not in config.stash:
+        from conformance.errors import ConformanceError
+        from conformance.pytest_session import Session
+
+        try:
+            config.stash[_SESSION] = opened = Session(**_selection(config))
+        except ConformanceError as error:
+            raise pytest.UsageError(str(error)) from error
+        config.add_cleanup(opened.close)
+    return config.stash[_SESSION]
+
+
+def parameters(requests: Iterable[Request]) -> list[object]:
+    """Requests as parameters of a test, with ids like `inductor-views.add-grad=enabled`."""
+    return [pytest.param(request, id="-".join(request.key)) for request in requests]
+
+
+def _destination(option: str) -> str:
+    return f"conformance_{option}"
+
+
+def _selection(config: pytest.Config) -> dict[str, list[str]]:
+    return {f"{name}s": config.getoption(_destination(name)) for name in _OPTIONS}

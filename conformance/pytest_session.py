@@ -1,0 +1,78 @@
+"""What the pytest plugin does once something of the suite is collected: plan the requests and run each."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from conformance import discover, environment, isolate
+from conformance.checks import CATALOGUE
+from conformance.expectations import load_expectations
+from conformance.loader import load_cases
+from conformance.runner import Run
+from conformance.selection import select
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from conformance.model import BackendInfo, Case, Expectation, Record, Request
+
+__all__ = ["Session"]
+
+
+class Session:
+    """The plan of one pytest session, and the way to run one request of it.
+
+    Args:
+        backends: how each backend is named; none means every declared one.
+        cases: globs over case ids.
+        variants: axes that a variant must have.
+        tags: of which a case must have one.
+
+    Raises:
+        ConformanceError: something given matches nothing, or a file is malformed.
+    """
+
+    def __init__(
+        self,
+        *,
+        backends: Sequence[str] = (),
+        cases: Sequence[str] = (),
+        variants: Sequence[str] = (),
+        tags: Sequence[str] = (),
+    ) -> None:
+        catalogue = load_cases()
+        infos = discover.find(backends, isolate.describe)
+        self.plan = select(catalogue, infos, case_globs=cases, variants=variants, tags=tags)
+        self.environment = environment.capture()
+        self._expectations = {info.name: self._known_failures(info, catalogue) for info in infos}
+        self._executor = ThreadPoolExecutor(max_workers=1)
+
+    def run(self, request: Request) -> Record:
+        """Run one request in a process of its own, unless its outcome is known before."""
+        (record,) = Run(
+            replace(self.plan, requests=(request,)),
+            self._executor,
+            expectations=self._expectations,
+            environment=self.environment,
+            run_id="pytest",
+            smoke_gate=False,
+            submit=isolate.run,
+        )
+        return record
+
+    def close(self) -> None:
+        """Stop what requests run on."""
+        self._executor.shutdown()
+        isolate.shutdown()
+
+    def _known_failures(self, info: BackendInfo, catalogue: Sequence[Case]) -> tuple[Expectation, ...]:
+        if info.expectations is None:
+            return ()
+        return load_expectations(
+            info.expectations,
+            case_ids={case.id for case in catalogue},
+            checks=CATALOGUE.keys(),
+            torch_version=self.environment.torch,
+        )

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import fields
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from conformance.backend import Backend
+from conformance.discover import GROUP, LADDER
+from conformance.legend import MEANING, gate
+from conformance.loader import load_cases
+from conformance.program import generate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LINES_OF_A_FILE = 400
+LINES_OF_A_FUNCTION = 40
+BYTES_OF_RECORDS = 5_000_000
+
+
+@pytest.fixture(scope="module")
+def project(checkout: Path) -> dict[str, Any]:
+    """pyproject.toml."""
+    return tomllib.loads((checkout / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def sessions(checkout: Path) -> set[str]:
+    """The names of the nox sessions, read without nox."""
+    tree = ast.parse((checkout / "noxfile.py").read_text())
+    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef))
+    return {node.name for node in functions if any(ast.unparse(d) == "nox.session" for d in node.decorator_list)}
+
+
+@pytest.fixture(scope="module")
+def readme(checkout: Path) -> str:
+    """README.md."""
+    return (checkout / "README.md").read_text()
+
+
+def sources(checkout: Path) -> Iterator[Path]:
+    """Every Python file of the project."""
+    for pattern in ("*.py", "backends/*.py", "cases/*.py", "conformance/**/*.py"):
+        yield from checkout.glob(pattern)
+
+
+def fenced(text: str, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def table(text: str, header: str) -> list[list[str]]:
+    """The cells of the table of a page whose header line starts as given."""
+    lines = text[text.index(header) :].splitlines()
+    rows = lines[2 : next((n for n, line in enumerate(lines) if not line.startswith("|")), len(lines))]
+    return [[cell.strip().strip("`") for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_the_commands_of_the_readme_are_sessions(readme: str, sessions: set[str]) -> None:
+    """What the README tells a stranger to type exists."""
+    named = set(re.findall(r"nox -s (\w+)", readme))
+    assert named >= {"conformance", "tests"}
+    assert named <= sessions
+
+
+def test_ci_runs_the_test_command_of_the_readme(checkout: Path, readme: str, sessions: set[str]) -> None:
+    """Continuous integration types what the README says, and names sessions that exist."""
+    script = (checkout / ".ci" / "run").read_text()
+    command = next(block.strip() for block in fenced(readme, "sh") if block.strip().endswith("nox -s tests"))
+    assert command in script
+    assert set(" ".join(re.findall(r"nox -s ([\w ]+)", script)).split()) <= sessions
+
+
+def test_the_workflow_names_sessions(checkout: Path, sessions: set[str]) -> None:
+    """The workflow on GitHub runs the same sessions."""
+    workflow = yaml.safe_load((checkout / ".github" / "workflows" / "ci.yml").read_text())
+    matrix = workflow["jobs"]["nox"]["strategy"]["matrix"]["session"]
+    assert {entry.split()[0] for entry in matrix} <= sessions
+
+
+def test_one_version_of_the_linter(checkout: Path) -> None:
+    """A commit hook and continuous integration must not disagree about style."""
+    pinned = re.search(r'"ruff==([\d.]+)"', (checkout / "noxfile.py").read_text())
+    hooks = yaml.safe_load((checkout / ".pre-commit-config.yaml").read_text())["repos"]
+    revisions = {repo["repo"].rpartition("/")[2]: repo["rev"] for repo in hooks}
+    assert pinned is not None
+    assert revisions["ruff-pre-commit"] == f"v{pinned[1]}"
+
+
+@pytest.mark.parametrize("name", LADDER)
+def test_an_in_tree_backend_is_declared_as_a_plugin_is(name: str) -> None:
+    """Each entry point gives a `Backend` of its own name."""
+    (point,) = entry_points(group=GROUP, name=name)
+    assert isinstance(found := point.load(), Backend)
+    assert found.name == name
+
+
+@pytest.mark.parametrize(
+    "module", ["conformance", "conformance.backend", "conformance.backends.inductor", "conformance.cli"]
+)
+def test_declaring_and_listing_import_no_torch(module: str) -> None:
+    """Torch is paid for where something is compiled, and nowhere else."""
+    code = f"import sys, {module}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_every_package_is_in_the_wheel(checkout: Path, project: dict[str, Any]) -> None:
+    """A new folder of the package is listed in pyproject.toml; tests stay out of the wheel."""
+    folders = {path.parent for path in (checkout / "conformance").rglob("__init__.py")}
+    names = {".".join(folder.relative_to(checkout).parts) for folder in folders}
+    shipped = {name for name in names if not name.startswith("conformance.tests")}
+    mapped = {"conformance.backends", "conformance.cases"}
+    assert set(project["tool"]["setuptools"]["packages"]) == shipped | mapped
+
+
+def test_coverage_leaves_out_only_what_runs_in_children(checkout: Path, project: dict[str, Any]) -> None:
+    """A module that the parent runs cannot hide from coverage."""
+    omitted = [pattern for pattern in project["tool"]["coverage"]["run"]["omit"] if not pattern.endswith("/*")]
+    for path in (file for pattern in omitted for file in checkout.glob(pattern)):
+        assert re.search(r"^\s*(import|from) torch|^if __name__", path.read_text(), flags=re.MULTILINE), path.name
+
+
+def test_nothing_in_the_package_names_a_backend(checkout: Path) -> None:
+    """In-tree backends come in as everybody's do: no import of them, nor of the top-level folders."""
+    for path in (checkout / "conformance").rglob("*.py"):
+        found = re.search(r"^\s*(import|from) (backends|cases|conformance\.backends)\b", path.read_text(), re.MULTILINE)
+        assert found is None, f"{path}: {found}"
+
+
+def test_files_are_short(checkout: Path) -> None:
+    """A file that has grown too long wants to be two."""
+    lengths = {path.relative_to(checkout).as_posix(): len(path.read_text().splitlines()) for path in sources(checkout)}
+    assert {name: length for name, length in lengths.items() if length > LINES_OF_A_FILE} == {}
+
+
+def test_functions_are_short(checkout: Path) -> None:
+    """A function that has grown too long wants to be two."""
+    long = [
+        f"{path.relative_to(checkout)}:{node.lineno} {node.name}"
+        for path in sources(checkout)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= LINES_OF_A_FUNCTION
+    ]
+    assert long == []
+
+
+def test_the_records_stay_small(checkout: Path) -> None:
+    """The committed records of a default run stay under 5 MB."""
+    assert sum(path.stat().st_size for path in (checkout / "results" / "records").glob("*.jsonl")) < BYTES_OF_RECORDS
+
+
+def test_the_readme_explains_the_verdicts_as_the_legend_does(readme: str) -> None:
+    """The meaning of a verdict is the same on every page."""
+    rows = table(readme, "| verdict |")
+    assert rows == [[str(verdict), verdict.mark, meaning, gate(verdict)] for verdict, meaning in MEANING.items()]
+
+
+def test_the_case_of_the_readme_is_valid(readme: str, tmp_path: Path) -> None:
+    """A stranger's first case is copied from the README."""
+    (text,) = fenced(readme, "yaml")
+    (tmp_path / "demo_doubling.yaml").write_text(text)
+    (case,) = load_cases([tmp_path])
+    assert len(case.variants) == 4
+    assert "with torch.no_grad():" in generate(case, case.variants[0]).source
+
+
+def test_the_guide_names_every_field_of_a_backend(checkout: Path) -> None:
+    """A field that nobody is told of might as well not exist."""
+    rows = table((checkout / "backends" / "README.md").read_text(), "| field |")
+    assert {row[0] for row in rows} == {field.name for field in fields(Backend)}

@@ -1,0 +1,135 @@
+"""Every job of the project; `nox -l` lists them, and what stands after `--` is passed on.
+
+Each session has a virtual environment of its own, kept between runs (delete `.nox` to start anew).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_missing_interpreters = True
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "typing", "cases", "tests"]
+
+ROOT = Path(__file__).parent
+RECORDS = Path("results", "records", "in-tree.jsonl")
+LINTER = "ruff==0.17.6"
+TYPES = ("mypy==2.4.1", "pandas-stubs", "types-PyYAML", "types-tabulate")
+
+BACKENDS = ("eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition", "inductor")
+
+
+def install(session: nox.Session, *what: str) -> None:
+    """Install with the one version of torch that the committed records were made with."""
+    session.install("--constraint", "constraints.txt", *what)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Run every case on the five in-tree backends and rewrite results/; with arguments: `conformance run ARGS`."""
+    install(session, "--editable", ".")
+    if session.posargs:
+        scratch = Path(session.create_tmp(), "records.jsonl")
+        scratch.unlink(missing_ok=True)
+        session.run("conformance", "run", "--records", str(scratch), *session.posargs)
+        return
+    chosen = [part for name in BACKENDS for part in ("--backend", name)]
+    RECORDS.unlink(missing_ok=True)
+    try:
+        session.run("conformance", "run", "--records", str(RECORDS), *chosen)
+    except CommandFailed:
+        # Findings belong in the pages as well: they are written before the session is reported as failed.
+        publish(session)
+        raise
+    publish(session)
+
+
+def publish(session: nox.Session, *options: str) -> None:
+    """Make the pages of results/ what the committed records give."""
+    session.run("conformance", "report", "--records", str(RECORDS.parent), "--output", "results", *options)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the suite's own tests; without arguments, with coverage of the core that imports no torch."""
+    install(session, "--editable", ".[test]")
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "conformance/tests")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting with ruff."""
+    session.install(LINTER)
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check", "--diff")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types with mypy in strict mode."""
+    install(session, "--editable", ".[test]", *TYPES)
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def cases(session: nox.Session) -> None:
+    """Validate the cases, the expectations, and that the committed JSON Schemas are fresh."""
+    install(session, "--editable", ".")
+    session.run("conformance", "validate", *session.posargs)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Rewrite the pages of results/ from the committed records; `-- --check` only compares."""
+    install(session, "--editable", ".")
+    publish(session, *session.posargs)
+
+
+@nox.session
+def benchmark(session: nox.Session) -> None:
+    """Time forward, backward and step of the cases tagged for timing, on all backends side by side."""
+    install(session, "--editable", ".[pytest]")
+    session.run("pytest", "conformance/suite/test_benchmarks.py", "--benchmark-only", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build wheel and sdist, look inside, and run the smoke cases from the installed wheel outside the checkout."""
+    session.install("build")
+    with tempfile.TemporaryDirectory(prefix="conformance-build-") as folder:
+        session.run("python", "-m", "build", "--outdir", folder, silent=True)
+        wheel = next(Path(folder).glob("*.whl"))
+        look_inside(session, wheel)
+        install(session, f"{wheel}[pytest]")
+        # The version stays the same between builds, so pip would keep the wheel of an earlier run.
+        session.install("--force-reinstall", "--no-deps", str(wheel))
+        session.chdir(folder)
+        session.run("conformance", "run", "--tag", "smoke", "--backend", "eager", "--records", "smoke.jsonl")
+        session.run("pytest", "--pyargs", "conformance.suite", "--tag", "smoke", "--backend", "eager")
+
+
+def look_inside(session: nox.Session, wheel: Path) -> None:
+    """Stop unless the wheel holds every case, expectations file, page and schema of the checkout."""
+    homes = {"backends": "conformance/backends", "cases": "conformance/cases", "conformance/schemas": None}
+    wanted = {"conformance/py.typed"}
+    for folder, home in homes.items():
+        data = [path for ending in ("yaml", "json", "md") for path in (ROOT / folder).glob(f"*.{ending}")]
+        wanted |= {f"{home or folder}/{path.name}" for path in data}
+    held = set(zipfile.ZipFile(wheel).namelist())
+    if missing := sorted(wanted - held):
+        session.error(f"{wheel.name} lacks {', '.join(missing)}: see [tool.setuptools.package-data] in pyproject.toml")
+    if strays := sorted(name for name in held if "/tests/" in name):
+        session.error(f"{wheel.name} holds tests: {', '.join(strays)}")
+    session.log(f"{wheel.name} holds all {len(wanted)} data files")
