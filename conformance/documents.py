@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SkipValidation, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from conformance.checks import CATALOGUE
@@ -103,7 +103,7 @@ class InputDocument(StrictModel):
     )
     low: int | float | None = Field(default=None, description="Smallest number of uniform or integers.")
     high: int | float | None = Field(default=None, description="Bound above (not reached) of uniform or integers.")
-    values: list[Scalar] | None = Field(default=None, description="The numbers themselves, row by row.")
+    values: list[bool | int | float] | None = Field(default=None, description="The numbers themselves, row by row.")
     scalar: Scalar | None = Field(default=None, description="A plain Python value; excludes every other key.")
 
 
@@ -181,7 +181,8 @@ class CaseFileDocument(StrictModel):
     """One file of cases: `cases/<area>_<topic>.yaml`."""
 
     topic: Text = Field(description="What the cases of this file have in common.")
-    cases: list[CaseDocument] = Field(min_length=1, description="The cases.")
+    # Each case is held against its model on its own, so that a bad one does not hide what is wrong with another.
+    cases: list[SkipValidation[CaseDocument]] = Field(min_length=1, description="The cases.")
 
 
 class ExpectationDocument(StrictModel):

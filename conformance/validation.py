@@ -47,7 +47,7 @@ def did_you_mean(word: str, known: Iterable[str], what: str = "") -> str:
     known = sorted(map(str, known))
     close = get_close_matches(word, known, n=2)
     guess = f"  Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    plural = what.removesuffix("y") + "ies" if what.endswith("y") else what and what + "s"
+    plural = "capabilities" if what == "capability" else what and what + "s"
     return f"Known{plural and ' ' + plural}: {', '.join(known) or 'none'}.{guess}"
 
 

@@ -54,15 +54,22 @@ class Document:
         key_node, node = self._nodes(path)
         return _location(self.file, key_node if key and key_node else node)
 
-    def text_location(self, path: Path) -> Location:
-        """Where the characters of a text start: for a block scalar on the line after its mark, at its indentation."""
+    def text_location(self, path: Path) -> Location | None:
+        """Where the first character of a text stands, if its lines are lines of the file; else None.
+
+        In a literal block (`|`) that is the line below the mark, at the block's indentation. A folded or quoted text of
+        several lines has lines of its own.
+        """
         _, node = self._nodes(path)
         start = _location(self.file, node)
-        if not isinstance(node, yaml.ScalarNode) or node.style not in {"|", ">"}:
+        if not isinstance(node, yaml.ScalarNode):
             return start
+        if node.style != "|":
+            quote = 1 if node.style in {"'", '"'} else 0
+            alone = node.start_mark.line == node.end_mark.line
+            return Location(file=self.file, line=start.line, column=start.column + quote) if alone else None
         first = next((line for line in node.value.splitlines() if line.strip()), "")
-        below = self.text.splitlines()[start.line :]
-        shown = next((line for line in below if line.strip()), "")
+        shown = next((line for line in self.text.splitlines()[start.line :] if line.strip()), "")
         return Location(file=self.file, line=start.line + 1, column=len(shown) - len(first) + 1)
 
     def problem(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> Problem:

@@ -1,0 +1,172 @@
+"""From YAML files to cases: every problem of every file at once, each as file:line:column."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from itertools import product
+from typing import TYPE_CHECKING
+
+from conformance.documents import CaseDocument, CaseFileDocument
+from conformance.errors import CaseError, Problem
+from conformance.model import Call, Capability, Case, ExpectedRaise, InputSpec, Level, Location, Stage, Variant
+from conformance.program import problems as program_problems
+from conformance.rules import broken_rules
+from conformance.validation import validate
+from conformance.yaml_marks import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from importlib.resources.abc import Traversable
+    from pathlib import Path
+
+    from conformance.documents import AxesDocument, CallDocument, InputDocument
+    from conformance.yaml_marks import Document
+    from conformance.yaml_marks import Path as Keys
+
+__all__ = ["load_cases"]
+
+# What a program's check needs to know of its case; other keys may be wrong and it still says what it finds.
+_CORE = frozenset({"id", "title", "program", "setup", "inputs", "axes"})
+
+
+def load_cases(folders: Sequence[Traversable | Path] = ()) -> tuple[Case, ...]:
+    """Read every `*.yaml` of `folders` (or one file); default: the cases that come with the suite.
+
+    Raises:
+        CaseError: with every problem of every file.
+    """
+    sources = [(folder, str(folder)) for folder in folders] or [(files("conformance.cases"), "cases")]
+    found = [each for folder, label in sources for each in _load_folder(folder, label)]
+    cases = [each for each in found if isinstance(each, Case)]
+    problems = [each for each in found if isinstance(each, Problem)]
+    problems += _duplicates(cases)
+    if problems:
+        raise CaseError(problems)
+    return tuple(cases)
+
+
+def _load_folder(folder: Traversable | Path, label: str) -> Iterator[Case | Problem]:
+    if folder.is_file():
+        yield from _load_file(folder, label)
+        return
+    entries = sorted(folder.iterdir(), key=lambda entry: entry.name) if folder.is_dir() else []
+    entries = [entry for entry in entries if entry.name.endswith(".yaml")]
+    if not entries:
+        yield Problem(Location(file=label), "no case file (*.yaml) here")
+    for entry in entries:
+        yield from _load_file(entry, f"{label}/{entry.name}")
+
+
+def _load_file(entry: Traversable | Path, file: str) -> Iterator[Case | Problem]:
+    try:
+        text = entry.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        yield Problem(Location(file=file), f"cannot be read: {error}")
+        return
+    document = compose(text, file)
+    yield from document.problems
+    if document.root is None and document.problems:
+        return
+    head, problems = validate(CaseFileDocument, document, document.data, subject="in a file of cases")
+    yield from problems
+    data = document.data
+    raw = data.get("cases") if isinstance(data, dict) else None
+    topic = head.topic if head else "?"
+    for index, each in enumerate(raw if isinstance(raw, list) else ()):
+        yield from _load_case(document, index, each, topic)
+
+
+def _load_case(document: Document, index: int, data: object, topic: str) -> Iterator[Case | Problem]:
+    path: Keys = ("cases", index)
+    subject = f"in case {data['id']!r}" if isinstance(data, dict) and "id" in data else ""
+    form, problems = validate(CaseDocument, document, data, path, subject=subject)
+    if form is None:
+        core = {key: value for key, value in data.items() if key in _CORE} if isinstance(data, dict) else None
+        form, _ = validate(CaseDocument, document, core, path)
+    yield from problems
+    if form is None:
+        return
+    broken = [*_semantic_problems(document, path, form)]
+    case = _case(document, path, form, topic)
+    if case.program_location:
+        broken += program_problems(case)
+    yield from broken
+    if not broken and not problems:
+        yield case
+
+
+def _semantic_problems(document: Document, path: Keys, form: CaseDocument) -> Iterator[Problem]:
+    for broken in broken_rules(form):
+        message = f"{broken.message} in case {form.id!r}"
+        yield document.problem((*path, *broken.path), message, broken.hint, key=broken.key)
+    stem, area = document.file.rpartition("/")[2].removesuffix(".yaml"), form.id.partition(".")[0]
+    if stem != area and not stem.startswith(f"{area}_"):
+        hint = f"The file is named <area>_<topic>.yaml; the area of this id is {area!r}."
+        yield document.problem((*path, "id"), f"the case {form.id!r} does not belong in {document.file}", hint)
+    for key in ("program", "setup"):
+        if document.text_location((*path, key)) is None:
+            hint = f"Write it as a literal block, {key}: | and the text below, so that its lines are the file's lines."
+            yield document.problem((*path, key), f"a {key} of several lines that is not a literal block", hint)
+
+
+def _duplicates(cases: Sequence[Case]) -> Iterator[Problem]:
+    first: dict[str, Location] = {}
+    for case in cases:
+        if case.id in first:
+            yield Problem(case.location, f"duplicate case {case.id!r}", f"The first one is at {first[case.id]}.")
+        first.setdefault(case.id, case.location)
+
+
+def _case(document: Document, path: Keys, form: CaseDocument, topic: str) -> Case:
+    optional = {"calls": tuple(_call(call) for call in form.calls)} if form.calls else {}
+    return Case(
+        id=form.id,
+        title=form.title,
+        topic=topic,
+        program=form.program,
+        setup=form.setup,
+        location=document.location(path),
+        program_location=document.text_location((*path, "program")),
+        setup_location=document.text_location((*path, "setup")) if form.setup else None,
+        clauses=tuple(form.clauses),
+        inputs={name: _input(spec) for name, spec in form.inputs.items()},
+        variants=tuple(_variants(form.axes)),
+        raises=ExpectedRaise(stage=Stage(form.raises.stage), type=form.raises.type) if form.raises else None,
+        requires=frozenset(map(Capability, form.requires)),
+        checks={name: Level(level) for name, level in form.checks.items()},
+        graph_breaks=form.graph_breaks,
+        recompiles=form.recompiles,
+        tolerance=dict(form.tolerance),
+        tags=frozenset(form.tags),
+        source=form.source,
+        torch=form.torch,
+        timeout_s=form.timeout_s,
+        **optional,
+    )
+
+
+def _input(form: InputDocument) -> InputSpec:
+    return InputSpec(
+        shape=tuple(form.shape or ()),
+        dtype=form.dtype,
+        requires_grad=form.requires_grad,
+        stride=None if form.stride is None else tuple(form.stride),
+        distribution=form.distribution,
+        low=form.low,
+        high=form.high,
+        values=None if form.values is None else tuple(form.values),
+        scalar=form.scalar,
+    )
+
+
+def _call(form: CallDocument) -> Call:
+    given = form.model_dump(exclude={"shapes"})
+    return Call(shapes={name: tuple(shape) for name, shape in form.shapes.items()}, **given)
+
+
+def _variants(axes: AxesDocument) -> Iterator[Variant]:
+    fixed = product(axes.grad, axes.autocast, axes.dtype, axes.dynamic)
+    for (grad, autocast, dtype, dynamic), values in product(fixed, list(product(*axes.params.values()))):
+        params = dict(zip(axes.params, values, strict=True))
+        mode = None if dynamic == "auto" else dynamic
+        yield Variant(grad=grad, autocast=autocast, dtype=dtype, dynamic=mode, params=params)

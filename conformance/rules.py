@@ -1,0 +1,165 @@
+"""What must hold between the keys of a case: inputs with their shapes, calls with inputs, params with texts."""
+
+from __future__ import annotations
+
+import keyword
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from conformance.program import placeholders
+from conformance.surface import BUILTINS, ROOTS
+from conformance.validation import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from conformance.documents import AxesDocument, CallDocument, CaseDocument, InputDocument
+    from conformance.yaml_marks import Path
+
+__all__ = ["Broken", "broken_rules"]
+
+_AXES = frozenset({"grad", "autocast", "dtype", "dynamic"})
+# A variant's id is `grad=enabled,name=value`, and `$` would start another param.
+_NOT_IN_PARAMS = frozenset(",=$\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A rule that a case breaks, and the path to the value (or, with `key`, to the key) that breaks it."""
+
+    path: Path
+    message: str
+    hint: str = ""
+    key: bool = False
+
+
+def broken_rules(case: CaseDocument) -> Iterator[Broken]:
+    """Every rule that `case` breaks; its program is not looked at."""
+    for name, spec in case.inputs.items():
+        path: Path = ("inputs", name)
+        yield from _name(path, name)
+        yield from _input(path, spec) if spec.scalar is None and spec.shape is not None else _scalar(path, spec)
+    for index, call in enumerate(case.calls or ()):
+        yield from _call(("calls", index), call, case.inputs)
+    yield from _axes(case.axes, case.inputs)
+    yield from _params(case)
+
+
+def _name(path: Path, name: str) -> Iterator[Broken]:
+    if not (name.isascii() and name.isidentifier()) or name.startswith("_") or keyword.iskeyword(name):
+        yield Broken(path=path, message=f"{name!r} cannot be the name of an argument", key=True)
+    elif name in ROOTS or name in BUILTINS or name == "program":
+        yield Broken(path=path, message=f"the input {name!r} would hide what programs mean by that name", key=True)
+
+
+def _scalar(path: Path, spec: InputDocument) -> Iterator[Broken]:
+    if spec.scalar is None:
+        yield Broken(
+            path=path, message="an input needs a shape, or a scalar", hint="[] is a tensor without dimensions."
+        )
+        return
+    for other in sorted(spec.model_fields_set - {"scalar"}):
+        yield Broken(path=(*path, other), message=f"a scalar input has no {other!r}", key=True)
+
+
+def _input(path: Path, spec: InputDocument) -> Iterator[Broken]:
+    shape = spec.shape or []
+    if spec.requires_grad and spec.dtype and not _differentiable(spec.dtype):
+        yield Broken(path=(*path, "requires_grad"), message=f"a tensor of {spec.dtype} has no gradient")
+    if spec.stride is not None:
+        yield from _stride((*path, "stride"), shape, spec.stride)
+    if spec.values is not None:
+        yield from _count((*path, "values"), shape, spec.values)
+        for other in sorted(spec.model_fields_set & {"distribution", "low", "high"}):
+            yield Broken(path=(*path, other), message=f"an input with values has no {other!r}", key=True)
+    elif {"low", "high"} & spec.model_fields_set:
+        yield from _bounds(path, spec)
+
+
+def _stride(path: Path, shape: Sequence[int], stride: Sequence[int]) -> Iterator[Broken]:
+    if len(stride) != len(shape):
+        yield Broken(path=path, message=f"{len(stride)} strides for {len(shape)} dimensions")
+        return
+    last = 0
+    for step, size in sorted(zip(stride, shape, strict=True)):
+        if size > 1 and step <= last:
+            yield Broken(path=path, message="these strides let elements overlap")
+            return
+        last += step * max(size - 1, 0)
+
+
+def _count(path: Path, shape: Sequence[int], values: Sequence[object]) -> Iterator[Broken]:
+    if len(values) != math.prod(shape):
+        message = f"{len(values)} values for the shape {list(shape)}, which has {math.prod(shape)} elements"
+        yield Broken(path=path, message=message)
+
+
+def _bounds(path: Path, spec: InputDocument) -> Iterator[Broken]:
+    if spec.distribution == "normal" and (spec.dtype is None or _differentiable(spec.dtype)):
+        hint = "Give distribution: uniform or integers."
+        yield Broken(path=path, message="low and high mean nothing to the normal distribution", hint=hint, key=True)
+    elif spec.low is not None and spec.high is not None and spec.low >= spec.high:
+        yield Broken(path=(*path, "high"), message=f"high ({spec.high}) must be above low ({spec.low})")
+
+
+def _call(path: Path, call: CallDocument, inputs: Mapping[str, InputDocument]) -> Iterator[Broken]:
+    tensors = {name: spec for name, spec in inputs.items() if spec.scalar is None}
+    scalars = {name: spec for name, spec in inputs.items() if spec.scalar is not None}
+    for key, given, known in (
+        ("shapes", call.shapes, tensors),
+        ("requires_grad", call.requires_grad, tensors),
+        ("scalars", call.scalars, scalars),
+    ):
+        what = "scalar" if key == "scalars" else "tensor"
+        for name in given:
+            if name not in known:
+                message = f"no {what} input is called {name!r}"
+                yield Broken(
+                    path=(*path, key, name), message=message, hint=did_you_mean(name, known, "input"), key=True
+                )
+    for name, shape in call.shapes.items():
+        spec = tensors.get(name)
+        if spec and spec.values is not None:
+            yield from _count((*path, "shapes", name), shape, spec.values)
+    for name, wanted in call.requires_grad.items():
+        dtype = tensors[name].dtype if name in tensors else None
+        if wanted and dtype and not _differentiable(dtype):
+            yield Broken(path=(*path, "requires_grad", name), message=f"a tensor of {dtype} has no gradient")
+
+
+def _axes(axes: AxesDocument, inputs: Mapping[str, InputDocument]) -> Iterator[Broken]:
+    values: dict[Path, Sequence[object]] = {(name,): getattr(axes, name) for name in sorted(_AXES)}
+    values |= {("params", name): given for name, given in axes.params.items()}
+    for path, given in values.items():
+        texts = [str(value).lower() for value in given]
+        for index, text in enumerate(texts):
+            if text in texts[:index]:
+                yield Broken(path=("axes", *path, index), message=f"{given[index]!r} stands here twice")
+    follows = any(spec.requires_grad and spec.dtype is None for spec in inputs.values())
+    for index, dtype in enumerate(axes.dtype):
+        if follows and not _differentiable(dtype):
+            message = f"inputs that require grad follow this axis, and a tensor of {dtype} has no gradient"
+            yield Broken(path=("axes", "dtype", index), message=message)
+
+
+def _params(case: CaseDocument) -> Iterator[Broken]:
+    params = case.axes.params
+    used = placeholders(case.program) | placeholders(case.setup) | placeholders(case.title)
+    for name, values in params.items():
+        path: Path = ("axes", "params", name)
+        if name in _AXES:
+            yield Broken(path=path, message=f"the param {name!r} has the name of an axis", key=True)
+        if name not in used:
+            hint = f"Write ${{{name}}} in program, setup or title, or remove it."
+            yield Broken(path=path, message=f"the param {name!r} is never used", hint=hint, key=True)
+        for index, value in enumerate(values):
+            if _NOT_IN_PARAMS & set(str(value)):
+                yield Broken(path=(*path, index), message=f"the value {value!r} holds one of , = $ or a line break")
+    for name in sorted(placeholders(case.title) - params.keys()):
+        hint = did_you_mean(name, params, "param")
+        yield Broken(path=("title",), message=f"unknown param '${{{name}}}'", hint=hint)
+
+
+def _differentiable(dtype: str) -> bool:
+    return "float" in dtype or dtype.startswith("complex")
