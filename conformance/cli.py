@@ -1,0 +1,263 @@
+"""The command `conformance`: parse, call, exit code; no logic.
+
+Modules that a command needs are imported inside it, so that `--help` and `list` answer at once.
+"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conformance.errors import ConformanceError
+from conformance.legend import MEANING, counting, gate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_HARNESS_FAULT = 3
+_INTERRUPTED = 130
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_PATH = click.Path(exists=True, path_type=Path)
+
+
+class _Group(click.Group):
+    """Turns what the suite raises on purpose into `error: ...` on stderr and the exit code that belongs to it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the words of the command line for the command that resumes an interrupted run."""
+        ctx.meta[__name__] = tuple(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except ConformanceError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(_INTERRUPTED)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception:  # noqa: BLE001 (a bug of ours must not exit 1, which says that the backend has findings)
+            traceback.print_exc()
+            click.echo("error: this is a fault of the suite itself, see the traceback above", err=True)
+            ctx.exit(_HARNESS_FAULT)
+
+
+class _Shard(click.ParamType[tuple[int, int]]):
+    """`i/n`: the i-th of n parts, counting from 1."""
+
+    name = "i/n"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Two whole numbers."""
+        index, slash, count = str(value).partition("/")
+        if not (slash and index.isdecimal() and count.isdecimal()):
+            self.fail(f"{value!r} is not of the form i/n, such as 1/4", param, ctx)
+        return int(index), int(count)
+
+
+def _legend() -> str:
+    lines = [
+        f"  {verdict.mark:<3}{verdict:<12}{gate(verdict):<5}{counting(verdict):<10}{text}"
+        for verdict, text in MEANING.items()
+    ]
+    head = f"  {'':<3}{'verdict':<12}{'gate':<5}{'conforms':<10}meaning"
+    return "\n".join(["\b", "Verdicts:", head, *lines])
+
+
+def _examples(*lines: str) -> str:
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+_EXIT_CODES = """\b
+Exit codes:
+  0  conforming: nothing red
+  1  findings: a red verdict, a stale expectation, a page or file that needs work
+  2  usage: an option, a case file or an expectations file is wrong
+  3  harness fault: the suite itself or the machine failed
+  130  interrupted; the record file can be resumed"""
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="\n\n".join(
+        [
+            _examples(
+                "conformance run                                      every case on every backend",
+                "conformance run --backend inductor --case 'grad_mode.*'",
+                "conformance run --backend mylib.compiler:backend     a backend of your own, nothing to install",
+                "conformance list 'autocast.*'                        the cases there are",
+                "conformance show pre_dispatch.autocast_simple        one case and the function made of it",
+                "conformance report                                   markdown pages from records",
+            ),
+            _EXIT_CODES,
+        ]
+    ),
+)
+@click.version_option(package_name="torch-compile-conformance", prog_name="conformance")
+def main() -> None:
+    """Does a torch.compile backend do what eager does, in every respect that autograd gives meaning to?"""
+
+
+@main.command(
+    "run",
+    epilog="\n\n".join(
+        [
+            _examples(
+                "conformance run --backend eager --backend inductor",
+                "conformance run --backend path/to/file.py:my_compiler --tag smoke",
+                "conformance run --backend torch:cudagraphs --case 'views.*' --variant grad=disabled,dynamic=true",
+                "conformance run --shard 1/4 --records part1.jsonl   a quarter of the work; report merges the parts",
+                "conformance run --resume                            what an interrupted run has left to do",
+            ),
+            _legend(),
+            _EXIT_CODES,
+        ]
+    ),
+)
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    metavar="BACKEND",
+    help="A name of `conformance list --backends`, torch:NAME, package.module:attribute, or path/to/file.py:attribute."
+    " Repeatable; default: every installed backend.",
+)
+@click.option("--case", "case_globs", multiple=True, metavar="GLOB", help="Only cases whose id matches. Repeatable.")
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    metavar="AXIS=VALUE,...",
+    help="Only variants with all of these axes, such as grad=disabled,dynamic=true. Repeatable.",
+)
+@click.option("--tag", "tags", multiple=True, help="Only cases that have the tag. Repeatable.")
+@click.option("--exclude-tag", "exclude_tags", multiple=True, metavar="TAG", help="No case that has it. Repeatable.")
+@click.option("--cases", "folders", multiple=True, type=_FOLDER, help="A further folder of case files. Repeatable.")
+@click.option("--expectations", type=_FILE, help="Known failures of the one backend that runs, in place of its own.")
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), help="How many requests at a time; default: one for each CPU."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and cotangents.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="Seconds for each request.")
+@click.option("--shard", type=_Shard(), help="Run the i-th of n parts of the plan.")
+@click.option("--max-fail", type=click.IntRange(min=1), metavar="N", help="Stop after N red verdicts.")
+@click.option("--exitfirst", "-x", "max_fail", flag_value=1, type=int, help="Stop after the first red verdict.")
+@click.option(
+    "--records",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("conformance-records.jsonl"),
+    show_default=True,
+    help="Where results are written, one line each, as they come.",
+)
+@click.option("--resume", is_flag=True, help="Continue the record file: run exactly what is missing.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar, and only the last line of the summary.")
+@click.pass_context
+def _run(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
+    """Run cases on backends, each request in a process of its own, and say what does not conform."""
+    from conformance import session, summary
+    from conformance.progress import progress
+
+    run = session.prepare(session.Options(**options))  # type: ignore[arg-type]
+    with progress(run.remaining, quiet=quiet) as advance:
+        result = run.execute(advance)
+    click.echo(summary.text(result, quiet=quiet, command=ctx.find_root().meta[__name__]))
+    ctx.exit(result.exit_code)
+
+
+@main.command(
+    "list",
+    epilog=_examples(
+        "conformance list",
+        "conformance list 'grad_mode.*' 'views.*'",
+        "conformance list --backends",
+        "conformance list --checks",
+    ),
+)
+@click.argument("globs", nargs=-1)
+@click.option("--backends", "what", flag_value="backends", help="List the installed backends instead.")
+@click.option("--checks", "what", flag_value="checks", help="List what is compared with eager instead.")
+@click.option("--cases", "folders", multiple=True, type=_FOLDER, help="A further folder of case files. Repeatable.")
+def _list(globs: Sequence[str], what: str | None, folders: Sequence[Path]) -> None:
+    """List cases (id, variants, tags, title), those that match one of the GLOBS if any is given."""
+    from conformance import listing
+
+    tables = {"backends": listing.backends, "checks": listing.checks}
+    click.echo(tables[what]() if what else listing.cases(globs, folders))
+
+
+@main.command(
+    "show",
+    epilog=_examples(
+        "conformance show pre_dispatch.autocast_simple", "conformance show my.own.case --cases path/to/folder"
+    ),
+)
+@click.argument("case_id", metavar="CASE")
+@click.option("--cases", "folders", multiple=True, type=_FOLDER, help="A further folder of case files. Repeatable.")
+def _show(case_id: str, folders: Sequence[Path]) -> None:
+    """Show the YAML of one case and the Python function made of it, for each variant that differs."""
+    from conformance import listing
+
+    click.echo(listing.show(case_id, folders))
+
+
+@main.command(
+    "validate",
+    epilog=_examples(
+        "conformance validate", "conformance validate my_cases/", "conformance validate mine.expected.yaml"
+    ),
+)
+@click.argument("paths", nargs=-1, type=_PATH)
+@click.pass_context
+def _validate(ctx: click.Context, paths: Sequence[Path]) -> None:
+    """Check case files and expectations and print every problem of all of them.
+
+    PATHS are folders of case files, and files named *.expected.yaml. Without any, the packaged cases and the
+    expectations of every installed backend are checked.
+    """
+    from conformance.proofread import proofread
+
+    problems = proofread(paths)
+    click.echo("\n".join(problems) or "no problems found")
+    ctx.exit(1 if problems else 0)
+
+
+@main.command(
+    "report",
+    epilog=_examples(
+        "conformance report",
+        "conformance report --records conformance-records.jsonl --output /tmp/pages",
+        "conformance report --check      in CI: fail if the committed pages are not what the records give",
+    ),
+)
+@click.option(
+    "--records",
+    multiple=True,
+    type=_PATH,
+    default=["results/records"],
+    show_default=True,
+    help="A record file, or a folder of them. Repeatable.",
+)
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), default="results", show_default=True, help="Folder."
+)
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a page would change.")
+@click.pass_context
+def _report(ctx: click.Context, *, records: Sequence[Path], output: Path, check: bool) -> None:
+    """Write the markdown pages that follow from record files: an overview, and one page for each backend."""
+    from conformance import report
+
+    touched = list(report.changes(records, output)) if check else report.write(records, output)
+    verb = "differs from its records" if check else "written"
+    click.echo("\n".join(f"{path}: {verb}" for path in touched) or "nothing to do: the pages are what the records give")
+    ctx.exit(1 if check and touched else 0)

@@ -1,0 +1,64 @@
+"""Parent side: from what `--backend` says to what is known of a backend; names are read without importing anything."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from conformance.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from conformance.model import BackendInfo
+
+__all__ = ["GROUP", "LADDER", "by_ladder", "find", "names"]
+
+GROUP = "conformance.backends"
+
+LADDER = ("eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition", "inductor")
+"""PyTorch's own backends in compiler order: the first rung that differs names the culprit."""
+
+
+def by_ladder(backends: Iterable[str]) -> list[str]:
+    """Order names: the rungs of the ladder first, bottom up, then the others by the alphabet."""
+    rank = {name: place for place, name in enumerate(LADDER)}
+    return sorted(set(backends), key=lambda name: (rank.get(name, len(rank)), name))
+
+
+def names() -> list[str]:
+    """Every backend that an installed distribution declares, in the order of the ladder."""
+    return by_ladder(point.name for point in entry_points(group=GROUP))
+
+
+def find(refs: Sequence[str], describe: Callable[[str], BackendInfo]) -> tuple[BackendInfo, ...]:
+    """Describe each backend; no refs means every declared one.
+
+    Raises:
+        BackendError: a plain name that nobody declares, or two references to backends of one name.
+    """
+    known = names()
+    for ref in refs:
+        if ":" not in ref and ref not in known:
+            raise BackendError(_unknown(ref, known))
+    infos = tuple(describe(ref) for ref in dict.fromkeys(refs or known))
+    _refuse_namesakes(infos)
+    return infos
+
+
+def _unknown(ref: str, known: Sequence[str]) -> str:
+    close = get_close_matches(ref, known, n=3)
+    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {', '.join(known) or 'none'}."
+    return f"unknown backend {ref!r}. {hint}\n  Also: torch:NAME, package.module:attribute, path/to/file.py:attribute."
+
+
+def _refuse_namesakes(infos: Sequence[BackendInfo]) -> None:
+    seen: dict[str, str] = {}
+    for info in infos:
+        if info.name in seen:
+            message = (
+                f"{seen[info.name]!r} and {info.ref!r} are both called {info.name!r}: records could not be told apart"
+            )
+            raise BackendError(message)
+        seen[info.name] = info.ref

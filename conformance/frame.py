@@ -1,0 +1,180 @@
+"""Record files as tidy pandas frames: one row a record, or one row a check."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from conformance import record as record_file
+from conformance.discover import by_ladder
+from conformance.errors import RecordError
+from conformance.model import Evidence, Grade, Level, Outcome, Stage, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from enum import StrEnum
+
+    from conformance.model import CheckResult, Record
+    from conformance.record import RunFile
+
+__all__ = ["checks_of", "find_files", "load", "load_checks", "of"]
+
+_AXES = ("grad", "autocast", "dtype", "dynamic")
+_GRADED = ("values", "gradients")
+_EVIDENCE = tuple(spec.name for spec in fields(Evidence))
+_KEY = ("backend", "area", "case", "variant")
+_COLUMNS = (
+    *(*_KEY, *_AXES, "params"),
+    *("outcome", "verdict", "conforms", "scored", "green", "stage", "message", "failing", "advisories"),
+    *(f"{check}_grade" for check in _GRADED),
+    *_EVIDENCE,
+    *("kind", "reason", "issue", "duration_s", "seed", "reproduce", "run_id", "torch"),
+)
+_CHECK_COLUMNS = (*_KEY, "check", "level", "held", "breaks", "grade", "differences", "message")
+_CATEGORIES: Mapping[str, type[StrEnum]] = {
+    "outcome": Outcome,
+    "verdict": Verdict,
+    "stage": Stage,
+    "level": Level,
+    "grade": Grade,
+    **{f"{check}_grade": Grade for check in _GRADED},
+}
+_TYPES = {
+    **{name: "boolean" if name == "compiled_backward" else "Int64" for name in _EVIDENCE},  # absent without evidence
+    **dict.fromkeys(("conforms", "scored", "green"), "bool"),
+}
+
+
+def load(*paths: str | Path) -> pd.DataFrame:
+    """One row for each record, sorted by backend (in ladder order), case and variant.
+
+    Columns: backend, area, case, variant; the axes grad, autocast, dtype, dynamic and `params` (a case's own axes as
+    text); outcome, verdict, and the booleans conforms, scored, green; stage, message; failing and advisories (names of
+    MUST and SHOULD checks that did not hold); values_grade, gradients_grade; the counts of the evidence; kind, reason
+    and issue of the expectation; duration_s, seed, reproduce, run_id, torch; then one column for each metric.
+
+    Args:
+        paths: record files, or folders of which every `*.jsonl` is read.
+    """
+    return of((record, run.header.environment.torch) for run, record in _read(paths))
+
+
+def load_checks(*paths: str | Path) -> pd.DataFrame:
+    """One row for each check of each record; the paths are as for `load`."""
+    return checks_of(record for _, record in _read(paths))
+
+
+def _read(paths: Sequence[str | Path]) -> Iterator[tuple[RunFile, Record]]:
+    for run in map(record_file.read, find_files(*paths)):
+        for record in run.records:
+            yield run, record
+
+
+def find_files(*paths: str | Path) -> list[Path]:
+    """The record files that paths name: a file is itself, a folder every `*.jsonl` in it, by name.
+
+    Raises:
+        RecordError: no path is given, or one holds no record file.
+    """
+    if not paths:
+        message = "no record file is given"
+        raise RecordError(message)
+    return list(dict.fromkeys(file for path in paths for file in _files_at(Path(path))))
+
+
+def _files_at(path: Path) -> list[Path]:
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path] if path.exists() else []
+    if not files:
+        message = f"no record file at {path}"
+        raise RecordError(message)
+    return files
+
+
+def of(records: Iterable[Record | tuple[Record, str]]) -> pd.DataFrame:
+    """The frame of `load`, from records in memory; a record may come with the version of torch it was made with."""
+    pairs = [item if isinstance(item, tuple) else (item, "") for item in records]
+    rows = [_row(record, torch) for record, torch in pairs]
+    metrics = sorted({name for row in rows for name in row}.difference(_COLUMNS))
+    return _typed(pd.DataFrame(rows, columns=[*_COLUMNS, *metrics]).astype(_TYPES))
+
+
+def checks_of(records: Iterable[Record]) -> pd.DataFrame:
+    """The frame of `load_checks`, from records in memory; `differences` counts what differs."""
+    rows = [
+        _key(record)
+        | {
+            "check": check.check,
+            "level": check.level,
+            "held": check.held,
+            "breaks": check.breaks,
+            "grade": check.grade,
+            "differences": len(check.differences),
+            "message": check.message or _first(check),
+        }
+        for record in records
+        for check in record.checks
+    ]
+    return _typed(pd.DataFrame(rows, columns=list(_CHECK_COLUMNS)))
+
+
+def _first(check: CheckResult) -> str:
+    return next((f"{d.kind} in {d.path}: actual {d.actual}, expected {d.expected}" for d in check.differences), "")
+
+
+def _key(record: Record) -> dict[str, object]:
+    area = record.case_id.partition(".")[0]
+    return {"backend": record.backend, "area": area, "case": record.case_id, "variant": record.variant}
+
+
+def _row(record: Record, torch: str) -> dict[str, object]:
+    grades = {check.check: check.grade for check in record.checks}
+    expectation = record.expectation or {}
+    return {
+        **record.metrics,  # first: a metric cannot take the place of a column of ours
+        **_key(record),
+        **_axes(record.variant),
+        "outcome": record.outcome,
+        "verdict": record.verdict,
+        "conforms": record.verdict.conforms,
+        "scored": record.verdict.scored,
+        "green": record.verdict.is_green,
+        "stage": record.stage,
+        "message": record.message,
+        "failing": ", ".join(check.check for check in record.checks if check.breaks),
+        "advisories": ", ".join(check.check for check in record.checks if not check.held and not check.breaks),
+        **{f"{name}_grade": grades.get(name) for name in _GRADED},
+        **(asdict(record.evidence) if record.evidence else {}),
+        **{name: expectation.get(name, "") for name in ("kind", "reason", "issue")},
+        "duration_s": record.duration_s,
+        "seed": record.seed,
+        "reproduce": record.reproduce,
+        "run_id": record.run_id,
+        "torch": torch,
+    }
+
+
+def _axes(variant: str) -> dict[str, str]:
+    """Take a variant's id apart; axes it does not name stand at their defaults, a case's own go into `params`."""
+    pairs = dict(part.partition("=")[::2] for part in re.split(r",(?=\w+=)", variant))
+    defaults = {"grad": "enabled", "autocast": "off", "dtype": "float32", "dynamic": "false"}
+    own = ",".join(f"{name}={value}" for name, value in pairs.items() if name and name not in _AXES)
+    return {name: pairs.get(name, defaults[name]) for name in _AXES} | {"params": own}
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give words their order: backends along the ladder, everything else as its enumeration lists it."""
+    for name, words in _CATEGORIES.items():
+        if name in frame:
+            frame[name] = _categorical(frame[name], [str(word) for word in words])
+    frame["backend"] = _categorical(frame["backend"], by_ladder(frame["backend"]))
+    by = [name for name in ("backend", "case", "variant", "check") if name in frame]
+    return frame.sort_values(by, ignore_index=True, kind="stable")
+
+
+def _categorical(column: pd.Series, order: Sequence[str]) -> pd.Categorical:
+    values = [None if pd.isna(value) else str(value) for value in column]
+    return pd.Categorical(values, categories=list(order), ordered=True)

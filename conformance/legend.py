@@ -1,0 +1,41 @@
+"""What the verdicts mean, once: the help of `conformance run` and the pages of `conformance report` both say it."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from conformance.model import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MEANING", "counting", "gate"]
+
+MEANING: Mapping[Verdict, str] = MappingProxyType(
+    {
+        Verdict.PASS: "every MUST check held and the backend compiled at least one graph",
+        Verdict.VACUOUS: "every check held but nothing was compiled",
+        Verdict.FAIL: "it ran and a MUST check did not hold",
+        Verdict.ERROR: "the backend raised where eager did not",
+        Verdict.CRASH: "the process died; the signal or exit status is named",
+        Verdict.TIMEOUT: "over the time limit; the whole process group was killed",
+        Verdict.XFAIL: "one of the failures above, exactly as the backend's expectations say",
+        Verdict.XPASS: "expected to fail, passed: delete the expectation",
+        Verdict.UNSUPPORTED: "needs a capability that the backend does not claim",
+        Verdict.SKIP: "impossible on this machine; the reason is given",
+        Verdict.INVALID: "our own fault: the case, the reference or the harness",
+    }
+)
+
+
+def counting(verdict: Verdict) -> str:
+    """How a verdict counts in the score: yes, no, or left out of it."""
+    if not verdict.scored:
+        return "left out"
+    return "yes" if verdict.conforms else "no"
+
+
+def gate(verdict: Verdict) -> str:
+    """What the gate makes of a verdict: ok or red."""
+    return "ok" if verdict.is_green else "red"

@@ -1,0 +1,115 @@
+"""What `conformance list` and `conformance show` print, as text; nothing here imports torch or pandas."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from conformance import discover
+from conformance.checks import CATALOGUE
+from conformance.errors import SelectionError
+from conformance.loader import load_cases
+from conformance.program import generate
+from conformance.yaml_marks import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from importlib.resources.abc import Traversable
+
+    import yaml
+
+    from conformance.model import Case
+
+__all__ = ["backends", "cases", "checks", "collect", "homes", "show"]
+
+_PACKAGED = "conformance.cases"
+
+
+def homes(folders: Sequence[Path]) -> tuple[Traversable, ...]:
+    """Where cases are: the packaged ones, and further folders."""
+    return (files(_PACKAGED), *folders)
+
+
+def collect(folders: Sequence[Path]) -> tuple[Case, ...]:
+    """The packaged cases and those of further folders."""
+    return load_cases(homes(folders)) if folders else load_cases()
+
+
+def cases(globs: Sequence[str] = (), folders: Sequence[Path] = ()) -> str:
+    """One line a case whose id matches one of the globs, or any case without globs."""
+    known = collect(folders)
+    for glob in globs:
+        if not any(fnmatchcase(case.id, glob) for case in known):
+            raise _unknown(glob, known, "matches")
+    chosen = [case for case in known if not globs or any(fnmatchcase(case.id, glob) for glob in globs)]
+    rows = [(case.id, len(case.variants), " ".join(sorted(case.tags)), case.title) for case in chosen]
+    return _columns(("case", "variants", "tags", "title"), rows)
+
+
+def backends() -> str:
+    """One line an installed backend: its name, where it is defined and the distribution that brings it."""
+    points = {point.name: point for point in entry_points(group=discover.GROUP)}
+    rows = [(name, points[name].value, _origin(points[name])) for name in discover.names()]
+    return _columns(("backend", "defined in", "distribution"), rows)
+
+
+def checks() -> str:
+    """One line a check: its name, its level and what it sees."""
+    rows = [
+        (spec.name, f"{spec.level}{', where a case asks' if spec.asked else ''}", spec.sees)
+        for spec in CATALOGUE.values()
+    ]
+    return _columns(("check", "level", "what it sees"), rows)
+
+
+def show(case_id: str, folders: Sequence[Path] = ()) -> str:
+    """The YAML of one case, then each different function its variants give, under the variants that give it."""
+    known = collect(folders)
+    case = next((case for case in known if case.id == case_id), None)
+    if case is None:
+        raise _unknown(case_id, known, "is called")
+    sources: dict[str, list[str]] = {}
+    for variant in case.variants:
+        sources.setdefault(generate(case, variant).source, []).append(variant.id)
+    parts = [f"# {case.location}\n{_yaml(case, folders)}"]
+    parts += [f"# Python for {'; '.join(variants)}\n{source.strip()}" for source, variants in sources.items()]
+    return "\n\n".join(parts)
+
+
+def _yaml(case: Case, folders: Sequence[Path]) -> str:
+    """The lines of the case in its file, as they stand there."""
+    path = Path(case.location.file)  # of packaged cases it is a name, unless they were collected with folders
+    text = (path if folders else files(_PACKAGED) / path.name).read_text(encoding="utf-8")
+    document = compose(f"{text}\n", case.location.file)
+    node = next(node for node in _nodes(document.root) if node.start_mark.line + 1 == case.location.line)
+    return dedent("\n".join(text.splitlines()[node.start_mark.line : node.end_mark.line])).rstrip()
+
+
+def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
+    """The cases of a file of cases."""
+    for key, value in root.value if root else ():
+        if key.value == "cases":
+            yield from value.value
+
+
+def _origin(point: object) -> str:
+    distribution = getattr(point, "dist", None)
+    return f"{distribution.name} {distribution.version}" if distribution else ""
+
+
+def _unknown(given: str, known: Sequence[Case], verb: str) -> SelectionError:
+    close = get_close_matches(given, [case.id for case in known], n=3)
+    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "`conformance list` shows what there is."
+    return SelectionError(f"no case {verb} {given!r}.\n  {hint}")
+
+
+def _columns(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    table = tabulate(rows, headers, tablefmt="plain", disable_numparse=True)
+    return "\n".join(line.rstrip() for line in table.splitlines())

@@ -1,0 +1,63 @@
+"""Every problem of case files and expectations files at once, for `conformance validate`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from conformance import discover, isolate
+from conformance.checks import CATALOGUE
+from conformance.errors import CaseError, ExpectationError
+from conformance.expectations import load_expectations
+from conformance.loader import load_cases
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from conformance.model import Case
+
+__all__ = ["proofread"]
+
+_SUFFIX = ".expected.yaml"
+
+
+def proofread(paths: Sequence[Path]) -> list[str]:
+    """Every problem, in words.
+
+    Args:
+        paths: folders of case files, case files, and files of expectations, which may speak of cases among the paths
+            and of packaged ones. None means the packaged cases and the expectations of every installed backend.
+    """
+    places = [path for path in paths if not path.name.endswith(_SUFFIX)]
+    files = [path for path in paths if path.name.endswith(_SUFFIX)]
+    try:
+        known = [*(load_cases(places) if places else ()), *(load_cases() if files or not paths else ())]
+    except CaseError as error:
+        unread = "expectations were not checked: the cases that they name cannot be read"
+        return [*map(str, error.problems), *([unread] if files or not paths else [])]
+    broken: list[str] = []
+    if not paths:
+        files, broken = _declared()
+    return broken + _of_expectations(files, known)
+
+
+def _declared() -> tuple[list[Path], list[str]]:
+    """The expectations files of installed backends, and why some backends cannot be used at all."""
+    try:
+        infos = [isolate.describe(name) for name in discover.names()]
+    finally:
+        isolate.shutdown()
+    broken = [f"backend {info.ref!r} cannot be used: {info.broken}" for info in infos if info.broken]
+    return [info.expectations for info in infos if info.expectations], broken
+
+
+def _of_expectations(files: Sequence[Path], known: Sequence[Case]) -> list[str]:
+    ids, torch = {case.id for case in known}, version("torch")
+    problems: list[str] = []
+    for path in files:
+        try:
+            load_expectations(path, case_ids=ids, checks=CATALOGUE.keys(), torch_version=torch)
+        except ExpectationError as error:
+            problems += map(str, error.problems)
+    return problems

@@ -1,0 +1,107 @@
+"""Markdown pages from record files: pure functions of the records, so that drift between the two can be refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance import frame
+from conformance.errors import RecordError
+from conformance.model import Capability
+from conformance.report.backend_page import backend_page
+from conformance.report.markdown import MARKER, code, page_name, plain
+from conformance.report.overview import Source, overview
+from conformance.report.runs import published
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from conformance.model import BackendInfo
+    from conformance.record import RunFile
+
+__all__ = ["changes", "pages", "write"]
+
+_OVERVIEW = "README.md"
+
+
+def write(records: Sequence[Path], folder: Path) -> list[Path]:
+    """Bring the pages of a folder up to date with record files.
+
+    Pages that an earlier report made and this one does not are removed; no other file is touched.
+
+    Args:
+        records: record files, or folders of them.
+        folder: where the pages are; made if it does not exist.
+
+    Returns:
+        The pages that were written or removed: none, when nothing changed.
+
+    Raises:
+        RecordError: a file is not publishable, two files speak of one backend, or the folder cannot be written.
+    """
+    todo = changes(records, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in todo.items():
+            if text is None:
+                path.unlink()
+            else:
+                path.write_bytes(text.encode())
+    except OSError as error:
+        message = f"cannot write the pages: {error}"
+        raise RecordError(message) from error
+    return list(todo)
+
+
+def changes(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
+    """What `write` would do: path -> its new text, or None where it would be removed."""
+    wanted = {folder / name: text for name, text in pages(records, folder).items()}
+    todo: dict[Path, str | None] = {path: text for path, text in wanted.items() if _read(path) != text}
+    stale = [path for path in sorted(folder.glob("*.md")) if path not in wanted and _read(path).startswith(MARKER)]
+    return todo | dict.fromkeys(stale)
+
+
+def _read(path: Path) -> str:
+    return path.read_bytes().decode(errors="replace") if path.is_file() else ""
+
+
+def pages(records: Sequence[Path], folder: Path) -> dict[str, str]:
+    """The pages by file name: an overview and one for each backend; `folder` is only named in them, not read."""
+    groups = published(records)
+    runs = [run for _, run in groups]
+    sources = [_source(paths, run, folder) for paths, run in groups]
+    rows = frame.of((entry, run.header.environment.torch) for run in runs for entry in run.records)
+    checks = frame.checks_of(entry for run in runs for entry in run.records)
+    made = {_OVERVIEW: overview(rows, sources, folder.resolve().name)}
+    for run in runs:
+        for info in run.header.backends:
+            own = rows[rows["backend"] == info.name]
+            made[page_name(info.name)] = backend_page(own, checks[checks["backend"] == info.name], _about(info, run))
+    return made
+
+
+def _source(paths: Sequence[Path], run: RunFile, folder: Path) -> Source:
+    return Source(
+        names=tuple(_name(path, folder) for path in paths),
+        environment=run.header.environment,
+        backends=run.header.backends,
+        seed=run.header.seed,
+        gated=run.footer.gated if run.footer else {},
+    )
+
+
+def _name(path: Path, folder: Path) -> str:
+    """The path as seen from beside the folder, so that pages name no machine."""
+    base = folder.resolve().parent
+    return path.resolve().relative_to(base).as_posix() if path.resolve().is_relative_to(base) else path.name
+
+
+def _about(info: BackendInfo, run: RunFile) -> str:
+    machine = run.header.environment
+    versions = [f"torch {machine.torch}", *(f"{name} {number}" for name, number in sorted(info.packages.items()))]
+    parts = [f"{plain(info.description)}." if info.description else "", f"Run with {plain(', '.join(versions))}."]
+    missing = sorted(Capability.all() - info.capabilities)
+    parts.append(f"Not claimed: {', '.join(map(code, missing))}." if missing else "It claims every capability.")
+    if run.footer and (why := run.footer.gated.get(info.name)):
+        parts.append(f"**Only the smoke cases were run**: {plain(why)}.")
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,41 @@
+"""How many requests conform, by area and backend: in the published overview and in the terminal after a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.discover import by_ladder
+from conformance.model import Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["cell", "matrix", "tally"]
+
+
+def tally(frame: pd.DataFrame) -> dict[Verdict, int]:
+    """How often each verdict occurs, in the order of the legend; those that do not occur are left out."""
+    counts = frame["verdict"].astype(str).value_counts()
+    return {verdict: int(counts[verdict]) for verdict in Verdict if verdict in counts.index}
+
+
+def cell(frame: pd.DataFrame) -> str:
+    """`conforming/scored`, then the mark and number of everything that is no plain pass: `12/14 (2 x, 3 -)`."""
+    counts = tally(frame)
+    scored = sum(number for verdict, number in counts.items() if verdict.scored)
+    conforming = sum(number for verdict, number in counts.items() if verdict.conforms)
+    marks = ", ".join(f"{number} {verdict.mark}" for verdict, number in counts.items() if verdict is not Verdict.PASS)
+    score = f"{conforming}/{scored}" if scored else ""
+    return " ".join(part for part in (score, f"({marks})" if marks else "") if part)
+
+
+def matrix(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """The headers and rows of the matrix area x backend, with a row of totals."""
+    backends = by_ladder(map(str, frame["backend"].unique()))
+    areas = sorted(frame["area"].unique())
+    groups = dict(list(frame.groupby(["area", "backend"], observed=True)))
+    rows = [
+        [area, *(cell(groups[area, name]) if (area, name) in groups else "" for name in backends)] for area in areas
+    ]
+    totals = ["total", *(cell(frame[frame["backend"] == name]) for name in backends)]
+    return ["area", *backends], [*rows, totals]

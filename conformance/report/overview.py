@@ -1,0 +1,110 @@
+"""The overview of all backends: the matrix, one line a backend, the legend, the machine, how to make it again."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from conformance.discover import by_ladder
+from conformance.model import Verdict
+from conformance.report import markdown
+from conformance.report.matrix import matrix, tally
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from conformance.model import BackendInfo, Environment
+
+__all__ = ["Source", "overview"]
+
+_FACTS = ("torch", "python", "platform", "cpu", "threads", "compiler", "suite_hash", "started")
+
+_HOW_TO_READ = """\
+One request is one case in one variant on one backend, in a process of its own. A cell says how many requests conform
+out of those that are scored, then the mark and the number of everything that is no plain pass; the
+[legend](#legend) explains the marks. An empty cell means that nothing was run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One run, as far as the pages speak of it. `names` are the paths of its files as commands say them."""
+
+    names: tuple[str, ...]
+    environment: Environment
+    backends: tuple[BackendInfo, ...]
+    seed: int = 0
+    gated: Mapping[str, str] = field(default_factory=dict)
+
+
+def overview(rows: pd.DataFrame, sources: Sequence[Source], folder: str) -> str:
+    """The page, from the frame of all records, the runs they came from, and the folder as commands say it."""
+    headers, cells = matrix(rows)
+    return markdown.page(
+        "# Results",
+        _HOW_TO_READ,
+        markdown.table([headers[0], *map(_link, headers[1:])], cells),
+        "## Backends",
+        _backends(rows, {info.name: _what(info, source.gated) for source in sources for info in source.backends}),
+        "## Legend",
+        markdown.legend(),
+        "## Environment",
+        _environment(sources),
+        "## Make these pages again",
+        _commands(sources, folder),
+    )
+
+
+def _link(backend: str) -> str:
+    return f"[{markdown.plain(backend)}]({markdown.page_name(backend)})"
+
+
+def _what(info: BackendInfo, gated: Mapping[str, str]) -> str:
+    """What a backend is, and whether only its smoke cases were run."""
+    limit = "only the smoke cases were run" if info.name in gated else ""
+    return "; ".join(part for part in (info.description, info.broken, limit) if part)
+
+
+def _backends(rows: pd.DataFrame, descriptions: Mapping[str, str]) -> str:
+    lines = []
+    for name in by_ladder(descriptions):
+        own = rows[rows["backend"] == name]
+        counts = tally(own)
+        advisories = int((own["advisories"] != "").sum())
+        numbers = (
+            f"{int(own['conforms'].sum())}/{int(own['scored'].sum())}",
+            int((~own["green"]).sum()),
+            *(counts.get(verdict, 0) for verdict in (Verdict.XFAIL, Verdict.UNSUPPORTED, Verdict.SKIP)),
+            advisories,
+        )
+        lines.append((_link(name), markdown.plain(descriptions[name]), *numbers))
+    headers = ("backend", "what it is", "conforming", "red", "xfail", "unsupported", "skip", "with advisories")
+    return markdown.table(headers, lines, right=range(2, 8))
+
+
+def _environment(sources: Sequence[Source]) -> str:
+    """A column a run; what all say alike is still said for each, so that columns can be compared."""
+    machines = [source.environment for source in sources]
+    packages = sorted({name for machine in machines for name in machine.packages} - {"torch"})
+    rows = [(name, *(markdown.plain(str(getattr(machine, name))) for machine in machines)) for name in _FACTS]
+    rows += [(name, *(markdown.plain(machine.packages.get(name, "")) for machine in machines)) for name in packages]
+    return markdown.table(["", *(markdown.code(PurePath(source.names[0]).name) for source in sources)], rows)
+
+
+def _commands(sources: Sequence[Source], folder: str) -> str:
+    runs = [shlex.join(_run(source, place)) for source in sources for place in range(len(source.names))]
+    records = [word for source in sources for name in source.names for word in ("--records", name)]
+    return markdown.fenced(
+        "\n".join([*runs, shlex.join(["conformance", "report", *records, "--output", folder])]), "sh"
+    )
+
+
+def _run(source: Source, place: int) -> list[str]:
+    refs = {info.name: info.ref for info in source.backends}
+    backends = [word for name in by_ladder(refs) for word in ("--backend", refs[name])]
+    seed = ["--seed", str(source.seed)] if source.seed else []
+    shard = ["--shard", f"{place + 1}/{len(source.names)}"] if len(source.names) > 1 else []
+    return ["conformance", "run", *backends, *seed, *shard, "--records", source.names[place]]

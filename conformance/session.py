@@ -1,0 +1,182 @@
+"""One `conformance run`, from its options to its result: discover, plan, run, write, and what the gate makes of it."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from conformance import discover, environment, isolate
+from conformance.checks import CATALOGUE
+from conformance.errors import UsageError
+from conformance.expectations import load_expectations, stale
+from conformance.listing import collect, homes
+from conformance.record import RecordWriter, make_header, resume
+from conformance.runner import Run
+from conformance.selection import select
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from conformance.model import BackendInfo, Case, Environment, Expectation, Record
+    from conformance.selection import Plan
+
+__all__ = ["Options", "Result", "Session", "prepare"]
+
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the user asked for; the names are those of `conformance run`."""
+
+    records: Path
+    backends: Sequence[str] = ()
+    case_globs: Sequence[str] = ()
+    variants: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    exclude_tags: Sequence[str] = ()
+    folders: Sequence[Path] = ()
+    expectations: Path | None = None
+    jobs: int | None = None
+    seed: int = 0
+    timeout_s: float | None = None
+    shard: tuple[int, int] | None = None
+    max_fail: int | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came of a run. `records` are all of the file, those of an earlier, interrupted run included."""
+
+    path: Path
+    records: Sequence[Record]
+    planned: int
+    gated: Mapping[str, str] = field(default_factory=dict)
+    stale: Sequence[Expectation] = ()
+    interrupted: bool = False
+    stopped: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 where nothing is red, 1 with findings, 130 after Ctrl-C."""
+        if self.interrupted:
+            return _INTERRUPTED
+        return int(bool(self.stale) or not all(record.verdict.is_green for record in self.records))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A run that is ready to start; its record file is open."""
+
+    plan: Plan
+    expectations: Mapping[str, Sequence[Expectation]]
+    environment: Environment
+    writer: RecordWriter
+    done: Sequence[Record]
+    options: Options
+
+    @property
+    def remaining(self) -> int:
+        """How many records are to come, if no backend is gated."""
+        return len(self.plan.requests) - len(self.done)
+
+    def execute(self, advance: Callable[[Record], None]) -> Result:
+        """Run, write each record as it comes and then tell `advance`; Ctrl-C ends it with what there is."""
+        jobs = self.options.jobs or self.environment.threads
+        executor = ThreadPoolExecutor(jobs)
+        run = self._run(executor, jobs)
+        records, interrupted = list(self.done), False
+        try:
+            with self.writer:
+                try:
+                    for record in run:
+                        self.writer.write(record)
+                        records.append(record)
+                        advance(record)
+                except KeyboardInterrupt:
+                    interrupted = True
+                if not interrupted and (not run.stopped or len(records) == len(self.plan.requests)):
+                    self.writer.finish(run.gated)
+        finally:
+            isolate.shutdown()  # first: it ends what the executor waits for
+            executor.shutdown(cancel_futures=True)
+        return self._result(run, records, interrupted=interrupted)
+
+    def _run(self, executor: ThreadPoolExecutor, jobs: int) -> Run:
+        return Run(
+            self.plan,
+            executor,
+            expectations=self.expectations,
+            environment=self.environment,
+            run_id=self.writer.header.run_id,
+            done=self.done,
+            jobs=jobs,
+            max_fail=self.options.max_fail,
+        )
+
+    def _result(self, run: Run, records: Sequence[Record], *, interrupted: bool) -> Result:
+        whole = self.writer.finished and not self.plan.selection and self.plan.shard is None
+        return Result(
+            path=self.options.records,
+            records=records,
+            planned=len(self.plan.requests),
+            gated=run.gated,
+            stale=self._stale(run.gated, records) if whole else (),
+            interrupted=interrupted,
+            stopped=run.stopped and not self.writer.finished,
+        )
+
+    def _stale(self, gated: Mapping[str, str], records: Sequence[Record]) -> list[Expectation]:
+        """The entries nothing used, of the backends whose cases were all run."""
+        entries: list[Expectation] = []
+        for info in self.plan.backends:
+            if info.name not in gated and info.broken is None:
+                own = [record for record in records if record.backend == info.name]
+                entries += stale(self.expectations.get(info.name, ()), own)
+        return entries
+
+
+def prepare(options: Options) -> Session:
+    """Read cases and expectations, describe the backends, plan, and open the record file.
+
+    Raises:
+        ConformanceError: whatever is wrong with what was asked for, before anything has run.
+    """
+    cases = collect(options.folders)
+    infos = discover.find(options.backends, isolate.describe)
+    plan = select(
+        cases,
+        infos,
+        case_globs=options.case_globs,
+        variants=options.variants,
+        tags=options.tags,
+        exclude_tags=options.exclude_tags,
+        seed=options.seed,
+        timeout_s=options.timeout_s,
+        shard=options.shard,
+    )
+    expectations = _expectations(options, infos, cases)
+    machine = environment.capture(homes(options.folders))
+    header = make_header(plan, machine, uuid.uuid4().hex[:12])
+    writer, done = resume(options.records, header) if options.resume else (RecordWriter(options.records, header), ())
+    return Session(plan=plan, expectations=expectations, environment=machine, writer=writer, done=done, options=options)
+
+
+def _expectations(
+    options: Options, infos: Sequence[BackendInfo], cases: Sequence[Case]
+) -> dict[str, tuple[Expectation, ...]]:
+    if options.expectations and len(infos) > 1:
+        message = f"--expectations is for one backend, and {len(infos)} are to run; choose one with --backend"
+        raise UsageError(message)
+    ids, torch = {case.id for case in cases}, version("torch")
+    paths = {info.name: options.expectations or info.expectations for info in infos}
+    return {
+        name: load_expectations(path, case_ids=ids, checks=CATALOGUE.keys(), torch_version=torch)
+        for name, path in paths.items()
+        if path is not None
+    }

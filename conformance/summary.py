@@ -1,0 +1,90 @@
+"""What `conformance run` prints when it is done."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from conformance import frame
+from conformance.report.matrix import matrix, tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from conformance.model import CheckResult, Record
+    from conformance.session import Result
+
+__all__ = ["text"]
+
+_FEW = 5  # requests that are shown in full
+_MANY = 25  # red rows; beyond, the report is the better reader
+
+
+def text(result: Result, *, quiet: bool, command: Sequence[str]) -> str:
+    """The matrix, what is red with its command to reproduce, and where the records are.
+
+    Args:
+        result: of the run.
+        quiet: give the last line only.
+        command: the words after `conformance` that started the run; they say how to resume it.
+    """
+    last = _last(result, command)
+    if quiet or not result.records:
+        return last
+    if len(result.records) < _FEW:
+        return "\n\n".join([*map(_full, result.records), *_notes(result), last])
+    headers, rows = matrix(frame.of(result.records))
+    table = tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+    return "\n\n".join([table, *_red(result.records), *_notes(result), last])
+
+
+def _red(records: Sequence[Record]) -> Iterator[str]:
+    red = [record for record in records if not record.verdict.is_green]
+    yield from map(_finding, red[:_MANY])
+    if len(red) > _MANY:
+        yield f"... and {len(red) - _MANY} more red; `conformance report` writes pages that hold them all."
+
+
+def _finding(record: Record) -> str:
+    """Section 10's form: where, what, and how to see it again."""
+    where = f"{record.backend} / {record.case_id} / {record.variant}"
+    body = "\n  ".join(f"{record.verdict}: {record.message}".splitlines())
+    return f"{where}: {body}\n  Reproduce: {record.reproduce}"
+
+
+def _full(record: Record) -> str:
+    lines = [_finding(record), f"  outcome {record.outcome}, stage {record.stage}, {record.duration_s:.2f} s"]
+    if record.evidence:
+        lines.append(f"  evidence: {_pairs(vars(record.evidence))}")
+    if record.metrics:
+        lines.append(f"  metrics: {_pairs(record.metrics)}")
+    return "\n".join([*lines, *map(_check, record.checks)])
+
+
+def _pairs(facts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
+
+
+def _check(check: CheckResult) -> str:
+    held = "held" if check.held else "BROKEN" if check.breaks else "advisory"
+    grade = f" ({check.grade})" if check.grade else ""
+    return f"    {check.check:<16} {held}{grade}{f': {check.message}' if check.message else ''}"
+
+
+def _notes(result: Result) -> Iterator[str]:
+    for backend, why in result.gated.items():
+        yield f"{backend}: the other cases were not run, because {why}"
+    for entry in result.stale:
+        yield f"{entry.location}: no record matches this expectation (cases: {entry.cases}); delete it"
+
+
+def _last(result: Result, command: Sequence[str]) -> str:
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in tally(frame.of(result.records)).items())
+    line = f"{counts or 'nothing run'}; records in {result.path}"
+    if not (result.interrupted or result.stopped):
+        return line
+    again = shlex.join(["conformance", *(word for word in command if word != "--resume"), "--resume"])
+    why = "Interrupted" if result.interrupted else "Stopped by --max-fail"
+    return f"{line}\n{why}; {result.planned - len(result.records)} requests are missing. Continue: {again}"

@@ -1,0 +1,64 @@
+"""Record files for tests, written as a run writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from conformance.model import Outcome, Record, Verdict
+from conformance.record import RecordWriter, make_header
+from conformance.selection import Plan, digest
+from conformance.tests.fakes import a_backend, a_record, an_environment, failed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["a_run", "an_unsupported", "an_xfail", "red"]
+
+
+def a_run(path: Path, *records: Record, finish: bool = True, **plan: Any) -> Path:
+    """Write the file of a run of these records, or of a pass on `fake`; keywords change its plan."""
+    records = records or (a_record(),)
+    names = dict.fromkeys(record.backend for record in records)
+    gated, environment = plan.pop("gated", {}), plan.pop("environment", an_environment())
+    facts = {
+        "requests": records,  # a header counts them only
+        "backends": tuple(a_backend(name, description=f"The backend {name}") for name in names),
+        "selection": {},
+        "total": len(records),
+        "digest": digest(record.key for record in records),
+    }
+    header = make_header(Plan(**(facts | plan)), environment, "run-1")
+    with RecordWriter(path, header) as writer:
+        for record in records:
+            writer.write(record)
+        if finish:
+            writer.finish(gated)
+    return path
+
+
+def red(case_id: str = "demo.first.two", backend: str = "fake", **changes: Any) -> Record:
+    """A record whose values and gradients differ."""
+    facts = {
+        "outcome": Outcome.FAIL,
+        "verdict": Verdict.FAIL,
+        "checks": failed("values", "gradients").checks,
+        "message": "values differ in output[0]: 3 of 12 elements.\nAlso: gradients (1 difference).",
+    }
+    return a_record(case_id, backend, **(facts | changes))
+
+
+def an_xfail(case_id: str = "demo.first.three", backend: str = "fake", **changes: Any) -> Record:
+    """A record that fails as its backend's expectations say."""
+    entry = {
+        "kind": "bug",
+        "reason": "doubles twice",
+        "entry": "fake.expected.yaml:1:3",
+        "issue": "https://github.com/pytorch/pytorch/issues/1",
+    }
+    return red(case_id, backend, **({"verdict": Verdict.XFAIL, "expectation": entry} | changes))
+
+
+def an_unsupported(case_id: str = "demo.first.four", backend: str = "fake", needs: str = "autocast") -> Record:
+    """A record of a case that needs more than its backend claims."""
+    word = {"outcome": Outcome.UNSUPPORTED, "verdict": Verdict.UNSUPPORTED}
+    return a_record(case_id, backend, **word, message=f"needs {needs}", checks=(), evidence=None, metrics={})

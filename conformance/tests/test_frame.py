@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+import conformance
+from conformance import frame
+from conformance.errors import RecordError
+from conformance.model import Grade, Level, Outcome, Verdict
+from conformance.tests.fakes import a_record, an_environment, failed, held_checks
+from conformance.tests.runs import a_run, an_unsupported, an_xfail, red
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_record_is_one_row_that_says_what_it_is_of(tmp_path: Path) -> None:
+    """Backend, area, case, variant and every axis are columns of their own."""
+    path = a_run(tmp_path / "a.jsonl", a_record("grad_mode.nesting.one", variant="grad=disabled,dynamic=auto"))
+    (row,) = conformance.load(path).to_dict("records")
+    told = {name: row[name] for name in ("backend", "area", "case", "variant", "grad", "autocast", "dtype", "dynamic")}
+    assert told == {
+        "backend": "fake",
+        "area": "grad_mode",
+        "case": "grad_mode.nesting.one",
+        "variant": "grad=disabled,dynamic=auto",
+        "grad": "disabled",
+        "autocast": "off",
+        "dtype": "float32",
+        "dynamic": "auto",
+    }
+
+
+def test_a_cases_own_axes_share_a_column_even_with_commas_in_their_values() -> None:
+    """What is no fixed axis stands in `params` as the variant's id writes it."""
+    rows = frame.of([a_record(variant="grad=enabled,mode=a,b,reduction=sum")])
+    assert rows["params"].item() == "mode=a,b,reduction=sum"
+
+
+def test_rows_tell_what_happened(tmp_path: Path) -> None:
+    """Outcome, verdict, score and gate, the broken checks, the expectation and the torch it was seen with."""
+    machine = an_environment(torch="2.14.0")
+    row = frame.load(a_run(tmp_path / "a.jsonl", an_xfail(), environment=machine)).iloc[0]
+    told = [row[name] for name in ("outcome", "verdict", "failing", "kind", "reason", "issue", "torch")]
+    issue = "https://github.com/pytorch/pytorch/issues/1"
+    assert told == ["fail", "xfail", "values, gradients", "bug", "doubles twice", issue, "2.14.0"]
+    assert [row[name] for name in ("conforms", "scored", "green")] == [False, True, True]
+
+
+def test_evidence_and_metrics_are_columns_and_may_be_absent() -> None:
+    """A record without evidence has no counts, rather than zeros."""
+    rows = frame.of([a_record(), an_unsupported()]).set_index("case")
+    assert rows.loc["demo.first.one", ["graphs", "compiled_backward", "compile_s"]].tolist() == [1, True, 0.25]
+    assert rows.loc["demo.first.four", ["graphs", "compiled_backward", "compile_s"]].isna().all()
+
+
+def test_a_metric_cannot_take_the_place_of_a_column() -> None:
+    """A metric called like a column is ignored."""
+    assert frame.of([a_record(metrics={"seed": 7.0}, seed=3)])["seed"].item() == 3
+
+
+def test_advisories_are_not_failures() -> None:
+    """A SHOULD that did not hold is named in its own column."""
+    row = frame.of([a_record(checks=failed("saved_bytes", level=Level.SHOULD).checks)]).iloc[0]
+    assert (row["failing"], row["advisories"]) == ("", "saved_bytes")
+
+
+def test_words_have_the_order_of_the_ladder_and_of_the_legend() -> None:
+    """Sorting by backend or verdict means something."""
+    records = [a_record(backend=name) for name in ("zeta", "inductor", "alpha", "eager")]
+    rows = frame.of([*records, red(backend="eager")])
+    assert list(rows["backend"].cat.categories) == ["eager", "inductor", "alpha", "zeta"]
+    assert list(rows["verdict"].cat.categories) == [str(verdict) for verdict in Verdict]
+    assert rows["verdict"].max() == Verdict.FAIL
+
+
+def test_grades_are_ordered_best_first() -> None:
+    """The worst grade of the values is their maximum."""
+    rows = frame.of([a_record(checks=held_checks(grade)) for grade in (Grade.REFERENCE, Grade.BITWISE)])
+    assert rows["values_grade"].max() == Grade.REFERENCE
+
+
+def test_rows_are_sorted_whatever_the_order_of_records() -> None:
+    """Two orders of the same records give equal frames."""
+    records = [a_record("b.a.a"), red("a.a.a"), an_unsupported("c.a.a"), a_record("a.a.a", "eager")]
+    pd.testing.assert_frame_equal(frame.of(records), frame.of(records[::-1]))
+
+
+def test_no_records_give_an_empty_frame_with_its_columns() -> None:
+    """Code that reads a column works on an empty frame too."""
+    rows = frame.of([])
+    assert rows.empty
+    assert not rows[rows["green"]].size
+    assert list(frame.checks_of([]).columns)[:5] == ["backend", "area", "case", "variant", "check"]
+
+
+def test_a_folder_stands_for_all_record_files_in_it(tmp_path: Path) -> None:
+    """Files named twice are read once."""
+    one = a_run(tmp_path / "one.jsonl", a_record("demo.first.one"))
+    a_run(tmp_path / "two.jsonl", a_record("demo.first.two"))
+    assert list(frame.load(tmp_path, str(one))["case"]) == ["demo.first.one", "demo.first.two"]
+
+
+@pytest.mark.parametrize("name", ["absent.jsonl", "."])
+def test_a_path_without_records_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
+    """Neither a missing file nor an empty folder is an empty frame."""
+    with pytest.raises(RecordError, match="no record file at"):
+        frame.load(tmp_path / name)
+
+
+def test_paths_are_required() -> None:
+    """Where the records are is never guessed."""
+    with pytest.raises(RecordError, match="no record file is given"):
+        frame.load()
+
+
+def test_checks_are_rows_of_their_own(tmp_path: Path) -> None:
+    """One row a check, with its level, whether it held, its grade and how many differences it saw."""
+    rows = frame.load_checks(a_run(tmp_path / "a.jsonl", red(), a_record())).set_index(["case", "check"])
+    assert rows.loc[("demo.first.two", "values"), ["level", "held", "grade", "differences"]].tolist() == [
+        *("must", False, "differs", 1)
+    ]
+    assert rows.loc["demo.first.one", "held"].all()
+
+
+def test_a_check_without_a_message_tells_its_first_difference() -> None:
+    """There is always something to read of a check that did not hold."""
+    (check,) = failed("values").checks[:1]
+    record = a_record(checks=(type(check)(**(vars(check) | {"message": ""})),), outcome=Outcome.FAIL)
+    assert frame.checks_of([record])["message"].item() == "values in output[0]: actual 2.0, expected 1.0"

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+
+from conformance import frame, report
+from conformance.errors import RecordError
+from conformance.model import Capability, Level, Outcome, Verdict
+from conformance.report import markdown
+from conformance.report.matrix import cell, matrix
+from conformance.selection import digest
+from conformance.tests.fakes import a_backend, a_record, an_environment, failed
+from conformance.tests.runs import a_run, an_unsupported, an_xfail, red
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from syrupy.assertion import SnapshotAssertion
+
+    from conformance.model import Record
+
+
+def _everything() -> list[Record]:
+    """One record of each verdict, and an advisory."""
+    words = {
+        Verdict.VACUOUS: "nothing was compiled: no graph",
+        Verdict.ERROR: "raised in forward: RuntimeError: bad `graph`\n```\n| a | b |",
+        Verdict.CRASH: "killed by SIGSEGV (stage compile)",
+        Verdict.TIMEOUT: "timed out; its process group was killed (stage forward)",
+        Verdict.SKIP: "no C++ compiler",
+        Verdict.INVALID: "eager differs from itself",
+    }
+    plain = [
+        a_record(f"misc.words.{verdict}", outcome=Outcome(verdict), verdict=verdict, message=message, checks=())
+        for verdict, message in words.items()
+    ]
+    unexpected = an_xfail("misc.words.xpass", outcome=Outcome.PASS, verdict=Verdict.XPASS, checks=(), message="passed")
+    advisory = a_record("demo.first.five", checks=failed("saved_bytes", level=Level.SHOULD).checks)
+    others = [an_xfail("demo.first.six", variant="grad=disabled"), an_unsupported(needs="autocast"), unexpected]
+    return [a_record(), a_record(backend="eager"), red(), an_xfail(), *others, advisory, *plain]
+
+
+class _Markdown(SingleFileSnapshotExtension):
+    """Snapshots that are read as pages are."""
+
+    file_extension = "md"
+    _write_mode = WriteMode.TEXT
+
+
+@pytest.mark.parametrize("name", ["README", "fake", "eager"])
+def test_the_pages_of_every_verdict(tmp_path: Path, snapshot: SnapshotAssertion, name: str) -> None:
+    """The overview, the page of a backend that does everything, and that of one that only passes, as published."""
+    records = a_run(tmp_path / "results" / "records" / "all.jsonl", *_everything())
+    page = report.pages([records], tmp_path / "results")[f"{name}.md"]
+    assert page.replace(tmp_path.name, "repository") == snapshot(extension_class=_Markdown)
+
+
+def test_writing_twice_writes_nothing_the_second_time(tmp_path: Path) -> None:
+    """Pages are pure functions of records."""
+    records = a_run(tmp_path / "a.jsonl", *_everything())
+    assert [path.name for path in report.write([records], tmp_path / "out")] == ["README.md", "fake.md", "eager.md"]
+    assert report.write([records], tmp_path / "out") == []
+
+
+def test_the_order_of_records_does_not_matter(tmp_path: Path) -> None:
+    """Requests end in any order; pages do not show it."""
+    one = a_run(tmp_path / "one" / "a.jsonl", *_everything())
+    two = a_run(tmp_path / "two" / "a.jsonl", *reversed(_everything()))
+    assert report.pages([one], tmp_path / "x" / "y") == report.pages([two], tmp_path / "x" / "y")
+
+
+def test_several_files_are_read_by_name(tmp_path: Path) -> None:
+    """The order in which files are given does not matter, and each has its column of the environment."""
+    one = a_run(tmp_path / "b.jsonl", a_record(backend="eager"))
+    two = a_run(tmp_path / "a.jsonl", a_record(backend="inductor"), environment=an_environment(cpu="Other CPU"))
+    pages = report.pages([one, two], tmp_path / "out")
+    assert pages == report.pages([two, one], tmp_path / "out")
+    assert "| cpu        | Other CPU" in pages["README.md"]
+    assert "Fake CPU" in pages["README.md"]
+
+
+def test_no_line_ends_in_a_space(tmp_path: Path) -> None:
+    """Whatever the records hold, git has nothing to complain about."""
+    pages = report.pages([a_run(tmp_path / "a.jsonl", *_everything())], tmp_path)
+    lines = [line for text in pages.values() for line in text.split("\n")]
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert all(text.endswith("\n") for text in pages.values())
+
+
+def test_changes_are_told_without_writing(tmp_path: Path) -> None:
+    """A dry run names what would be written and leaves the folder alone."""
+    todo = report.changes([a_run(tmp_path / "a.jsonl")], tmp_path / "out")
+    assert [path.name for path in todo] == ["README.md", "fake.md"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_pages_of_backends_that_are_gone_are_removed(tmp_path: Path) -> None:
+    """A page made earlier goes; a page that somebody wrote stays."""
+    report.write([a_run(tmp_path / "a.jsonl", a_record(backend="old"))], tmp_path / "out")
+    (tmp_path / "out" / "notes.md").write_text("# Mine\n")
+    touched = report.write([a_run(tmp_path / "a.jsonl")], tmp_path / "out")
+    assert sorted(path.name for path in touched) == ["README.md", "fake.md", "old.md"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "fake.md", "notes.md"]
+
+
+def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
+    """What is not complete must not look like a result."""
+    with pytest.raises(RecordError, match=r"a\.jsonl: cannot be published: it has no footer"):
+        report.pages([a_run(tmp_path / "a.jsonl", finish=False)], tmp_path)
+
+
+def test_a_selection_is_refused(tmp_path: Path) -> None:
+    """A table of the cases somebody chose is not the table of the backend."""
+    with pytest.raises(RecordError, match="partial run: selected by tags"):
+        report.pages([a_run(tmp_path / "a.jsonl", selection={"tags": ["smoke"]})], tmp_path)
+
+
+def test_a_backend_in_two_files_is_refused(tmp_path: Path) -> None:
+    """There is no telling which of two runs is the one to publish."""
+    files = [a_run(tmp_path / name) for name in ("a.jsonl", "b.jsonl")]
+    with pytest.raises(RecordError, match="backend 'fake' is in two record files"):
+        report.pages(files, tmp_path)
+
+
+def test_shards_are_put_together(tmp_path: Path) -> None:
+    """The shards of one plan give the pages of the whole run, but for the commands that make them."""
+    records = _everything()
+    whole: dict[str, Any] = {
+        "total": len(records),
+        "digest": _digest(records),
+        "backends": (a_backend(), a_backend("eager")),
+    }
+    parts = [
+        a_run(tmp_path / f"part{index}.jsonl", *records[index - 1 :: 2], shard=(index, 2), **whole) for index in (1, 2)
+    ]
+    together = report.pages(parts, tmp_path)
+    alone = report.pages([a_run(tmp_path / "whole.jsonl", *records, **whole)], tmp_path)
+    assert together["fake.md"] == alone["fake.md"]
+    assert "--shard 2/2 --records " in together["README.md"]
+
+
+def test_a_missing_shard_is_refused(tmp_path: Path) -> None:
+    """Half a run is no run."""
+    with pytest.raises(RecordError, match="shards"):
+        report.pages([a_run(tmp_path / "a.jsonl", shard=(1, 2))], tmp_path)
+
+
+def test_a_gated_backend_says_that_it_was_not_run(tmp_path: Path) -> None:
+    """Its page and its line in the overview do."""
+    pages = report.pages([a_run(tmp_path / "a.jsonl", red(), gated={"fake": "all 3 smoke requests failed"})], tmp_path)
+    assert "**Only the smoke cases were run**: all 3 smoke requests failed." in pages["fake.md"]
+    assert "only the smoke cases were run" in pages["README.md"]
+
+
+def test_a_page_tells_what_its_backend_does_not_claim(tmp_path: Path) -> None:
+    """Versions and missing capabilities stand at the top."""
+    info = a_backend(capabilities=Capability.all() - {Capability.RNG}, packages={"mine": "1.0"})
+    page = report.pages([a_run(tmp_path / "a.jsonl", backends=(info,))], tmp_path)["fake.md"]
+    assert "Run with torch 2.13.0, mine 1.0. Not claimed: `rng`." in page
+
+
+def test_the_seed_is_part_of_the_command(tmp_path: Path) -> None:
+    """A run with another seed is made again with it."""
+    pages = report.pages([a_run(tmp_path / "a.jsonl", seed=7)], tmp_path / "out")
+    assert "conformance run --backend fake --seed 7 --records a.jsonl" in pages["README.md"]
+
+
+def test_files_elsewhere_are_named_without_their_folder(tmp_path: Path) -> None:
+    """A page never holds a path of the machine it was made on."""
+    pages = report.pages([a_run(tmp_path / "far" / "a.jsonl")], tmp_path / "near" / "results")
+    assert str(tmp_path) not in "".join(pages.values())
+
+
+def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    """A file where the folder should be is told as such."""
+    (tmp_path / "out").write_text("")
+    with pytest.raises(RecordError, match="cannot write the pages"):
+        report.write([a_run(tmp_path / "a.jsonl")], tmp_path / "out")
+
+
+def test_a_backend_whose_name_is_no_file_name_gets_a_page(tmp_path: Path) -> None:
+    """Colons and slashes of a name do not leave the folder."""
+    touched = report.write([a_run(tmp_path / "a.jsonl", a_record(backend="torch:../x"))], tmp_path / "out")
+    assert [path.name for path in touched] == ["README.md", "torch-..-x.md"]
+
+
+def test_cells_and_totals_add_up() -> None:
+    """Unsupported, skip and invalid stand beside the score, not in it."""
+    rows = frame.of(_everything())
+    headers, cells = matrix(rows)
+    assert headers == ["area", "eager", "fake"]
+    assert cells == [
+        ["demo", "1/1", "2/5 (1 F, 2 x, 1 -)"],
+        ["misc", "", "1/5 (1 v, 1 E, 1 C, 1 T, 1 X, 1 ., 1 !)"],
+        ["total", "1/1", "3/10 (1 v, 1 F, 1 E, 1 C, 1 T, 2 x, 1 X, 1 -, 1 ., 1 !)"],
+    ]
+    assert cell(rows[rows["verdict"] == "skip"]) == "(1 .)"
+
+
+@given(st.text())
+def test_a_fence_is_not_closed_by_its_text(text: str) -> None:
+    """The last line, and no other, is the closing fence."""
+    first, *body, last = markdown.fenced(text).split("\n")
+    assert first == f"{last}text"
+    assert not any(line.strip().startswith(last) for line in body)
+
+
+@given(st.text(min_size=1))
+def test_a_cell_is_one_line_and_one_cell(text: str) -> None:
+    """Neither newlines nor pipes of a message break the table."""
+    *_, row = markdown.table(("a", "b"), [(text, "end")]).split("\n")
+    assert row.replace("\\|", "").count("|") == 3
+    assert row.rstrip(" |").endswith("end")
+
+
+@given(st.text(alphabet="a`| ", min_size=1).filter(str.strip))
+def test_inline_code_is_not_closed_by_its_text(text: str) -> None:
+    """No run of ticks within is as long as the one around."""
+    code = markdown.code(text)
+    size = len(code) - len(code.lstrip("`"))
+    inner = code[size:-size]
+    assert inner.strip() == " ".join(text.split())
+    assert size not in {len(run) for run in re.findall("`+", inner)}
+
+
+def _digest(records: list[Record]) -> str:
+    return digest(record.key for record in records)
