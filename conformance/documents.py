@@ -66,6 +66,7 @@ def _specifier(value: str) -> str:
 
 Scalar = bool | int | float | str
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Size = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -139,7 +140,7 @@ class RaisesDocument(StrictModel):
     """The exception that eager raises, and that the backend must raise too."""
 
     stage: Literal["forward", "backward"] = Field(default="forward", description="Where it is raised.")
-    type: Name = Field(default="RuntimeError", description="The exception's class name.")
+    type: ClassName = Field(default="RuntimeError", description="The exception's class name, e.g. _LinAlgError.")
 
 
 class CaseDocument(StrictModel):

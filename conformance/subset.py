@@ -28,6 +28,7 @@ _EXPRESSIONS = """
     ListComp Name NamedExpr Set SetComp Slice Starred Subscript Tuple UnaryOp Yield YieldFrom
 """
 _NODES = tuple(getattr(ast, name) for name in f"{_STATEMENTS} {_EXPRESSIONS}".split())
+_REGISTER = frozenset({"add_module", "register_buffer", "register_module", "register_parameter"})
 _SCOPES = (ast.FunctionDef, ast.ClassDef, ast.Lambda)
 
 
@@ -43,7 +44,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """What a text defines itself: names, classes, and attributes (of its classes, or assigned to)."""
+    """What a text defines itself: names, classes, and attributes (of its classes, assigned to, or registered)."""
 
     names: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
@@ -56,11 +57,11 @@ class Vocabulary:
         bound = (name for node in nodes for name in _bound(node))
         classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
         members = (name for each in classes for part in each.body for node in _own(part) for name in _bound(node))
-        stored = (node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
+        given = (name for node in nodes for name in _given_attributes(node))
         return cls(
             names=frozenset(bound) | frozenset(inputs),
             classes=frozenset(each.name for each in classes),
-            attributes=frozenset(members) | frozenset(stored),
+            attributes=frozenset(members) | frozenset(given),
         )
 
     def __or__(self, other: Vocabulary) -> Vocabulary:
@@ -201,6 +202,17 @@ def _bound(node: ast.AST) -> list[str]:
         case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
             return [name]
         case ast.ExceptHandler(name=str(name)):
+            return [name]
+        case _:
+            return []
+
+
+def _given_attributes(node: ast.AST) -> list[str]:
+    """The attribute that `node` sets: by assignment, or by registering it with a module under a literal name."""
+    match node:
+        case ast.Attribute(attr=name, ctx=ast.Store()):
+            return [name]
+        case ast.Call(func=ast.Attribute(attr=method), args=[ast.Constant(value=str(name)), *_]) if method in _REGISTER:
             return [name]
         case _:
             return []

@@ -1,0 +1,86 @@
+"""JSON Schemas of case files, expectations files and record lines, generated from the types that read them.
+
+Editors that speak the YAML language server complete and check a case file that says so in its first line::
+
+    # yaml-language-server: $schema=../conformance/schemas/case.schema.json
+
+`python -m conformance.schema` writes them again; a test holds the committed files against `render`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from conformance.documents import CaseFileDocument, ExpectationDocument
+from conformance.lines import Footer, Header
+from conformance.model import Grade, Record
+
+__all__ = ["FOLDER", "render", "write"]
+
+FOLDER = Path(__file__).parent / "schemas"
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+# What the line of a record always says; the rest is the header's, or has a default.
+_ALWAYS = ("backend", "case_id", "kind", "variant", "verdict")
+
+
+def render() -> dict[str, str]:
+    """The text of each schema, by file name."""
+    schemas = {
+        "case.schema.json": _titled(TypeAdapter(CaseFileDocument).json_schema(), "A file of cases"),
+        "expectation.schema.json": _titled(
+            TypeAdapter(list[ExpectationDocument]).json_schema(), "The known failures of a backend"
+        ),
+        "record.schema.json": _lines(),
+    }
+    return {name: json.dumps(schema, indent=2) + "\n" for name, schema in schemas.items()}
+
+
+def write(folder: Path = FOLDER) -> list[Path]:
+    """Write the schemas and return the files that changed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = []
+    for name, text in render().items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            changed.append(path)
+    return changed
+
+
+def _titled(schema: dict[str, Any], title: str) -> dict[str, Any]:
+    return {"$schema": _DIALECT} | schema | {"title": title}
+
+
+def _lines() -> dict[str, Any]:
+    """One line of a record file: a header, a record or a footer, told apart by `kind`."""
+    definitions: dict[str, Any] = {}
+    for kind, type_ in (("header", Header), ("record", Record), ("footer", Footer)):
+        schema = TypeAdapter(type_).json_schema()
+        definitions |= schema.pop("$defs", {})
+        schema["properties"]["kind"] = {"const": kind}
+        schema["required"] = ["kind", *schema.get("required", [])]
+        definitions[kind] = schema | {"additionalProperties": False}
+    _shorten(definitions["record"])
+    choices = [{"$ref": f"#/$defs/{kind}"} for kind in ("header", "record", "footer")]
+    return _titled({"oneOf": choices, "$defs": definitions}, "One line of a record file")
+
+
+def _shorten(record: dict[str, Any]) -> None:
+    """Allow what `conformance.lines` leaves out or abbreviates: checks that merely held are words or only grades."""
+    properties = record["properties"]
+    word = {"type": "string", "description": "A check that held: its name, or name=grade."}
+    properties["checks"]["items"] = {"anyOf": [word, properties["checks"]["items"]]}
+    grades = {"enum": [grade.value for grade in Grade]}
+    about = "Every usual check held; the grades of those that have one."
+    properties["held"] = {"type": "object", "additionalProperties": grades, "description": about}
+    record["required"] = list(_ALWAYS)
+
+
+if __name__ == "__main__":
+    sys.stdout.writelines(f"wrote {path.name}\n" for path in write())
