@@ -11,3 +11,11 @@ import pytest
 def checkout() -> Path:
     """The root of the checkout that these tests lie in."""
     return Path(__file__).parents[2]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under --benchmark-only leave out what is no benchmark, instead of a line for each test that says so."""
+    if config.getoption("benchmark_only", default=False):
+        timed = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in timed])
+        items[:] = timed

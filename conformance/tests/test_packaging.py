@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LINES_OF_A_FILE = 400
+LINES_OF_A_FILE = 350  # 300 is what we aim at
 LINES_OF_A_FUNCTION = 40
 BYTES_OF_RECORDS = 5_000_000
 
@@ -56,6 +56,21 @@ def sources(checkout: Path) -> Iterator[Path]:
 def fenced(text: str, language: str) -> list[str]:
     """The code blocks of a page in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def lines_of_code(path: Path) -> int:
+    """Lines that are neither empty nor part of a docstring."""
+    text = path.read_text()
+    holders = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    nodes = (node for node in ast.walk(ast.parse(text)) if isinstance(node, holders))
+    prose = (docstring.count("\n") + 1 for node in nodes if (docstring := ast.get_docstring(node, clean=False)))
+    return sum(bool(line.strip()) for line in text.splitlines()) - sum(prose)
+
+
+def length(function: ast.FunctionDef) -> int:
+    """The lines of a function's body, its docstring left out."""
+    first = function.body[1 if ast.get_docstring(function) and len(function.body) > 1 else 0]
+    return (function.end_lineno or 0) - first.lineno + 1
 
 
 def table(text: str, header: str) -> list[list[str]]:
@@ -125,9 +140,10 @@ def test_every_package_is_in_the_wheel(checkout: Path, project: dict[str, Any]) 
 
 def test_coverage_leaves_out_only_what_runs_in_children(checkout: Path, project: dict[str, Any]) -> None:
     """A module that the parent runs cannot hide from coverage."""
-    omitted = [pattern for pattern in project["tool"]["coverage"]["run"]["omit"] if not pattern.endswith("/*")]
-    for path in (file for pattern in omitted for file in checkout.glob(pattern)):
-        assert re.search(r"^\s*(import|from) torch|^if __name__", path.read_text(), flags=re.MULTILINE), path.name
+    patterns = project["tool"]["coverage"]["run"]["omit"]
+    files = {file for pattern in patterns if not pattern.endswith("/*") for file in checkout.glob(pattern)}
+    plain = {path.name for path in files if "\nimport torch\n" not in path.read_text()}
+    assert plain == {"server.py", "warmup.py"}  # the process that forks the children
 
 
 def test_nothing_in_the_package_names_a_backend(checkout: Path) -> None:
@@ -139,7 +155,7 @@ def test_nothing_in_the_package_names_a_backend(checkout: Path) -> None:
 
 def test_files_are_short(checkout: Path) -> None:
     """A file that has grown too long wants to be two."""
-    lengths = {path.relative_to(checkout).as_posix(): len(path.read_text().splitlines()) for path in sources(checkout)}
+    lengths = {path.relative_to(checkout).as_posix(): lines_of_code(path) for path in sources(checkout)}
     assert {name: length for name, length in lengths.items() if length > LINES_OF_A_FILE} == {}
 
 
@@ -149,7 +165,7 @@ def test_functions_are_short(checkout: Path) -> None:
         f"{path.relative_to(checkout)}:{node.lineno} {node.name}"
         for path in sources(checkout)
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= LINES_OF_A_FUNCTION
+        if isinstance(node, ast.FunctionDef) and length(node) > LINES_OF_A_FUNCTION
     ]
     assert long == []
 

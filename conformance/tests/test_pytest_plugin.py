@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from conformance import pytest_session
 from conformance.errors import CaseError, Problem
+from conformance.loader import load_cases
 from conformance.model import Capability, Location, Variant
 from conformance.tests import fakes
 
@@ -108,16 +110,20 @@ def test_what_does_not_conform_fails_with_its_message(suite: Suite, attempt: Att
 
 def test_an_expected_failure_is_xfailed_with_its_reason(suite: Suite) -> None:
     """The reason comes from the backend's expectations."""
-    backend = fakes.a_backend("fake", expectations=Location(file="fake.expected.yaml").file)
-    options = {"attempts": {"demo.first.one": fakes.failed("values")}, "expected": (fakes.an_expectation(),)}
-    result = suite("--backend", "m:fake", "--tag", "smoke", backend=backend, **options)
+    backend = fakes.a_backend("fake", expectations=Path("fake.expected.yaml"))
+    result = suite(
+        *("--backend", "m:fake", "--tag", "smoke"),
+        attempts={"demo.first.one": fakes.failed("values")},
+        backend=backend,
+        expected=(fakes.an_expectation(),),
+    )
     result.assert_outcomes(xfailed=1, skipped=3)
     result.stdout.fnmatch_lines(["XFAIL *doubles twice*"])
 
 
 def test_an_unexpected_pass_fails(suite: Suite) -> None:
     """An expectation that no longer holds must be deleted."""
-    backend = fakes.a_backend("fake", expectations=Location(file="fake.expected.yaml").file)
+    backend = fakes.a_backend("fake", expectations=Path("fake.expected.yaml"))
     result = suite("--backend", "m:fake", "--tag", "smoke", backend=backend, expected=(fakes.an_expectation(),))
     result.assert_outcomes(failed=1, skipped=3)
     result.stdout.fnmatch_lines(["xpass: *delete*"])
@@ -148,8 +154,8 @@ def test_variants_are_selected_by_axes(suite: Suite) -> None:
     ("args", "words"),
     [
         (("--backend", "indcutor"), "*unknown backend 'indcutor'*Did you mean 'inductor'*"),
-        (("--case", "demo.frist.*"), "*no case matches 'demo.frist.[*]'*"),
-        (("--tag", "smok"), "*no tag matches 'smok'*"),
+        (("--backend", "m:fake", "--case", "demo.frist.*"), "*no case matches 'demo.frist.[*]'*"),
+        (("--backend", "m:fake", "--tag", "smok"), "*no tag matches 'smok'*"),
     ],
     ids=["backend", "case", "tag"],
 )
@@ -206,7 +212,8 @@ def test_a_plain_callable_from_a_file_passes_the_smoke_cases(pytester: pytest.Py
 def test_a_benchmark_names_what_it_timed(pytester: pytest.Pytester) -> None:
     """The table is grouped by case, variant and phase, and each row says case, backend, phase and machine."""
     quick = ("--benchmark-max-time=0.01", "--benchmark-min-rounds=2", "--benchmark-json=times.json")
-    chosen = ("--case", "pre_dispatch.no_grad_simple", "--variant", "grad=enabled")
+    case = next(case for case in load_cases() if "timing" in case.tags and Variant() in case.variants)
+    chosen = ("--case", case.id, "--variant", Variant().id)
     result = pytester.runpytest_subprocess(
         "--pyargs",
         "conformance.suite",
@@ -224,6 +231,6 @@ def test_a_benchmark_names_what_it_timed(pytester: pytest.Pytester) -> None:
     assert timed == {
         (backend, phase) for backend in ("eager", "aot_eager") for phase in ("forward", "backward", "step")
     }
-    assert {row["extra_info"]["case"] for row in rows} == {"pre_dispatch.no_grad_simple"}
+    assert {row["extra_info"]["case"] for row in rows} == {case.id}
     assert all(row["extra_info"]["torch"] and row["extra_info"]["fingerprint"] for row in rows)
     assert len({row["group"] for row in rows}) == 3
