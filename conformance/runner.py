@@ -101,7 +101,7 @@ class Run:
                 del running[future]
         completed, _ = wait(running, return_when=FIRST_COMPLETED)
         faults = []
-        for future in completed:
+        for future in [future for future in running if future in completed]:
             request = running.pop(future)
             if fault := future.exception():
                 faults.append(fault)

@@ -115,9 +115,7 @@ def failed(*checks: str, level: Level = Level.MUST) -> Attempt:
     """An attempt in which the named checks did not hold (values, if none is named)."""
     names = checks or ("values",)
     broken = {
-        name: CheckResult(
-            check=name, level=level, held=False, grade=Grade.DIFFERS, message="1 differs", differences=(a_difference(),)
-        )
+        name: CheckResult(check=name, level=level, held=False, grade=Grade.DIFFERS, differences=(a_difference(),))
         for name in names
     }
     return an_attempt(checks=tuple(broken.pop(check.check, check) for check in held_checks()) + tuple(broken.values()))

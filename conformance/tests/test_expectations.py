@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance.checks import CATALOGUE
+from conformance.errors import ExpectationError
+from conformance.expectations import load_expectations, match, stale
+from conformance.model import Kind, Location, Outcome, Variant
+from conformance.tests.fakes import a_record, an_expectation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conformance.model import Expectation
+
+ENTRY = """\
+- cases: demo.*
+  variants: {dynamic: true, size: 3}
+  outcome: fail
+  checks: [gradients, values]
+  kind: bug
+  torch: ">=2.13,<2.15"
+  reason: The inner region is ignored.
+  issue: https://github.com/pytorch/pytorch/issues/1
+"""
+ERROR = "- {cases: demo.*, outcome: error, raises: Boom, kind: notyet, reason: not there yet}\n"
+
+
+def load(folder: Path, text: str, torch_version: str = "2.13.0") -> tuple[Expectation, ...]:
+    """Load a file with this text, in a suite of two cases."""
+    path = folder / "mine.expected.yaml"
+    path.write_text(textwrap.dedent(text))
+    ids = ["demo.first.one", "views.add.one"]
+    return load_expectations(path, case_ids=ids, checks=CATALOGUE.keys(), torch_version=torch_version)
+
+
+def refused(folder: Path, text: str) -> str:
+    """The problems of a file with this text, without its folder."""
+    with pytest.raises(ExpectationError) as caught:
+        load(folder, text)
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+def test_an_entry_is_read_with_its_place(tmp_path: Path) -> None:
+    """Axis values become text, as variants have them."""
+    assert load(tmp_path, ENTRY) == (
+        an_expectation(
+            outcome=Outcome.FAIL,
+            kind=Kind.BUG,
+            reason="The inner region is ignored.",
+            location=Location(file=str(tmp_path / "mine.expected.yaml"), line=1, column=3),
+            variants={"dynamic": "true", "size": "3"},
+            checks=frozenset({"gradients", "values"}),
+            torch=">=2.13,<2.15",
+        ),
+    )
+
+
+def test_entries_for_another_torch_are_left_out(tmp_path: Path) -> None:
+    """They neither apply nor grow stale."""
+    entries = load(tmp_path, ENTRY + ERROR, torch_version="2.15.1")
+    assert [entry.outcome for entry in entries] == [Outcome.ERROR]
+
+
+@pytest.mark.parametrize("issue", ["https://github.com/org/repo/pull/2", "'none found: inner region autocast'"])
+def test_a_bug_has_an_issue_or_the_words_searched_for(tmp_path: Path, issue: str) -> None:
+    """A known bug can be looked up."""
+    text = f"- {{cases: demo.*, outcome: timeout, kind: bug, reason: hangs, issue: {issue}}}\n"
+    assert load(tmp_path, text)[0].issue == issue.strip("'")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cases: demo.*\n", "mine.expected.yaml:1:1: a file of expectations is a list of entries"),
+        ("", "mine.expected.yaml:1:1: a file of expectations is a list of entries"),
+        ("- [\n", "malformed YAML"),
+        (ENTRY.replace("demo.*", "demos.*"), "mine.expected.yaml:1:10: no case matches 'demos.*'"),
+        (ENTRY.replace("gradients", "gradient"), "mine.expected.yaml:4:12: unknown check 'gradient'"),
+        (ENTRY.replace("outcome: fail", "outcome: skip"), "mine.expected.yaml:3:12: outcome cannot be 'skip'"),
+        (ENTRY.replace("reason:", "because:"), "mine.expected.yaml:7:3: unknown key 'because'"),
+        (ENTRY.replace("checks: [gradients, values]", "checks: []"), "mine.expected.yaml:4:11: checks are named where"),
+        (ERROR.replace("raises", "checks: [values], raises"), "checks are named where the outcome is fail"),
+        (ERROR.replace("raises: Boom, ", ""), "mine.expected.yaml:1:3: an expected error needs 'raises'"),
+        (ERROR.replace("Boom", "'('"), "mine.expected.yaml:1:43: not a regular expression"),
+        (ERROR.replace("error", "timeout"), "mine.expected.yaml:1:37: 'raises' means nothing where the outcome is"),
+        (ERROR.replace("notyet", "bug"), "a bug needs an issue"),
+        (ERROR.replace("kind", "issue: bug 12, kind"), "not an issue: 'bug 12'"),
+        (ERROR.replace("kind", "torch: newest, kind"), "torch"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_place(tmp_path: Path, text: str, expected: str) -> None:
+    """What contradicts itself, or the suite, cannot be a known failure."""
+    assert expected in refused(tmp_path, text)
+
+
+def test_a_check_the_run_does_not_know_is_refused(tmp_path: Path) -> None:
+    """The names of checks are those of the run."""
+    path = tmp_path / "mine.expected.yaml"
+    path.write_text(ENTRY)
+    with pytest.raises(ExpectationError, match="unknown check 'gradients'"):
+        load_expectations(path, case_ids=["demo.first.one"], checks=["values"], torch_version="2.13.0")
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    """One look at the message is enough to mend the file."""
+    text = refused(tmp_path, ENTRY.replace("demo", "demos") + ENTRY.replace("reason", "because") + ERROR + "- 3\n")
+    assert [line.split(":")[1] for line in text.splitlines() if line.startswith("mine.expected.yaml")] == [
+        "1",
+        "9",
+        "15",
+        "18",
+    ]
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    """A wrong path is a problem like any other."""
+    with pytest.raises(ExpectationError, match="cannot read the expectations"):
+        load_expectations(tmp_path, case_ids=[], checks=[], torch_version="2.13.0")
+
+
+def test_the_first_entry_that_fits_counts() -> None:
+    """Order is meaning: special entries stand before general ones."""
+    special = an_expectation(cases="demo.first.*", variants={"grad": "disabled"})
+    general = an_expectation(cases="demo.*")
+    entries = (special, general)
+    assert match(entries, "demo.first.one", Variant(grad="disabled")) is special
+    assert match(entries, "demo.first.one", Variant()) is general
+    assert match(entries, "views.add.one", Variant()) is None
+
+
+def test_an_entry_that_no_record_used_is_stale() -> None:
+    """It describes what does not happen, and has to go."""
+    used = an_expectation()
+    unused = an_expectation(location=Location(file="fake.expected.yaml", line=9, column=3))
+    records = [a_record(), a_record(expectation={"entry": "fake.expected.yaml:1:3", "reason": "x", "kind": "bug"})]
+    assert stale((used, unused), records) == [unused]

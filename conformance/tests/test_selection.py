@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conformance.errors import SelectionError
+from conformance.model import Capability, Outcome, Variant
+from conformance.selection import decided, digest, is_smoke, select
+from conformance.tests.fakes import a_backend, a_case, a_request
+
+CASES = (
+    a_case("grad_mode.nesting.one", tags=frozenset({"timing"})),
+    a_case("grad_mode.nesting.two", variants=(Variant(), Variant(grad="disabled"), Variant(dynamic=True))),
+    a_case("views.add.one", tags=frozenset({"smoke"})),
+)
+BACKENDS = (a_backend("first"), a_backend("second"))
+
+
+def test_everything_is_planned_backend_by_backend_with_smoke_cases_first() -> None:
+    """Without restrictions every variant of every case runs on every backend, in a fixed order."""
+    plan = select(CASES, BACKENDS)
+    assert [request.key for request in plan.requests] == [
+        (backend, case, variant)
+        for backend in ("first", "second")
+        for case, variant in [
+            ("views.add.one", "grad=enabled"),
+            ("grad_mode.nesting.one", "grad=enabled"),
+            ("grad_mode.nesting.two", "grad=enabled"),
+            ("grad_mode.nesting.two", "grad=disabled"),
+            ("grad_mode.nesting.two", "grad=enabled,dynamic=true"),
+        ]
+    ]
+    assert (plan.total, plan.selection, plan.scouts, plan.backends) == (10, {}, (), BACKENDS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"case_globs": ["views.*"]}, {"views.add.one"}),
+        ({"case_globs": ["views.*", "*.two"]}, {"views.add.one", "grad_mode.nesting.two"}),
+        ({"tags": ["timing", "smoke"]}, {"views.add.one", "grad_mode.nesting.one"}),
+        ({"exclude_tags": ["timing"]}, {"views.add.one", "grad_mode.nesting.two"}),
+        ({"variants": ["grad=disabled"]}, {"grad_mode.nesting.two"}),
+    ],
+)
+def test_restrictions_keep_the_cases_they_name(asked: dict[str, list[str]], expected: set[str]) -> None:
+    """Globs and tags are alternatives among themselves, and stand in the plan's selection."""
+    plan = select(CASES, BACKENDS[:1], **asked)  # type: ignore[arg-type]
+    assert {request.case.id for request in plan.requests} == expected
+    assert plan.selection == {"cases" if name == "case_globs" else name: given for name, given in asked.items()}
+
+
+def test_a_variant_must_have_all_pairs_of_one_of_those_given() -> None:
+    """Pairs within one text are held together, texts are alternatives."""
+    plan = select(CASES, BACKENDS[:1], variants=["grad=enabled,dynamic=true", "grad=disabled,dynamic=false"])
+    assert [request.variant.id for request in plan.requests] == ["grad=disabled", "grad=enabled,dynamic=true"]
+
+
+def test_the_id_of_a_variant_selects_it_even_with_a_comma_in_a_parameter() -> None:
+    """The command that reproduces a record finds its variant whatever its parameters hold."""
+    variant = Variant(params={"sizes": "2,3"})
+    case = a_case(variants=(variant, Variant(params={"sizes": "4"})))
+    plan = select([case], BACKENDS[:1], variants=[variant.id])
+    assert [request.variant for request in plan.requests] == [variant]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"case_globs": ["grad_mod.*"]}, "no case matches 'grad_mod.*'.\n  Did you mean 'grad_mode.*'"),
+        ({"case_globs": ["zzzzzz"]}, "`conformance list` shows what there is"),
+        ({"variants": ["grad=disable"]}, "no variant matches 'grad=disable'.\n  Did you mean 'grad=disabled'"),
+        ({"variants": ["disabled"]}, "no variant matches 'disabled'"),
+        ({"tags": ["smok"]}, "no tag matches 'smok'.\n  Did you mean 'smoke'"),
+        ({"exclude_tags": ["smok"]}, "no tag matches 'smok'"),
+        ({"case_globs": ["views.*"], "tags": ["timing"]}, "no case is left: of 3 cases none"),
+        ({"shard": (3, 2)}, "shard 3/2 does not exist: the first is 1/2, the last 2/2"),
+        ({"shard": (11, 11)}, "shard 11/11 is empty: there are only 10 requests"),
+    ],
+)
+def test_what_matches_nothing_is_refused_with_a_hint(asked: dict[str, object], message: str) -> None:
+    """A misspelt restriction must not quietly run nothing, or everything."""
+    with pytest.raises(SelectionError) as caught:
+        select(CASES, BACKENDS, **asked)  # type: ignore[arg-type]
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("case_limit", "backend_limit", "given", "expected"),
+    [(None, None, None, 120.0), (None, 300.0, None, 300.0), (30.0, 300.0, None, 30.0), (30.0, 300.0, 5.0, 5.0)],
+)
+def test_the_nearest_time_limit_counts(
+    case_limit: float | None, backend_limit: float | None, given: float | None, expected: float
+) -> None:
+    """The user's limit beats the case's, which beats the backend's, which beats the default."""
+    plan = select([a_case(timeout_s=case_limit)], [a_backend(compile_timeout_s=backend_limit)], timeout_s=given)
+    assert plan.requests[0].timeout_s == expected
+    assert plan.selection == ({"timeout_s": given} if given else {})
+
+
+@given(count=st.integers(1, 10))
+def test_shards_are_the_whole_plan_cut_into_parts(count: int) -> None:
+    """No request is lost or doubled, and every part knows the whole."""
+    whole = select(CASES, BACKENDS, seed=7)
+    parts = [select(CASES, BACKENDS, seed=7, shard=(index, count)) for index in range(1, count + 1)]
+    assert sorted(r.key for part in parts for r in part.requests) == sorted(r.key for r in whole.requests)
+    assert {(part.digest, part.total, part.seed) for part in parts} == {(whole.digest, whole.total, 7)}
+
+
+@given(count=st.integers(1, 10))
+def test_every_shard_sees_every_smoke_request(count: int) -> None:
+    """The gate decides the same everywhere: what is not a shard's own smoke request is its scout."""
+    smoke = {request.key for request in select(CASES, BACKENDS).requests if is_smoke(request)}
+    for index in range(1, count + 1):
+        part = select(CASES, BACKENDS, shard=(index, count))
+        own = [request.key for request in part.requests if is_smoke(request)]
+        assert sorted([*own, *(request.key for request in part.scouts)]) == sorted(smoke)
+
+
+def test_the_digest_tells_plans_apart_whatever_their_order() -> None:
+    """It depends on the requests alone."""
+    keys = [request.key for request in select(CASES, BACKENDS).requests]
+    assert digest(keys) == digest(reversed(keys)) == select(CASES, reversed(BACKENDS)).digest
+    assert digest(keys) != digest(keys[1:])
+
+
+def test_a_broken_backend_is_one_request() -> None:
+    """A plug-in that cannot be loaded is one row that says so."""
+    plan = select(CASES, [a_backend("bad", broken="ImportError: no such module"), BACKENDS[0]])
+    assert [request.backend.name for request in plan.requests].count("bad") == 1
+
+
+@pytest.mark.parametrize(
+    ("backend", "case", "expected"),
+    [
+        (a_backend(), a_case(), None),
+        (
+            a_backend(broken="ImportError: x", unavailable="y"),
+            a_case(),
+            (Outcome.ERROR, "the backend cannot be used: ImportError: x"),
+        ),
+        (a_backend(unavailable="no C++ compiler"), a_case(), (Outcome.SKIP, "no C++ compiler")),
+        (
+            a_backend(capabilities=frozenset({Capability.RNG})),
+            a_case(requires=frozenset({Capability.TRAINING, Capability.RNG, Capability.AUTOCAST})),
+            (Outcome.UNSUPPORTED, "needs autocast, training"),
+        ),
+        (a_backend(), a_case(torch=">=2.14"), (Outcome.SKIP, "needs torch >=2.14, this is 2.13.0+cpu")),
+        (a_backend(), a_case(torch=">=2.13"), None),
+    ],
+)
+def test_what_needs_no_run_is_decided_with_a_reason(
+    backend: object, case: object, expected: tuple[Outcome, str] | None
+) -> None:
+    """Broken, unavailable, not claimed, or made for another torch: known before anything runs."""
+    assert decided(a_request(case, backend), "2.13.0+cpu") == expected  # type: ignore[arg-type]
