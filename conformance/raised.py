@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import re
 import traceback
-from typing import TYPE_CHECKING
 
 from conformance.model import Raised, Stage
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = ["describe"]
 
 _MESSAGE = 1000  # characters kept
 _FRAMES = 6  # innermost frames kept
-_PATH = re.compile(r"(?:/[^\s:'\",()]+)+/(?=[^\s/:'\",()]+)")
+_PATH = re.compile(r"(?<![\w:/])(?:/[^\s/:'\",()]+)+/(?=[^\s/:'\",()]+)")
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+_ADVICE = ("Set TORCHDYNAMO_VERBOSE=1", "Use tlparse", "You can suppress this exception")  # of no use to a reader here
 
 
 def describe(error: BaseException, stage: Stage) -> Raised:
     """Put an exception into words; one that came out of compiling is of the stage compile, wherever it surfaced."""
-    if stage is Stage.FORWARD and _while_compiling(error.__traceback__):
+    if stage is Stage.FORWARD and _while_compiling(error):
         stage = Stage.COMPILE
     return Raised(
         stage=stage,
@@ -34,14 +31,17 @@ def describe(error: BaseException, stage: Stage) -> Raised:
 
 def shorten(text: str) -> str:
     """Bound a message, and drop what differs from machine to machine: folders and addresses."""
-    lines = [line.rstrip() for line in _ADDRESS.sub("0x...", _PATH.sub("", text)).splitlines() if line.strip()]
-    text = "\n".join(lines)
+    lines = [line.rstrip() for line in _ADDRESS.sub("0x...", _PATH.sub("", text)).splitlines()]
+    text = "\n".join(line for line in lines if line and not line.lstrip().startswith(_ADVICE))
     return text if len(text) <= _MESSAGE else text[:_MESSAGE] + " ..."
 
 
-def _while_compiling(trace: TracebackType | None) -> bool:
-    """Whether Dynamo was compiling a frame: a call of finished code does not pass through convert_frame."""
-    names = (frame.filename for frame in traceback.extract_tb(trace))
+def _while_compiling(error: BaseException) -> bool:
+    """Whether Dynamo was compiling a frame: it wraps what it meets, or shows in the traceback, or both."""
+    if any(kind.__module__ == "torch._dynamo.exc" for kind in type(error).__mro__):
+        return True
+    # A call of finished code does not pass through convert_frame.
+    names = (frame.filename for frame in traceback.extract_tb(error.__traceback__))
     return any(name.endswith("_dynamo/convert_frame.py") for name in names)
 
 
