@@ -74,21 +74,11 @@ def select(
     chosen = _choose(tuple(cases), case_globs, tags, exclude_tags)
     pairs = _choose_variants(chosen, variants)
     backends = tuple(backends)
-    whole = tuple(request for backend in backends for request in _requests(backend, pairs, seed, timeout_s))
     restricted = {"cases": case_globs, "variants": variants, "tags": tags, "exclude_tags": exclude_tags}
     selection: dict[str, Any] = {name: list(given) for name, given in restricted.items() if given}
-    part = whole if shard is None else _part(whole, *shard)
-    mine = {request.key for request in part}
-    return Plan(
-        requests=part,
-        scouts=tuple(request for request in whole if is_smoke(request) and request.key not in mine),
-        backends=backends,
-        selection=selection if timeout_s is None else selection | {"timeout_s": timeout_s},
-        total=len(whole),
-        digest=digest(request.key for request in whole),
-        seed=seed,
-        shard=shard,
-    )
+    selection |= {} if timeout_s is None else {"timeout_s": timeout_s}
+    whole = tuple(request for backend in backends for request in _requests(backend, pairs, seed, timeout_s))
+    return _plan(whole, shard, backends=backends, selection=selection, seed=seed)
 
 
 def decided(request: Request, torch_version: str) -> tuple[Outcome, str] | None:
@@ -168,6 +158,19 @@ def _requests(
     for case, variant in pairs[:1] if backend.broken is not None else pairs:
         limit = timeout_s or case.timeout_s or backend.compile_timeout_s or TIMEOUT_S
         yield Request(case=case, backend=backend, variant=variant, seed=seed, timeout_s=limit)
+
+
+def _plan(whole: tuple[Request, ...], shard: tuple[int, int] | None, **given: Any) -> Plan:  # noqa: ANN401 - of Plan
+    part = whole if shard is None else _part(whole, *shard)
+    mine = {request.key for request in part}
+    return Plan(
+        requests=part,
+        scouts=tuple(request for request in whole if is_smoke(request) and request.key not in mine),
+        total=len(whole),
+        digest=digest(request.key for request in whole),
+        shard=shard,
+        **given,
+    )
 
 
 def _part(whole: tuple[Request, ...], index: int, count: int) -> tuple[Request, ...]:
