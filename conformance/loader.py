@@ -10,7 +10,7 @@ from conformance.documents import CaseDocument, CaseFileDocument
 from conformance.errors import CaseError, Problem
 from conformance.model import Call, Capability, Case, ExpectedRaise, InputSpec, Level, Location, Stage, Variant
 from conformance.program import problems as program_problems
-from conformance.rules import broken_rules
+from conformance.rules import broken_rules, is_argument
 from conformance.validation import validate
 from conformance.yaml_marks import compose
 
@@ -88,7 +88,7 @@ def _load_case(document: Document, index: int, data: object, topic: str) -> Iter
         return
     broken = [*_semantic_problems(document, path, form)]
     case = _case(document, path, form, topic)
-    if case.program_location:
+    if case.program_location and all(map(is_argument, case.inputs)):
         broken += program_problems(case)
     yield from broken
     if not broken and not problems:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conformance.documents import AxesDocument, CallDocument, CaseDocument, InputDocument
     from conformance.yaml_marks import Path
 
-__all__ = ["Broken", "broken_rules"]
+__all__ = ["Broken", "broken_rules", "is_argument"]
 
 _AXES = frozenset({"grad", "autocast", "dtype", "dynamic"})
 # A variant's id is `grad=enabled,name=value`, and `$` would start another param.
@@ -46,8 +46,13 @@ def broken_rules(case: CaseDocument) -> Iterator[Broken]:
     yield from _params(case)
 
 
+def is_argument(name: str) -> bool:
+    """Whether a function of the program can have an argument of this name."""
+    return name.isascii() and name.isidentifier() and not name.startswith("_") and not keyword.iskeyword(name)
+
+
 def _name(path: Path, name: str) -> Iterator[Broken]:
-    if not (name.isascii() and name.isidentifier()) or name.startswith("_") or keyword.iskeyword(name):
+    if not is_argument(name):
         yield Broken(path=path, message=f"{name!r} cannot be the name of an argument", key=True)
     elif name in ROOTS or name in BUILTINS or name == "program":
         yield Broken(path=path, message=f"the input {name!r} would hide what programs mean by that name", key=True)

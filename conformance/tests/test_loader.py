@@ -1,0 +1,477 @@
+from __future__ import annotations
+
+from importlib.resources import files
+from textwrap import dedent, indent
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conformance.errors import CaseError
+from conformance.loader import load_cases
+from conformance.model import Call, Capability, Case, ExpectedRaise, InputSpec, Level, Stage, Variant
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conformance.errors import Problem
+
+FULL = """
+topic: Everything at once
+cases:
+  - id: demo.all.one
+    title: a case with every key, ${op}
+    clauses: [GM-4]
+    source: https://example.org/x
+    inputs:
+      a: {shape: [2, 3], requires_grad: true, stride: [1, 2]}
+      b: {shape: [2], dtype: int64, distribution: integers, low: 0, high: 3}
+      c: {shape: [2], values: [1, .inf]}
+      n: {scalar: 3}
+    setup: |
+      def double(x):
+          return x * 2
+    program: |
+      y = double(a).${op}()
+      return y * n + c[b].sum()
+    axes: {grad: [enabled, inference], autocast: [off, bfloat16], dynamic: [auto], params: {op: [sin, cos]}}
+    calls:
+      - {}
+      - {grad: disabled, autocast: float16, dtype: float64, shapes: {a: [4, 3]}, requires_grad: {a: false},
+         scalars: {n: 4}, backward: false, perturb: true, inplace: true}
+    raises: {stage: backward, type: _LinAlgError}
+    requires: [training, autocast]
+    checks: {double_backward: must}
+    graph_breaks: 1
+    recompiles: 2
+    tolerance: {float32: 1e-4}
+    tags: [smoke]
+    torch: ">=2.13"
+    timeout_s: 30
+"""
+
+PLAIN = """
+topic: Demonstration
+cases:
+  - id: demo.one
+    title: doubles
+    inputs:
+      a: {shape: [4]}
+    program: |
+      return a * 2
+"""
+
+
+def load(folder: Path, **texts: str) -> tuple[Case, ...]:
+    """Write each text as <name>.yaml in the folder and load the folder."""
+    for name, text in texts.items():
+        (folder / f"{name}.yaml").write_text(text.lstrip("\n"), encoding="utf-8")
+    return load_cases([folder])
+
+
+def refused(folder: Path, **texts: str) -> list[str]:
+    """What is wrong with the texts, with places relative to the folder."""
+    with pytest.raises(CaseError) as caught:
+        load(folder, **texts)
+    return [str(problem).removeprefix(f"{folder}/") for problem in caught.value.problems]
+
+
+def one(lines: str) -> str:
+    """A file of one case with other lines in place of its inputs."""
+    head = "topic: Demonstration\ncases:\n  - id: demo.one\n    title: doubles\n"
+    return head + indent(dedent(lines).lstrip("\n"), "    ")
+
+
+def test_a_case_with_every_key_becomes_a_case(tmp_path: Path) -> None:
+    """Each key arrives at its field with its type."""
+    (case,) = load(tmp_path, demo_all=FULL)
+
+    assert (case.id, case.area, case.topic) == ("demo.all.one", "demo", "Everything at once")
+    assert case.inputs["a"] == InputSpec(shape=(2, 3), requires_grad=True, stride=(1, 2))
+    assert case.inputs["b"] == InputSpec(shape=(2,), dtype="int64", distribution="integers", low=0, high=3)
+    assert case.inputs["c"] == InputSpec(shape=(2,), values=(1, float("inf")))
+    assert case.inputs["n"] == InputSpec(scalar=3)
+    assert case.calls == (
+        Call(),
+        Call(
+            grad="disabled",
+            autocast="float16",
+            dtype="float64",
+            shapes={"a": (4, 3)},
+            requires_grad={"a": False},
+            scalars={"n": 4},
+            backward=False,
+            perturb=True,
+            inplace=True,
+        ),
+    )
+    assert case.raises == ExpectedRaise(stage=Stage.BACKWARD, type="_LinAlgError")
+    assert case.requires == {Capability.TRAINING, Capability.AUTOCAST}
+    assert case.checks == {"double_backward": Level.MUST}
+    assert (case.graph_breaks, case.recompiles, case.timeout_s) == (1, 2, 30)
+    assert (case.tolerance, case.tags, case.torch) == ({"float32": 1e-4}, {"smoke"}, ">=2.13")
+    assert (case.clauses, case.source) == (("GM-4",), "https://example.org/x")
+
+
+def test_variants_are_the_product_of_the_axes(tmp_path: Path) -> None:
+    """Each combination of axis values and params is one variant, with an id of its own."""
+    (case,) = load(tmp_path, demo_all=FULL)
+
+    assert len({variant.id for variant in case.variants}) == 8
+    assert case.variants[0] == Variant(grad="enabled", autocast="off", dynamic=None, params={"op": "sin"})
+
+
+def test_a_plain_case_has_defaults(tmp_path: Path) -> None:
+    """What is not given has the default of the model: one variant, two calls, no setup."""
+    (case,) = load(tmp_path, demo=PLAIN)
+
+    assert case.variants == (Variant(),)
+    assert case.calls == (Call(), Call(perturb=True))
+    assert (case.setup, case.setup_location) == ("", None)
+
+
+def test_places_of_a_case_are_those_of_its_file(tmp_path: Path) -> None:
+    """A case knows where it, its setup and its program start."""
+    (case,) = load(tmp_path, demo_all=FULL)
+
+    text = (tmp_path / "demo_all.yaml").read_text().splitlines()
+    assert case.program_location is not None
+    assert case.setup_location is not None
+    assert text[case.location.line - 1][case.location.column - 1 :] == "id: demo.all.one"
+    assert text[case.program_location.line - 1][case.program_location.column - 1 :] == "y = double(a).${op}()"
+    assert text[case.setup_location.line - 1][case.setup_location.column - 1 :] == "def double(x):"
+
+
+def test_cases_keep_the_order_of_files_and_of_each_file(tmp_path: Path) -> None:
+    """Files are read by name, cases as they stand."""
+    other = PLAIN.replace("demo.one", "abc.two")
+    more = PLAIN + PLAIN.partition("cases:\n")[2].replace("demo.one", "demo.a")
+
+    assert [case.id for case in load(tmp_path, demo_x=more, abc_y=other)] == ["abc.two", "demo.one", "demo.a"]
+
+
+def test_one_file_can_be_loaded_alone(tmp_path: Path) -> None:
+    """A path to a file is as good as a folder."""
+    load(tmp_path, demo=PLAIN, demo_b=PLAIN.replace("demo.one", "demo.two"))
+
+    assert [case.id for case in load_cases([tmp_path / "demo_b.yaml"])] == ["demo.two"]
+
+
+def test_the_cases_of_the_suite_are_sound() -> None:
+    """Every case that comes with the suite loads, and calls its file cases/<name>.yaml."""
+    cases = load_cases()
+
+    names = {entry.name for entry in files("conformance.cases").iterdir() if entry.name.endswith(".yaml")}
+    assert {case.location.file for case in cases} == {f"cases/{name}" for name in names}
+
+
+BAD = {
+    "unknown key": (
+        "titel: x\ninputs: {a: {shape: [4]}}\nprogram: return a",
+        "5:5: unknown key 'titel' in case 'demo.one'",
+        "Did you mean 'title'?",
+    ),
+    "unknown key of an input": (
+        "inputs: {a: {shape: [4], requires_grd: true}}\nprogram: return a",
+        "5:30: unknown key 'requires_grd'",
+        "Did you mean 'requires_grad'?",
+    ),
+    "unknown key of a call": (
+        "inputs: {a: {shape: [4]}}\nprogram: return a\ncalls: [{grda: enabled}]",
+        "7:14: unknown key 'grda'",
+        "Did you mean 'grad'?",
+    ),
+    "unknown check": (
+        "inputs: {a: {shape: [4]}}\nprogram: return a\nchecks: {gradient: must}",
+        "7:14: unknown check 'gradient' in case 'demo.one'",
+        "Did you mean 'gradients'",
+    ),
+    "a check cannot be lowered": (
+        "inputs: {a: {shape: [4]}}\nprogram: return a\nchecks: {values: should}",
+        "7:22: checks.values cannot be 'should'",
+        "'must'",
+    ),
+    "unknown dtype": (
+        "inputs: {a: {shape: [4], dtype: float23}}\nprogram: return a",
+        "5:37: unknown dtype 'float23'",
+        "Known dtypes: bfloat16, bool,",
+    ),
+    "unknown dtype axis": (
+        "inputs: {a: {shape: [4]}}\nprogram: return a\naxes: {dtype: [flaot32]}",
+        "7:20: unknown dtype 'flaot32'",
+        "float32",
+    ),
+    "unknown capability": (
+        "inputs: {a: {shape: [4]}}\nprogram: return a\nrequires: [trainig]",
+        "7:16: unknown capability 'trainig'",
+        "Known capabilities: autocast",
+    ),
+    "unknown grad": (
+        "inputs: {a: {shape: [4]}}\nprogram: return a\naxes: {grad: [enabeld]}",
+        "7:19: axes.grad[0] cannot be 'enabeld'",
+        "'enabled', 'disabled' or 'inference'",
+    ),
+    "unknown autocast": (
+        "inputs: {a: {shape: [4]}}\nprogram: return a\ncalls: [{autocast: fp16}]",
+        "7:24: calls[0].autocast cannot be 'fp16'",
+        "'off', 'bfloat16' or 'float16'",
+    ),
+    "unknown dynamic": (
+        "inputs: {a: {shape: [4]}}\nprogram: return a\naxes: {dynamic: [maybe]}",
+        "7:22: axes.dynamic[0] cannot be 'maybe'",
+        "True, False or 'auto'",
+    ),
+    "an axis without values": (
+        "inputs: {a: {shape: [4]}}\nprogram: return a\naxes: {grad: []}",
+        "7:18: axes.grad",
+        "",
+    ),
+    "a value twice": (
+        "inputs: {a: {shape: [4]}}\nprogram: return a\naxes: {grad: [enabled, enabled]}",
+        "7:28: 'enabled' stands here twice",
+        "",
+    ),
+    "a negative size": ("inputs: {a: {shape: [-4]}}\nprogram: return a", "5:26: inputs.a.shape[0]", ""),
+    "a size that is no number": ("inputs: {a: {shape: [x]}}\nprogram: return a", "5:26: inputs.a.shape[0]", "'x'"),
+    "a boolean size": ("inputs: {a: {shape: [true]}}\nprogram: return a", "5:26: inputs.a.shape[0]", "True"),
+    "a shape that is no list": ("inputs: {a: {shape: 4}}\nprogram: return a", "5:25: inputs.a.shape", "list"),
+    "no shape": (
+        "inputs: {a: {requires_grad: true}}\nprogram: return a",
+        "5:17: an input needs a shape, or a scalar",
+        "[]",
+    ),
+    "strides that do not fit": (
+        "inputs: {a: {shape: [4], stride: [1, 2]}}\nprogram: return a",
+        "5:38: 2 strides for 1 dimensions",
+        "",
+    ),
+    "strides that overlap": (
+        "inputs: {a: {shape: [2, 2], stride: [1, 1]}}\nprogram: return a",
+        "5:41: these strides let elements overlap",
+        "",
+    ),
+    "values that do not fit": (
+        "inputs: {a: {shape: [2, 2], values: [1, 2, 3]}}\nprogram: return a",
+        "5:41: 3 values for the shape [2, 2], which has 4 elements",
+        "",
+    ),
+    "values and a distribution": (
+        "inputs: {a: {shape: [1], values: [1], low: 0}}\nprogram: return a",
+        "5:43: an input with values has no 'low'",
+        "",
+    ),
+    "bounds of the normal distribution": (
+        "inputs: {a: {shape: [1], low: 0}}\nprogram: return a",
+        "5:14: low and high mean nothing to the normal distribution",
+        "uniform",
+    ),
+    "bounds the wrong way round": (
+        "inputs: {a: {shape: [1], distribution: uniform, low: 2, high: 1}}\nprogram: return a",
+        "5:67: high (1) must be above low (2)",
+        "",
+    ),
+    "a gradient of integers": (
+        "inputs: {a: {shape: [1], dtype: int64, requires_grad: true}}\nprogram: return a",
+        "5:59: a tensor of int64 has no gradient",
+        "",
+    ),
+    "a gradient of an axis of integers": (
+        "inputs: {a: {shape: [1], requires_grad: true}}\nprogram: return a\naxes: {dtype: [float32, int64]}",
+        "7:29: inputs that require grad follow this axis",
+        "",
+    ),
+    "a scalar with a shape": (
+        "inputs: {a: {scalar: 1, shape: [1]}}\nprogram: return a",
+        "5:29: a scalar input has no 'shape'",
+        "",
+    ),
+    "an input that is no name": (
+        "inputs: {a-b: {scalar: 1}}\nprogram: return 1",
+        "5:14: 'a-b' cannot be the name of an argument",
+        "",
+    ),
+    "an input called torch": ("inputs: {torch: {scalar: 1}}\nprogram: return 1", "5:14: the input 'torch'", ""),
+    "a shape of an unknown input": (
+        "inputs: {a: {shape: [1]}}\nprogram: return a\ncalls: [{shapes: {b: [2]}}]",
+        "7:23: no tensor input is called 'b'",
+        "Known inputs: a.",
+    ),
+    "a scalar of a tensor": (
+        "inputs: {a: {shape: [1]}}\nprogram: return a\ncalls: [{scalars: {a: 2}}]",
+        "7:24: no scalar input is called 'a'",
+        "Known inputs: none.",
+    ),
+    "a shape that the values do not fit": (
+        "inputs: {a: {shape: [1], values: [1]}}\nprogram: return a\ncalls: [{shapes: {a: [2]}}]",
+        "7:26: 1 values for the shape [2]",
+        "",
+    ),
+    "a call that wants a gradient of integers": (
+        "inputs: {a: {shape: [1], dtype: bool}}\nprogram: return a\ncalls: [{requires_grad: {a: true}}]",
+        "7:33: a tensor of bool has no gradient",
+        "",
+    ),
+    "no calls": ("inputs: {a: {shape: [1]}}\nprogram: return a\ncalls: []", "7:12: calls", ""),
+    "an unused param": (
+        "inputs: {a: {shape: [1]}}\nprogram: return a\naxes: {params: {op: [sin]}}",
+        "7:21: the param 'op' is never used",
+        "${op}",
+    ),
+    "an unknown param of the program": (
+        "inputs: {a: {shape: [1]}}\nprogram: return a.${op}()",
+        "6:23: unknown param '${op}' in case 'demo.one'",
+        "axes.params",
+    ),
+    "an unknown param of the title": (
+        "source: https://x\ninputs: {a: {shape: [1]}}\nprogram: return a",
+        "4:12: unknown param '${op}'",
+        "Known params: none.",
+    ),
+    "a param with the name of an axis": (
+        "inputs: {a: {shape: [1]}}\nprogram: return a.${grad}()\naxes: {params: {grad: [sin]}}",
+        "7:21: the param 'grad' has the name of an axis",
+        "",
+    ),
+    "a param that would spoil the variant's id": (
+        "inputs: {a: {shape: [1]}}\nprogram: return a.${op}\naxes: {params: {op: ['sum(0, 1)']}}",
+        "7:26: the value 'sum(0, 1)' holds one of , = $",
+        "",
+    ),
+    "a folded program": (
+        "inputs: {a: {shape: [1]}}\nprogram: >\n  b = a\n  return b",
+        "6:14: a program of several lines that is not a literal block",
+        "program: |",
+    ),
+    "no program": ("inputs: {a: {shape: [1]}}", "3:5: the key 'program' is missing in case 'demo.one'", ""),
+    "not a version": (
+        "inputs: {a: {shape: [1]}}\nprogram: return a\ntorch: new",
+        "7:12: torch: not a version specifier",
+        "'new'",
+    ),
+    "no time": ("inputs: {a: {shape: [1]}}\nprogram: return a\ntimeout_s: 0", "7:16: timeout_s", "greater than 0"),
+    "a tolerance that is text": (
+        "inputs: {a: {shape: [1]}}\nprogram: return a\ntolerance: {float32: '1'}",
+        "7:26: tolerance.float32",
+        "number",
+    ),
+    "a clause of another form": (
+        "inputs: {a: {shape: [1]}}\nprogram: return a\nclauses: [gm4]",
+        "7:15: clauses[0] cannot be 'gm4'",
+        "must match",
+    ),
+    "a program outside the subset": (
+        "inputs: {a: {shape: [1]}}\nprogram: |\n  import os\n  return a",
+        "7:7: import is not part of the subset in case 'demo.one'",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("lines", "said", "hint"), BAD.values(), ids=BAD)
+def test_a_bad_case_is_refused_at_its_place(tmp_path: Path, lines: str, said: str, hint: str) -> None:
+    """One thing wrong is one problem that says where, what, and what to do."""
+    text = one(lines).replace("doubles", "${op}") if "title" in said or "4:12" in said else one(lines)
+    (problem,) = refused(tmp_path, demo_one=text)
+
+    assert problem.startswith(f"demo_one.yaml:{said}")
+    assert hint in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "demo.yaml:1:1: this must be a mapping of keys to values, not None in a file of cases"),
+        ("- 1\n", "demo.yaml:1:1: this must be a mapping of keys"),
+        ("topic: x\n", "demo.yaml:1:1: the key 'cases' is missing in a file of cases"),
+        ("topic: x\ncases: []\n", "demo.yaml:2:8: cases"),
+        ("topic: x\ncases: {}\n", "demo.yaml:2:8: cases"),
+        ("topic: x\ncases: [1]\n", "demo.yaml:2:9: this must be a mapping of keys to values, not 1"),
+        ("topic: x\ntopics: y\n", "demo.yaml:1:1: the key 'cases' is missing"),
+        ("topic: [\n", "demo.yaml:2:1: malformed YAML"),
+    ],
+)
+def test_a_file_that_holds_no_cases_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    """The outermost form of a file is checked like the rest."""
+    assert refused(tmp_path, demo=text)[0].startswith(said)
+
+
+def test_an_unknown_key_of_a_file_is_refused(tmp_path: Path) -> None:
+    """A misspelt topic is seen, and its cases are still read."""
+    (first, second) = refused(tmp_path, demo=PLAIN.replace("topic", "topci"))
+
+    assert first.startswith("demo.yaml:1:1: the key 'topic' is missing")
+    assert second.startswith("demo.yaml:1:1: unknown key 'topci'")
+
+
+def test_every_problem_of_every_file_comes_at_once(tmp_path: Path) -> None:
+    """Malformed YAML in one file hides nothing of another, a bad case nothing of its neighbour, a key no program."""
+    neighbours = one("foo: 1\ninputs: {a: {shape: [1]}}\nprogram: return eval(a)\n") + (
+        "  - id: demo.two\n    title: x\n    inputs: {b: {shape: [1]}}\n    program: return torch.load(b)\n"
+    )
+    problems = refused(tmp_path, abc="topic: [", demo_one=neighbours, demo_two="topic: x\ntopic: y\ncases: [1]\n")
+
+    assert [problem.split(": ")[0] for problem in problems] == [
+        "abc.yaml:2:1",
+        "demo_one.yaml:5:5",
+        "demo_one.yaml:7:21",
+        "demo_one.yaml:11:21",
+        "demo_two.yaml:2:1",
+        "demo_two.yaml:3:9",
+    ]
+
+
+def test_an_id_stands_once_over_all_files(tmp_path: Path) -> None:
+    """The second of two cases with one id is refused, and says where the first is."""
+    (problem,) = refused(tmp_path, demo_a=PLAIN, demo_b=PLAIN)
+
+    assert problem.startswith("demo_b.yaml:3:5: duplicate case 'demo.one'")
+    assert f"The first one is at {tmp_path}/demo_a.yaml:3:5." in problem
+
+
+def test_a_case_belongs_in_the_file_of_its_area(tmp_path: Path) -> None:
+    """An id whose area is not how the file's name starts is refused."""
+    (problem,) = refused(tmp_path, demonstration=PLAIN)
+
+    assert problem.startswith("demonstration.yaml:3:9: the case 'demo.one' does not belong in")
+
+
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 are reported with the file's name."""
+    (tmp_path / "demo.yaml").write_bytes(b"topic: \xff\n")
+
+    assert refused(tmp_path)[0].startswith("demo.yaml:1:1: cannot be read")
+
+
+def test_a_folder_without_cases_is_a_problem(tmp_path: Path) -> None:
+    """An empty folder, or one that does not exist, is not silently nothing."""
+    with pytest.raises(CaseError, match="no case file"):
+        load_cases([tmp_path])
+    with pytest.raises(CaseError, match="no case file"):
+        load_cases([tmp_path / "nowhere"])
+
+
+@given(data=st.data())
+def test_any_damage_to_a_file_is_a_case_error_within_it(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Cut, doubled or replaced lines either load or give problems whose places lie within the file."""
+    lines = FULL.strip("\n").splitlines()
+    index = data.draw(st.integers(0, len(lines) - 1))
+    lines[index : index + data.draw(st.integers(0, 2))] = data.draw(
+        st.lists(st.sampled_from(lines) | st.text(st.characters(codec="utf-8"), max_size=20), max_size=2)
+    )
+    text = "\n".join(lines)
+    path = tmp_path_factory.mktemp("damaged") / "demo_all.yaml"
+    path.write_text(text, encoding="utf-8", newline="")
+
+    places = [problem.location for problem in _problems(path)]
+    assert all(1 <= place.line <= len(text.splitlines()) + 1 for place in places)
+
+
+def _problems(path: Path) -> tuple[Problem, ...]:
+    try:
+        load_cases([path])
+    except CaseError as error:
+        return error.problems
+    return ()
