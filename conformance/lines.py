@@ -1,7 +1,7 @@
 """Header, records and footer as lines of JSON: short to write, and read back as they were.
 
-What every record of a file shares stands in its header only. Checks that held are written as words, and as nothing but
-their grades where they are the usual ones.
+What every record of a file shares stands in its header only. Checks that held are written as words; where they are the
+usual ones, only those that have a grade are named.
 """
 
 from __future__ import annotations
@@ -125,11 +125,12 @@ def _implied(line: dict[str, Any], header: Header) -> dict[str, Any]:
 
 
 def _short(checks: tuple[CheckResult, ...], header: Header) -> dict[str, Any]:
-    """Checks that merely held as words; where they are the usual ones, only the grades of those that have one."""
+    """Checks that merely held as words; where they are the usual ones, only the names of those that have a grade."""
     if not checks:
         return {}
     if all(map(_merely_held, checks)) and tuple(check.check for check in checks) == header.checks:
-        return {"held": {check.check: check.grade for check in checks if check.grade}}
+        grades = sorted({check.grade for check in checks if check.grade})
+        return {"held": {grade: [check.check for check in checks if check.grade is grade] for grade in grades}}
     return {"checks": [_word(check) if _merely_held(check) else wire.to_plain(check) for check in checks]}
 
 
@@ -137,7 +138,8 @@ def _full(line: dict[str, Any], header: Header) -> list[Any]:
     match line.pop("held", None), line.pop("checks", []):
         case None, list(words):
             return [_from_word(word) if isinstance(word, str) else word for word in words]
-        case dict(grades), []:
+        case dict(held), [] if all(isinstance(names, list) for names in held.values()):
+            grades = {str(name): grade for grade, names in held.items() for name in names}
             return [_from_word(f"{name}={grades.get(name, '')}") for name in header.checks]
     message = "malformed checks"
     raise ValueError(message)
