@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.checks import CATALOGUE
@@ -86,6 +86,7 @@ records = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(record=records, seed=st.integers(0, 2))
 def test_a_record_is_read_back_as_it_was(record: Record, seed: int) -> None:
     """Whatever is left out of a line is restored from the header."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance import lines
@@ -125,6 +125,7 @@ def test_a_missing_file_cannot_be_read(tmp_path: Path) -> None:
         read(tmp_path / "run.jsonl")
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_prefix_of_a_file_resumes_with_its_complete_records(data: st.DataObject) -> None:
     """Wherever a run was killed: no record is lost, none is doubled, and it ends as if it had not been."""

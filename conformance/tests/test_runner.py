@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance import isolate
@@ -374,6 +374,7 @@ def test_a_shard_that_is_done_runs_no_scouts() -> None:
     assert submit.asked == []
 
 
+@settings(deadline=None)
 @given(count=st.integers(1, 6), bad=st.sampled_from(["bad", "case0", "case1", "none"]))
 def test_shards_give_together_what_one_run_gives(count: int, bad: str) -> None:
     """The records are the same, and so is what is gated."""
@@ -391,6 +392,7 @@ def test_shards_give_together_what_one_run_gives(count: int, bad: str) -> None:
     assert gated == whole.gated
 
 
+@settings(deadline=None)
 @given(kept=st.sets(st.integers(0, 17)), bad=st.sampled_from(["bad", "case0", "none"]))
 def test_any_records_that_exist_are_completed_to_the_same_run(kept: set[int], bad: str) -> None:
     """Whatever was done when a run was killed, resuming it gives the rest and nothing twice."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.errors import SelectionError
@@ -99,6 +99,7 @@ def test_the_nearest_time_limit_counts(
     assert plan.selection == ({"timeout_s": given} if given else {})
 
 
+@settings(deadline=None)
 @given(count=st.integers(1, 10))
 def test_shards_are_the_whole_plan_cut_into_parts(count: int) -> None:
     """No request is lost or doubled, and every part knows the whole."""
@@ -108,6 +109,7 @@ def test_shards_are_the_whole_plan_cut_into_parts(count: int) -> None:
     assert {(part.digest, part.total, part.seed) for part in parts} == {(whole.digest, whole.total, 7)}
 
 
+@settings(deadline=None)
 @given(count=st.integers(1, 10))
 def test_every_shard_sees_every_smoke_request(count: int) -> None:
     """The gate decides the same everywhere: what is not a shard's own smoke request is its scout."""
