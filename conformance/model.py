@@ -407,18 +407,23 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a child ended that did not report: killed by a signal, exited, or over its limit."""
+    """How a child ended that gave no usable report: killed by a signal, exited, or over its limit.
+
+    `note` says why what it may have reported does not count.
+    """
 
     signal: str | None = None
     status: int | None = None
     timed_out: bool = False
+    note: str = ""
 
     def __str__(self) -> str:
         if self.timed_out:
             return "timed out; its process group was killed"
-        if self.signal:
-            return f"killed by {self.signal}"
-        return f"exited with status {self.status} without a result"
+        how = f"killed by {self.signal}" if self.signal else f"exited with status {self.status}"
+        if self.note:
+            return f"{how} ({self.note})"
+        return how if self.signal else f"{how} without a result"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,144 @@
+"""Parent side of the fork server: start one, send it tasks, stop it; keep one for each environment."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from typing import TYPE_CHECKING
+
+from conformance.errors import HarnessError
+from conformance.server import HEADER, READY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from conformance.child import Task
+
+__all__ = ["ForkServer", "ForkServers"]
+
+_START_LIMIT_S = 300.0
+_STOP_LIMIT_S = 10.0
+_TAIL_BYTES = 4096
+
+# Threads of OpenMP do not survive a fork; one thread also makes a child's results and its time repeatable.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class ForkServer:
+    """A running fork server; starting takes as long as importing torch.
+
+    Args:
+        env: environment variables it has beyond those of this process.
+
+    Raises:
+        HarnessError: it does not start.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._lock = threading.Lock()
+        self._ending: str | None = None
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the server is
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
+                [sys.executable, "-m", "conformance.server", str(theirs.fileno())],
+                env={"TORCHINDUCTOR_COMPILE_THREADS": "1", **os.environ, **_ONE_THREAD, **env},
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for us; we tell the server
+            )
+        self._await_ready()
+
+    def _await_ready(self) -> None:
+        self._control.settimeout(_START_LIMIT_S)
+        try:
+            ready = self._control.recv(len(READY)) == READY
+        except TimeoutError:
+            ready = False
+        self._control.settimeout(None)
+        if not ready:
+            message = f"the fork server did not start: {self.stop()}"
+            raise HarnessError(message)
+
+    def submit(self, task: Task, descriptors: Sequence[int]) -> None:
+        """Have a task done; `descriptors` are report, output and lifeline.
+
+        Raises:
+            OSError: the server is dead.
+        """
+        payload = pickle.dumps(task)
+        with self._lock:
+            socket.send_fds(self._control, [HEADER.pack(len(payload))], descriptors)
+            self._control.sendall(payload)
+
+    def stop(self) -> str:
+        """End the server, and with it every child; returns how it ended and its last words."""
+        with self._lock:
+            if self._ending is None:
+                self._ending = self._end()
+            return self._ending
+
+    def _end(self) -> str:
+        self._control.close()
+        try:
+            status = self._process.wait(_STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        with self._log as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            said = log.read().decode(errors="replace")
+        return f"it ended with status {status}.\n{said}".strip()
+
+    def abandon(self) -> None:
+        """Let go of a server that belongs to the process this one was forked from."""
+        self._control.close()
+        self._log.close()
+        self._process.returncode = 0  # it is not our child: nothing to wait for
+
+
+class ForkServers:
+    """The fork servers of this process, one for each set of environment variables."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._servers: dict[frozenset[tuple[str, str]], ForkServer] = {}
+
+    def get(self, env: Mapping[str, str], dead: ForkServer | None = None) -> ForkServer:
+        """Get the server for an environment, started where there is none yet or only the `dead` one.
+
+        Raises:
+            HarnessError: it does not start, or was shut down while a request was running.
+        """
+        key = frozenset(env.items())
+        with self._lock:
+            server = self._servers.get(key)
+            if server is None and dead is not None:
+                message = "the fork server was shut down while a request was running"
+                raise HarnessError(message)
+            if server is None or server is dead:
+                if server is not None:
+                    server.stop()
+                server = self._servers[key] = ForkServer(env)
+            return server
+
+    def shutdown(self) -> None:
+        """Stop every server and all that runs in them."""
+        with self._lock:
+            servers = [self._servers.popitem()[1] for _ in range(len(self._servers))]
+        for server in servers:
+            server.stop()
+
+    def forget(self) -> None:
+        """Start afresh in a process forked from this one: neither its servers nor its lock are ours."""
+        for server in self._servers.values():
+            server.abandon()
+        self._lock = threading.Lock()
+        self._servers = {}

@@ -1,0 +1,119 @@
+"""Run a request in a process of its own: forked warm, limited in time and memory, killed with all it started.
+
+A process that calls `run` keeps one fork server (`server.py`) for each set of environment variables that backends ask
+for. Whatever a child does is a result; an error is only a fork server that does not start, or that dies twice under
+one request. `CONFORMANCE_MEMORY_GIB` (default 4; 0 is no limit) says how much memory a child may take.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from conformance import wire
+from conformance.child import Task
+from conformance.errors import BackendError, HarnessError, UsageError
+from conformance.forkserver import ForkServers
+from conformance.model import Attempt, BackendInfo, Ended
+from conformance.resolve import absolute, name_of
+from conformance.watch import ServerDiedError, attend
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from conformance.model import Request
+    from conformance.watch import Exit
+
+__all__ = ["attempt", "describe", "run", "run_task", "shutdown"]
+
+T = TypeVar("T")
+
+_SERVERS = ForkServers()
+atexit.register(_SERVERS.shutdown)
+os.register_at_fork(after_in_child=_SERVERS.forget)
+
+IMPORT_LIMIT_S = 60.0
+
+
+def run(request: Request) -> Attempt:
+    """Run one request in a child and wait for what comes of it; may be called from any thread or executor.
+
+    Raises:
+        HarnessError: the fork server does not start, or died twice.
+    """
+    end = run_task("conformance.observe:run", request, env=request.backend.env, timeout_s=request.timeout_s)
+    return attempt(end)
+
+
+def attempt(end: Exit) -> Attempt:
+    """Turn how a child ended and what it said into the attempt it made."""
+    made = _result(Attempt, end)
+    if isinstance(made, Ended):
+        made = Attempt(ended=made, stage=end.report.stage)
+    elif isinstance(made, str):
+        made = Attempt(invalid=made, stage=end.report.stage)
+    return replace(made, output=end.output, duration_s=end.duration_s)
+
+
+def describe(ref: str) -> BackendInfo:
+    """Resolve a backend in a child: an import that raises, hangs or ends the process makes it a broken one.
+
+    Raises:
+        BackendError: nothing has that name.
+        HarnessError: the fork server does not start, or died twice.
+    """
+    ref = absolute(ref)
+    end = run_task("conformance.resolve:describe_backend", ref, env={}, timeout_s=IMPORT_LIMIT_S)
+    if end.ended is None and end.report.kind == "refused":
+        raise BackendError(end.report.body)
+    info = _result(BackendInfo, end)
+    if isinstance(info, BackendInfo):
+        return info
+    return BackendInfo(ref=ref, name=name_of(ref), broken=f"while it was loaded: {info}")
+
+
+def _result(kind: type[T], end: Exit) -> T | Ended | str:
+    """What a child returned, or how it ended, or what it said was wrong."""
+    if end.ended:
+        return end.ended
+    if end.report.kind != "result":
+        return f"{end.report.body}\n{end.output}"
+    try:
+        return wire.from_plain(kind, end.report.body)
+    except ValueError as error:
+        return Ended(status=0, note=f"its result cannot be read: {error}")
+
+
+def run_task(function: str, argument: object, *, env: Mapping[str, str], timeout_s: float) -> Exit:
+    """Call `function` (`module:function`) in a child as `function(argument, report_stage)`.
+
+    Raises:
+        HarnessError: the fork server does not start, or died twice.
+    """
+    task = Task(function=function, argument=argument, memory_bytes=_memory_limit())
+    server = _SERVERS.get(env)
+    try:
+        return attend(server, task, timeout_s)
+    except ServerDiedError:
+        server = _SERVERS.get(env, dead=server)
+    try:
+        return attend(server, task, timeout_s)
+    except ServerDiedError as error:
+        message = f"the fork server died twice: {server.stop()}"
+        raise HarnessError(message) from error
+
+
+def shutdown() -> None:
+    """End every fork server and all that runs in them; a later `run` starts them anew."""
+    _SERVERS.shutdown()
+
+
+def _memory_limit() -> int:
+    text = os.environ.get("CONFORMANCE_MEMORY_GIB", "4")
+    try:
+        return int(float(text) * (1 << 30))
+    except ValueError:
+        message = f"CONFORMANCE_MEMORY_GIB is {text!r}, which is not a number."
+        raise UsageError(message) from None

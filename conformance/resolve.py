@@ -1,0 +1,190 @@
+"""From what `--backend` says to a `Backend`: the four ways of naming one.
+
+- `inductor`: an entry point of the group `conformance.backends`;
+- `torch:aot_eager`: any name torch knows, its debug backends and the group `torch_dynamo_backends` included;
+- `package.module:attribute`: a `Backend`, or a plain callable `(gm, example_inputs) -> callable`;
+- `path/to/file.py:attribute`: the same in a file.
+
+All but `absolute` and `name_of` imports the backend, so it belongs into a child.
+"""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from importlib import import_module, metadata
+from importlib.util import module_from_spec, spec_from_file_location
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance.backend import Backend
+from conformance.discover import GROUP, names
+from conformance.errors import BackendError
+from conformance.model import BackendInfo, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import ModuleType
+
+__all__ = ["absolute", "describe_backend", "name_of", "resolve"]
+
+
+def absolute(ref: str) -> str:
+    """Make the path in a reference independent of the working directory; other references stay as they are."""
+    home, colon, attribute = ref.rpartition(":")
+    return f"{Path(home).expanduser().absolute()}{colon}{attribute}" if home.endswith(".py") else ref
+
+
+def name_of(ref: str) -> str:
+    """Guess the name of a backend that cannot be loaded."""
+    return ref if ref.startswith("torch:") else ref.rpartition(":")[2].rpartition(".")[2]
+
+
+def resolve(ref: str) -> Backend:
+    """Find and import a backend, and what it wants imported.
+
+    Raises:
+        BackendError: nothing has that name. Whatever a backend's own module raises passes through.
+    """
+    return _load(ref)[0]
+
+
+def describe_backend(ref: str, report: Callable[[Stage], None]) -> BackendInfo:
+    """Say in words what a backend is; one that raises on import, or exits, is described as broken.
+
+    Raises:
+        BackendError: nothing has that name.
+    """
+    report(Stage.LOAD)
+    try:
+        return _describe(ref)
+    except BackendError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a plug-in may raise anything; that is a result
+        return BackendInfo(ref=ref, name=name_of(ref), broken=f"{type(error).__name__}: {error}")
+
+
+def _describe(ref: str) -> BackendInfo:
+    backend, home = _load(ref)
+    unavailable = backend.available() if backend.available else None
+    compiler = backend.compile.get("backend", backend.name)
+    if unavailable is None and isinstance(compiler, str):
+        import_module("torch._dynamo").lookup_backend(compiler)  # raises where torch does not know it or cannot load it
+    return BackendInfo(
+        ref=ref,
+        name=backend.name,
+        capabilities=backend.capabilities,
+        packages={package: _version(package) for package in backend.packages},
+        env=backend.env,
+        tags=backend.tags,
+        expectations=_expectations(backend, home),
+        compile_timeout_s=backend.compile_timeout_s,
+        unavailable=unavailable,
+        description=backend.description,
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _expectations(backend: Backend, home: str | None) -> Path | None:
+    """What is declared, or what stands beside the file that defines the backend."""
+    folder = Path(home or ".").parent
+    if backend.expectations:
+        return folder / backend.expectations
+    path = folder / f"{backend.name}.expected.yaml"
+    return path if home and path.is_file() else None
+
+
+def _load(ref: str) -> tuple[Backend, str | None]:
+    """Find a backend and the file that defines it."""
+    where, colon, attribute = ref.rpartition(":")
+    if not colon:
+        return _from_entry_point(ref)
+    if where == "torch":
+        return _from_torch(attribute), None
+    module = _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
+    return _from_module(module, attribute), module.__file__
+
+
+def _from_entry_point(name: str) -> tuple[Backend, str | None]:
+    found = list(metadata.entry_points(group=GROUP, name=name))
+    if not found:
+        known = [*names(), *(f"torch:{other}" for other in _torch_names())]
+        raise BackendError(_unknown(f"backend {name!r}", name, known, f"Declared are {', '.join(names())}."))
+    backend = _as_backend(found[0].load(), name)
+    if backend.name != name:
+        message = f"the entry point {name!r} declares a backend that calls itself {backend.name!r}"
+        raise ValueError(message)
+    return _with_imports(backend), sys.modules[found[0].module].__file__
+
+
+def _from_torch(name: str) -> Backend:
+    known = _torch_names()
+    if name not in known:
+        raise BackendError(_unknown(f"backend 'torch:{name}'", name, known, f"torch knows {', '.join(known)}."))
+    return Backend(name=f"torch:{name}", compile={"backend": name})
+
+
+def _torch_names() -> list[str]:
+    return list(import_module("torch._dynamo").list_backends(exclude_tags=()))
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        message = f"no file {path}."
+        raise BackendError(message)
+    spec = spec_from_file_location(f"_conformance_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        message = f"{path} cannot be imported."
+        raise BackendError(message)
+    module = sys.modules[spec.name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{name}.".startswith(f"{error.name}."):
+            message = f"no module {error.name!r}, which package.module:attribute would name a backend in."
+            raise BackendError(message) from error
+        raise
+
+
+def _from_module(module: ModuleType, attribute: str) -> Backend:
+    try:
+        value = attrgetter(attribute)(module)
+    except AttributeError as error:
+        known = [name for name in vars(module) if not name.startswith("_")]
+        what = f"attribute {attribute!r} in {module.__file__}"
+        raise BackendError(_unknown(what, attribute, known, f"It has {', '.join(known)}.")) from error
+    return _with_imports(_as_backend(value, name_of(attribute)))
+
+
+def _as_backend(value: object, name: str) -> Backend:
+    if isinstance(value, Backend):
+        return value
+    if callable(value):
+        return Backend(name=name, compile={"backend": value})
+    message = f"{name} is {value!r}: neither a Backend nor a callable (gm, example_inputs) -> callable"
+    raise TypeError(message)
+
+
+def _with_imports(backend: Backend) -> Backend:
+    for module in backend.imports:
+        import_module(module)
+    return backend
+
+
+def _unknown(what: str, name: str, known: Iterable[str], otherwise: str) -> str:
+    plain = {other.removeprefix("torch:"): other for other in reversed(list(known))}
+    close = [plain[match] for match in get_close_matches(name, plain, n=3)]
+    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else otherwise
+    return f"unknown {what}.\n  {hint}"

@@ -1,0 +1,281 @@
+"""What children may do to us, one test each; `misbehaving.py` holds what they do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance import isolate
+from conformance.errors import HarnessError, UsageError
+from conformance.model import Ended, Stage
+from conformance.tests.misbehaving import TASKS
+
+if TYPE_CHECKING:
+    from conformance.model import Attempt
+
+pytestmark = pytest.mark.torch
+
+
+def attempt(task: str, argument: object = None, timeout_s: float = 60.0) -> Attempt:
+    """Run one of the misbehaving tasks in isolation."""
+    end = isolate.run_task(f"{TASKS}:{task}", argument, env={}, timeout_s=timeout_s)
+    return isolate.attempt(end)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not waited for does not."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def die(pids: list[int], within_s: float = 10.0) -> bool:
+    """Wait until all of these processes are dead."""
+    deadline = time.monotonic() + within_s
+    while any(map(is_alive, pids)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def test_result_arrives() -> None:
+    """What a task returns is what the parent gets, with the time it took."""
+    made = attempt("behaves", argument="an argument")
+    assert (made.invalid, made.stage, made.ended) == ("an argument", Stage.COMPARE, None)
+    assert made.duration_s > 0
+
+
+def test_each_task_has_a_process_of_its_own() -> None:
+    """Two tasks run in two children of one single-threaded server."""
+    first, second = attempt("says_where").metrics, attempt("says_where").metrics
+    assert first["pid"] != second["pid"]
+    assert first["server"] == second["server"]
+    assert first["threads"] == 1
+
+
+def test_large_result_arrives() -> None:
+    """A result larger than what a pipe holds arrives whole."""
+    assert attempt("large", argument=3_000_000).invalid == "x" * 3_000_000
+
+
+def test_over_large_result_is_a_crash() -> None:
+    """A report over the limit ends the child and is its fault."""
+    made = attempt("large", argument=17 << 20)
+    assert str(made.ended) == "killed by SIGKILL (its report was over 16 MiB)"
+
+
+def test_endless_report_is_a_crash() -> None:
+    """A child that reports for ever is killed for the size of it, long before its time is over."""
+    made = attempt("reports_without_end")
+    assert made.ended is not None
+    assert made.ended.note == "its report was over 16 MiB"
+
+
+def test_output_is_captured() -> None:
+    """What a child, and a program it starts, print is kept, wherever it went."""
+    output = attempt("prints", argument="on stdout\n").output
+    assert sorted(output.splitlines()) == ["from a program", "on stderr", "on stdout"]
+
+
+def test_flood_of_forged_lines_is_only_output() -> None:
+    """Lines on stdout that look like reports and records change nothing, and are bounded."""
+    made = attempt("floods", argument=20_000)
+    assert (made.invalid, made.ended) == ("the true one", None)
+    assert len(made.output) < 10_000
+    assert "bytes left out" in made.output
+
+
+def test_segfault_is_named_with_its_stage_and_traceback() -> None:
+    """A segfault is a crash by SIGSEGV at the last stage reported, and says where it was."""
+    made = attempt("segfaults")
+    assert (made.ended, made.stage) == (Ended(signal="SIGSEGV"), Stage.COMPILE)
+    assert "in segfaults" in made.output
+
+
+def test_abort_is_named() -> None:
+    """An abort is a crash by SIGABRT."""
+    assert attempt("aborts").ended == Ended(signal="SIGABRT")
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_exit_without_result_is_named(status: int) -> None:
+    """A child that exits without a result has crashed, even with status 0."""
+    assert attempt("exits", argument=status).ended == Ended(status=status)
+
+
+@pytest.mark.parametrize(("code", "status"), [(None, 0), (3, 3), ("in words", 1)])
+def test_system_exit_is_an_exit(code: object, status: int) -> None:
+    """SystemExit ends the child with the status that Python would give it."""
+    assert attempt("exits_politely", argument=code).ended == Ended(status=status)
+
+
+def test_crash_after_report_wins() -> None:
+    """A child that reported and then crashed has crashed, and we say that it had reported."""
+    assert str(attempt("crashes_after_report").ended) == "killed by SIGSEGV (after it had reported its result)"
+
+
+def test_hang_is_killed_at_its_limit() -> None:
+    """A child deaf to SIGTERM is killed when its time is over, at the stage it had reached."""
+    made = attempt("hangs", timeout_s=1.0)
+    assert (made.ended, made.stage) == (Ended(timed_out=True), Stage.BACKWARD)
+    assert 1.0 <= made.duration_s < 5.0
+
+
+def test_processes_left_behind_die(tmp_path: Path) -> None:
+    """What a child started dies with it, even in a session of its own."""
+    path = tmp_path / "pids"
+    assert attempt("leaves_processes", argument=str(path)).ended is None
+    assert die([int(pid) for pid in path.read_text().split()])
+
+
+def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that takes too much memory is a crash that says so."""
+    monkeypatch.setenv("CONFORMANCE_MEMORY_GIB", "0.5")
+    assert str(attempt("eats_memory").ended) == "exited with status 0 (it ran out of the 0.5 GiB of memory it may use)"
+
+
+def test_malformed_memory_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A memory limit that is no number is the caller's mistake."""
+    monkeypatch.setenv("CONFORMANCE_MEMORY_GIB", "much")
+    with pytest.raises(UsageError, match="'much'"):
+        attempt("behaves")
+
+
+def test_uncaught_exception_is_invalid() -> None:
+    """An exception that escapes the task is a fault of the harness, with its traceback."""
+    made = attempt("raises")
+    assert made.invalid is not None
+    assert made.invalid.startswith("ValueError: not caught")
+    assert "in raises" in made.invalid
+
+
+def test_unknown_task_is_invalid() -> None:
+    """A task that does not exist is a fault of the harness."""
+    assert "has no attribute 'no_such_task'" in (attempt("no_such_task").invalid or "")
+
+
+def test_garbage_on_every_descriptor_is_a_crash() -> None:
+    """Garbage in the report is the child's fault and an exception of nobody."""
+    made = attempt("writes_everywhere")
+    assert made.ended is not None
+    assert "its report is malformed: cannot read b'garbage'" in made.ended.note
+    assert made.output.count("garbage") == 2
+
+
+def test_closed_descriptors_are_a_crash() -> None:
+    """A child that closes its report cannot report."""
+    assert attempt("closes_everything").ended == Ended(status=1)
+
+
+def test_fork_in_a_task_reports_once() -> None:
+    """The report belongs to the child alone: a process forked from it cannot write there."""
+    assert attempt("forks_and_both_return").invalid == "once"
+
+
+def test_programs_inherit_nothing() -> None:
+    """A program that a child starts has stdin, stdout, stderr and what it opens itself."""
+    assert attempt("says_descriptors").metrics["started"] == 4
+
+
+def test_threads_run_tasks_at_once() -> None:
+    """Tasks sent from two threads run side by side and do not mix."""
+    start = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        hanging = pool.submit(attempt, "hangs", timeout_s=2.0)
+        others = [pool.submit(attempt, "behaves", number) for number in range(8)]
+        assert [other.result().invalid for other in others] == list(map(str, range(8)))
+        assert time.monotonic() - start < 2.0
+        assert hanging.result().ended == Ended(timed_out=True)
+
+
+def test_backend_environment_has_a_server_of_its_own() -> None:
+    """A backend's environment variables are set in its children, and in no other's."""
+    name = "CONFORMANCE_TEST_VARIABLE"
+    ends = [
+        isolate.run_task(f"{TASKS}:says_environment", name, env=env, timeout_s=60)
+        for env in ({name: "set"}, {}, {name: "set"})
+    ]
+    assert [isolate.attempt(end).invalid for end in ends] == ["set", "unset", "set"]
+
+
+def test_dead_server_is_replaced() -> None:
+    """When the fork server was killed between two tasks, the next one gets a new server."""
+    server = int(attempt("says_where").metrics["server"])
+    os.kill(server, signal.SIGKILL)
+    assert die([server])
+    assert attempt("says_where").metrics["server"] != server
+
+
+def test_task_is_repeated_when_the_server_dies(tmp_path: Path) -> None:
+    """When the fork server dies under a task, the task runs once more."""
+    assert attempt("kills_the_server", argument=str(tmp_path / "killed")).invalid == "survived"
+
+
+def test_server_that_dies_twice_is_an_error() -> None:
+    """A task under which the fork server dies again is an error of the harness."""
+    with pytest.raises(HarnessError, match="the fork server died twice"):
+        attempt("always_kills_the_server")
+
+
+_PARENT = f"""
+from conformance import isolate
+import sys
+isolate.run_task("{TASKS}:leaves_processes_and_hangs", sys.argv[1], env={{}}, timeout_s=600)
+"""
+
+
+def test_children_die_with_the_parent(tmp_path: Path) -> None:
+    """When the parent is killed, the server, its children and what they started die."""
+    path = tmp_path / "pids"
+    parent = subprocess.Popen([sys.executable, "-c", _PARENT, str(path)])
+    while not (path.exists() and path.read_text().endswith("ready")):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    assert die([int(word) for word in path.read_text().split()[:-1]])
+
+
+def test_shutdown_ends_running_tasks() -> None:
+    """Shutting down ends what runs; the waiting thread gets an error, not a second try."""
+    with ThreadPoolExecutor(1) as pool:
+        pid = int(attempt("says_where").metrics["server"])
+        hanging = pool.submit(attempt, "hangs", timeout_s=30.0)
+        time.sleep(0.5)
+        isolate.shutdown()
+        with pytest.raises(HarnessError, match="shut down while a request was running"):
+            hanging.result()
+    assert not is_alive(pid)
+
+
+def test_fork_of_the_parent_gets_servers_of_its_own() -> None:
+    """A process forked from one that has a server does not use that server, and does not harm it."""
+    server = attempt("says_where").metrics["server"]
+    read, write = os.pipe()
+    if (pid := os.fork()) == 0:
+        os.write(write, str(attempt("says_where").metrics["server"]).encode())
+        isolate.shutdown()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    other = float(os.read(read, 100))
+    os.close(read)
+    os.close(write)
+    assert other != server
+    assert attempt("says_where").metrics["server"] == server
+
+
+def test_server_that_cannot_start_is_an_error(tmp_path: Path) -> None:
+    """Without a torch that can be imported there is an error with what the server said."""
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
+    with pytest.raises(HarnessError, match=r"did not start: it ended with status 1.(.|\n)*no torch here"):
+        isolate.run_task(f"{TASKS}:behaves", None, env={"PYTHONPATH": str(tmp_path)}, timeout_s=60)

@@ -1,0 +1,247 @@
+"""The four ways of naming a backend, and what becomes of a broken one."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance import isolate, resolve
+from conformance.errors import BackendError
+from conformance.model import BackendInfo, Capability
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Write = Callable[[str], str]
+
+_BACKEND = """
+from conformance.backend import Backend, Capability
+
+def compiler(gm, example_inputs):
+    return gm.forward
+
+backend = Backend(name="mine", compile={{"backend": compiler}}, {more})
+"""
+
+
+def describe(ref: str) -> BackendInfo:
+    """Describe a backend in this process."""
+    return resolve.describe_backend(ref, lambda _stage: None)
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
+    """Write a module `declaring` whose Backend has more arguments; gives a reference to it by path."""
+
+    def write(more: str) -> str:
+        path = tmp_path / "declaring.py"
+        path.write_text(_BACKEND.format(more=more))
+        return f"{path}:backend"
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    known = set(sys.modules)
+    yield write
+    for name in set(sys.modules) - known:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def install(tmp_path: Path, write: Write) -> Callable[[str], None]:
+    """Install a distribution that declares the module `declaring` as a backend of some name."""
+
+    def install(name: str) -> None:
+        write("")
+        folder = tmp_path / "declaring-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: declaring\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text(f"[conformance.backends]\n{name} = declaring:backend\n")
+
+    return install
+
+
+def test_entry_point_is_found(install: Callable[[str], None]) -> None:
+    """A name is looked up among the entry points."""
+    install("mine")
+    assert resolve.resolve("mine").name == "mine"
+
+
+def test_entry_point_with_another_name_is_broken(install: Callable[[str], None]) -> None:
+    """A backend must be called what its entry point is called, or its name would not find it again."""
+    install("other")
+    assert describe("other").broken == (
+        "ValueError: the entry point 'other' declares a backend that calls itself 'mine'"
+    )
+
+
+def test_module_and_attribute(write: Write) -> None:
+    """A module and an attribute name a Backend."""
+    write("")
+    assert resolve.resolve("declaring:backend").name == "mine"
+
+
+def test_plain_callable_is_a_backend(write: Write) -> None:
+    """A callable is a backend that has the attribute's name and claims everything."""
+    write("")
+    backend = resolve.resolve("declaring:compiler")
+    assert (backend.name, backend.capabilities) == ("compiler", Capability.all())
+    assert callable(backend.compile["backend"])
+
+
+def test_path_and_attribute(write: Write) -> None:
+    """A path and an attribute name a Backend in a file."""
+    assert resolve.resolve(write("")).name == "mine"
+
+
+def test_declared_imports_are_imported(write: Write, tmp_path: Path) -> None:
+    """What a backend wants imported is imported with it."""
+    (tmp_path / "registers.py").write_text("")
+    resolve.resolve(write("imports=('registers',)"))
+    assert "registers" in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("ref", "said"),
+    [
+        ("declaring:bakend", r"unknown attribute 'bakend' in .*\n  Did you mean 'backend' or 'Backend'\?"),
+        ("declaring:zzz", r"unknown attribute 'zzz' in .*\n  It has Backend, Capability, compiler, backend\."),
+        ("no_such_module:backend", r"no module 'no_such_module'"),
+        ("declaring.deeper:backend", r"no module 'declaring.deeper'"),
+        ("/no/such/file.py:backend", r"no file /no/such/file\.py"),
+    ],
+)
+def test_unknown_names_are_refused(write: Write, ref: str, said: str) -> None:
+    """What does not exist is the caller's mistake, with what was probably meant."""
+    write("")
+    with pytest.raises(BackendError, match=said):
+        describe(ref)
+
+
+@pytest.mark.parametrize(
+    ("source", "broken"),
+    [
+        ("import no_such_dependency", "ModuleNotFoundError: No module named 'no_such_dependency'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit('leaving')", "SystemExit: leaving"),
+        ("backend = 3", "TypeError: backend is 3: neither a Backend nor a callable (gm, example_inputs) -> callable"),
+    ],
+)
+def test_module_that_fails_is_broken(tmp_path: Path, source: str, broken: str) -> None:
+    """A module that exists but fails is a broken backend, not an exception."""
+    path = tmp_path / "failing.py"
+    path.write_text(source)
+    ref = f"{path}:backend"
+    assert describe(ref) == BackendInfo(ref=ref, name="backend", broken=broken)
+
+
+def test_description_has_what_the_backend_declares(write: Write) -> None:
+    """Capabilities, environment, tags, time limit and description are passed on, versions looked up."""
+    more = (
+        "capabilities=frozenset({Capability.TRAINING}), env={'A': 'b'}, tags=frozenset({'fast'}), "
+        "compile_timeout_s=7.0, description='what it is', packages=('pytest', 'no-such-distribution')"
+    )
+    ref = write(more)
+    assert describe(ref) == BackendInfo(
+        ref=ref,
+        name="mine",
+        capabilities=frozenset({Capability.TRAINING}),
+        packages={"pytest": pytest.__version__, "no-such-distribution": "not installed"},
+        env={"A": "b"},
+        tags=frozenset({"fast"}),
+        compile_timeout_s=7.0,
+        description="what it is",
+    )
+
+
+def test_unavailable_backend_says_why(write: Write) -> None:
+    """A backend that cannot run on this machine says so, and torch is not asked for its name."""
+    assert describe(write("available=lambda: 'no such device'")).unavailable == "no such device"
+
+
+def test_available_that_raises_is_broken(write: Write) -> None:
+    """A backend whose `available` raises is broken."""
+    assert describe(write("available=lambda: 1 / 0")).broken == "ZeroDivisionError: division by zero"
+
+
+def test_expectations_beside_the_module_are_found(write: Write, tmp_path: Path) -> None:
+    """Without a path, expectations are looked for beside the defining module."""
+    path = tmp_path / "mine.expected.yaml"
+    path.write_text("[]")
+    assert describe(write("")).expectations == path
+
+
+def test_declared_expectations_are_kept(write: Write, tmp_path: Path) -> None:
+    """A declared path of expectations starts at the folder of the defining module."""
+    assert describe(write("expectations='elsewhere.yaml'")).expectations == tmp_path / "elsewhere.yaml"
+
+
+def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Only a path in a reference depends on the working directory."""
+    monkeypatch.chdir(tmp_path)
+    assert resolve.absolute("some/file.py:x") == f"{tmp_path}/some/file.py:x"
+    assert [resolve.absolute(ref) for ref in ("name", "torch:name", "a.b:c")] == ["name", "torch:name", "a.b:c"]
+
+
+def test_names_of_what_cannot_be_loaded() -> None:
+    """A broken backend is called after the last part of its reference, but for torch's."""
+    refs = ("name", "torch:name", "a.b:c", "a.b:c.d", "/x/y.py:z")
+    assert [resolve.name_of(ref) for ref in refs] == ["name", "torch:name", "c", "d", "z"]
+
+
+@pytest.mark.torch
+class TestInIsolation:
+    """Describing a backend in a child, where torch is."""
+
+    def test_in_tree_backend(self) -> None:
+        """A backend of this distribution is described by its entry point."""
+        info = isolate.describe("aot_eager")
+        assert (info.name, info.broken, info.unavailable) == ("aot_eager", None, None)
+
+    @pytest.mark.parametrize("name", ["eager", "aot_eager_default_partitioner"])
+    def test_any_name_of_torch(self, name: str) -> None:
+        """Any name that torch knows, debug backends included, is a backend."""
+        info = isolate.describe(f"torch:{name}")
+        assert (info.name, info.broken, info.capabilities) == (f"torch:{name}", None, Capability.all())
+
+    @pytest.mark.parametrize(
+        ("ref", "said"),
+        [
+            ("inductr", "unknown backend 'inductr'.\n  Did you mean 'inductor'"),
+            ("aot_eager_default_partitioner", "Did you mean 'torch:aot_eager_default_partitioner'"),
+            ("zzzzzz", "unknown backend 'zzzzzz'.\n  Declared are eager, "),
+            ("torch:inductr", "unknown backend 'torch:inductr'.\n  Did you mean 'inductor'"),
+        ],
+    )
+    def test_unknown_name_gets_close_matches(self, ref: str, said: str) -> None:
+        """A name that nobody declares is refused, with what was probably meant."""
+        with pytest.raises(BackendError) as caught:
+            isolate.describe(ref)
+        assert said in str(caught.value)
+
+    def test_name_unknown_to_torch_is_broken(self, tmp_path: Path) -> None:
+        """A Backend whose name torch does not know cannot work."""
+        path = tmp_path / "mine.py"
+        path.write_text("from conformance import Backend\nbackend = Backend(name='not_registered')")
+        assert (isolate.describe(f"{path}:backend").broken or "").startswith("InvalidBackend: ")
+
+    def test_relative_path_is_the_callers(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A relative path is taken from where the caller is, not from where the server was started."""
+        (tmp_path / "mine.py").write_text("def compiler(gm, example_inputs): return gm")
+        monkeypatch.chdir(tmp_path)
+        assert isolate.describe("mine.py:compiler").ref == f"{tmp_path}/mine.py:compiler"
+
+    def test_crash_in_import_is_broken(self, tmp_path: Path) -> None:
+        """A backend whose import kills the process is broken, and nobody else is hurt."""
+        path = tmp_path / "mine.py"
+        path.write_text("import os; os.abort()")
+        assert isolate.describe(f"{path}:x").broken == "while it was loaded: killed by SIGABRT"
+
+    def test_hang_in_import_is_broken(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A backend whose import never ends is broken."""
+        path = tmp_path / "mine.py"
+        path.write_text("import time; time.sleep(600)")
+        monkeypatch.setattr(isolate, "IMPORT_LIMIT_S", 1.0)
+        broken = isolate.describe(f"{path}:x").broken
+        assert broken == "while it was loaded: timed out; its process group was killed"

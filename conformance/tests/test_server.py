@@ -1,0 +1,133 @@
+"""The fork server itself: how it starts, what children find in it, how it ends; and what it knows of processes."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import pytest
+
+from conformance import isolate, process
+from conformance.forkserver import ForkServer
+from conformance.tests.misbehaving import TASKS
+
+
+def metrics(task: str, argument: object = None) -> dict[str, float]:
+    """Run a task in a child and give the numbers it returned."""
+    end = isolate.run_task(f"{TASKS}:{task}", argument, env={}, timeout_s=60.0)
+    return dict(isolate.attempt(end).metrics)
+
+
+@pytest.mark.torch
+def test_children_have_one_thread() -> None:
+    """The server had no thread that a fork would lose, counted by the system."""
+    assert metrics("says_native_threads") == {"threads": 1}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("backend", ["eager", "pre_dispatch_eager", "aot_eager"])
+def test_compiling_imports_nothing(backend: str) -> None:
+    """Whatever of torch a first compile needs, the server has imported."""
+    end = isolate.run_task(f"{TASKS}:says_imports", backend, env={}, timeout_s=60.0)
+    assert isolate.attempt(end).invalid == ""
+
+
+@pytest.mark.torch
+def test_large_argument_arrives() -> None:
+    """An argument larger than what a socket holds arrives whole."""
+    assert metrics("says_length", "x" * 5_000_000) == {"length": 5_000_000}
+
+
+@pytest.mark.torch
+def test_limits_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child writes no core files and has the memory of the server and the limit on top."""
+    monkeypatch.setenv("CONFORMANCE_MEMORY_GIB", "2")
+    limits = metrics("says_data_limit")
+    assert limits["core"] == 0
+    assert 2 << 30 < limits["data"] < 4 << 30
+
+
+@pytest.mark.torch
+def test_memory_limit_can_be_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of 0 leaves what the parent has."""
+    monkeypatch.setenv("CONFORMANCE_MEMORY_GIB", "0")
+    assert metrics("says_data_limit")["data"] == resource.getrlimit(resource.RLIMIT_DATA)[0]
+
+
+@pytest.mark.torch
+def test_server_ends_with_its_parents_socket() -> None:
+    """A server whose parent has gone ends in peace, and stopping it twice says the same."""
+    server = ForkServer({})
+    assert (server.stop(), server.stop()) == ("it ended with status 0.", "it ended with status 0.")
+
+
+def test_kill_group_reaches_the_group() -> None:
+    """Killing a group kills its leader and its members; a group that is dead already is no error."""
+    leader = subprocess.Popen(["/bin/sh", "-c", "sleep 600 & echo $!; wait"], stdout=subprocess.PIPE, process_group=0)
+    assert leader.stdout is not None
+    with leader.stdout as output:
+        assert int(output.readline()) > 0
+        process.kill_group(leader.pid)
+        assert leader.wait() == -9
+        assert output.read() == b""  # the member held the other end
+    process.kill_group(leader.pid)
+
+
+def test_children_are_listed() -> None:
+    """A process knows its children."""
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as child:
+        assert child.pid in process.children()
+    assert child.pid not in process.children()
+
+
+def test_threads_are_counted() -> None:
+    """A process counts its threads, the main one included."""
+    assert process.threads() >= 1
+
+
+_ORPHAN = """
+import os, subprocess, sys, time
+from conformance import process
+process.adopt_orphans()
+command = ["/bin/sh", "-c", "sleep 600 > /dev/null & echo $!"]
+pid = int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+while pid not in process.children():
+    time.sleep(0.01)
+process.kill_group(pid)
+print(os.waitpid(pid, 0)[1])
+"""
+
+
+def test_orphans_are_adopted() -> None:
+    """A process that adopts orphans is the parent of what its dead children left."""
+    assert subprocess.run([sys.executable, "-c", _ORPHAN], capture_output=True, check=True).stdout == b"9\n"
+
+
+def test_process_dies_with_its_parent() -> None:
+    """A process that asked for it is killed by the system when its parent ends."""
+    read, write = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        parent = os.getpid()
+        if os.fork() == 0:
+            process.die_with_parent(parent)
+            os.write(write, b"x")
+            time.sleep(600)
+        os.read(read, 1)  # the child is under way
+        os._exit(0)
+    os.close(write)
+    os.waitpid(middle, 0)
+    assert os.read(read, 1) == b""  # nobody holds the other end any more
+    os.close(read)
+
+
+def test_process_whose_parent_is_gone_ends_at_once() -> None:
+    """A process whose parent ended before it asked ends too."""
+    child = os.fork()
+    if child == 0:
+        process.die_with_parent(os.getpid())
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1

@@ -1,0 +1,90 @@
+"""What the fork server does once so that no child has to: imports, and tables that PyTorch builds on first use.
+
+Nothing here runs an op, starts a thread or changes what a program computes. Much of it is private to PyTorch, so a
+name that another version lacks is passed over: it makes children slower, not wrong.
+"""
+
+from __future__ import annotations
+
+import gc
+import pkgutil
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+import conformance.checks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["warm_up"]
+
+_IMPORTS = (
+    "torch._dynamo",
+    "torch._functorch.aot_autograd",
+    "torch._inductor.compile_fx",
+    # What a first compile, forward and backward imported in a fresh process (torch 2.13) beyond the above, where it
+    # takes a millisecond or more.
+    "torch._dynamo.dce_extra_outputs",
+    "torch._dynamo.repro.after_dynamo",
+    "torch._functorch._aot_autograd.subclass_codegen",
+    "torch._higher_order_ops.passes.inline_invoke_subgraph",
+    "torch._inductor.compiler_bisector",
+    "torch._subclasses.schema_check_mode",
+    "torch.distributed.tensor.experimental._attention",
+    "torch.export._leakage_detection_utils",
+    "torch.export._trace",
+    "torch.export._unlift",
+    "torch.fx.experimental.validator",
+    "torch._inductor.codegen.memory_planning",
+    "torch._inductor.codegen.wrapper_fxir",
+    "torch._inductor.hooks",
+    "torch.utils._cpp_embed_headers",
+    "conformance.observe",
+    "conformance.resolve",
+)
+
+# Functions without arguments that remember their result for the life of the process.
+_TABLES = (
+    "torch._dynamo.backends.registry:_lazy_import",
+    "torch._dynamo.trace_rules:get_torch_obj_rule_map",
+    "torch._dynamo.trace_rules:get_tensor_method",
+    "torch._dynamo.trace_rules:get_legacy_mod_inlinelist",
+    "torch._dynamo.trace_rules:get_mod_inlinelist",
+    "torch._dynamo.trace_rules:get_mod_skiplist",
+    "torch._dynamo.variables.builtin:BuiltinVariable._fx_graph_functions",
+    "torch._functorch.partitioners:pointwise_ops",
+    "torch._inductor.codecache:torch_key",
+    "torch._inductor.codegen.common:init_backend_registration",
+    "torch._inductor.cpp_builder:get_cpp_compiler",
+    "torch._inductor.cpu_vec_isa:pick_vec_isa",
+    "torch._inductor.decomposition:fast_random_decomps",
+)
+
+
+def warm_up() -> None:
+    """Import and remember everything, then move it out of the garbage collector's sight, so that forks share it."""
+    gc.disable()
+    import_module("torch").set_num_threads(1)
+    for name in (*_IMPORTS, *_checks()):
+        with suppress(ImportError):  # whoever needs it will say so
+            import_module(name)
+    for name in _TABLES:
+        _remember(name)
+    gc.enable()
+    gc.collect()
+    gc.freeze()
+
+
+def _checks() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(conformance.checks.__path__, "conformance.checks.")]
+
+
+def _remember(name: str) -> None:
+    module, _, path = name.partition(":")
+    target: object = import_module(module)
+    for part in path.split("."):
+        target = getattr(target, part, None)
+    if callable(target):
+        with suppress(Exception):  # such as no C++ compiler
+            cast("Callable[[], object]", target)()

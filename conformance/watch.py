@@ -1,0 +1,200 @@
+"""Wait for one child of the fork server: read its report and output, hold it to its time, say how it ended."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from conformance.model import Ended
+from conformance.server import STATUS
+from conformance.wire import Report, read_report
+
+if TYPE_CHECKING:
+    from conformance.child import Task
+    from conformance.forkserver import ForkServer
+
+__all__ = ["Excerpt", "Exit", "ServerDiedError", "attend"]
+
+_CHUNK = 1 << 16
+_EXCERPT_BYTES = 4096
+_REPORT_BYTES = 16 << 20
+_LAST_READS = 64
+_KILL_LIMIT_S = 30.0  # for the server to kill a child; it does nothing else, so this is never short
+
+
+class ServerDiedError(Exception):
+    """The fork server ended, or no longer answers, while a child of it was waited for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """How a child ended and what it left; `ended` is None when it reported what came of its task and exited well."""
+
+    ended: Ended | None
+    report: Report
+    output: str
+    duration_s: float
+
+
+def attend(server: ForkServer, task: Task, timeout_s: float) -> Exit:
+    """Have a task done by a child of the server and wait for its end; over its time it is killed.
+
+    Raises:
+        ServerDiedError: the server ended meanwhile.
+    """
+    start = time.monotonic()
+    with ExitStack() as stack:
+        watch = _Watch(stack)
+        watch.begin(server, task)
+        status = watch.wait(start + timeout_s)
+        return watch.exit(status, time.monotonic() - start)
+
+
+class Excerpt:
+    """The beginning and the end of a text of any length."""
+
+    def __init__(self, size: int = _EXCERPT_BYTES) -> None:
+        self._size = size
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._dropped = 0
+
+    def add(self, data: bytes) -> None:
+        """Take the next part."""
+        room = self._size - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        excess = max(0, len(self._tail) - self._size)
+        del self._tail[:excess]
+        self._dropped += excess
+
+    def __str__(self) -> str:
+        gap = f"\n[... {self._dropped} bytes left out ...]\n".encode() if self._dropped else b""
+        return bytes(self._head + gap + self._tail).decode(errors="replace")
+
+
+class _Message:
+    """All of a text up to a limit; what is over it says that the child is to be killed."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def add(self, data: bytes) -> None:
+        if not self.is_over:
+            self.data += data
+
+    @property
+    def is_over(self) -> bool:
+        return len(self.data) > _REPORT_BYTES
+
+
+class _Sink(Protocol):
+    def add(self, data: bytes) -> None: ...
+
+
+class _Watch:
+    def __init__(self, stack: ExitStack) -> None:
+        self._report = _Message()
+        self._output = Excerpt()
+        self._selector = stack.enter_context(selectors.DefaultSelector())
+        self._lifeline, self._far_lifeline = map(stack.enter_context, socket.socketpair())
+        self._selector.register(self._lifeline, selectors.EVENT_READ)
+        self._far_ends = [self._pipe(stack, sink) for sink in (self._report, self._output)]
+        self._timed_out = False
+
+    def _pipe(self, stack: ExitStack, sink: _Sink) -> int:
+        near, far = os.pipe()
+        stack.callback(os.close, near)
+        os.set_blocking(near, False)
+        self._selector.register(near, selectors.EVENT_READ, sink)
+        return far
+
+    def begin(self, server: ForkServer, task: Task) -> None:
+        """Hand the far ends to the server; afterwards only it and the child hold them."""
+        try:
+            server.submit(task, [*self._far_ends, self._far_lifeline.fileno()])
+        except OSError as error:
+            raise ServerDiedError from error
+        finally:
+            self._far_lifeline.close()
+            for far in self._far_ends:
+                os.close(far)
+
+    def wait(self, deadline: float) -> int:
+        """Read until the server tells the child's wait status; kill the child when it is over a limit."""
+        is_cut = False
+        while True:
+            for key, _ in self._selector.select(max(0.0, deadline - time.monotonic())):
+                if key.data is None:
+                    return self._status()
+                self._read(key)
+            is_late = time.monotonic() >= deadline
+            if is_cut and is_late:
+                raise ServerDiedError
+            if not is_cut and (is_late or self._report.is_over):
+                is_cut, self._timed_out = True, is_late
+                deadline = time.monotonic() + _KILL_LIMIT_S
+                self._lifeline.shutdown(socket.SHUT_WR)
+
+    def _status(self) -> int:
+        data = self._lifeline.recv(STATUS.size)
+        if len(data) < STATUS.size:
+            raise ServerDiedError
+        (status,) = STATUS.unpack(data)
+        for key in list(self._selector.get_map().values()):
+            for _ in range(_LAST_READS):  # a process that escaped may write for ever
+                if key.data is None or not self._read(key):
+                    break
+        return int(status)
+
+    def _read(self, key: selectors.SelectorKey) -> bool:
+        """Read what is there; False when there is nothing, or nothing more will come."""
+        try:
+            data = os.read(key.fd, _CHUNK)
+        except BlockingIOError:
+            return False
+        if data:
+            key.data.add(data)
+        else:
+            self._selector.unregister(key.fd)
+        return bool(data)
+
+    def exit(self, status: int, duration_s: float) -> Exit:
+        """Put together what is known after the end."""
+        report = Report() if self._report.is_over else read_report(bytes(self._report.data))
+        return Exit(ended=self._ended(status, report), report=report, output=str(self._output), duration_s=duration_s)
+
+    def _ended(self, status: int, report: Report) -> Ended | None:
+        if self._timed_out and os.WIFSIGNALED(status):
+            return Ended(timed_out=True)
+        note = self._why_unusable(report)
+        if os.WIFSIGNALED(status):
+            return Ended(signal=_signal_name(os.WTERMSIG(status)), note=note or _reported(report))
+        code = os.WEXITSTATUS(status)
+        if code == 0 and not note and report.kind is not None:
+            return None
+        return Ended(status=code, note=note or _reported(report))
+
+    def _why_unusable(self, report: Report) -> str:
+        if self._report.is_over:
+            return f"its report was over {_REPORT_BYTES >> 20} MiB"
+        if report.malformed:
+            return f"its report is malformed: {report.malformed}"
+        return str(report.body) if report.kind == "exhausted" else ""
+
+
+def _reported(report: Report) -> str:
+    return "after it had reported its result" if report.kind else ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no names
+        return f"signal {number}"

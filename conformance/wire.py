@@ -1,0 +1,93 @@
+"""One codec for everything that leaves a process: dataclasses of `model.py` to plain JSON and back.
+
+The report of a child is lines of JSON, one message each: `{"stage": ...}` as stages begin, then one that says what came
+of its task: `result` (what the function returned), `refused` (its argument is wrong), `failed` (the function itself
+failed) or `exhausted` (no memory left). A child is not trusted: whatever it wrote, reading it raises nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter
+
+from conformance.model import Stage
+
+__all__ = ["MessageKind", "Report", "encode", "from_plain", "message", "read_report", "to_plain"]
+
+T = TypeVar("T")
+
+MessageKind = Literal["stage", "result", "refused", "failed", "exhausted"]
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401  any dataclass; mypy knows no narrower type for it
+    return TypeAdapter(kind)
+
+
+def to_plain(value: object) -> Any:  # noqa: ANN401  any JSON value
+    """Turn a dataclass into plain JSON values, leaving out fields that have their default."""
+    kind: Any = type(value)  # mypy takes no class for hashable
+    return _adapter(kind).dump_python(value, mode="json", exclude_defaults=True)
+
+
+def from_plain(kind: type[T], plain: object) -> T:
+    """Build a dataclass from plain JSON values; raises ValueError where they do not fit."""
+    hashable: Any = kind
+    value: T = _adapter(hashable).validate_python(plain)
+    return value
+
+
+def encode(plain: object) -> str:
+    """Write plain values as one line of JSON. NaN and infinities survive; text that UTF-8 cannot hold becomes `?`."""
+    text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def message(kind: MessageKind, body: object) -> bytes:
+    """Write one message of a child's report as a line."""
+    return encode({kind: body}).encode() + b"\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a child said before it ended: its last stage, and what came of its task, in plain JSON.
+
+    `malformed` says what could not be read; then `kind` is None, as it is when the child never said what came of it.
+    """
+
+    stage: Stage = Stage.LOAD
+    kind: str | None = None
+    body: Any = None
+    malformed: str | None = None
+
+
+def read_report(data: bytes) -> Report:
+    """Read every message of a child's report; a malformed one ends it, the stages before it are kept."""
+    *lines, rest = data.split(b"\n")
+    report = Report()
+    for line in lines:
+        try:
+            kind, body = _read_message(line)
+        except (ValueError, RecursionError) as error:
+            return Report(stage=report.stage, malformed=f"cannot read {line[:80]!r}: {error}")
+        report = replace(report, stage=body) if kind == "stage" else replace(report, kind=kind, body=body)
+    if rest:
+        return Report(stage=report.stage, malformed=f"cut off after {rest[:80]!r}")
+    return report
+
+
+def _read_message(line: bytes) -> tuple[str, Any]:
+    plain = json.loads(line)
+    match list(plain.items()) if isinstance(plain, dict) else []:
+        case [("stage", str(name))]:
+            return "stage", Stage(name)
+        case [("result", body)]:
+            return "result", body
+        case [("refused" | "failed" | "exhausted" as kind, str(text))]:
+            return kind, text
+    error = "not a message"
+    raise ValueError(error)
