@@ -41,25 +41,23 @@ def _make_one(
     stride = spec.stride if shape == spec.shape else None
     requires_grad = call.requires_grad.get(name, spec.requires_grad)
     with torch.no_grad():
-        tensor = _strided(_numbers(spec, shape, generator), dtype, stride)
+        tensor = _strided(_numbers(spec, shape, dtype, generator), dtype, stride)
     return tensor.requires_grad_(requires_grad)
 
 
-def _numbers(spec: InputSpec, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    """Numbers of `spec` as float64 (complex128 for a complex dtype), contiguous."""
+def _numbers(spec: InputSpec, shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
+    """Numbers of `spec` for `dtype` as float64 (complex128 for a complex dtype), contiguous."""
     if spec.values is not None:
         return torch.tensor(spec.values, dtype=torch.float64).reshape(shape)
-    name = spec.dtype or ""
-    if spec.distribution == "integers" or name.startswith(("int", "uint", "bool")):
-        default_high = 2 if name == "bool" else 10
+    if spec.distribution == "integers" or not (dtype.is_floating_point or dtype.is_complex):
+        default_high = 2 if dtype is torch.bool else 10
         low, high = int(spec.low or 0), int(spec.high if spec.high is not None else default_high)
         return torch.randint(low, high, shape, generator=generator).double()
     if spec.distribution == "uniform":
         start = 0.0 if spec.low is None else spec.low
         end = 1.0 if spec.high is None else spec.high
         return torch.rand(shape, generator=generator, dtype=torch.float64) * (end - start) + start
-    dtype = torch.complex128 if name.startswith("complex") else torch.float64
-    return torch.randn(shape, generator=generator, dtype=dtype)
+    return torch.randn(shape, generator=generator, dtype=torch.complex128 if dtype.is_complex else torch.float64)
 
 
 def _strided(numbers: torch.Tensor, dtype: torch.dtype, stride: tuple[int, ...] | None) -> torch.Tensor:
@@ -69,16 +67,25 @@ def _strided(numbers: torch.Tensor, dtype: torch.dtype, stride: tuple[int, ...] 
 
 
 def cotangent(output: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """A random cotangent for `output`: multiples of 1/16 in [-2, 2] without 0, exact in every floating dtype."""
-    sixteenths = torch.randint(1, 33, output.shape, generator=generator)
-    signs = torch.randint(0, 2, output.shape, generator=generator) * 2 - 1
-    return (sixteenths * signs / 16).to(output.dtype)
+    """A random cotangent for `output`: multiples of 1/16 in [-2, 2] without 0, exact in every floating dtype.
+
+    For a complex output its real and its imaginary part are.
+    """
+    real = _sixteenths(output.shape, generator)
+    return (real + 1j * _sixteenths(output.shape, generator) if output.is_complex() else real).to(output.dtype)
+
+
+def _sixteenths(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
+    signs = torch.randint(0, 2, shape, generator=generator) * 2 - 1
+    return (torch.randint(1, 33, shape, generator=generator) * signs).double() / 16
 
 
 def perturb(parameters: Sequence[torch.Tensor], generator: torch.Generator) -> None:
-    """Change weights in place, as an optimizer would between two calls."""
+    """Change every weight in place: double or halve it, at random; make 1/16 of zero.
+
+    This is exact in every dtype, so that weights and a float64 copy of them stay the same numbers.
+    """
     with torch.no_grad():
         for parameter in parameters:
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            # Half precision first: the same numbers reach a float64 copy of the weights.
-            parameter.add_((noise * 0.0625).to(torch.bfloat16).to(parameter.dtype))
+            factor = (torch.randint(0, 2, parameter.shape, generator=generator) * 1.5 + 0.5).to(parameter.dtype)
+            parameter.copy_(torch.where(parameter == 0, 0.0625, parameter * factor))

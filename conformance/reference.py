@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from conformance.model import Request
-    from conformance.role import CallObservation, RoleObservation
+    from conformance.role import RoleObservation
+    from conformance.snapshot import Leaves
 
 __all__ = ["Reference"]
+
+_CALL = re.compile(r"call\[(\d+)\]")
 
 _WIDER = {
     torch.float16: torch.float64,
@@ -41,13 +45,23 @@ class Reference:
         self._build = build
         self.overrides: Mapping[str, float] = request.case.tolerance
 
+    def precision(self, where: str) -> torch.dtype:
+        """The lowest floating dtype on eager's path to a set of leaves, casts by autocast included."""
+        index = _index(where)
+        return lowest(set[torch.dtype]().union(*self._paths) if index is None else self._paths[index])
+
     @cached_property
-    def precision(self) -> torch.dtype:
-        """The lowest floating dtype that eager computes in, casts by autocast included."""
+    def _paths(self) -> list[set[torch.dtype]]:
+        """The dtypes eager computes in, call by call; what changed the program's state stays on the path."""
         module = self._build()
-        with _Dtypes() as seen:
-            perform(Role(request=self._request, module=module, function=module.program))
-        return lowest(seen.dtypes)
+        modes = [_Dtypes() for _ in self._request.case.calls]
+        seen = perform(Role(request=self._request, module=module, function=module.program, around=modes.__getitem__))
+        carried: set[torch.dtype] = set()
+        for mode, call in zip(modes, seen.calls, strict=True):
+            mode.dtypes |= carried
+            if any(change for name, change in call.versions.items() if name not in self._request.case.inputs):
+                carried = mode.dtypes
+        return [mode.dtypes for mode in modes]
 
     def leaf(self, where: str, path: str) -> torch.Tensor | None:
         """The float64 counterpart of a leaf, or None where float64 has no say.
@@ -58,7 +72,9 @@ class Reference:
         """
         if self._double is None:
             return None
-        leaves = getattr(*_home(self._double, where))
+        index = _index(where)
+        home = self._double if index is None else self._double.calls[index]
+        leaves: Leaves = getattr(home, where.rpartition(".")[2])
         found = leaves.get(path)
         return None if found is None else found.data
 
@@ -69,18 +85,24 @@ class Reference:
         default = torch.get_default_dtype()
         torch.set_default_dtype(torch.float64)
         try:
-            with _Widening():  # type: ignore[no-untyped-call]
-                seen = perform(Role(request=self._request, module=module, function=module.program, prepare=_double))
+            seen = perform(
+                Role(
+                    request=self._request,
+                    module=module,
+                    function=module.program,
+                    prepare=_double,
+                    around=lambda _: _Widening(),  # type: ignore[no-untyped-call]
+                )
+            )
         finally:
             torch.set_default_dtype(default)
         return None if any(call.raised for call in seen.calls) else seen
 
 
-def _home(observation: RoleObservation, where: str) -> tuple[RoleObservation | CallObservation, str]:
-    if not where.startswith("call["):
-        return observation, where
-    index, _, name = where.removeprefix("call[").partition("].")
-    return observation.calls[int(index)], name
+def _index(where: str) -> int | None:
+    """The call that a set of leaves belongs to; None for `retained`, which looks back at all of them."""
+    found = _CALL.match(where)
+    return int(found[1]) if found else None
 
 
 def _double(tensor: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ The driver is never compiled: ambient modes, the calls, what the caller does to 
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,12 @@ import torch
 
 from conformance import ambient, inputs, snapshot
 from conformance.evidence import has_compiled_backward
-from conformance.model import Level, Stage
+from conformance.model import Stage
 from conformance.raised import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from types import ModuleType
 
     from conformance.ambient import AmbientState
@@ -62,7 +64,8 @@ class RoleObservation:
 class Role:
     """A program ready to be driven: its namespace, the function to call, and how its inputs are prepared.
 
-    `prepare` maps each input tensor to what this role gets (fp64 gets it in float64). `stops` says whether an
+    `prepare` maps each input tensor to what this role gets (fp64 gets it in float64). What the program does in call
+    `i`, forward and backward, is done within `around(i)`; what the driver does is not. `stops` says whether an
     exception ends the sequence: nothing that follows can be compared with what eager did without one.
     """
 
@@ -70,6 +73,7 @@ class Role:
     module: ModuleType
     function: Callable[..., object]
     prepare: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor
+    around: Callable[[int], AbstractContextManager[object]] = lambda _: nullcontext()
     stops: Callable[[int], bool] = lambda _: False
     report: Callable[[Stage], None] = lambda _: None
 
@@ -149,11 +153,11 @@ class _Driver:
         with ambient.applied(grad=call.grad or variant.grad, autocast=call.autocast or variant.autocast):
             start = time.perf_counter()
             try:
-                result = self.role.function(*self.arguments.values())
+                with self.role.around(self.index):
+                    result = self.role.function(*self.arguments.values())
+                self.results = snapshot.flatten(result, "output")
             except Exception as error:  # noqa: BLE001 - what a program or backend raises is the observation
                 self.observed.raised = describe(error, Stage.FORWARD)
-            else:
-                self.results = snapshot.flatten(result, "output")
             self.observed.seconds = time.perf_counter() - start
             self.observed.after_call = ambient.capture()
 
@@ -174,36 +178,42 @@ class _Driver:
         except Exception as error:  # noqa: BLE001 - what backward raises is the observation
             self.observed.raised = describe(error, Stage.BACKWARD)
         self.observed.after_backward = ambient.capture()
-        self.observed.gradients |= snapshot.take_all(
-            {f"grad({name})": value.grad for name, value in _leaves(tracked).items()}
-        )
+        left = {f"grad({name})": value.grad for name, value in _leaves(tracked).items()}
+        self.observed.gradients = snapshot.take_all(left) | self.observed.gradients
 
     def _differentiate(self, tracked: Mapping[str, object]) -> None:
-        seed, index = self.request.seed, self.index
         results = _differentiable(self.results, tracked)
         if not results:
             return
-        cotangents = [inputs.cotangent(value, inputs.stream(seed, index, path)) for path, value in results.items()]
-        values = list(results.values())
-        if self.request.case.checks.get("double_backward") is not Level.MUST:
-            torch.autograd.backward(values, cotangents)
-            return
-        leaves = {name: value for name, value in _leaves(tracked).items() if value.requires_grad}
-        first: tuple[torch.Tensor | None, ...] = torch.autograd.grad(
-            values, list(leaves.values()), cotangents, create_graph=True, allow_unused=True
+        cotangents = self._cotangents(results, "first")
+        with self.role.around(self.index):
+            if "double_backward" in self.request.case.checks:
+                leaves = {name: value for name, value in _leaves(tracked).items() if value.requires_grad}
+                self._differentiate_twice(list(results.values()), cotangents, leaves)
+            else:
+                torch.autograd.backward(list(results.values()), cotangents)
+
+    def _differentiate_twice(
+        self, values: list[torch.Tensor], cotangents: list[torch.Tensor], leaves: Mapping[str, torch.Tensor]
+    ) -> None:
+        wanted = list(leaves.values())
+        found: tuple[torch.Tensor | None, ...] = torch.autograd.grad(
+            values, wanted, cotangents, create_graph=True, allow_unused=True
         )
-        self.observed.gradients = snapshot.take_all(
-            {f"grad({name})": value for name, value in zip(leaves, first, strict=True)}
-        )
-        again = [value for value in first if value is not None and value.requires_grad]
+        first = {f"grad({name})": value for name, value in zip(leaves, found, strict=True)}
+        self.observed.gradients = snapshot.take_all(first)
+        again = {path: value for path, value in first.items() if value is not None and value.requires_grad}
         if again:
-            weights = [
-                inputs.cotangent(value, inputs.stream(seed, index, "second", i)) for i, value in enumerate(again)
-            ]
-            second = torch.autograd.grad(again, list(leaves.values()), weights, allow_unused=True)
+            second = torch.autograd.grad(
+                list(again.values()), wanted, self._cotangents(again, "second"), allow_unused=True
+            )
             self.observed.second_gradients = snapshot.take_all(
                 {f"grad(grad({name}))": value for name, value in zip(leaves, second, strict=True)}
             )
+
+    def _cotangents(self, values: Mapping[str, torch.Tensor], order: str) -> list[torch.Tensor]:
+        seed, index = self.request.seed, self.index
+        return [inputs.cotangent(value, inputs.stream(seed, index, order, path)) for path, value in values.items()]
 
 
 def _arguments(role: Role, call: Call, index: int) -> dict[str, object]:
