@@ -105,3 +105,5 @@ def restore(state: AmbientState) -> None:
         torch.autocast_decrement_nesting()
     torch.clear_autocast_cache()
     torch.set_default_dtype(getattr(torch, state.default_dtype.removeprefix("torch.")))
+    torch.set_anomaly_enabled(state.anomaly_mode)
+    torch.use_deterministic_algorithms(state.deterministic)

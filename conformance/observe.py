@@ -52,8 +52,12 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
         raised = describe(error, Stage.BUILD)
         return Attempt(invalid=f"the case does not build: {raised.type}: {raised.message}", stage=Stage.BUILD)
     report(Stage.REFERENCE)
-    expected, expected_bytes = _eager(request, build)
-    again, _ = _eager(request, build)
+    try:
+        expected, expected_bytes = _eager(request, build)
+        again, _ = _eager(request, build)
+    except Exception as error:  # noqa: BLE001 - inputs that cannot be made
+        raised = describe(error, Stage.REFERENCE)
+        return Attempt(invalid=f"eager cannot be observed: {raised.type}: {raised.message}", stage=Stage.REFERENCE)
     invalid = _wrong_with_case(request, expected) or _unstable(request, expected, again)
     if invalid:
         return Attempt(invalid=invalid, stage=Stage.REFERENCE)
@@ -98,7 +102,7 @@ def _unstable(request: Request, expected: RoleObservation, again: RoleObservatio
     if not broken:
         return None
     first = broken[0].differences[0]
-    return f"eager differs from itself in {first.path}: {first.kind} {first.actual}, then {first.expected}"
+    return f"eager differs from itself in {first.path}: {first.kind} {first.expected}, then {first.actual}"
 
 
 def _apply_patches(backend: Backend) -> None:
@@ -137,7 +141,6 @@ class _Compiled:
         )
         actual = perform(role)
         evidence = watched.evidence(compiled_backward=any(call.compiled_backward for call in actual.calls))
-        fallback = self.backend.engaged() if self.backend.engaged else None
         actual_bytes = saved_bytes(role) if actual.complete else None
         self.report(Stage.COMPARE)
         pair = Pair(
@@ -146,7 +149,7 @@ class _Compiled:
             expected=expected,
             reference=Reference(self.request, self.build),
             evidence=evidence,
-            fallback=fallback,
+            fallback=_fallback(self.backend),
             actual_bytes=actual_bytes,
             expected_bytes=expected_bytes,
         )
@@ -158,6 +161,15 @@ class _Compiled:
             stage=raised.stage if raised else Stage.COMPARE,
             metrics=_metrics(actual, actual_bytes, expected_bytes),
         )
+
+
+def _fallback(backend: Backend) -> str | None:
+    """What the backend says did the work in its place, or None."""
+    try:
+        return backend.engaged() if backend.engaged else None
+    except Exception as error:  # noqa: BLE001 - a backend that cannot tell has not shown that it did the work
+        raised = describe(error, Stage.COMPARE)
+        return f"engaged() raised {raised.type}: {raised.message}"
 
 
 def _unexpected(actual: RoleObservation, expected: RoleObservation) -> Raised | None:

@@ -23,7 +23,7 @@ def describe(error: BaseException, stage: Stage) -> Raised:
     return Raised(
         stage=stage,
         type=type(error).__name__,
-        message=shorten(str(error)),
+        message=shorten(_text(error)),
         kinds=tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object),
         traceback=_frames(error),
     )
@@ -34,6 +34,13 @@ def shorten(text: str) -> str:
     lines = [line.rstrip() for line in _ADDRESS.sub("0x...", _PATH.sub("", text)).splitlines()]
     text = "\n".join(line for line in lines if line and not line.lstrip().startswith(_ADVICE))
     return text if len(text) <= _MESSAGE else text[:_MESSAGE] + " ..."
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001 - an exception of a backend may not even know its own message
+        return f"(no message: __str__ raised {type(broken).__name__})"
 
 
 def _while_compiling(error: BaseException) -> bool:

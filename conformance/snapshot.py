@@ -85,12 +85,14 @@ def take_all(values: Mapping[str, object]) -> Leaves:
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor | None:
-    """A contiguous copy that shares nothing, or None when the tensor cannot be read."""
+    """A contiguous copy that shares nothing, or None when the tensor cannot be read: it raises, or has no numbers."""
     try:
         with torch.no_grad():
-            return tensor.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
+            copy = tensor.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
     except Exception:  # noqa: BLE001 - unreadable data shows as a difference in the values
         return None
+    has_numbers = type(copy) is torch.Tensor and copy.layout is torch.strided and not copy.is_meta
+    return copy if has_numbers else None
 
 
 def shares_storage(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -98,7 +100,7 @@ def shares_storage(one: torch.Tensor, other: torch.Tensor) -> bool:
     try:
         address = one.untyped_storage().data_ptr()
         return address != 0 and address == other.untyped_storage().data_ptr()
-    except (NotImplementedError, RuntimeError):  # tensors without storage
+    except Exception:  # noqa: BLE001 - what has no storage, or raises when asked, shares none
         return False
 
 
