@@ -21,7 +21,7 @@ nox.options.sessions = ["lint", "typing", "cases", "tests"]
 ROOT = Path(__file__).parent
 RECORDS = Path("results", "records", "in-tree.jsonl")
 LINTER = "ruff==0.17.6"
-TYPES = ("mypy==2.4.1", "pandas-stubs", "types-PyYAML", "types-tabulate")
+TYPES = ("mypy==2.4.1", "pandas-stubs", "types-PyYAML", "types-jsonschema", "types-tabulate")
 
 BACKENDS = ("eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition", "inductor")
 
@@ -88,6 +88,8 @@ def cases(session: nox.Session) -> None:
     """Validate the cases, the expectations, and that the committed JSON Schemas are fresh."""
     install(session, "--editable", ".")
     session.run("conformance", "validate", *session.posargs)
+    if written := session.run("python", "-m", "conformance.schema", silent=True):
+        session.error(f"the JSON Schemas did not follow from the types; commit what was written:\n{written}")
 
 
 @nox.session
