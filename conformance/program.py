@@ -161,10 +161,9 @@ def _uncompilable(case: Case, setup: _Part, program: _Part) -> list[tuple[_Part,
     source, setup_line, program_line = _assemble(case, program.params)
     try:
         compile(source, "<program>", "exec", dont_inherit=True)
-    except SyntaxError as error:
-        line, column = error.lineno or program_line, error.offset or 1
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        line, column = getattr(error, "lineno", None) or program_line, getattr(error, "offset", None) or 1
+        message = f"not Python: {getattr(error, 'msg', 'nested too deeply')}"
         part, start, margin = (program, program_line, _INDENT) if line >= program_line else (setup, setup_line, 0)
-        return [(part, Finding(line=line - start + 1, column=column - margin, message=f"not Python: {error.msg}"))]
-    except (RecursionError, MemoryError):
-        return [(program, Finding(line=1, column=1, message="not Python: nested too deeply"))]
+        return [(part, Finding(line=line - start + 1, column=column - margin, message=message))]
     return []

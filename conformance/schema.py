@@ -76,9 +76,12 @@ def _shorten(record: dict[str, Any]) -> None:
     properties = record["properties"]
     word = {"type": "string", "description": "A check that held: its name, or name=grade."}
     properties["checks"]["items"] = {"anyOf": [word, properties["checks"]["items"]]}
-    grades = {"enum": [grade.value for grade in Grade]}
-    about = "Every usual check held; the grades of those that have one."
-    properties["held"] = {"type": "object", "additionalProperties": grades, "description": about}
+    properties["held"] = {
+        "type": "object",
+        "propertyNames": {"enum": [grade.value for grade in Grade]},
+        "additionalProperties": {"type": "array", "items": {"type": "string"}},
+        "description": "Every usual check held; by grade, the checks that have one.",
+    }
     record["required"] = list(_ALWAYS)
 
 

@@ -83,8 +83,8 @@ def parse(text: str) -> ast.Module | Finding:
         return ast.parse(text)
     except SyntaxError as error:
         return Finding(line=error.lineno or 1, column=error.offset or 1, message=f"not Python: {error.msg}")
-    except (ValueError, RecursionError, MemoryError) as error:
-        return Finding(line=1, column=1, message=f"not Python: {str(error) or 'nested too deeply'}")
+    except (RecursionError, MemoryError):
+        return Finding(line=1, column=1, message="not Python: nested too deeply")
 
 
 def check(tree: ast.Module, text: str, known: Vocabulary) -> Iterator[Finding]:
@@ -276,5 +276,9 @@ def _dunder_hint(node: ast.AST) -> str:
 
 
 def _closest(word: str, known: Iterable[str]) -> str:
-    close = get_close_matches(word, sorted(known), n=2)
-    return f"Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    """Names whose last part is nearly the last part of `word`; of several in different places the shortest."""
+    root, dot, _ = word.partition(".")
+    named = sorted((name for name in known if name.startswith(root + dot) or not dot), key=len, reverse=True)
+    by_last = {name.rpartition(".")[2]: name for name in named}
+    close = get_close_matches(word.rpartition(".")[2], by_last, n=2)
+    return f"Did you mean {' or '.join(repr(by_last[last]) for last in close)}?" if close else ""

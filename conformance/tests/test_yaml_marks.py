@@ -64,6 +64,8 @@ def test_a_path_that_leads_nowhere_gives_its_last_step() -> None:
     document = compose("a:\n  - b: 1\n", "f.yaml")
 
     assert document.location(("a", 0, "c", 3)) == document.location(("a", 0))
+    assert document.location(("a", 7)) == document.location(("a",))
+    assert document.location(("a", 0, "b", "x")) == document.location(("a", 0, "b"))
 
 
 def test_the_text_of_a_literal_block_starts_below_its_mark() -> None:
