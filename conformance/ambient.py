@@ -52,13 +52,13 @@ def capture() -> AmbientState:
         autocast_dtype=str(torch.get_autocast_dtype(_DEVICE)),
         autocast_cache=torch.is_autocast_cache_enabled(),
         autocast_nesting=_nesting(),
-        saved_tensor_hooks=torch._C._autograd._top_saved_tensors_default_hooks(True) is not None,
+        saved_tensor_hooks=_has_saved_tensor_hooks(),
         default_dtype=str(torch.get_default_dtype()),
         anomaly_mode=torch.is_anomaly_enabled(),
         deterministic=torch.are_deterministic_algorithms_enabled(),
         function_modes=torch._C._len_torch_function_stack(),
         dispatch_modes=torch._C._len_torch_dispatch_stack(),
-        rng=hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest()[:12],
+        rng=_rng(),
         works=_trouble(),
     )
 
@@ -68,6 +68,17 @@ def _nesting() -> int:
     level = torch.autocast_increment_nesting()
     torch.autocast_decrement_nesting()
     return level - 1
+
+
+def _has_saved_tensor_hooks() -> bool:
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+def _rng() -> str:
+    try:
+        return hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest()[:12]
+    except Exception as error:  # noqa: BLE001 - a leaked mode may refuse every operation
+        return f"unreadable: {type(error).__name__}"
 
 
 def _trouble() -> str | None:
@@ -95,8 +106,14 @@ def applied(*, grad: str, autocast: str) -> Iterator[None]:
 def restore(state: AmbientState) -> None:
     """Put back what a call left changed, so that the next one starts as it should.
 
-    Inference mode and mode stacks are held by objects this module does not own; they stay, and were reported.
+    Inference mode is held by an object this module does not own; it stays, and was reported.
     """
+    while torch._C._len_torch_function_stack() > state.function_modes:
+        torch._C._pop_torch_function_stack()
+    while torch._C._len_torch_dispatch_stack() > state.dispatch_modes:
+        torch._C._pop_torch_dispatch_stack(None)
+    while _has_saved_tensor_hooks() and not state.saved_tensor_hooks:
+        torch._C._autograd._pop_saved_tensors_default_hooks()
     torch.set_grad_enabled(state.grad_mode)
     torch.set_autocast_enabled(_DEVICE, state.autocast)
     torch.set_autocast_dtype(_DEVICE, getattr(torch, state.autocast_dtype.removeprefix("torch.")))
