@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LINES_OF_A_FILE = 350  # 300 is what we aim at
+LINES_OF_A_FILE = 400  # without docstrings and empty lines; 300 is what we aim at
 LINES_OF_A_FUNCTION = 40
 BYTES_OF_RECORDS = 5_000_000
 
