@@ -4,7 +4,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.errors import CaseError
@@ -219,6 +219,7 @@ def test_a_folder_without_cases_is_a_problem(tmp_path: Path) -> None:
         load_cases([tmp_path / "nowhere"])
 
 
+@settings(deadline=None)  # other work on the machine is no failure
 @given(data=st.data())
 def test_any_damage_to_a_file_is_a_case_error_within_it(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -3,7 +3,7 @@ from __future__ import annotations
 import builtins
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.program import problems
@@ -171,12 +171,14 @@ def test_a_name_that_is_nearly_right_gets_a_hint() -> None:
     assert "Did you mean 'requires_grad'" in found("return a.require_grad")[0]
 
 
+@settings(deadline=None)  # other work on the machine is no failure
 @given(st.text("_abcx", max_size=8))
 def test_underscored_attributes_are_never_accepted(name: str) -> None:
     """No attribute that starts with an underscore passes, whatever follows."""
     assert found(f"return a._{name}")
 
 
+@settings(deadline=None)  # other work on the machine is no failure
 @given(st.text(max_size=60))
 def test_any_text_is_checked_without_an_exception(text: str) -> None:
     """Whatever stands in a program, the answer is a list of problems."""
