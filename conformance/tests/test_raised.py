@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from conformance.model import Stage
+from conformance.raised import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conformance.model import Raised
+
+pytestmark = pytest.mark.torch
+
+
+class OddError(LookupError):
+    """An exception whose message cannot be read."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+def caught(function: Callable[[], object], stage: Stage = Stage.FORWARD) -> Raised:
+    """What a function raises, in words."""
+    try:
+        function()
+    except Exception as error:  # noqa: BLE001 - any exception is described
+        return describe(error, stage)
+    raise AssertionError
+
+
+def said(message: str) -> str:
+    """A message as it is told."""
+    return describe(RuntimeError(message), Stage.FORWARD).message
+
+
+def from_file(name: str) -> Callable[[], object]:
+    """A function that raises from code of a file."""
+    code = compile("raise ValueError('traced')", name, "exec")
+    return lambda: exec(code)  # noqa: S102 - a traceback through a file of that name
+
+
+def test_an_exception_is_told_by_type_message_and_kinds() -> None:
+    """Kinds are the classes an except clause could name, most derived first."""
+    raised = describe(KeyError("x"), Stage.BACKWARD)
+    assert (raised.stage, raised.type, raised.message) == (Stage.BACKWARD, "KeyError", "'x'")
+    assert raised.kinds == ("KeyError", "LookupError", "Exception", "BaseException")
+
+
+def test_the_traceback_is_the_innermost_frames_without_folders() -> None:
+    """Six frames say where it happened, and nothing of the machine."""
+
+    def deep(level: int) -> None:
+        if not level:
+            raise ValueError
+        deep(level - 1)
+
+    frames = caught(lambda: deep(10)).traceback
+    assert len(frames) == 6
+    assert all(frame.startswith("test_raised.py:") and frame.endswith(" in deep") for frame in frames)
+
+
+def test_an_exception_never_raised_has_no_traceback() -> None:
+    """An exception object alone can be described."""
+    assert describe(ValueError("x"), Stage.FORWARD).traceback == ()
+
+
+@pytest.mark.parametrize(
+    ("message", "wanted"),
+    [
+        ("in /home/someone/venv/lib/thing.py: bad", "in thing.py: bad"),
+        ("'/a/b.py' and (/c/d/e.so)", "'b.py' and (e.so)"),
+        ("see https://github.com/pytorch/pytorch/issues/1", "see https://github.com/pytorch/pytorch/issues/1"),
+        ("relative/path.py and 1/2 / 3", "relative/path.py and 1/2 / 3"),
+        ("<f at 0x7f00deadbeef>", "<f at 0x...>"),
+        ("a code 0x1f stays", "a code 0x1f stays"),
+        ("one\n\n  two  \n", "one\n  two"),
+        ("bad\nSet TORCHDYNAMO_VERBOSE=1 for more", "bad"),
+    ],
+)
+def test_a_message_is_the_same_on_every_machine(message: str, wanted: str) -> None:
+    """Folders, addresses and advice go; URLs stay."""
+    assert said(message) == wanted
+
+
+def test_a_long_message_is_bounded() -> None:
+    """A message of any length stays readable."""
+    assert said("x" * 5000) == "x" * 1000 + " ..."
+
+
+@pytest.mark.parametrize("message", ["/" * 5000 + ":", "/a/" * 2000 + ":", "/" * 5000 + "a" * 5000])
+def test_a_message_full_of_slashes_takes_no_time(message: str) -> None:
+    """Rules of slashes, as compilers of C++ print them, do not send the search for paths astray."""
+    assert said(message)
+
+
+def test_a_message_that_cannot_be_read_is_told() -> None:
+    """An exception that raises when it is asked for its words is an exception all the same."""
+    raised = describe(OddError(), Stage.FORWARD)
+    assert (raised.type, raised.message) == ("OddError", "(no message: __str__ raised ValueError)")
+
+
+def test_a_backend_that_raises_does_so_while_compiling() -> None:
+    """What Dynamo wraps surfaced at the call and belongs to compiling."""
+
+    def refuse(*_: Any) -> Any:
+        message = "cannot compile"
+        raise LookupError(message)
+
+    raised = caught(lambda: torch.compile(lambda a: a + 1, backend=refuse)(torch.ones(2)))
+    torch._dynamo.reset()
+    assert (raised.stage, raised.type) == (Stage.COMPILE, "BackendCompilerFailed")
+    assert "LookupError: cannot compile" in raised.message
+
+
+def test_what_passes_through_dynamo_was_raised_while_compiling() -> None:
+    """An exception that Dynamo does not wrap shows its frames."""
+    assert caught(from_file("/somewhere/torch/_dynamo/convert_frame.py")).stage is Stage.COMPILE
+
+
+def test_what_finished_code_raises_was_raised_at_the_call() -> None:
+    """A call of compiled code is no compiling."""
+    assert caught(from_file("/somewhere/torch/_dynamo/eval_frame.py")).stage is Stage.FORWARD
+
+
+def test_backward_stays_backward() -> None:
+    """A backward that is compiled late is still the backward."""
+    assert caught(from_file("/somewhere/torch/_dynamo/convert_frame.py"), Stage.BACKWARD).stage is Stage.BACKWARD
