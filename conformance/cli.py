@@ -111,6 +111,7 @@ def main() -> None:
 
 @main.command(
     "run",
+    short_help="Run cases on backends and say what does not conform.",
     epilog="\n\n".join(
         [
             _examples(
@@ -177,6 +178,7 @@ def _run(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
 
 @main.command(
     "list",
+    short_help="List cases, backends or checks.",
     epilog=_examples(
         "conformance list",
         "conformance list 'grad_mode.*' 'views.*'",
@@ -198,6 +200,7 @@ def _list(globs: Sequence[str], what: str | None, folders: Sequence[Path]) -> No
 
 @main.command(
     "show",
+    short_help="Show the YAML of a case and the function made of it.",
     epilog=_examples(
         "conformance show pre_dispatch.autocast_simple", "conformance show my.own.case --cases path/to/folder"
     ),
@@ -213,6 +216,7 @@ def _show(case_id: str, folders: Sequence[Path]) -> None:
 
 @main.command(
     "validate",
+    short_help="Check case files and expectations.",
     epilog=_examples(
         "conformance validate", "conformance validate my_cases/", "conformance validate mine.expected.yaml"
     ),
@@ -234,6 +238,7 @@ def _validate(ctx: click.Context, paths: Sequence[Path]) -> None:
 
 @main.command(
     "report",
+    short_help="Write markdown pages from record files.",
     epilog=_examples(
         "conformance report",
         "conformance report --records conformance-records.jsonl --output /tmp/pages",

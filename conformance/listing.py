@@ -20,7 +20,7 @@ from conformance.program import generate
 from conformance.yaml_marks import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from importlib.resources.abc import Traversable
 
     import yaml
@@ -92,11 +92,10 @@ def _yaml(case: Case, folders: Sequence[Path]) -> str:
     return dedent("\n".join(text.splitlines()[node.start_mark.line : node.end_mark.line])).rstrip()
 
 
-def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
+def _nodes(root: yaml.Node | None) -> list[yaml.Node]:
     """The cases of a file of cases."""
-    for key, value in root.value if root else ():
-        if key.value == "cases":
-            yield from value.value
+    sections = {key.value: value for key, value in (root.value if root else ())}
+    return list(sections["cases"].value)
 
 
 def _origin(point: object) -> str:

@@ -117,6 +117,7 @@ class Session:
             done=self.done,
             jobs=jobs,
             max_fail=self.options.max_fail,
+            submit=isolate.run,
         )
 
     def _result(self, run: Run, records: Sequence[Record], *, interrupted: bool) -> Result:

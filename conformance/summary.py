@@ -50,8 +50,9 @@ def _red(records: Sequence[Record]) -> Iterator[str]:
 def _finding(record: Record) -> str:
     """Section 10's form: where, what, and how to see it again."""
     where = f"{record.backend} / {record.case_id} / {record.variant}"
-    body = "\n  ".join(f"{record.verdict}: {record.message}".splitlines())
-    return f"{where}: {body}\n  Reproduce: {record.reproduce}"
+    message = f": {record.message}" if record.message else ""
+    body = "\n  ".join(f"{where}: {record.verdict}{message}".splitlines())
+    return f"{body}\n  Reproduce: {record.reproduce}"
 
 
 def _full(record: Record) -> str:

@@ -68,13 +68,12 @@ def _reason(reason: str, kind: str, issue: str, number: int) -> str:
 
 
 def _item(row: pd.Series) -> str:
-    where = f"- {markdown.code(row['case'])} {markdown.code(row['variant'])}"
     failing = f": {row['failing']}" if row["failing"] else ""
-    lines = [f"{where}{failing}"]
-    if row["message"]:
-        lines.append(markdown.fenced(row["message"], indent="  "))
-    if row["reproduce"]:
-        lines.append(markdown.fenced(row["reproduce"], "sh", indent="  "))
+    lines = [
+        f"- {markdown.code(row['case'])} {markdown.code(row['variant'])}{failing}",
+        markdown.fenced(row["message"], indent="  "),
+        markdown.fenced(row["reproduce"], "sh", indent="  "),
+    ]
     return "\n".join(lines)
 
 

@@ -27,8 +27,6 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: It
     """A GitHub table; cells are made safe; the columns numbered in `right` are aligned right."""
     aligned = set(right)
     cells = [[_cell(value) for value in row] for row in rows]
-    if not cells:
-        return ""
     align = ["right" if place in aligned else "left" for place in range(len(headers))]
     return tabulate(cells, [_cell(name) for name in headers], tablefmt="github", disable_numparse=True, colalign=align)
 

@@ -20,7 +20,7 @@ def a_run(path: Path, *records: Record, finish: bool = True, **plan: Any) -> Pat
     records = records or (a_record(),)
     names = dict.fromkeys(record.backend for record in records)
     gated, environment = plan.pop("gated", {}), plan.pop("environment", an_environment())
-    facts = {
+    facts: dict[str, Any] = {
         "requests": records,  # a header counts them only
         "backends": tuple(a_backend(name, description=f"The backend {name}") for name in names),
         "selection": {},

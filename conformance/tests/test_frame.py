@@ -36,7 +36,7 @@ def test_a_record_is_one_row_that_says_what_it_is_of(tmp_path: Path) -> None:
 def test_a_cases_own_axes_share_a_column_even_with_commas_in_their_values() -> None:
     """What is no fixed axis stands in `params` as the variant's id writes it."""
     rows = frame.of([a_record(variant="grad=enabled,mode=a,b,reduction=sum")])
-    assert rows["params"].item() == "mode=a,b,reduction=sum"
+    assert list(rows["params"]) == ["mode=a,b,reduction=sum"]
 
 
 def test_rows_tell_what_happened(tmp_path: Path) -> None:
@@ -52,13 +52,13 @@ def test_rows_tell_what_happened(tmp_path: Path) -> None:
 def test_evidence_and_metrics_are_columns_and_may_be_absent() -> None:
     """A record without evidence has no counts, rather than zeros."""
     rows = frame.of([a_record(), an_unsupported()]).set_index("case")
-    assert rows.loc["demo.first.one", ["graphs", "compiled_backward", "compile_s"]].tolist() == [1, True, 0.25]
+    assert list(rows.loc["demo.first.one", ["graphs", "compiled_backward", "compile_s"]]) == [1, True, 0.25]
     assert rows.loc["demo.first.four", ["graphs", "compiled_backward", "compile_s"]].isna().all()
 
 
 def test_a_metric_cannot_take_the_place_of_a_column() -> None:
     """A metric called like a column is ignored."""
-    assert frame.of([a_record(metrics={"seed": 7.0}, seed=3)])["seed"].item() == 3
+    assert list(frame.of([a_record(metrics={"seed": 7.0}, seed=3)])["seed"]) == [3]
 
 
 def test_advisories_are_not_failures() -> None:
@@ -119,14 +119,14 @@ def test_paths_are_required() -> None:
 def test_checks_are_rows_of_their_own(tmp_path: Path) -> None:
     """One row a check, with its level, whether it held, its grade and how many differences it saw."""
     rows = frame.load_checks(a_run(tmp_path / "a.jsonl", red(), a_record())).set_index(["case", "check"])
-    assert rows.loc[("demo.first.two", "values"), ["level", "held", "grade", "differences"]].tolist() == [
+    assert list(rows.loc[("demo.first.two", "values"), ["level", "held", "grade", "differences"]]) == [
         *("must", False, "differs", 1)
     ]
-    assert rows.loc["demo.first.one", "held"].all()
+    assert set(rows["held"].xs("demo.first.one")) == {True}
 
 
 def test_a_check_without_a_message_tells_its_first_difference() -> None:
     """There is always something to read of a check that did not hold."""
     (check,) = failed("values").checks[:1]
     record = a_record(checks=(type(check)(**(vars(check) | {"message": ""})),), outcome=Outcome.FAIL)
-    assert frame.checks_of([record])["message"].item() == "values in output[0]: actual 2.0, expected 1.0"
+    assert list(frame.checks_of([record])["message"]) == ["values in output[0]: actual 2.0, expected 1.0"]

@@ -1,0 +1,519 @@
+from __future__ import annotations
+
+import io
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from conformance import discover, isolate, record
+from conformance.cli import main
+from conformance.errors import HarnessError
+from conformance.model import Verdict
+from conformance.progress import progress
+from conformance.tests.fakes import a_backend, a_record, an_attempt, crashed, failed
+from conformance.tests.runs import a_run, red
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from click.testing import Result
+
+    from conformance.model import Attempt, BackendInfo, Request
+
+_CASES = """\
+topic: Demonstration
+cases:
+  - id: demo.first.one
+    title: doubles its input
+    inputs:
+      a: {shape: [4]}
+    program: |
+      return a * 2
+    axes: {grad: [enabled, disabled]}
+    tags: [special]
+
+  - id: demo.first.two
+    title: scales its input
+    inputs:
+      a: {shape: [4]}
+    program: |
+      # one of several
+      return a * ${factor}
+    axes: {params: {factor: [2, 3]}}
+"""
+
+
+@dataclass(kw_only=True)
+class _World:
+    """A folder of cases, backends that exist by name only, and what comes of running a case on them."""
+
+    folder: Path
+    attempts: dict[str, Attempt | BaseException] = field(default_factory=dict)
+    backends: dict[str, BackendInfo] = field(default_factory=dict)
+
+    def describe(self, ref: str) -> BackendInfo:
+        return self.backends.get(ref, a_backend(ref))
+
+    def attempt(self, request: Request) -> Attempt:
+        result = self.attempts.get(request.case.id, an_attempt())
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def run(self, *words: str) -> Result:
+        """Run the demonstration cases on `fake`, one at a time."""
+        chosen = ("--backend", "fake", "--cases", "mine", "--case", "demo.*", "--jobs", "1")
+        return _conformance("run", *chosen, *words)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _World:
+    """A world in which nothing needs torch; its folder is the working directory."""
+    made = _World(folder=tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "demo_first.yaml").write_text(_CASES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(isolate, "describe", made.describe)
+    monkeypatch.setattr(isolate, "run", made.attempt)
+    monkeypatch.setattr(discover, "names", lambda: ["fake", "other"])
+    return made
+
+
+def _conformance(*words: str) -> Result:
+    return CliRunner().invoke(main, words)
+
+
+def test_a_conforming_run_exits_with_0_and_tells_each_of_a_few_results(world: _World) -> None:
+    """Four requests are shown in full: verdict, evidence, every check."""
+    result = world.run("--case", "demo.first.one")
+    assert result.exit_code == 0, result.output
+    assert "fake / demo.first.one / grad=disabled: pass\n  Reproduce: conformance run --backend fake" in result.stdout
+    assert "evidence: graphs 1, backend_calls 1" in result.stdout
+    assert "    values           held (bitwise)" in result.stdout
+    assert result.stdout.endswith("4 pass; records in conformance-records.jsonl\n")
+    assert record.publishable(record.read(world.folder / "conformance-records.jsonl")) is not None
+
+
+def test_a_finding_exits_with_1_and_says_how_to_see_it_again(world: _World) -> None:
+    """With more requests than a few there is a matrix, and each red one in the form of section 10."""
+    world.attempts["demo.first.two"] = failed("values")
+    result = _conformance("run", "--backend", "fake", "--backend", "other", "--cases", "mine", "--case", "demo.*")
+    assert result.exit_code == 1
+    assert "demo    2/4 (2 F)  2/4 (2 F)" in result.stdout
+    assert "demo.first.two / grad=enabled,factor=2: fail: values differ in output[0]: 3 of 12" in result.stdout
+    reproduce = "Reproduce: conformance run --backend fake --case demo.first.two --variant grad=enabled,factor=2"
+    assert f"\n  {reproduce}\n" in result.stdout
+
+
+def test_a_crash_is_a_finding_not_a_fault(world: _World) -> None:
+    """The other requests are run."""
+    world.attempts["demo.first.one"] = crashed()
+    result = world.run()
+    assert result.exit_code == 1
+    assert "2 pass, 2 crash" in result.stdout
+
+
+def test_many_findings_are_cut(world: _World) -> None:
+    """Beyond a screen or two, the pages are the better reader."""
+    factors = ", ".join(map(str, range(30)))
+    text = _CASES.replace("factor: [2, 3]", f"factor: [{factors}]")
+    (world.folder / "mine" / "demo_first.yaml").write_text(text)
+    world.attempts["demo.first.two"] = failed("values")
+    result = world.run("--tag", "special", "--case", "demo.first.two", "--exclude-tag", "special")
+    assert result.exit_code == 2  # the tags contradict each other
+    result = world.run("--exclude-tag", "special")
+    assert result.stdout.count("Reproduce:") == 25
+    assert "... and 5 more red;" in result.stdout
+
+
+def test_quiet_prints_one_line(world: _World) -> None:
+    """For scripts: counts and the place of the records."""
+    assert world.run("--quiet").stdout == "4 pass; records in conformance-records.jsonl\n"
+
+
+def test_an_unknown_backend_exits_with_2_and_close_matches(world: _World) -> None:
+    """Nothing has run."""
+    result = _conformance("run", "--backend", "fkae")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: unknown backend 'fkae'. Did you mean 'fake'?\n")
+    assert not (world.folder / "conformance-records.jsonl").exists()
+
+
+@pytest.mark.usefixtures("world")
+def test_an_unknown_backend_like_no_other_gets_the_list() -> None:
+    """Without a close match, all names are told."""
+    assert "unknown backend 'zzz'. Known: fake, other." in _conformance("run", "--backend", "zzz").stderr
+
+
+def test_two_backends_of_one_name_are_refused(world: _World) -> None:
+    """Their records could not be told apart."""
+    world.backends["file.py:fake"] = a_backend("fake")
+    result = _conformance("run", "--backend", "fake", "--backend", "file.py:fake")
+    assert result.exit_code == 2
+    assert "are both called 'fake'" in result.stderr
+
+
+@pytest.mark.usefixtures("world")
+def test_without_backend_every_declared_one_runs() -> None:
+    """The default is all."""
+    result = _conformance("run", "--cases", "mine", "--case", "demo.first.one")
+    assert "fake / demo.first.one" in result.stdout
+    assert "other / demo.first.one" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--case", "nothing.*"], ["--shard", "3"], ["--shard", "9/3"], ["--jobs", "0"], ["--cases", "absent"], ["--what"]],
+)
+def test_wrong_usage_exits_with_2(world: _World, words: list[str]) -> None:
+    """Whoever finds it, click or the suite."""
+    assert world.run(*words).exit_code == 2
+
+
+def test_malformed_cases_exit_with_2_and_every_problem(world: _World) -> None:
+    """Both files are told of, nothing has run."""
+    for name in ("demo_a", "demo_b"):
+        (world.folder / "mine" / f"{name}.yaml").write_text("topic: x\ncases: 3\n")
+    result = world.run()
+    assert result.exit_code == 2
+    assert "demo_a.yaml:2:8" in result.stderr
+    assert "demo_b.yaml:2:8" in result.stderr
+
+
+def test_expectations_turn_failures_into_xfail(world: _World) -> None:
+    """A file named on the command line takes the place of the backend's own."""
+    (world.folder / "known.yaml").write_text(_expects("demo.first.two"))
+    world.attempts["demo.first.two"] = failed("values")
+    result = world.run("--expectations", "known.yaml")
+    assert (result.exit_code, "2 pass, 2 xfail" in result.stdout) == (0, True)
+
+
+def test_expectations_are_for_one_backend(world: _World) -> None:
+    """With two there is no telling whose failures they are."""
+    (world.folder / "known.yaml").write_text(_expects("demo.first.two"))
+    result = world.run("--backend", "other", "--expectations", "known.yaml")
+    assert result.exit_code == 2
+    assert "--expectations is for one backend" in result.stderr
+
+
+def test_stale_expectations_are_findings_of_a_complete_run(world: _World) -> None:
+    """An entry that nothing needs any more makes the run red; one of a gated or broken backend does not."""
+    entry = _expects("demo.first.two").replace("- cases:", "- variants: {factor: 9}\n  cases:")
+    (world.folder / "known.yaml").write_text(entry)
+    world.backends["fake"] = a_backend(expectations=world.folder / "known.yaml")
+    world.backends["other"] = a_backend("other", broken="it raises ImportError")
+    result = _conformance("run", "--cases", "mine")
+    assert result.exit_code == 1
+    assert "no record matches this expectation (cases: demo.first.two)" in result.stdout
+    assert "known.yaml:1:3" in result.stdout
+    assert world.run().exit_code == 0  # a selection says nothing of other cases
+
+
+def test_a_gated_backend_is_a_line_not_hundreds(world: _World) -> None:
+    """Where every smoke case fails the rest is not run, and the summary says why."""
+    text = _CASES.replace("tags: [special]", "tags: [smoke]")
+    (world.folder / "mine" / "demo_first.yaml").write_text(text)
+    world.attempts["demo.first.one"] = failed("values")
+    result = world.run()
+    assert "fake: the other cases were not run, because all 2 smoke requests failed" in result.stdout
+    assert "2 fail; records in" in result.stdout
+
+
+def test_ctrl_c_leaves_a_file_that_can_be_resumed(world: _World) -> None:
+    """The command that continues is printed, and completes the run."""
+    world.attempts["demo.first.two"] = KeyboardInterrupt()
+    result = world.run()
+    assert result.exit_code == 130
+    assert "Interrupted; 2 requests are missing. Continue: conformance run --backend fake" in result.stdout
+    assert result.stdout.endswith("--jobs 1 --resume\n")
+    del world.attempts["demo.first.two"]
+    assert world.run("--resume").stdout.endswith("4 pass; records in conformance-records.jsonl\n")
+
+
+def test_ctrl_c_before_anything_ran(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While backends are described there is nothing to resume."""
+
+    def interrupted(_ref: str) -> BackendInfo:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(isolate, "describe", interrupted)
+    result = world.run()
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+
+
+def test_max_fail_stops_and_says_how_to_continue(world: _World) -> None:
+    """The requests that were not run are missing, not passes."""
+    world.attempts["demo.first.one"] = failed("values")
+    result = world.run("-x")
+    assert result.exit_code == 1
+    assert "Stopped by --max-fail;" in result.stdout
+    assert record.read(world.folder / "conformance-records.jsonl").footer is None
+
+
+def test_a_fault_of_the_harness_exits_with_3(world: _World) -> None:
+    """The suite's own error is one line, and records before it are kept."""
+    world.attempts["demo.first.two"] = HarnessError("the fork server died")
+    result = world.run()
+    assert (result.exit_code, result.stderr) == (3, "error: the fork server died\n")
+    assert len(record.read(world.folder / "conformance-records.jsonl").records) == 2
+
+
+def test_a_bug_of_ours_exits_with_3_and_its_traceback(world: _World) -> None:
+    """An exception nobody raises on purpose never looks like a finding."""
+    world.attempts["demo.first.two"] = ZeroDivisionError("oops")
+    result = world.run()
+    assert result.exit_code == 3
+    assert "ZeroDivisionError: oops" in result.stderr
+    assert "a fault of the suite itself" in result.stderr
+
+
+def test_an_unwritable_place_is_told_before_anything_runs(world: _World) -> None:
+    """The record file is opened first."""
+    world.attempts["demo.first.one"] = ZeroDivisionError("must not run")
+    result = world.run("--records", "mine/demo_first.yaml/records.jsonl")
+    assert result.exit_code == 3
+    assert "error: cannot write mine/demo_first.yaml/records.jsonl" in result.stderr
+
+
+def test_shards_together_are_the_whole(world: _World) -> None:
+    """Each runs its part of the plan."""
+    counts = [len(_keys(world, f"part{index}.jsonl", "--shard", f"{index}/3")) for index in (1, 2, 3)]
+    assert sum(counts) == 4
+
+
+def _keys(world: _World, name: str, *words: str) -> list[tuple[str, str, str]]:
+    assert world.run("--records", name, *words).exit_code == 0
+    return [each.key for each in record.read(world.folder / name).records]
+
+
+@pytest.mark.usefixtures("world")
+def test_list_shows_cases_and_their_variants() -> None:
+    """Globs choose; further folders add."""
+    result = _conformance("list", "--cases", "mine", "demo.*")
+    assert result.exit_code == 0
+    assert result.stdout == dedent("""\
+        case            variants    tags     title
+        demo.first.one  2           special  doubles its input
+        demo.first.two  2                    scales its input
+        """)
+    assert "pre_dispatch.autocast_simple" in _conformance("list").stdout
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize(
+    ("glob", "hint"), [("demo.first.on", "Did you mean 'demo.first.one'"), ("zzz", "`conformance list`")]
+)
+def test_list_of_nothing_is_wrong_usage(glob: str, hint: str) -> None:
+    """A glob that matches no case is a mistake."""
+    result = _conformance("list", "--cases", "mine", glob)
+    assert result.exit_code == 2
+    assert hint in result.stderr
+
+
+def test_list_shows_backends_and_checks() -> None:
+    """Each as a table, and neither imports a backend."""
+    assert "aot_eager_decomp_partition  conformance.backends.aot" in _conformance("list", "--backends").stdout
+    assert "double_backward  must, where a case asks  gradients of gradients" in _conformance("list", "--checks").stdout
+
+
+def test_the_ladder_orders_declared_backends() -> None:
+    """The in-tree backends come in compiler order, not by the alphabet."""
+    assert discover.names()[:5] == list(discover.LADDER)
+
+
+@pytest.mark.usefixtures("world")
+def test_show_gives_the_yaml_and_each_different_function() -> None:
+    """Comments stay; variants that make the same function share it."""
+    two = _conformance("show", "demo.first.two", "--cases", "mine").stdout
+    assert two.startswith("# mine/demo_first.yaml:12:5\n- id: demo.first.two\n  title: scales its input\n")
+    assert "      # one of several\n" not in two.split("# Python", maxsplit=1)[0]
+    assert "\n    # one of several\n" in two
+    assert "# Python for grad=enabled,factor=2\n" in two
+    assert "    return a * 3\n" in two
+    one = _conformance("show", "demo.first.one", "--cases", "mine").stdout
+    assert one.count("def program(a):") == 1
+    assert "# Python for grad=enabled; grad=disabled\n" in one
+    assert "demo.first.two" not in one
+
+
+def test_show_knows_the_packaged_cases() -> None:
+    """With the place in the file where the case stands."""
+    shown = _conformance("show", "pre_dispatch.no_grad_simple").stdout
+    assert shown.startswith("# cases/pre_dispatch")
+    assert "id: pre_dispatch.no_grad_simple" in shown
+
+
+def test_show_of_an_unknown_case_has_close_matches() -> None:
+    """A typo is easily made."""
+    result = _conformance("show", "pre_dispatch.no_grad_simpel")
+    assert result.exit_code == 2
+    assert "Did you mean 'pre_dispatch.no_grad_simple'" in result.stderr
+
+
+def test_validate_finds_nothing_wrong_with_good_files(world: _World) -> None:
+    """Packaged cases, a folder, and expectations that speak of either."""
+    (world.folder / "fake.expected.yaml").write_text(_expects("demo.first.*") + _expects("pre_dispatch.*"))
+    for words in ([], ["mine"], ["mine", "fake.expected.yaml"]):
+        assert _conformance("validate", *words).output == "no problems found\n"
+
+
+def test_validate_prints_every_problem_and_exits_with_1(world: _World) -> None:
+    """Of cases, of expectations, and of backends that cannot be used."""
+    (world.folder / "fake.expected.yaml").write_text(_expects("nothing.*") + _expects("nowhere.*"))
+    world.backends["fake"] = a_backend(expectations=world.folder / "fake.expected.yaml")
+    world.backends["other"] = a_backend("other", broken="loading it raised ImportError")
+    result = _conformance("validate")
+    assert result.exit_code == 1
+    assert "backend 'other' cannot be used: loading it raised ImportError" in result.stdout
+    assert result.stdout.count("no case matches") == 2
+
+
+def test_validate_says_what_it_could_not_check(world: _World) -> None:
+    """Where cases cannot be read, expectations cannot be held against them."""
+    (world.folder / "mine" / "demo_first.yaml").write_text("topic: x\ncases: 3\n")
+    (world.folder / "fake.expected.yaml").write_text(_expects("demo.*"))
+    assert "expectations were not checked" not in _conformance("validate", "mine").stdout
+    result = _conformance("validate", "mine", "fake.expected.yaml")
+    assert (result.exit_code, "expectations were not checked" in result.stdout) == (1, True)
+
+
+def test_report_writes_pages_once(world: _World) -> None:
+    """The second time there is nothing to do."""
+    a_run(world.folder / "results" / "records" / "a.jsonl", a_record(), red())
+    assert "README.md: written" in _conformance("report").stdout
+    assert _conformance("report").stdout.startswith("nothing to do")
+
+
+def test_report_check_fails_on_drift_and_writes_nothing(world: _World) -> None:
+    """For CI."""
+    path = a_run(world.folder / "results" / "records" / "a.jsonl")
+    _conformance("report")
+    assert _conformance("report", "--check").exit_code == 0
+    page = world.folder / "results" / "fake.md"
+    page.write_text("improved by hand")
+    result = _conformance("report", "--check", "--records", str(path))
+    assert (result.exit_code, page.read_text()) == (1, "improved by hand")
+    assert "fake.md: differs from its records" in result.stdout
+
+
+def test_report_of_an_interrupted_run_exits_with_3(world: _World) -> None:
+    """It is not publishable, and says so."""
+    a_run(world.folder / "a.jsonl", finish=False)
+    result = _conformance("report", "--records", "a.jsonl")
+    assert result.exit_code == 3
+    assert "it has no footer" in result.stderr
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    """Bug reports start with it."""
+    assert _conformance("--version").stdout.startswith("conformance, version ")
+
+
+def test_help_of_run_teaches_the_verdicts() -> None:
+    """Examples, the legend and the exit codes."""
+    text = _conformance("run", "--help").stdout
+    assert all(f" {verdict}" in text for verdict in Verdict)
+    assert "Examples:" in text
+    assert "Exit codes:" in text
+
+
+def test_the_package_can_be_run_as_a_module(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the command is not on the path, `python -m conformance` is it."""
+    monkeypatch.setattr(sys, "argv", ["conformance", "--version"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("conformance", run_name="__main__")
+    assert capsys.readouterr().out.startswith("conformance, version ")
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_drawn_on_a_terminal() -> None:
+    """It counts verdicts as they come."""
+    stream = _Terminal()
+    with progress(2, stream=stream) as advance:
+        advance(a_record())
+        advance(red())
+    assert "2/2" in stream.getvalue()
+    assert "fail 1" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("stream", "quiet"), [(io.StringIO(), False), (_Terminal(), True)])
+def test_progress_is_silent_elsewhere(stream: io.StringIO, quiet: bool) -> None:
+    """In a log file, or when asked for."""
+    with progress(1, quiet=quiet, stream=stream) as advance:
+        advance(a_record())
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("line", ["--help", "list", "list --backends", "list --checks", "run --help"])
+def test_quick_commands_import_neither_torch_nor_pandas(line: str) -> None:
+    """They answer in a fraction of a second, which they could not otherwise."""
+    program = f"""
+import sys, atexit
+atexit.register(lambda: print(*sorted({{"torch", "pandas", "rich"}} & set(sys.modules)), file=sys.stderr))
+from conformance.cli import main
+main({line.split()!r})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout
+    assert done.stderr.strip() == ""
+
+
+def test_list_answers_in_half_a_second() -> None:
+    """The best of three, since other work may run on this machine."""
+    command = [sys.executable, "-m", "conformance", "list"]
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+def _expects(cases: str) -> str:
+    return f"- cases: {cases}\n  outcome: fail\n  checks: [values]\n  kind: notyet\n  reason: not written yet\n"
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_was_killed_is_completed_by_resume(tmp_path: Path, blow: signal.Signals) -> None:
+    """Whatever the moment, no record is lost or doubled."""
+    factors = ", ".join(map(str, range(40)))
+    (tmp_path / "demo_first.yaml").write_text(_CASES.replace("factor: [2, 3]", f"factor: [{factors}]"))
+    chosen = ["--backend", "eager", "--cases", str(tmp_path), "--case", "demo.*", "--records", "r.jsonl"]
+    command = [sys.executable, "-m", "conformance", "run", *chosen]
+    path = tmp_path / "r.jsonl"
+    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    _await(lambda: path.exists() and path.read_bytes().count(b"\n") > 3)
+    running.send_signal(blow)
+    assert running.wait(60) == (130 if blow is signal.SIGINT else -signal.SIGKILL)
+    before = path.read_bytes().splitlines(keepends=True)
+    assert not any(b'"footer"' in line for line in before)
+    done = subprocess.run([*command, "--resume"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("42 pass; records in r.jsonl\n"), done.stderr
+    whole = [line for line in before if line.endswith(b"\n")]
+    assert path.read_bytes().splitlines(keepends=True)[: len(whole)] == whole
+    assert len(record.read(path).records) == 42
+
+
+def _await(holds: Callable[[], bool], limit_s: float = 120) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + limit_s
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
