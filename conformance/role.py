@@ -182,7 +182,7 @@ class _Driver:
         self.observed.gradients = snapshot.take_all(left) | self.observed.gradients
 
     def _differentiate(self, tracked: Mapping[str, object]) -> None:
-        results = _differentiable(self.results, tracked)
+        results = _differentiable(self.results)
         if not results:
             return
         cotangents = self._cotangents(results, "first")
@@ -222,14 +222,15 @@ def _arguments(role: Role, call: Call, index: int) -> dict[str, object]:
     return {name: role.prepare(value) if isinstance(value, torch.Tensor) else value for name, value in made.items()}
 
 
-def _differentiable(results: Mapping[str, object], tracked: Mapping[str, object]) -> dict[str, torch.Tensor]:
-    """Results to go backward from; a result that is itself a tracked leaf would prove nothing."""
+def _differentiable(results: Mapping[str, object]) -> dict[str, torch.Tensor]:
+    """Results to go backward from: those with a history.
+
+    A leaf would prove nothing, and a view of one made under no_grad requires gradients without having any.
+    """
     return {
         path: value
         for path, value in results.items()
-        if isinstance(value, torch.Tensor)
-        and value.requires_grad
-        and not (value.is_leaf and any(value is other for other in tracked.values()))
+        if isinstance(value, torch.Tensor) and value.requires_grad and value.grad_fn is not None
     }
 
 
