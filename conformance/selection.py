@@ -72,7 +72,7 @@ def select(
         SelectionError: something given matches nothing.
     """
     chosen = _choose(tuple(cases), case_globs, tags, exclude_tags)
-    pairs = _choose_variants(chosen, variants)
+    pairs = _choose_variants(chosen, variants, case_globs)
     backends = tuple(backends)
     restricted = {"cases": case_globs, "variants": variants, "tags": tags, "exclude_tags": exclude_tags}
     selection: dict[str, Any] = {name: list(given) for name, given in restricted.items() if given}
@@ -138,12 +138,20 @@ def _case_names(cases: Iterable[Case]) -> set[str]:
     return folders | {".".join(parts) for parts in ids}
 
 
-def _choose_variants(cases: Sequence[Case], texts: Sequence[str]) -> list[tuple[Case, Variant]]:
+def _choose_variants(
+    cases: Sequence[Case], texts: Sequence[str], case_globs: Sequence[str]
+) -> list[tuple[Case, Variant]]:
     pairs = [(case, variant) for case in cases for variant in case.variants]
     known = {f"{axis}={value}" for _, variant in pairs for axis, value in variant.axes.items()}
     for text in texts:
         _require(any(_fits(variant, text) for _, variant in pairs), "variant", text, known)
-    return [(case, variant) for case, variant in pairs if not texts or any(_fits(variant, text) for text in texts)]
+    return [(case, variant) for case, variant in pairs if not texts or _is_asked(case, variant, texts, case_globs)]
+
+
+def _is_asked(case: Case, variant: Variant, texts: Sequence[str], case_globs: Sequence[str]) -> bool:
+    """Of a case named in full, an id names that one variant; elsewhere it stands for all that have its values."""
+    ids = {one.id for one in case.variants} if case.id in case_globs else set()
+    return any(text == variant.id if text in ids else _fits(variant, text) for text in texts)
 
 
 def _fits(variant: Variant, text: str) -> bool:

@@ -34,6 +34,14 @@ def test_everything_is_planned_backend_by_backend_with_smoke_cases_first() -> No
     assert (plan.total, plan.selection, plan.scouts, plan.backends) == (10, {}, (), BACKENDS)
 
 
+def test_an_id_names_one_variant_of_a_case_named_in_full() -> None:
+    """The command that reproduces a default variant runs that variant alone, not those with further values too."""
+    named = select(CASES, BACKENDS[:1], case_globs=["grad_mode.nesting.two"], variants=["grad=enabled"])
+    assert [request.variant.id for request in named.requests] == ["grad=enabled"]
+    matched = select(CASES, BACKENDS[:1], case_globs=["grad_mode.*two"], variants=["grad=enabled"])
+    assert [request.variant.id for request in matched.requests] == ["grad=enabled", "grad=enabled,dynamic=true"]
+
+
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [

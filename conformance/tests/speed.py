@@ -1,0 +1,133 @@
+"""Measures the speed the harness promises: `nox -s speed`. Every ratio comes from one run on one machine.
+
+1. What isolation costs: one request in a forked child against the same work in one process, paired by request.
+2. What a whole run costs on the backends that compile in milliseconds, against a plain single-process loop with
+   `torch._dynamo.reset()` between requests, and against one fresh Python process per request.
+3. How fast the commands answer that only read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from conformance import isolate
+from conformance.loader import load_cases
+from conformance.selection import decided, select
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from conformance.model import Request
+
+_BACKENDS = ("eager", "pre_dispatch_eager", "aot_eager")
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
+
+# Reads pickled requests from stdin and prints the seconds each took, in this one process.
+_LOOP = """
+import pickle, sys, time
+import torch
+from conformance import observe
+torch.set_num_threads(1)
+for request in pickle.load(sys.stdin.buffer):
+    start = time.perf_counter()
+    observe.run(request, lambda stage: None)
+    torch._dynamo.reset()
+    print("TOOK", time.perf_counter() - start, flush=True)
+"""
+
+
+def main() -> None:
+    """Measure and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fresh", type=int, default=15, help="requests sampled for one fresh process each")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    requests = _requests()
+    isolate.run(requests[0])  # starts the fork server, which every run does once
+    rows = [*_isolation(requests), *_whole(requests, options.jobs, options.fresh), *_commands()]
+    sys.stdout.write(tabulate(rows, headers=("what", "measured", "must be"), tablefmt="github") + "\n")
+
+
+def _requests() -> list[Request]:
+    plan = select(load_cases(), [isolate.describe(name) for name in _BACKENDS])
+    return [request for request in plan.requests if decided(request, "2.13.0") is None]
+
+
+def _isolation(requests: Sequence[Request]) -> list[tuple[str, str, str]]:
+    sample = requests[:: max(1, len(requests) // 60)]
+    isolated = [_timed(request) for request in sample]
+    plain = _in_one_process(sample)
+    extra = sorted(one - other for one, other in zip(isolated, plain, strict=True))
+    low, high = extra[len(extra) // 4], extra[3 * len(extra) // 4]
+    value = f"{statistics.median(extra) * 1e3:.0f} ms (quartiles {low * 1e3:.0f} to {high * 1e3:.0f})"
+    return [(f"isolation, median of {len(sample)} requests", value, "at most 60 ms")]
+
+
+def _timed(request: Request) -> float:
+    start = time.perf_counter()
+    isolate.run(request)
+    return time.perf_counter() - start
+
+
+def _in_one_process(requests: Sequence[Request]) -> list[float]:
+    done = subprocess.run(
+        [sys.executable, "-c", _LOOP],
+        input=pickle.dumps(list(requests)),
+        capture_output=True,
+        check=True,
+        env=os.environ | _ONE_THREAD,
+    )
+    return [float(line.split()[1]) for line in done.stdout.decode().splitlines() if line.startswith("TOOK ")]
+
+
+def _whole(requests: Sequence[Request], jobs: int, fresh: int) -> list[tuple[str, str, str]]:
+    start = time.perf_counter()
+    with ThreadPoolExecutor(jobs) as executor:
+        list(executor.map(isolate.run, requests))
+    ours = time.perf_counter() - start
+    plain = sum(_in_one_process(requests))
+    sample = requests[:: max(1, len(requests) // fresh)]
+    each = statistics.median(_in_fresh_process(request) for request in sample)
+    count = f"{len(requests)} requests on {', '.join(_BACKENDS)}, {jobs} jobs"
+    return [
+        (count, f"{ours:.1f} s ({ours / len(requests) * 1e3:.0f} ms a request)", ""),
+        ("against a plain single-process loop", f"{ours / plain:.2f} times its {plain:.1f} s", "at most 1.0 times"),
+        (
+            "against one fresh process per request",
+            f"{each * len(requests) / ours:.0f} times faster (median {each:.1f} s of {len(sample)} sampled)",
+            "at least 20 times",
+        ),
+    ]
+
+
+def _in_fresh_process(request: Request) -> float:
+    start = time.perf_counter()
+    _in_one_process([request])
+    return time.perf_counter() - start
+
+
+def _commands() -> list[tuple[str, str, str]]:
+    return [
+        (f"conformance {word}", f"{statistics.median(_command(word) for _ in range(7)):.2f} s", "under 0.5 s")
+        for word in ("list", "--help")
+    ]
+
+
+def _command(word: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "conformance.cli", word], check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
