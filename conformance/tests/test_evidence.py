@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch._dynamo.exc import InvalidBackend
+
+from conformance.backend import Backend
+from conformance.evidence import compile_with, has_compiled_backward
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conformance.model import Evidence
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    """Let Dynamo forget what a test compiled."""
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def passing(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+    """A backend that runs the graph as it is."""
+    return graph.forward
+
+
+def evidence(function: Callable[..., Any], *calls: tuple[Any, ...], **compile_: Any) -> Evidence:
+    """What is seen when a function is compiled and called."""
+    compiled, watched = compile_with(
+        Backend(name="mine", compile={"backend": passing, **compile_}), function, dynamic=False
+    )
+    for arguments in calls:
+        compiled(*arguments)
+    return watched.evidence(compiled_backward=False)
+
+
+def double(a: torch.Tensor) -> torch.Tensor:
+    """One graph."""
+    return a * 2
+
+
+def test_graphs_and_calls_are_counted() -> None:
+    """One graph serves two calls."""
+    seen = evidence(double, (torch.ones(2),), (torch.ones(2),))
+    assert (seen.graphs, seen.backend_calls, seen.graph_breaks, seen.recompiles, seen.frames_skipped) == (1, 2, 0, 0, 0)
+
+
+def test_nothing_is_seen_before_a_call() -> None:
+    """torch.compile alone compiles nothing."""
+    seen = evidence(double)
+    assert (seen.graphs, seen.backend_calls) == (0, 0)
+
+
+def test_counters_of_an_earlier_run_do_not_count() -> None:
+    """Each watch begins at zero."""
+
+    def breaking(a: torch.Tensor) -> torch.Tensor:
+        torch._dynamo.graph_break()
+        return a * 2
+
+    evidence(breaking, (torch.ones(2),))
+    assert evidence(double, (torch.ones(2),)).graph_breaks == 0
+
+
+def test_a_graph_break_makes_two_graphs() -> None:
+    """Both halves of a function are compiled."""
+
+    def breaking(a: torch.Tensor) -> torch.Tensor:
+        b = a * 2
+        torch._dynamo.graph_break()
+        return b + 1
+
+    seen = evidence(breaking, (torch.ones(2),))
+    assert (seen.graphs, seen.graph_breaks, seen.backend_calls) == (2, 1, 2)
+
+
+def test_a_guard_that_fails_is_a_recompile() -> None:
+    """Another shape, where shapes are static, is compiled again."""
+    seen = evidence(double, (torch.ones(2),), (torch.ones(3),))
+    assert (seen.graphs, seen.recompiles, seen.backend_calls) == (2, 1, 2)
+
+
+def test_a_function_without_operations_compiles_nothing() -> None:
+    """A program that only hands on its input gives no graph."""
+    assert evidence(lambda a: a, (torch.ones(2),)).graphs == 0
+
+
+def test_a_disabled_function_compiles_nothing() -> None:
+    """What Dynamo leaves alone is no proof of anything."""
+    leave_alone: Any = torch._dynamo.disable
+    hidden = leave_alone(double)
+    seen = evidence(lambda a: hidden(a), (torch.ones(2),))  # noqa: PLW0108 - torch.compile looks through the wrapper
+    assert (seen.graphs, seen.backend_calls) == (0, 0)
+
+
+def test_options_reach_the_compiler() -> None:
+    """What a backend declares besides its compiler is handed to it."""
+    given: list[object] = []
+
+    def optioned(graph: torch.fx.GraphModule, _: list[torch.Tensor], *, options: object) -> Callable[..., Any]:
+        given.append(options)
+        return graph.forward
+
+    evidence(double, (torch.ones(2),), backend=optioned, options={"level": 3})
+    assert given == [{"level": 3}]
+
+
+@pytest.mark.parametrize("compile_", [{}, {"backend": "eager"}])
+def test_a_backend_is_named_by_its_own_name_or_by_another(compile_: dict[str, Any]) -> None:
+    """Without a word a backend's name is one that torch knows."""
+    function, watched = compile_with(Backend(name="eager", compile=compile_), double, dynamic=None)
+    assert function(torch.ones(2)).tolist() == [2, 2]
+    assert watched.graphs == 1
+
+
+def test_a_backend_that_torch_does_not_know_is_refused() -> None:
+    """An unknown name is an error of the backend."""
+    with pytest.raises(InvalidBackend):
+        compile_with(Backend(name="no_such_backend"), double, dynamic=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "wanted"),
+    [
+        ({}, "max_autotune", False),
+        ({"mode": "max-autotune-no-cudagraphs"}, "max_autotune", True),
+        ({"options": {"max_autotune": True}}, "max_autotune", True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_inductor_is_configured_as_torch_compile_does(settings: dict[str, Any], key: str, wanted: object) -> None:
+    """Mode and options become Inductor's configuration, and torch.compile can ask for it."""
+    _, watched = compile_with(Backend(name="inductor", compile=settings), double, dynamic=False)
+    assert watched.get_compiler_config().get(key) is wanted
+
+
+def test_a_backend_that_returns_nothing_callable_is_not_covered_up() -> None:
+    """What a broken compiler returns reaches Dynamo as it is."""
+    compiled, _ = compile_with(Backend(name="odd", compile={"backend": lambda *_: 3}), double, dynamic=False)
+    with pytest.raises(Exception, match="callable"):
+        compiled(torch.ones(2))
+
+
+@pytest.mark.parametrize(("name", "is_compiled"), [("eager", False), ("aot_eager", True)])
+def test_a_compiled_backward_is_a_node_of_the_graph(name: str, is_compiled: bool) -> None:
+    """AOTAutograd puts its backward into autograd's graph; a backend below it does not."""
+    compiled, _ = compile_with(Backend(name=name), lambda a: a.sin(), dynamic=False)
+    result = compiled(torch.ones(2, requires_grad=True)) * 2
+    assert has_compiled_backward([3, torch.ones(2), None, result, result]) is is_compiled
+
+
+def test_shared_history_is_walked_once() -> None:
+    """A graph in which every node is reached by two ways ends."""
+    value = torch.ones(2, requires_grad=True)
+    for _ in range(100):
+        value = value + value
+    assert not has_compiled_backward([value])
