@@ -10,12 +10,11 @@ import gc
 import pkgutil
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from operator import attrgetter
 
 import conformance.checks
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from conformance import wire
+from conformance.model import Attempt, BackendInfo
 
 __all__ = ["warm_up"]
 
@@ -36,15 +35,22 @@ _IMPORTS = (
     "torch.export._trace",
     "torch.export._unlift",
     "torch.fx.experimental.validator",
+    "torch._inductor.bounds",
+    "torch._inductor.codegen.cpu_device_op_overrides",
     "torch._inductor.codegen.memory_planning",
+    "torch._inductor.codegen.segmented_tree",
     "torch._inductor.codegen.wrapper_fxir",
+    "torch._inductor.extern_node_serializer",
     "torch._inductor.hooks",
+    "torch._inductor.runtime.caching",
+    "sympy.tensor.tensor",
     "torch.utils._cpp_embed_headers",
     "conformance.observe",
     "conformance.resolve",
 )
 
-# Functions without arguments that remember their result for the life of the process.
+# Functions that remember their result, called as a compile calls them. The three `lazy_init` build Inductor's patterns
+# with fake tensors, for which no kernel runs; they take 0.2 s of each process that compiles with Inductor.
 _TABLES = (
     "torch._dynamo.backends.registry:_lazy_import",
     "torch._dynamo.trace_rules:get_torch_obj_rule_map",
@@ -59,18 +65,26 @@ _TABLES = (
     "torch._inductor.cpp_builder:get_cpp_compiler",
     "torch._inductor.cpu_vec_isa:pick_vec_isa",
     "torch._inductor.decomposition:fast_random_decomps",
+    "torch._inductor.fx_passes.post_grad:lazy_init",
+    "torch._inductor.fx_passes.pre_grad:lazy_init",
 )
+_TABLES_OF_CPU = ("torch._inductor.fx_passes.joint_graph:lazy_init",)
 
 
 def warm_up() -> None:
     """Import and remember everything, then move it out of the garbage collector's sight, so that forks share it."""
     gc.disable()
-    import_module("torch").set_num_threads(1)
+    torch = import_module("torch")
+    torch.set_num_threads(1)
     for name in (*_IMPORTS, *_checks()):
         with suppress(ImportError):  # whoever needs it will say so
             import_module(name)
     for name in _TABLES:
         _remember(name)
+    for name in _TABLES_OF_CPU:
+        _remember(name, torch.device("cpu"))
+    for kind in (Attempt, BackendInfo):
+        wire.to_plain(wire.from_plain(kind, {"ref": "", "name": ""}))
     gc.enable()
     gc.collect()
     gc.freeze()
@@ -80,11 +94,7 @@ def _checks() -> list[str]:
     return [module.name for module in pkgutil.iter_modules(conformance.checks.__path__, "conformance.checks.")]
 
 
-def _remember(name: str) -> None:
+def _remember(name: str, *arguments: object) -> None:
     module, _, path = name.partition(":")
-    target: object = import_module(module)
-    for part in path.split("."):
-        target = getattr(target, part, None)
-    if callable(target):
-        with suppress(Exception):  # such as no C++ compiler
-            cast("Callable[[], object]", target)()
+    with suppress(Exception):  # another version of torch, or no C++ compiler
+        attrgetter(path)(import_module(module))(*arguments)

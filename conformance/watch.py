@@ -25,7 +25,7 @@ _CHUNK = 1 << 16
 _EXCERPT_BYTES = 4096
 _REPORT_BYTES = 16 << 20
 _LAST_READS = 64
-_KILL_LIMIT_S = 30.0  # for the server to kill a child; it does nothing else, so this is never short
+KILL_LIMIT_S = 30.0  # for the server to kill a child; it does nothing else, so this is never short
 
 
 class ServerDiedError(Exception):
@@ -139,7 +139,7 @@ class _Watch:
                 raise ServerDiedError
             if not is_cut and (is_late or self._report.is_over):
                 is_cut, self._timed_out = True, is_late
-                deadline = time.monotonic() + _KILL_LIMIT_S
+                deadline = time.monotonic() + KILL_LIMIT_S
                 self._lifeline.shutdown(socket.SHUT_WR)
 
     def _status(self) -> int:

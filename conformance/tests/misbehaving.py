@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +66,16 @@ def raises(_: Any, _report: Report) -> Attempt:
     raise ValueError(message)
 
 
-def returns_another_type(_: Any, _report: Report) -> Evidence:
+@dataclass(frozen=True)
+class Unfit:
+    """What no attempt can be made of."""
+
+    metrics: str = ""
+
+
+def returns_another_type(_: Any, _report: Report) -> Unfit:
     """Return something that is no attempt."""
-    return Evidence(graphs=-1)
+    return Unfit(metrics="many")
 
 
 def segfaults(_: Any, report: Report) -> Attempt:
@@ -80,6 +88,12 @@ def segfaults(_: Any, report: Report) -> Attempt:
 def aborts(_: Any, _report: Report) -> Attempt:
     """Call abort()."""
     os.abort()
+
+
+def dies_of(number: int, _report: Report) -> Attempt:
+    """Send this process a signal."""
+    os.kill(os.getpid(), number)
+    return Attempt()
 
 
 def exits(status: int, _report: Report) -> Attempt:
@@ -164,7 +178,7 @@ def closes_everything(_: Any, _report: Report) -> Attempt:
 def reports_without_end(_: Any, report: Report) -> Attempt:
     """Report stages for ever."""
     while True:
-        report(Stage.COMPILE)
+        report("x" * 60_000)  # type: ignore[arg-type]
 
 
 def forks_and_both_return(_: Any, _report: Report) -> Attempt:
@@ -178,6 +192,15 @@ def kills_the_server(path: str, _report: Report) -> Attempt:
     if not Path(path).exists():
         Path(path).touch()
         os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    return Attempt(invalid="survived")
+
+
+def stops_the_server(path: str, _report: Report) -> Attempt:
+    """Make the fork server deaf and hang, unless a file is there already; leave that file behind."""
+    if not Path(path).exists():
+        Path(path).touch()
+        os.kill(os.getppid(), signal.SIGSTOP)
         time.sleep(60)
     return Attempt(invalid="survived")
 

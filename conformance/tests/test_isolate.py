@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import isolate
+from conformance import forkserver, isolate, watch
 from conformance.errors import HarnessError, UsageError
-from conformance.model import Ended, Stage
+from conformance.model import Case, Ended, InputSpec, Location, Request, Stage, Variant
 from conformance.tests.misbehaving import TASKS
 
 if TYPE_CHECKING:
@@ -53,6 +53,19 @@ def test_result_arrives() -> None:
     made = attempt("behaves", argument="an argument")
     assert (made.invalid, made.stage, made.ended) == ("an argument", Stage.COMPARE, None)
     assert made.duration_s > 0
+
+
+def test_request_is_observed() -> None:
+    """A request runs its case on its backend, in isolation."""
+    spec = InputSpec(shape=(4,), requires_grad=True)
+    case = Case(
+        id="a.b", title="t", topic="t", program="return a * 2", inputs={"a": spec}, location=Location(file="a.yaml")
+    )
+    made = isolate.run(Request(case=case, backend=isolate.describe("eager"), variant=Variant()))
+    assert (made.ended, made.invalid, made.raised) == (None, None, None)
+    assert made.evidence is not None
+    assert made.evidence.graphs == 1
+    assert all(check.held for check in made.checks)
 
 
 def test_each_task_has_a_process_of_its_own() -> None:
@@ -107,6 +120,11 @@ def test_abort_is_named() -> None:
     assert attempt("aborts").ended == Ended(signal="SIGABRT")
 
 
+def test_signal_without_a_name_has_its_number() -> None:
+    """A real-time signal is called by its number."""
+    assert attempt("dies_of", argument=signal.SIGRTMIN + 1).ended == Ended(signal=f"signal {signal.SIGRTMIN + 1}")
+
+
 @pytest.mark.parametrize("status", [0, 3])
 def test_exit_without_result_is_named(status: int) -> None:
     """A child that exits without a result has crashed, even with status 0."""
@@ -128,7 +146,7 @@ def test_hang_is_killed_at_its_limit() -> None:
     """A child deaf to SIGTERM is killed when its time is over, at the stage it had reached."""
     made = attempt("hangs", timeout_s=1.0)
     assert (made.ended, made.stage) == (Ended(timed_out=True), Stage.BACKWARD)
-    assert 1.0 <= made.duration_s < 5.0
+    assert 1.0 <= made.duration_s < 30.0
 
 
 def test_processes_left_behind_die(tmp_path: Path) -> None:
@@ -157,6 +175,13 @@ def test_uncaught_exception_is_invalid() -> None:
     assert made.invalid is not None
     assert made.invalid.startswith("ValueError: not caught")
     assert "in raises" in made.invalid
+
+
+def test_unreadable_result_is_a_crash() -> None:
+    """A result that makes no attempt is the child's fault."""
+    made = attempt("returns_another_type")
+    assert made.ended is not None
+    assert made.ended.note.startswith("its result cannot be read: 1 validation error for Attempt\nmetrics")
 
 
 def test_unknown_task_is_invalid() -> None:
@@ -189,12 +214,11 @@ def test_programs_inherit_nothing() -> None:
 
 def test_threads_run_tasks_at_once() -> None:
     """Tasks sent from two threads run side by side and do not mix."""
-    start = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
-        hanging = pool.submit(attempt, "hangs", timeout_s=2.0)
+        hanging = pool.submit(attempt, "hangs", timeout_s=3.0)
         others = [pool.submit(attempt, "behaves", number) for number in range(8)]
         assert [other.result().invalid for other in others] == list(map(str, range(8)))
-        assert time.monotonic() - start < 2.0
+        assert not hanging.done()
         assert hanging.result().ended == Ended(timed_out=True)
 
 
@@ -221,6 +245,13 @@ def test_task_is_repeated_when_the_server_dies(tmp_path: Path) -> None:
     assert attempt("kills_the_server", argument=str(tmp_path / "killed")).invalid == "survived"
 
 
+def test_task_is_repeated_when_the_server_no_longer_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork server that does not kill a child that is over its time is itself killed and replaced."""
+    monkeypatch.setattr(watch, "KILL_LIMIT_S", 0.5)
+    monkeypatch.setattr(forkserver, "STOP_LIMIT_S", 0.5)
+    assert attempt("stops_the_server", argument=str(tmp_path / "stopped"), timeout_s=1.0).invalid == "survived"
+
+
 def test_server_that_dies_twice_is_an_error() -> None:
     """A task under which the fork server dies again is an error of the harness."""
     with pytest.raises(HarnessError, match="the fork server died twice"):
@@ -228,7 +259,7 @@ def test_server_that_dies_twice_is_an_error() -> None:
 
 
 _PARENT = f"""
-from conformance import isolate
+from conformance import forkserver, isolate, watch
 import sys
 isolate.run_task("{TASKS}:leaves_processes_and_hangs", sys.argv[1], env={{}}, timeout_s=600)
 """
@@ -272,6 +303,15 @@ def test_fork_of_the_parent_gets_servers_of_its_own() -> None:
     os.close(write)
     assert other != server
     assert attempt("says_where").metrics["server"] == server
+
+
+def test_server_that_takes_too_long_to_start_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warm-up that hangs ends after a time."""
+    monkeypatch.setattr(forkserver, "START_LIMIT_S", 1.0)
+    monkeypatch.setattr(forkserver, "STOP_LIMIT_S", 0.5)
+    (tmp_path / "torch.py").write_text("import time; time.sleep(600)")
+    with pytest.raises(HarnessError, match="did not start: it ended with status -9"):
+        isolate.run_task(f"{TASKS}:behaves", None, env={"PYTHONPATH": str(tmp_path)}, timeout_s=60)
 
 
 def test_server_that_cannot_start_is_an_error(tmp_path: Path) -> None:
