@@ -37,6 +37,10 @@ class Comparison:
             message=self.message or other.message,
         )
 
+    def within(self, call: str) -> Comparison:
+        """The same with paths that name the call they belong to."""
+        return replace(self, differences=tuple(replace(one, path=f"{call}.{one.path}") for one in self.differences))
+
 
 def compare_facts(actual: Leaves, expected: Leaves, names: Sequence[str]) -> tuple[Difference, ...]:
     """Facts that differ, for the leaves both sides have."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
@@ -29,6 +28,5 @@ def _compare_call(pair: Pair, index: int, actual: CallObservation, expected: Cal
     for name in ("outputs", "gradients"):
         where = f"call[{index}].{name}"
         found = compare_leaves(getattr(actual, name), getattr(expected, name), reference=pair.reference, where=where)
-        named = tuple(replace(one, path=f"call[{index}].{one.path}") for one in found.differences)
-        total += replace(found, differences=named)
+        total += found.within(f"call[{index}]")
     return total

@@ -18,7 +18,8 @@ def check(pair: Pair) -> Finding:
     total = Comparison()
     for index, actual, expected in pair.quiet_calls():
         where = f"call[{index}].second_gradients"
-        total += compare_leaves(
+        found = compare_leaves(
             actual.second_gradients, expected.second_gradients, reference=pair.reference, where=where
         )
+        total += found.within(f"call[{index}]")
     return Finding.of(total)

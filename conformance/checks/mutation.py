@@ -25,8 +25,7 @@ def check(pair: Pair) -> Finding:
             actual.tracked, expected.tracked, reference=pair.reference, where=f"call[{index}].tracked"
         )
         found += Comparison(differences=compare_facts(actual.tracked, expected.tracked, ("stride",)))
-        named = tuple(replace(one, path=f"call[{index}].{one.path}") for one in found.differences)
-        total += replace(found, differences=named)
+        total += found.within(f"call[{index}]")
     return replace(Finding.of(total), should=tuple(_versions(pair)))
 
 
