@@ -189,7 +189,9 @@ class CaseFileDocument(StrictModel):
 class ExpectationDocument(StrictModel):
     """One known failure of a backend; `<name>.expected.yaml` is a list of these."""
 
-    cases: Text = Field(description="A glob over case ids; matching no case is an error.")
+    cases: Text | Annotated[list[Text], Field(min_length=1)] = Field(
+        description="A glob over case ids, or a list of such; one that matches no case is an error."
+    )
     variants: dict[str, Scalar] = Field(default_factory=dict, description="Axis values that the variant must have.")
     outcome: Literal["fail", "error", "crash", "timeout", "vacuous"] = Field(description="What happens.")
     checks: list[CheckName] = Field(default_factory=list, description="Which MUST checks fail; no other may.")

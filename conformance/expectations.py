@@ -51,7 +51,7 @@ def load_expectations(
         parsed, wrong = validate(ExpectationDocument, document, data, (index,))
         problems += wrong if parsed is None else _contradictions(parsed, document, index, case_ids, checks)
         if parsed is not None:
-            entries.append(_build(parsed, document.location((index,))))
+            entries += [_build(parsed, glob, document.location(at)) for at, glob in _globs(parsed, index)]
     if problems:
         raise ExpectationError(problems)
     return tuple(entry for entry in entries if holds(entry.torch, torch_version))
@@ -81,14 +81,20 @@ def _entries(document: Document, problems: list[Problem]) -> list[object]:
     return []
 
 
+def _globs(entry: ExpectationDocument, index: int) -> list[tuple[tuple[int | str, ...], str]]:
+    """Each glob with its place; each makes an entry of its own, which must prove its use."""
+    if isinstance(entry.cases, str):
+        return [((index, "cases"), entry.cases)]
+    return [((index, "cases", number), glob) for number, glob in enumerate(entry.cases)]
+
+
 def _contradictions(
     entry: ExpectationDocument, document: Document, index: int, case_ids: Collection[str], checks: Collection[str]
 ) -> Iterator[Problem]:
     """What is wrong between keys, or with the world outside the file."""
-    if not any(fnmatchcase(case_id, entry.cases) for case_id in case_ids):
-        yield document.problem(
-            (index, "cases"), f"no case matches {entry.cases!r}", did_you_mean(entry.cases, case_ids)
-        )
+    for at, glob in _globs(entry, index):
+        if not any(fnmatchcase(case_id, glob) for case_id in case_ids):
+            yield document.problem(at, f"no case matches {glob!r}", did_you_mean(glob, case_ids))
     for number, check in enumerate(entry.checks):
         if check not in checks:
             yield document.problem((index, "checks", number), f"unknown check {check!r}", did_you_mean(check, checks))
@@ -121,9 +127,9 @@ def _about_issue(entry: ExpectationDocument, document: Document, index: int) -> 
         yield document.problem((index, "issue"), seen, hint)
 
 
-def _build(entry: ExpectationDocument, location: Location) -> Expectation:
+def _build(entry: ExpectationDocument, glob: str, location: Location) -> Expectation:
     return Expectation(
-        cases=entry.cases,
+        cases=glob,
         outcome=Outcome(entry.outcome),
         kind=Kind(entry.kind),
         reason=entry.reason,

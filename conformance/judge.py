@@ -25,6 +25,8 @@ def outcome(attempt: Attempt) -> Outcome:
         return Outcome.TIMEOUT if attempt.ended.timed_out else Outcome.CRASH
     if attempt.raised is not None:
         return Outcome.ERROR
+    if not attempt.checks:
+        return Outcome.INVALID  # nothing was looked at, which is no pass
     broken = _broken(attempt)
     if not broken:
         return Outcome.PASS
@@ -92,7 +94,7 @@ def _tell(happened: Outcome, attempt: Attempt) -> str:
         case Outcome.CRASH | Outcome.TIMEOUT:
             return _tell_end(attempt)
         case _:
-            return attempt.invalid or ""
+            return attempt.invalid or "nothing was compared"
 
 
 def _tell_end(attempt: Attempt) -> str:

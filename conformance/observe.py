@@ -153,9 +153,10 @@ class _Compiled:
             actual_bytes=actual_bytes,
             expected_bytes=expected_bytes,
         )
-        raised = _unexpected(actual, expected)
+        raised, checks = _unexpected(actual, expected), run_checks(pair)
         return Attempt(
-            checks=run_checks(pair),
+            # What holds of a sequence that an exception cut short holds of next to nothing.
+            checks=tuple(check for check in checks if not check.held) if raised else checks,
             evidence=evidence,
             raised=raised,
             stage=raised.stage if raised else Stage.COMPARE,

@@ -51,12 +51,19 @@ def test_an_entry_is_read_with_its_place(tmp_path: Path) -> None:
             outcome=Outcome.FAIL,
             kind=Kind.BUG,
             reason="The inner region is ignored.",
-            location=Location(file=str(tmp_path / "mine.expected.yaml"), line=1, column=3),
+            location=Location(file=str(tmp_path / "mine.expected.yaml"), line=1, column=10),
             variants={"dynamic": "true", "size": "3"},
             checks=frozenset({"gradients", "values"}),
             torch=">=2.13,<2.15",
         ),
     )
+
+
+def test_a_list_of_globs_makes_an_entry_each(tmp_path: Path) -> None:
+    """Each glob has a place of its own, so that each can grow stale, and each must match a case."""
+    entries = load(tmp_path, ERROR.replace("demo.*", "[demo.*, views.*]"))
+    assert [(entry.cases, entry.location.column) for entry in entries] == [("demo.*", 12), ("views.*", 20)]
+    assert "1:20: no case matches 'vews.*'" in refused(tmp_path, ERROR.replace("demo.*", "[demo.*, vews.*]"))
 
 
 def test_entries_for_another_torch_are_left_out(tmp_path: Path) -> None:

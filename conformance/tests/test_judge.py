@@ -35,6 +35,12 @@ def test_our_own_fault_comes_before_everything_else() -> None:
     assert outcome(replace(failed(), invalid="bad case")) is Outcome.INVALID
 
 
+def test_a_report_without_checks_is_no_pass() -> None:
+    """A child that says nothing has shown nothing."""
+    assert outcome(Attempt()) is Outcome.INVALID
+    assert message_of(Attempt()) == "nothing was compared"
+
+
 def test_an_exception_outweighs_checks_that_did_not_hold() -> None:
     """What raised is an error even where the checks before it found differences."""
     assert outcome(replace(failed(), raised=raised().raised)) is Outcome.ERROR
