@@ -21,14 +21,14 @@ def check(pair: Pair) -> Finding:
 
 
 def _relations(pair: Pair) -> Iterator[Difference]:
-    for index, actual, expected in pair.quiet_calls():
+    for index, actual, expected in pair.returned_calls():
         yield from _unequal(actual.relations, expected.relations, f"call[{index}].", "alias", "unrelated")
 
 
 def _reaches(pair: Pair) -> Iterator[Difference]:
     last = len(pair.case.calls) - 1
     # Who raised has no results to write into; that is the business of the exceptions.
-    if pair.actual.complete and any(index == last for index, _, _ in pair.quiet_calls()):
+    if pair.actual.complete and any(index == last for index, _, _ in pair.returned_calls()):
         yield from _unequal(pair.actual.reaches, pair.expected.reaches, "writing into ", "reach", "nothing")
 
 

@@ -25,7 +25,7 @@ def check(pair: Pair) -> Finding:
 
 
 def _differences(pair: Pair) -> Iterator[Difference]:
-    for index, actual, expected in pair.quiet_calls():
+    for index, actual, expected in pair.returned_calls():
         for name in ("outputs", "tracked"):
             for one in compare_facts(getattr(actual, name), getattr(expected, name), _FLAGS):
                 yield replace(one, path=f"call[{index}].{one.path}")

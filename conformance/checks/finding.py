@@ -38,6 +38,10 @@ class Pair:
         for index, (actual, expected) in enumerate(zip(self.actual.calls, self.expected.calls, strict=False)):
             yield index, actual, expected
 
+    def returned_calls(self) -> Iterator[tuple[int, CallObservation, CallObservation]]:
+        """Those calls that gave a result on both sides, whatever backward did with it."""
+        return (item for item in self.calls() if item[1].outputs and item[2].outputs)
+
     def quiet_calls(self) -> Iterator[tuple[int, CallObservation, CallObservation]]:
         """Those calls in which neither side raised."""
         return (item for item in self.calls() if item[1].raised is None and item[2].raised is None)

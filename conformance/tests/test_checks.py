@@ -523,6 +523,19 @@ class OddError(ValueError):
     """A more exact kind of ValueError."""
 
 
+REFUSES = a_case(
+    setup=(
+        "class Refusing(torch.autograd.Function):\n"
+        "    @staticmethod\n"
+        "    def forward(ctx, x):\n"
+        "        return x * 2\n"
+        "    @staticmethod\n"
+        "    def backward(ctx, g):\n"
+        "        raise ValueError('no backward')\n"
+    ),
+    program="return Refusing.apply(a)\n",
+    raises=ExpectedRaise(stage=Stage.BACKWARD, type="ValueError"),
+)
 RAISES = a_case(program="raise ValueError('no')\n", raises=ExpectedRaise(type="ValueError"))
 
 
@@ -543,20 +556,14 @@ def test_exceptions_sees_what_one_side_raised(case: Case, wrong: Any, actual: st
 
 def test_exceptions_sees_the_stage() -> None:
     """An error of backward that comes at the call already is another error."""
-    setup = (
-        "class Refusing(torch.autograd.Function):\n"
-        "    @staticmethod\n"
-        "    def forward(ctx, x):\n"
-        "        return x * 2\n"
-        "    @staticmethod\n"
-        "    def backward(ctx, g):\n"
-        "        raise ValueError('no backward')\n"
-    )
-    declared = ExpectedRaise(stage=Stage.BACKWARD, type="ValueError")
-    case = a_case(setup=setup, program="return Refusing.apply(a)\n", raises=declared)
-    assert checked(case, honest).broken == set()
-    found = checked(case, raising(ValueError("no")))
+    assert checked(REFUSES, honest).broken == set()
+    found = checked(REFUSES, raising(ValueError("no")))
     assert found.first("exceptions").expected == "ValueError in backward"
+
+
+def test_results_are_compared_although_backward_raises() -> None:
+    """What a call returned is known before backward, in the first call and in later ones."""
+    assert checked(REFUSES, after(lambda r: r + 1)).broken == {"values", "calls"}
 
 
 def test_the_exact_type_is_an_advisory() -> None:
