@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from conformance.model import Stage
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -39,12 +41,16 @@ class Pair:
             yield index, actual, expected
 
     def returned_calls(self) -> Iterator[tuple[int, CallObservation, CallObservation]]:
-        """Those calls that gave a result on both sides, whatever backward did with it."""
-        return (item for item in self.calls() if item[1].outputs and item[2].outputs)
+        """Those calls that gave the caller a result to use on both sides, whatever backward did with it."""
+        return (item for item in self.calls() if _returned(item[1]) and _returned(item[2]))
 
     def quiet_calls(self) -> Iterator[tuple[int, CallObservation, CallObservation]]:
         """Those calls in which neither side raised."""
         return (item for item in self.calls() if item[1].raised is None and item[2].raised is None)
+
+
+def _returned(call: CallObservation) -> bool:
+    return call.raised is None or call.raised.stage is Stage.BACKWARD
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -566,6 +566,12 @@ def test_results_are_compared_although_backward_raises() -> None:
     assert checked(REFUSES, after(lambda r: r + 1)).broken == {"values", "calls"}
 
 
+def test_a_result_that_could_be_written_for_once_is_one_finding() -> None:
+    """Where eager refuses the caller's write into a result, its numbers are not compared with the written ones."""
+    case = a_case(program="return a\n", calls=(Call(inplace=True),), raises=ExpectedRaise())
+    assert checked(case, after(lambda r: r * 1)).broken == {"exceptions"}
+
+
 def test_the_exact_type_is_an_advisory() -> None:
     """A subclass of the same built-in class is the same kind."""
     found = checked(RAISES, raising(OddError("no")))
