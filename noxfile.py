@@ -5,12 +5,12 @@ Each session has a virtual environment of its own, kept between runs (delete `.n
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import zipfile
 from pathlib import Path
 
 import nox
-from nox.command import CommandFailed
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "venv"
@@ -23,8 +23,6 @@ RECORDS = Path("results", "records", "in-tree.jsonl")
 LINTER = "ruff==0.17.6"
 TYPES = ("mypy==2.4.1", "pandas-stubs", "types-PyYAML", "types-jsonschema", "types-tabulate")
 
-BACKENDS = ("eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition", "inductor")
-
 
 def install(session: nox.Session, *what: str) -> None:
     """Install with the one version of torch that the committed records were made with."""
@@ -35,20 +33,15 @@ def install(session: nox.Session, *what: str) -> None:
 def conformance(session: nox.Session) -> None:
     """Run every case on the five in-tree backends and rewrite results/; with arguments: `conformance run ARGS`."""
     install(session, "--editable", ".")
-    if session.posargs:
-        scratch = Path(session.create_tmp(), "records.jsonl")
-        scratch.unlink(missing_ok=True)
-        session.run("conformance", "run", "--records", str(scratch), *session.posargs)
-        return
-    chosen = [part for name in BACKENDS for part in ("--backend", name)]
-    RECORDS.unlink(missing_ok=True)
+    scratch = Path(session.create_tmp(), "records.jsonl")
+    scratch.unlink(missing_ok=True)
     try:
-        session.run("conformance", "run", "--records", str(RECORDS), *chosen)
-    except CommandFailed:
-        # Findings belong in the pages as well: they are written before the session is reported as failed.
-        publish(session)
-        raise
-    publish(session)
+        session.run("conformance", "run", "--records", str(scratch), *session.posargs)
+    finally:
+        # Findings belong in the pages as well, whatever the exit code; an interrupted run leaves them as they were.
+        if not session.posargs and scratch.exists() and '"kind":"footer"' in scratch.read_text(encoding="utf-8"):
+            shutil.copyfile(scratch, RECORDS)
+            publish(session)
 
 
 def publish(session: nox.Session, *options: str) -> None:
@@ -104,6 +97,13 @@ def benchmark(session: nox.Session) -> None:
     """Time forward, backward and step of the cases tagged for timing, on all backends side by side."""
     install(session, "--editable", ".[pytest]")
     session.run("pytest", "conformance/suite/test_benchmarks.py", "--benchmark-only", *session.posargs)
+
+
+@nox.session
+def speed(session: nox.Session) -> None:
+    """Measure what isolation costs, how fast a whole run is, and how soon commands answer."""
+    install(session, "--editable", ".[test]")
+    session.run("python", "-m", "conformance.tests.speed", *session.posargs)
 
 
 @nox.session

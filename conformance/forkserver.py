@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from conformance.child import Task
 
-__all__ = ["ForkServer", "ForkServers"]
+__all__ = ["ForkServer", "ForkServers", "environment"]
 
 START_LIMIT_S = 300.0
 STOP_LIMIT_S = 10.0
@@ -31,6 +31,11 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # What the user may have set otherwise. Dynamo takes 32 MiB for a moment at each compile, to measure guards with cold
 # caches: with huge pages that is 16 page faults, not 8192, and a child compiles 15 ms sooner.
 _DEFAULTS = {"TORCHINDUCTOR_COMPILE_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
+
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """What a server starts with: this process's variables, those of a backend, and those that make it repeatable."""
+    return {**_DEFAULTS, **os.environ, **_ONE_THREAD, **env}
 
 
 class ForkServer:
@@ -51,7 +56,7 @@ class ForkServer:
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
                 [sys.executable, "-m", "conformance.server", str(theirs.fileno())],
-                env={**_DEFAULTS, **os.environ, **_ONE_THREAD, **env},
+                env=environment(env),
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,

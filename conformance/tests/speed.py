@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from conformance import isolate
+from conformance.forkserver import environment
 from conformance.loader import load_cases
 from conformance.selection import decided, select
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from conformance.model import Request
 
 _BACKENDS = ("eager", "pre_dispatch_eager", "aot_eager")
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
 
 # Reads pickled requests from stdin and prints the seconds each took, in this one process.
 _LOOP = """
@@ -85,7 +85,7 @@ def _in_one_process(requests: Sequence[Request]) -> list[float]:
         input=pickle.dumps(list(requests)),
         capture_output=True,
         check=True,
-        env=os.environ | _ONE_THREAD,
+        env=environment({}),  # the same threads and allocator as isolated children have
     )
     return [float(line.split()[1]) for line in done.stdout.decode().splitlines() if line.startswith("TOOK ")]
 
@@ -125,7 +125,7 @@ def _commands() -> list[tuple[str, str, str]]:
 
 def _command(word: str) -> float:
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "conformance.cli", word], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "conformance", word], check=True, capture_output=True)
     return time.perf_counter() - start
 
 
