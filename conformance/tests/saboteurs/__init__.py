@@ -1,0 +1,166 @@
+"""Backends that are broken on purpose, one defect each, and a few that are right: what the suite itself is tested on.
+
+Each is a plain callable `(graph, example_inputs) -> callable` in a module of this package, named for its defect, which
+its docstring states. Each runs as a stranger's backend would: `--backend conformance/tests/saboteurs/modes.py:NAME`.
+This module imports no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from conformance.model import Capability
+
+__all__ = ["HONEST", "SABOTEURS", "Honest", "Saboteur", "ref"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saboteur:
+    """A broken backend.
+
+    Args:
+        home: the module of this package that it is in.
+        meant: the check that is meant to catch it, or the outcome where nothing can be checked.
+        cases: where it has to show.
+    """
+
+    home: str
+    meant: str
+    cases: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Honest:
+    """A backend that is right.
+
+    Args:
+        kin: the backend of this repository that stands on the same parts of PyTorch, and on the same bugs.
+        lacks: what it does not claim.
+    """
+
+    kin: str
+    lacks: frozenset[Capability] = frozenset()
+
+
+def ref(home: str, name: str) -> str:
+    """What `--backend` takes for a callable of this package."""
+    return f"{Path(__file__).parent / home}.py:{name}"
+
+
+def _in(home: str, **names: tuple[str, str]) -> dict[str, Saboteur]:
+    return {name: Saboteur(home=home, meant=meant, cases=cases) for name, (meant, cases) in names.items()}
+
+
+SABOTEURS = (
+    _in(
+        "modes",
+        grad_modes_dropped=("autograd_flags", "grad_mode.nesting.*"),
+        inner_grad_modes_dropped=("autograd_flags", "grad_mode.nesting.*"),
+        ambient_grad_mode_assumed=("autograd_flags", "grad_mode.nesting.*"),
+        callers_no_grad_ignored=("autograd_flags", "grad_mode.nesting.*"),
+        inference_mode_dropped=("autograd_flags", "inference_mode.regions.*"),
+        inference_mode_weakened=("autograd_flags", "inference_mode.regions.*"),
+        autocast_dropped=("values", "autocast.regions.*"),
+        autocast_disable_ignored=("values", "autocast.regions.disabled_inside"),
+        autocast_dtype_swapped=("values", "autocast.regions.*"),
+        callers_autocast_ignored=("values", "autocast.regions.ambient"),
+        autocast_left_open=("ambient", "autocast.regions.*"),
+        order_by_data_alone=("values", "mutation.*"),
+    )
+    | _in(
+        "state",
+        grad_mode_left_off=("ambient", "base.*"),
+        grad_mode_left_off_by_exception=("ambient", "exceptions.modes.bad_index_outside"),
+        grad_mode_always_restored=("ambient", "grad_mode.setting.lasts"),
+        autocast_dtype_left=("ambient", "base.*"),
+        autocast_cache_left_off=("ambient", "base.*"),
+        default_dtype_left=("ambient", "base.*"),
+        saved_tensor_hooks_left=("ambient", "base.*"),
+        anomaly_detection_left_on=("ambient", "base.*"),
+        function_mode_left=("ambient", "base.*"),
+        flush_denormal_left_on=("ambient", "base.*"),
+        threads_left=("ambient", "base.*"),
+        matmul_precision_left=("ambient", "base.*"),
+        python_rng_consumed=("ambient", "base.*"),
+        rng_consumed=("ambient", "base.*"),
+        rng_not_advanced=("ambient", "rng.*"),
+        rng_of_its_own=("values", "rng.modes.dropout"),
+    )
+    | _in(
+        "results",
+        values_off=("values", "base.*"),
+        one_element_off=("values", "base.*"),
+        float64_computed_in_float32=("values", "base.inputs.float64"),
+        integers_through_float=("values", "base.inputs.large_integers"),
+        nonfinite_replaced=("values", "base.outputs.not_finite"),
+        denormals_flushed=("values", "base.outputs.denormal_numbers"),
+        small_numbers_flushed=("values", "base.outputs.small_numbers"),
+        dtype_lost=("values", "base.inputs.*"),
+        zero_dimensions_lost=("values", "base.outputs.zero_dimensional"),
+        layout_lost=("layout", "aliasing.*"),
+        subclass_returned=("values", "base.*"),
+        aliases_lost=("aliasing", "aliasing.*"),
+        copies_elided=("aliasing", "aliasing.views.copies"),
+        results_packed=("aliasing", "aliasing.*"),
+        inputs_copied=("mutation", "mutation.*"),
+        input_overwritten=("mutation", "base.*"),
+        inputs_recorded=("autograd_flags", "base.*"),
+        inputs_written_back=("mutation", "graph_breaks.modes.shared_memory"),
+        inputs_assumed_contiguous=("values", "base.inputs.strided"),
+        input_offsets_ignored=("values", "graph_breaks.modes.view_across"),
+        run_at_compile=("mutation", "mutation.*"),
+        first_result_kept=("calls", "base.*"),
+        weights_kept=("calls", "calls.sequences.weights_changed"),
+        sizes_baked_in=("calls", "calls.sequences.shapes"),
+        returned_overwritten=("retention", "base.*"),
+        one_buffer_reused=("retention", "base.*"),
+        result_dropped=("error", "base.*"),
+        tuple_forgotten=("values", "base.*"),
+    )
+    | _in(
+        "derivatives",
+        results_detached=("autograd_flags", "base.*"),
+        results_recorded=("autograd_flags", "base.*"),
+        inference_tensors_returned=("autograd_flags", "base.*"),
+        gradients_scaled=("gradients", "base.*"),
+        gradients_off=("gradients", "base.*"),
+        cotangents_ignored=("gradients", "base.*"),
+        cotangents_assumed_contiguous=("gradients", "graph_breaks.modes.transposed_gradient"),
+        every_result_wanted=("error", "graph_breaks.modes.only_one_result_differentiated"),
+        gradient_dtype_lost=("gradients", "base.*"),
+        zero_for_none=("gradients", "autograd.gradients.*"),
+        none_for_zero=("gradients", "autograd.gradients.*"),
+        gradients_overwritten=("gradients", "training.steps.accumulated_gradients"),
+        first_gradients_kept=("calls", "base.*"),
+        no_second_derivative=("double_backward", "autograd.functions.second_derivative*"),
+        backward_under_autocast=("gradients", "autocast.*"),
+        backward_leaves_default_dtype=("ambient", "base.*"),
+        backward_draws=("ambient", "base.*"),
+        more_saved=("saved_bytes", "autograd.functions.nothing_saved"),
+        raises_in_backward=("error", "base.*"),
+    )
+    | _in(
+        "process",
+        errors_swallowed=("exceptions", "exceptions.*"),
+        exception_replaced=("exceptions", "exceptions.*"),
+        raises_at_compile=("error", "base.*"),
+        raises_at_second_call=("error", "base.*"),
+        nothing_callable=("error", "base.*"),
+        asks_for_eager=("compiled", "base.*"),
+        segfaults_at_compile=("crash", "base.*"),
+        segfaults_at_run=("crash", "base.*"),
+        exits_at_run=("crash", "base.*"),
+        hangs_at_compile=("timeout", "base.*"),
+    )
+)
+
+HONEST = {
+    "interpreter": Honest(kin="eager"),
+    "rebuilt": Honest(kin="eager"),
+    "dispatched": Honest(kin="eager"),
+    "loud": Honest(kin="eager"),
+    "aot_common_subexpressions": Honest(
+        kin="aot_eager", lacks=frozenset({Capability.DOUBLE_BACKWARD, Capability.INFERENCE_MODE})
+    ),
+}

@@ -1,0 +1,135 @@
+"""Saboteurs of the state around a call: what the caller set or holds is not as it should be afterwards.
+
+torch.compile forces the caller's dispatch keys back when the compiled function returns, and with them whether autocast
+is on. So no backend can leave autocast on; its dtype, its nesting and its cache it can, and the gradient mode.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from conformance.tests.saboteurs.wiring import finish_with
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conformance.tests.saboteurs.wiring import Compiled, Examples, Graph
+
+
+def _leaving(graph: Graph, leak: Callable[[], object]) -> Compiled:
+    return finish_with(graph, lambda _inputs, _results: leak())
+
+
+def grad_mode_left_off(graph: Graph, _: Examples) -> Compiled:
+    """Recording is off after every call."""
+    return _leaving(graph, lambda: torch.set_grad_enabled(False))
+
+
+def grad_mode_left_off_by_exception(graph: Graph, _: Examples) -> Compiled:
+    """Recording is off after a call that raised, wherever in the graph that happened."""
+
+    def run(*inputs: Any) -> tuple[Any, ...]:
+        try:
+            return tuple(graph.forward(*inputs))
+        except Exception:
+            torch.set_grad_enabled(False)
+            raise
+
+    return run
+
+
+def grad_mode_always_restored(graph: Graph, _: Examples) -> Compiled:
+    """The gradient mode is put back at the end, also where the program set it to last."""
+
+    def run(*inputs: Any) -> tuple[Any, ...]:
+        before = torch.is_grad_enabled()
+        try:
+            return tuple(graph.forward(*inputs))
+        finally:
+            torch.set_grad_enabled(before)
+
+    return run
+
+
+def autocast_dtype_left(graph: Graph, _: Examples) -> Compiled:
+    """Autocast's dtype is float16 after every call."""
+    return _leaving(graph, lambda: torch.set_autocast_dtype("cpu", torch.float16))
+
+
+def autocast_cache_left_off(graph: Graph, _: Examples) -> Compiled:
+    """Autocast's weight cache is off after every call."""
+    return _leaving(graph, lambda: torch.set_autocast_cache_enabled(False))
+
+
+def default_dtype_left(graph: Graph, _: Examples) -> Compiled:
+    """The default dtype is float64 after every call."""
+    return _leaving(graph, lambda: torch.set_default_dtype(torch.float64))
+
+
+def saved_tensor_hooks_left(graph: Graph, _: Examples) -> Compiled:
+    """Hooks on saved tensors stay installed after every call."""
+    return _leaving(graph, lambda: torch._C._autograd._push_saved_tensors_default_hooks(_same, _same))
+
+
+def _same(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+def anomaly_detection_left_on(graph: Graph, _: Examples) -> Compiled:
+    """Anomaly detection is on after every call."""
+    return _leaving(graph, lambda: torch.set_anomaly_enabled(True, check_nan=False))
+
+
+def function_mode_left(graph: Graph, _: Examples) -> Compiled:
+    """A mode that sees every function of torch stays active after every call."""
+    mode = torch.overrides.BaseTorchFunctionMode()
+    return _leaving(graph, mode.__enter__)
+
+
+def flush_denormal_left_on(graph: Graph, _: Examples) -> Compiled:
+    """Denormal numbers are zero after every call, as after loading a library that was built with -ffast-math."""
+    return _leaving(graph, lambda: torch.set_flush_denormal(True))
+
+
+def threads_left(graph: Graph, _: Examples) -> Compiled:
+    """The number of threads is another one after every call."""
+    return _leaving(graph, lambda: torch.set_num_threads(torch.get_num_threads() + 1))
+
+
+def matmul_precision_left(graph: Graph, _: Examples) -> Compiled:
+    """float32 products may be computed in lower precision after every call."""
+    return _leaving(graph, lambda: torch.set_float32_matmul_precision("medium"))
+
+
+def python_rng_consumed(graph: Graph, _: Examples) -> Compiled:
+    """Each call draws a number from Python's own generator."""
+    return _leaving(graph, random.random)
+
+
+def rng_consumed(graph: Graph, _: Examples) -> Compiled:
+    """Each call draws one random number more than the program does."""
+    return _leaving(graph, lambda: torch.rand(1))
+
+
+def rng_not_advanced(graph: Graph, _: Examples) -> Compiled:
+    """What the program draws does not advance the generator: the next call draws the same."""
+
+    def run(*inputs: Any) -> tuple[Any, ...]:
+        with torch.random.fork_rng(devices=()):
+            return tuple(graph.forward(*inputs))
+
+    return run
+
+
+def rng_of_its_own(graph: Graph, _: Examples) -> Compiled:
+    """Random numbers come from a stream of the backend's own, not from the generator that the caller seeded."""
+
+    def run(*inputs: Any) -> tuple[Any, ...]:
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(12345)
+            return tuple(graph.forward(*inputs))
+
+    return run

@@ -1,0 +1,75 @@
+"""What saboteurs are made of: the graph that Dynamo captured, run with something done to what goes in or comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "Compiled",
+    "Examples",
+    "Graph",
+    "Hook",
+    "attach",
+    "each_input",
+    "each_result",
+    "finish_with",
+    "recorded",
+    "tensors",
+]
+
+Graph = torch.fx.GraphModule
+Examples = Sequence[Any]
+Compiled = Callable[..., tuple[Any, ...]]
+Hook = Callable[[torch.Tensor], torch.Tensor | None]
+
+
+def tensors(values: Iterable[Any]) -> list[torch.Tensor]:
+    """Those of the values that are tensors."""
+    return [value for value in values if isinstance(value, torch.Tensor)]
+
+
+def recorded(values: Iterable[Any]) -> list[torch.Tensor]:
+    """Those of the values that take part in autograd."""
+    return [value for value in tensors(values) if value.requires_grad]
+
+
+def each_result(graph: Graph, change: Callable[[torch.Tensor], torch.Tensor]) -> Compiled:
+    """Run the graph, and give something else for each tensor it returns."""
+
+    def run(*inputs: Any) -> tuple[Any, ...]:
+        results = graph.forward(*inputs)
+        return tuple(change(value) if isinstance(value, torch.Tensor) else value for value in results)
+
+    return run
+
+
+def each_input(graph: Graph, change: Callable[[torch.Tensor], torch.Tensor]) -> Compiled:
+    """Run the graph on something else than each tensor it is given."""
+
+    def run(*inputs: Any) -> tuple[Any, ...]:
+        return tuple(graph.forward(*(change(x) if isinstance(x, torch.Tensor) else x for x in inputs)))
+
+    return run
+
+
+def finish_with(graph: Graph, do: Callable[[Sequence[Any], Sequence[Any]], object]) -> Compiled:
+    """Run the graph, then do something with its inputs and results before they are returned."""
+
+    def run(*inputs: Any) -> tuple[Any, ...]:
+        results = tuple(graph.forward(*inputs))
+        do(inputs, results)
+        return results
+
+    return run
+
+
+def attach(values: Iterable[torch.Tensor], hook: Hook) -> None:
+    """Have a hook called with the gradient of each value."""
+    for value in values:
+        value.register_hook(hook)  # type: ignore[no-untyped-call]

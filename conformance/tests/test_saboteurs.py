@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import ast
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conformance.checks import CATALOGUE
+from conformance.errors import SelectionError
+from conformance.loader import load_cases
+from conformance.model import BackendInfo, Capability, Level, Outcome
+from conformance.runner import Run
+from conformance.selection import select
+from conformance.tests import saboteurs
+from conformance.tests.fakes import an_environment
+from conformance.tests.saboteurs import HONEST, SABOTEURS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conformance.model import Record
+
+# Defects that nothing catches yet, and what is missing. An entry whose defect is caught fails and has to go.
+HOLES = {
+    "copies_elided": "no case returns a copy",
+    "cotangents_assumed_contiguous": "no case has a gradient that is not contiguous enter backward",
+    "denormals_flushed": "whatever is below 1e-5 is close",
+    "every_result_wanted": "no case goes backward from some of the results",
+    "float64_computed_in_float32": "what float32 rounds is close in float64",
+    "flush_denormal_left_on": "not part of the ambient state",
+    "grad_mode_left_off_by_exception": "no case raises in a graph that has no region",
+    "input_offsets_ignored": "no graph gets an input at an offset",
+    "inputs_written_back": "no graph gets inputs that share memory",
+    "integers_through_float": "no case has integers beyond 24 bits",
+    "matmul_precision_left": "not part of the ambient state",
+    "nonfinite_replaced": "no case returns NaN or infinity",
+    "python_rng_consumed": "not part of the ambient state",
+    "small_numbers_flushed": "whatever is below 1e-5 is close",
+    "threads_left": "not part of the ambient state",
+}
+
+
+def run(backend: BackendInfo, *globs: str, **selection: Any) -> Iterator[Record]:
+    """Run the cases of the suite that match on a backend."""
+    plan = select(load_cases(), [backend], case_globs=globs, **selection)
+    with ThreadPoolExecutor(2) as pool:
+        yield from Run(
+            plan, pool, expectations={}, environment=an_environment(), run_id="run-1", jobs=2, smoke_gate=False
+        )
+
+
+def findings(record: Record) -> set[str]:
+    """The outcome of a record that is no pass, and the MUST checks that did not hold."""
+    if record.outcome in {Outcome.PASS, Outcome.UNSUPPORTED}:
+        return set()
+    return {record.outcome.value} | {check.check for check in record.checks if check.breaks}
+
+
+def findings_of(kin: str, record: Record) -> set[str]:
+    """What a backend of this repository shows on the case and variant of a record: PyTorch's own bugs."""
+    (own,) = run(BackendInfo(ref=kin, name=kin), record.case_id, variants=[record.variant])
+    return findings(own)
+
+
+def public_functions(home: str) -> set[str]:
+    """Names of the public functions of a module of saboteurs, which importing would need torch for."""
+    tree = ast.parse((Path(saboteurs.__file__).parent / f"{home}.py").read_text())
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")}
+
+
+def marked(name: str) -> Any:
+    """The parameter of a test, expected to fail where the suite has a hole."""
+    if name not in HOLES:
+        return name
+    raises = (pytest.fail.Exception, SelectionError)
+    return pytest.param(name, marks=pytest.mark.xfail(reason=HOLES[name], raises=raises))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", [marked(name) for name in SABOTEURS])
+def test_defect_is_caught_by_what_is_meant_to_catch_it(name: str) -> None:
+    """One of the cases named for the defect shows it, in the check meant for it, where the eager backend holds."""
+    saboteur, seen = SABOTEURS[name], []
+    backend = BackendInfo(ref=saboteurs.ref(saboteur.home, name), name=name)
+    for record in run(backend, saboteur.cases, timeout_s=3 if saboteur.meant == Outcome.TIMEOUT else None):
+        found = findings(record)
+        if saboteur.meant in found and saboteur.meant not in findings_of("eager", record):
+            return
+        seen.append(f"{record.case_id} / {record.variant}: {', '.join(sorted(found)) or 'nothing'}")
+    pytest.fail(f"{saboteur.meant} does not show {name}:\n" + "\n".join(seen))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", list(HONEST))
+def test_honest_backend_passes_with_no_finding(name: str) -> None:
+    """On all cases nothing is found that is not found, there and in that way, on PyTorch's own backend."""
+    honest = HONEST[name]
+    claims = Capability.all() - honest.lacks
+    backend = BackendInfo(ref=saboteurs.ref("honest", name), name=name, capabilities=claims)
+    suspects = [record for record in run(backend) if findings(record)]
+    found = {record.key: findings(record) - findings_of(honest.kin, record) for record in suspects}
+    assert not {key: more for key, more in found.items() if more}
+
+
+def test_every_must_check_is_meant_to_catch_something() -> None:
+    """No check decides verdicts without a defect that shows it to work."""
+    decisive = {spec.name for spec in CATALOGUE.values() if spec.level is Level.MUST}
+    assert decisive <= {saboteur.meant for saboteur in SABOTEURS.values()}
+
+
+def test_every_saboteur_is_in_the_table() -> None:
+    """A function that nobody names would be a defect that nobody looks for."""
+    homes = {saboteur.home for saboteur in SABOTEURS.values()}
+    written = {(home, name) for home in homes for name in public_functions(home)}
+    assert written == {(saboteur.home, name) for name, saboteur in SABOTEURS.items()}
+    assert public_functions("honest") == set(HONEST)
