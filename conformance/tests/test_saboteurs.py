@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.checks import CATALOGUE
-from conformance.errors import SelectionError
 from conformance.loader import load_cases
 from conformance.model import BackendInfo, Capability, Level, Outcome
 from conformance.runner import Run
@@ -21,25 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conformance.model import Record
-
-# Defects that nothing catches yet, and what is missing. An entry whose defect is caught fails and has to go.
-HOLES = {
-    "copies_elided": "no case returns a copy",
-    "cotangents_assumed_contiguous": "no case has a gradient that is not contiguous enter backward",
-    "denormals_flushed": "whatever is below 1e-5 is close",
-    "every_result_wanted": "no case goes backward from some of the results",
-    "float64_computed_in_float32": "what float32 rounds is close in float64",
-    "flush_denormal_left_on": "not part of the ambient state",
-    "grad_mode_left_off_by_exception": "no case raises in a graph that has no region",
-    "input_offsets_ignored": "no graph gets an input at an offset",
-    "inputs_written_back": "no graph gets inputs that share memory",
-    "integers_through_float": "no case has integers beyond 24 bits",
-    "matmul_precision_left": "not part of the ambient state",
-    "nonfinite_replaced": "no case returns NaN or infinity",
-    "python_rng_consumed": "not part of the ambient state",
-    "small_numbers_flushed": "whatever is below 1e-5 is close",
-    "threads_left": "not part of the ambient state",
-}
 
 
 def run(backend: BackendInfo, *globs: str, **selection: Any) -> Iterator[Record]:
@@ -70,16 +50,8 @@ def public_functions(home: str) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")}
 
 
-def marked(name: str) -> Any:
-    """The parameter of a test, expected to fail where the suite has a hole."""
-    if name not in HOLES:
-        return name
-    raises = (pytest.fail.Exception, SelectionError)
-    return pytest.param(name, marks=pytest.mark.xfail(reason=HOLES[name], raises=raises))
-
-
 @pytest.mark.torch
-@pytest.mark.parametrize("name", [marked(name) for name in SABOTEURS])
+@pytest.mark.parametrize("name", list(SABOTEURS))
 def test_defect_is_caught_by_what_is_meant_to_catch_it(name: str) -> None:
     """One of the cases named for the defect shows it, in the check meant for it, where the eager backend holds."""
     saboteur, seen = SABOTEURS[name], []
