@@ -40,6 +40,7 @@ def conformance(session: nox.Session) -> None:
     finally:
         # Findings belong in the pages as well, whatever the exit code; an interrupted run leaves them as they were.
         if not session.posargs and scratch.exists() and '"kind":"footer"' in scratch.read_text(encoding="utf-8"):
+            RECORDS.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(scratch, RECORDS)
             publish(session)
 

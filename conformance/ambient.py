@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import random
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,8 +25,8 @@ _DEVICE = "cpu"
 class AmbientState:
     """Everything a call may leave changed.
 
-    `rng` is a digest of the generator's state. `works` is None when an ordinary operation still gives its ordinary
-    result, else what went wrong.
+    `rng` and `python_rng` are digests of the state of PyTorch's and of Python's own generator. `works` is None when an
+    ordinary operation still gives its ordinary result, else what went wrong.
     """
 
     grad_mode: bool
@@ -39,7 +41,11 @@ class AmbientState:
     deterministic: bool
     function_modes: int
     dispatch_modes: int
+    threads: int
+    matmul_precision: str
+    flush_denormal: bool
     rng: str
+    python_rng: str
     works: str | None
 
 
@@ -58,7 +64,11 @@ def capture() -> AmbientState:
         deterministic=torch.are_deterministic_algorithms_enabled(),
         function_modes=torch._C._len_torch_function_stack(),
         dispatch_modes=torch._C._len_torch_dispatch_stack(),
+        threads=torch.get_num_threads(),
+        matmul_precision=torch.get_float32_matmul_precision(),
+        flush_denormal=sys.float_info.min * 0.5 == 0.0,  # a mode of the processor, so Python's floats tell
         rng=_rng(),
+        python_rng=_digest(repr(random.getstate()).encode()),
         works=_trouble(),
     )
 
@@ -76,9 +86,13 @@ def _has_saved_tensor_hooks() -> bool:
 
 def _rng() -> str:
     try:
-        return hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest()[:12]
+        return _digest(torch.get_rng_state().numpy().tobytes())
     except Exception as error:  # noqa: BLE001 - a leaked mode may refuse every operation
         return f"unreadable: {type(error).__name__}"
+
+
+def _digest(state: bytes) -> str:
+    return hashlib.sha256(state).hexdigest()[:12]
 
 
 def _trouble() -> str | None:
@@ -114,6 +128,10 @@ def restore(state: AmbientState) -> None:
         torch._C._pop_torch_dispatch_stack(None)
     while _has_saved_tensor_hooks() and not state.saved_tensor_hooks:
         torch._C._autograd._pop_saved_tensors_default_hooks()
+    if torch.get_num_threads() != state.threads:
+        torch.set_num_threads(state.threads)
+    torch.set_float32_matmul_precision(state.matmul_precision)
+    torch.set_flush_denormal(state.flush_denormal)
     torch.set_grad_enabled(state.grad_mode)
     torch.set_autocast_enabled(_DEVICE, state.autocast)
     torch.set_autocast_dtype(_DEVICE, getattr(torch, state.autocast_dtype.removeprefix("torch.")))

@@ -5,6 +5,7 @@ The driver is never compiled: ambient modes, the calls, what the caller does to 
 
 from __future__ import annotations
 
+import random
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -149,6 +150,7 @@ class _Driver:
 
     def _forward(self) -> None:
         torch.manual_seed(self.request.seed + self.index)
+        random.seed(self.request.seed + self.index)
         variant, call = self.request.variant, self.call
         with ambient.applied(grad=call.grad or variant.grad, autocast=call.autocast or variant.autocast):
             start = time.perf_counter()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,10 @@ pytestmark = pytest.mark.torch
 @pytest.fixture(autouse=True)
 def _untouched() -> Iterator[None]:
     """Leave the state of this thread as it was, whatever a test does."""
-    before, rng = ambient.capture(), torch.get_rng_state()
+    before, rng, python_rng = ambient.capture(), torch.get_rng_state(), random.getstate()
     yield
     torch.set_rng_state(rng)
+    random.setstate(python_rng)
     ambient.restore(before)
     assert ambient.capture() == before
 
@@ -45,6 +47,13 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
     torch.set_default_dtype(before)
 
 
+@contextlib.contextmanager
+def changed(setting: Callable[[Any], object], value: object) -> Iterator[None]:
+    """Something set and not undone: the fixture puts it back."""
+    setting(value)
+    yield
+
+
 def test_reading_the_state_does_not_change_it() -> None:
     """Two readings are equal, although the nesting counter can only be read by moving it."""
     assert ambient.capture() == ambient.capture()
@@ -60,6 +69,10 @@ def test_reading_the_state_does_not_change_it() -> None:
         ({"anomaly_mode"}, lambda: torch.autograd.set_detect_anomaly(True, check_nan=False)),
         ({"function_modes"}, BaseTorchFunctionMode),
         ({"dispatch_modes"}, PassingOperators),
+        ({"threads"}, lambda: changed(torch.set_num_threads, torch.get_num_threads() + 1)),
+        ({"matmul_precision"}, lambda: changed(torch.set_float32_matmul_precision, "medium")),
+        ({"flush_denormal"}, lambda: changed(torch.set_flush_denormal, True)),
+        ({"python_rng"}, lambda: changed(random.seed, 7)),
         (
             {"autocast", "autocast_dtype", "autocast_nesting"},
             lambda: torch.autocast("cpu", dtype=torch.float16),

@@ -27,7 +27,7 @@ NAN, INF = math.nan, math.inf
 DTYPES = (*CLOSE, torch.bool, torch.uint8, torch.int64)
 SHAPES = st.lists(st.integers(0, 3), max_size=3).map(tuple)
 FILLED = st.lists(st.integers(1, 3), max_size=3).map(tuple)
-SPECIAL = (0.0, -0.0, 1.0, -2.5, NAN, INF, -INF, 1e-40)
+SPECIAL = (0.0, -0.0, 1.0, -2.5, NAN, INF, -INF)
 
 
 @dataclass
@@ -124,8 +124,19 @@ def test_the_payload_of_nan_means_nothing(reference: Ideal | None) -> None:
 def test_special_numbers_differ_when_they_differ(one: float, other: float, dtype: torch.dtype) -> None:
     """NaN, infinities and finite numbers are never taken for one another; a sign of zero is close."""
     actual, expected = torch.tensor([one]).to(dtype), torch.tensor([other]).to(dtype)
-    are_same = one == other or (math.isnan(one) and math.isnan(other)) or abs(one) < 1e-30 > abs(other)
+    are_same = one == other or (math.isnan(one) and math.isnan(other))
     assert (compare(actual, expected, Ideal(dtype=dtype)).differences == ()) is are_same
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-7, 1e-40])
+def test_small_numbers_flushed_to_zero_differ(scale: float) -> None:
+    """The absolute tolerance of assert_close is for small numbers among large ones, not for tensors of small ones."""
+    expected = f32(scale, scale / 2)
+    ideal = Ideal(data=expected.double(), dtype=torch.float32)
+    assert only(compare(torch.zeros(2), expected, ideal)).mismatched == 2
+    assert (
+        compare(torch.stack([expected[0], expected[1] * (1 + 1e-6)]), expected, ideal).grade.rank < Grade.DIFFERS.rank
+    )
 
 
 def test_a_sign_of_zero_is_close_but_not_bitwise() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +38,10 @@ class Refusing(torch.autograd.Function):
 def _fresh() -> Iterator[None]:
     """Let Dynamo forget what a test compiled, and see that no test leaves a mode open."""
     torch._dynamo.reset()
-    before, rng = ambient.capture(), torch.get_rng_state()
+    before, rng, python_rng = ambient.capture(), torch.get_rng_state(), random.getstate()
     yield
     torch.set_rng_state(rng)
+    random.setstate(python_rng)
     torch._dynamo.reset()
     assert ambient.capture() == before
 

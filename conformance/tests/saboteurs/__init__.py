@@ -144,6 +144,7 @@ SABOTEURS = (
         "process",
         errors_swallowed=("exceptions", "exceptions.*"),
         exception_replaced=("exceptions", "exceptions.*"),
+        changes_rolled_back=("mutation", "exceptions.modes.changed_before"),
         raises_at_compile=("error", "base.*"),
         raises_at_second_call=("error", "base.*"),
         nothing_callable=("error", "base.*"),

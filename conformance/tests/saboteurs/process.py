@@ -41,6 +41,22 @@ def exception_replaced(graph: Graph, _: Examples) -> Compiled:
     return run
 
 
+def changes_rolled_back(graph: Graph, _: Examples) -> Compiled:
+    """Where the program raises, what it had changed in place is put back."""
+
+    def run(*inputs: Any) -> tuple[Any, ...]:
+        kept = [value.clone() for value in inputs]
+        try:
+            return tuple(graph.forward(*inputs))
+        except Exception:
+            with torch.no_grad():
+                for value, old in zip(inputs, kept, strict=True):
+                    value.copy_(old)
+            raise
+
+    return run
+
+
 def raises_at_compile(graph: Graph, _: Examples) -> Compiled:
     """Compiling raises."""
     message = f"cannot compile {len(graph.graph.nodes)} nodes"
