@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ import torch
 from conformance import ambient, inputs, program, snapshot
 from conformance.errors import BackendError
 from conformance.evidence import compile_with
-from conformance.resolve import resolve
+from conformance.resolve import patched, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from conformance.model import Request
 
-__all__ = ["Subject", "patched", "prepared"]
+__all__ = ["Subject", "prepared"]
 
 _WARM_CALLS = 2
 
@@ -110,18 +109,6 @@ def _subject(request: Request, module: ModuleType, function: Callable[..., objec
         call=lambda: function(*arguments),
         leaves=[tensor for tensor in tensors if tensor.requires_grad],
     )
-
-
-@contextlib.contextmanager
-def patched(patches: Mapping[str, object]) -> Iterator[None]:
-    """Set configuration by dotted name under torch, and put back what was there."""
-    with contextlib.ExitStack() as stack:
-        for dotted, value in patches.items():
-            home, _, name = f"torch.{dotted}".rpartition(".")
-            module = importlib.import_module(home)
-            stack.callback(setattr, module, name, getattr(module, name))
-            setattr(module, name, value)
-        yield
 
 
 def _need_environment(env: Mapping[str, str]) -> None:

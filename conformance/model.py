@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
+
+from conformance.words import Capability, Grade, Kind, Level, Outcome, Stage, Verdict
 
 __all__ = [
     "Attempt",
@@ -36,142 +37,6 @@ __all__ = [
 
 Number = int | float
 Scalar = bool | int | float | str
-
-
-class Outcome(StrEnum):
-    """What happened to one request, before any expectation is consulted."""
-
-    PASS = "pass"
-    VACUOUS = "vacuous"
-    FAIL = "fail"
-    ERROR = "error"
-    CRASH = "crash"
-    TIMEOUT = "timeout"
-    UNSUPPORTED = "unsupported"
-    SKIP = "skip"
-    INVALID = "invalid"
-
-    @property
-    def is_failure(self) -> bool:
-        """Whether an expectation may name this outcome."""
-        return self in _FAILURES
-
-
-_FAILURES = frozenset({Outcome.VACUOUS, Outcome.FAIL, Outcome.ERROR, Outcome.CRASH, Outcome.TIMEOUT})
-
-
-class Verdict(StrEnum):
-    """The outcome held against the backend's expectations; the gate counts these."""
-
-    PASS = "pass"
-    VACUOUS = "vacuous"
-    FAIL = "fail"
-    ERROR = "error"
-    CRASH = "crash"
-    TIMEOUT = "timeout"
-    XFAIL = "xfail"
-    XPASS = "xpass"
-    UNSUPPORTED = "unsupported"
-    SKIP = "skip"
-    INVALID = "invalid"
-
-    @property
-    def mark(self) -> str:
-        """One or two characters for tables."""
-        return _MARKS[self]
-
-    @property
-    def conforms(self) -> bool:
-        """Whether the score counts it as conforming."""
-        return self in {Verdict.PASS, Verdict.XPASS}
-
-    @property
-    def scored(self) -> bool:
-        """Whether it counts in the denominator of the score (unsupported, skip and invalid do not)."""
-        return self not in {Verdict.UNSUPPORTED, Verdict.SKIP, Verdict.INVALID}
-
-    @property
-    def is_green(self) -> bool:
-        """Whether the gate accepts it."""
-        return self in {Verdict.PASS, Verdict.XFAIL, Verdict.UNSUPPORTED, Verdict.SKIP}
-
-
-_MARKS = {
-    Verdict.PASS: "ok",
-    Verdict.VACUOUS: "v",
-    Verdict.FAIL: "F",
-    Verdict.ERROR: "E",
-    Verdict.CRASH: "C",
-    Verdict.TIMEOUT: "T",
-    Verdict.XFAIL: "x",
-    Verdict.XPASS: "X",
-    Verdict.UNSUPPORTED: "-",
-    Verdict.SKIP: ".",
-    Verdict.INVALID: "!",
-}
-
-
-class Stage(StrEnum):
-    """Where in the life of a request something happened."""
-
-    LOAD = "load"
-    BUILD = "build"
-    REFERENCE = "reference"
-    COMPILE = "compile"
-    FORWARD = "forward"
-    BACKWARD = "backward"
-    COMPARE = "compare"
-
-
-class Level(StrEnum):
-    """A MUST decides the verdict; a SHOULD is an advisory."""
-
-    MUST = "must"
-    SHOULD = "should"
-
-
-class Grade(StrEnum):
-    """How near numbers are, best first."""
-
-    BITWISE = "bitwise"
-    CLOSE = "close"
-    REFERENCE = "reference"
-    DIFFERS = "differs"
-
-    @property
-    def rank(self) -> int:
-        """0 for the best grade; larger is worse."""
-        return list(Grade).index(self)
-
-
-class Kind(StrEnum):
-    """Why a failure is expected."""
-
-    BUG = "bug"
-    NOTYET = "notyet"
-    NEVER = "never"
-
-
-class Capability(StrEnum):
-    """What a backend claims and a case requires."""
-
-    TRAINING = "training"
-    GRAD_MODE = "grad_mode"
-    INFERENCE_MODE = "inference_mode"
-    AUTOCAST = "autocast"
-    DYNAMIC_SHAPES = "dynamic_shapes"
-    INPUT_MUTATION = "input_mutation"
-    DOUBLE_BACKWARD = "double_backward"
-    RNG = "rng"
-    FLOAT16 = "float16"
-    BFLOAT16 = "bfloat16"
-    FLOAT64 = "float64"
-    COMPLEX = "complex"
-
-    @classmethod
-    def all(cls) -> frozenset[Capability]:
-        """Every capability: the claim "conforms", which is the default."""
-        return frozenset(cls)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

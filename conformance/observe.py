@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import statistics
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from conformance.evidence import compile_with
 from conformance.model import Attempt, Level, Stage
 from conformance.raised import describe
 from conformance.reference import Reference
-from conformance.resolve import resolve
+from conformance.resolve import patched, resolve
 from conformance.role import Role, perform, saved_bytes
 
 if TYPE_CHECKING:
@@ -62,12 +62,13 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
     if invalid:
         return Attempt(invalid=invalid, stage=Stage.REFERENCE)
     report(Stage.LOAD)
-    try:
-        backend = resolve(request.backend.ref)
-        _apply_patches(backend)
-    except Exception as error:  # noqa: BLE001 - a backend that cannot be loaded is a result
-        return Attempt(raised=describe(error, Stage.LOAD), stage=Stage.LOAD)
-    return _Compiled(request, build, backend, report).against(expected, expected_bytes)
+    with contextlib.ExitStack() as stack:
+        try:
+            backend = resolve(request.backend.ref)
+            stack.enter_context(patched(backend.patches))
+        except Exception as error:  # noqa: BLE001 - a backend that cannot be loaded is a result
+            return Attempt(raised=describe(error, Stage.LOAD), stage=Stage.LOAD)
+        return _Compiled(request, build, backend, report).against(expected, expected_bytes)
 
 
 def _eager(request: Request, build: Callable[[], ModuleType]) -> tuple[RoleObservation, int | None]:
@@ -103,13 +104,6 @@ def _unstable(request: Request, expected: RoleObservation, again: RoleObservatio
         return None
     first = broken[0].differences[0]
     return f"eager differs from itself in {first.path}: {first.kind} {first.expected}, then {first.actual}"
-
-
-def _apply_patches(backend: Backend) -> None:
-    """Set the configuration a backend declares; this process serves no other request."""
-    for dotted, value in backend.patches.items():
-        home, _, name = f"torch.{dotted}".rpartition(".")
-        setattr(importlib.import_module(home), name, value)
 
 
 class _Compiled:

@@ -10,6 +10,7 @@ All but `absolute` and `name_of` imports the backend, so it belongs into a child
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from difflib import get_close_matches
 from importlib import import_module, metadata
@@ -24,10 +25,10 @@ from conformance.errors import BackendError
 from conformance.model import BackendInfo, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
 
-__all__ = ["absolute", "describe_backend", "name_of", "resolve"]
+__all__ = ["absolute", "describe_backend", "name_of", "patched", "resolve"]
 
 
 def absolute(ref: str) -> str:
@@ -188,3 +189,15 @@ def _unknown(what: str, name: str, known: Iterable[str], otherwise: str) -> str:
     close = [plain[match] for match in get_close_matches(name, plain, n=3)]
     hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else otherwise
     return f"unknown {what}.\n  {hint}"
+
+
+@contextlib.contextmanager
+def patched(patches: Mapping[str, object]) -> Iterator[None]:
+    """Set configuration by dotted name under torch, and put back what was there."""
+    with contextlib.ExitStack() as stack:
+        for dotted, value in patches.items():
+            home, _, name = f"torch.{dotted}".rpartition(".")
+            module = import_module(home)
+            stack.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, value)
+        yield

@@ -415,10 +415,18 @@ def test_a_backends_own_word_of_a_fallback_is_heard(
     assert [one.actual for one in check.differences] == ([words] if words else [])
 
 
-def test_patches_are_set_before_compiling(backend_file: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Configuration that a backend declares is in force while its functions run."""
+def test_patches_hold_while_compiling_and_no_longer(backend_file: Callable[[str], str]) -> None:
+    """Configuration that a backend declares is in force while its functions run, and put back afterwards."""
     config: Any = torch._dynamo.config
-    monkeypatch.setattr(config, "recompile_limit", config.recompile_limit)
-    source = "mine = Backend(name='eager', patches={'_dynamo.config.recompile_limit': 77})\n"
+    before = config.recompile_limit
+    source = (
+        "def compiler(graph, inputs):\n"
+        "    import torch\n"
+        "    assert torch._dynamo.config.recompile_limit == 77\n"
+        "    return graph.forward\n"
+        "mine = Backend(\n"
+        "    name='mine', compile={'backend': compiler}, patches={'_dynamo.config.recompile_limit': 77}\n"
+        ")\n"
+    )
     assert passed(attempt(a_case(), backend_file(source)))
-    assert config.recompile_limit == 77
+    assert config.recompile_limit == before != 77
