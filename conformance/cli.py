@@ -170,6 +170,8 @@ def _run(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
     from conformance.progress import progress
 
     run = session.prepare(session.Options(**options))  # type: ignore[arg-type]
+    if run.resumed and not quiet:
+        click.echo(run.resumed, err=True)
     with progress(run.remaining, quiet=quiet) as advance:
         result = run.execute(advance)
     click.echo(summary.text(result, quiet=quiet, command=ctx.find_root().meta[__name__]))

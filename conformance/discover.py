@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.errors import BackendError
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from conformance.model import BackendInfo
 
-__all__ = ["GROUP", "LADDER", "by_ladder", "find", "names"]
+__all__ = ["GROUP", "LADDER", "by_ladder", "find", "names", "relative"]
 
 GROUP = "conformance.backends"
 
@@ -45,6 +46,15 @@ def find(refs: Sequence[str], describe: Callable[[str], BackendInfo]) -> tuple[B
     infos = tuple(describe(ref) for ref in dict.fromkeys(refs or known))
     _refuse_namesakes(infos)
     return infos
+
+
+def relative(ref: str) -> str:
+    """Turn a reference into what one types in the working directory: the path of a file below it is shortened."""
+    home, colon, attribute = ref.rpartition(":")
+    here = Path.cwd()
+    if not home.endswith(".py") or not Path(home).is_relative_to(here):
+        return ref
+    return f"{Path(home).relative_to(here)}{colon}{attribute}"
 
 
 def _unknown(ref: str, known: Sequence[str]) -> str:

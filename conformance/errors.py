@@ -11,6 +11,7 @@ discover   `BackendError`      a backend is unknown, or its module cannot be use
 expect     `ExpectationError`  an expectations file is malformed or stale
 isolate    `HarnessError`      the fork server cannot start or died
 record     `RecordError`       a record file is unreadable, truncated, foreign or unwritable
+record     `UsageError`        a record file to be continued holds another run
 =========  ==================  ==============================================================
 
 A misbehaving backend raises nothing here: what it does is a result, not an error of the run.

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conformance import wire
 from conformance.checks import CATALOGUE
 from conformance.model import BackendInfo, CheckResult, Environment, Grade, Record, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["SCHEMA_VERSION", "Footer", "Header", "decode", "decode_header", "encode", "encode_record", "reproduce"]
 
@@ -28,6 +31,7 @@ def _usual() -> tuple[str, ...]:
 class Header:
     """What a run was started with. `planned` counts this file's requests; `total` and `digest` are of the whole plan.
 
+    `folders` are those, as given, of cases beyond the packaged ones.
     `checks` names, in order, those that a record whose checks all held need not name.
     """
 
@@ -39,6 +43,7 @@ class Header:
     selection: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     shard: tuple[int, int] | None = None
+    folders: tuple[str, ...] = ()
     planned: int
     total: int
     digest: str
@@ -94,9 +99,10 @@ def decode(text: str | bytes, header: Header) -> Record | Footer:
     return wire.from_plain(Record, _implied(line, header) | line | {"checks": _full(line, header)})
 
 
-def reproduce(ref: str, case_id: str, variant: str, seed: int) -> str:
+def reproduce(ref: str, case_id: str, variant: str, seed: int, folders: Iterable[str] = ()) -> str:
     """The shell command that runs one request again."""
-    words = ["conformance", "run", "--backend", ref, "--case", case_id, "--variant", variant]
+    homes = [word for folder in folders for word in ("--cases", folder)]
+    words = ["conformance", "run", "--backend", ref, *homes, "--case", case_id, "--variant", variant]
     return shlex.join([*words, "--seed", str(seed)] if seed else words)
 
 
@@ -120,7 +126,7 @@ def _implied(line: dict[str, Any], header: Header) -> dict[str, Any]:
         "seed": header.seed,
         "outcome": line.get("verdict"),
         "stage": Stage.COMPARE,
-        "reproduce": reproduce(ref, case_id, variant, line.get("seed", header.seed)),
+        "reproduce": reproduce(ref, case_id, variant, line.get("seed", header.seed), header.folders),
     }
 
 

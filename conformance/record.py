@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from conformance import lines
+from conformance.discover import relative
 from conformance.environment import fingerprint, now
-from conformance.errors import RecordError
+from conformance.errors import RecordError, UsageError
 from conformance.lines import SCHEMA_VERSION, Footer, Header
 from conformance.model import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from io import FileIO
     from pathlib import Path
 
@@ -52,17 +53,19 @@ class RunFile:
     truncated: int = 0
 
 
-def make_header(plan: Plan, environment: Environment, run_id: str) -> Header:
+def make_header(plan: Plan, environment: Environment, run_id: str, folders: Sequence[str] = ()) -> Header:
     """Build the header of a run; of the backends it keeps what does not depend on where they are installed."""
+    words = [replace(info, ref=relative(info.ref)) for info in plan.backends]
     return Header(
         schema_version=SCHEMA_VERSION,
         run_id=run_id,
         environment=environment,
         fingerprint=fingerprint(environment),
-        backends=tuple(replace(info, expectations=None, env={}, tags=frozenset()) for info in plan.backends),
+        backends=tuple(replace(info, expectations=None, env={}, tags=frozenset()) for info in words),
         selection=plan.selection,
         seed=plan.seed,
         shard=plan.shard,
+        folders=tuple(folders),
         planned=len(plan.requests),
         total=plan.total,
         digest=plan.digest,
@@ -79,17 +82,26 @@ class RecordWriter:
         header: what the run is started with.
         continues: what the file holds already, if that is to be kept; then its header counts.
 
+    Attributes:
+        header: that of the file.
+        finished: whether the file has its footer.
+        dropped: how many bytes of a last line that was cut off were removed from what it continues.
+
     Raises:
+        UsageError: the file exists and is no record file.
         RecordError: the file cannot be written; so do `write` and `finish`.
     """
 
     def __init__(self, path: Path, header: Header, continues: RunFile | None = None) -> None:
         self.header = continues.header if continues else header
         self.finished = continues is not None and continues.footer is not None
+        self.dropped = continues.truncated if continues else 0
         self._path = path
         self._counts = Counter(record.verdict.value for record in continues.records) if continues else Counter()
         self._opened = time.monotonic()
         with _telling(f"cannot write {path}"):
+            if continues is None:
+                _spare_others(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: FileIO = path.open("r+b" if continues else "wb", buffering=0)
         try:
@@ -158,14 +170,15 @@ def resume(path: Path, header: Header) -> tuple[RecordWriter, tuple[Record, ...]
     The writer's header is the file's: its run_id is that of the records to come.
 
     Raises:
-        RecordError: the file holds a run of another plan or environment, or cannot be read or written.
+        UsageError: the file holds a run of another plan or environment.
+        RecordError: the file cannot be read or written, or is no record file.
     """
     run = _scan(path) if path.exists() else None
     if run is None:
         return RecordWriter(path, header), ()
     if conflicts := _conflicts(run.header, header):
         message = f"{path}: cannot be continued, it was started with something else:\n  " + "\n  ".join(conflicts)
-        raise RecordError(message)
+        raise UsageError(message)
     return RecordWriter(path, header, continues=run), run.records
 
 
@@ -183,6 +196,17 @@ def publishable(run: RunFile) -> str | None:
     if not run.footer.gated and len(run.records) != run.header.planned:
         return f"it holds {len(run.records)} of {run.header.planned} records"
     return None
+
+
+def _spare_others(path: Path) -> None:
+    """Refuse to replace what is no record file: a slip at the keyboard must not cost somebody's work."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(len(_START))
+    if not _START.startswith(start):
+        message = f"{path} is no record file, so it is not replaced; name another with --records"
+        raise UsageError(message)
 
 
 def _scan(path: Path) -> RunFile | None:

@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from typing import TYPE_CHECKING
 
 from conformance import isolate
+from conformance.discover import relative
 from conformance.environment import fingerprint
 from conformance.expectations import match
 from conformance.judge import judge, outcome, where
@@ -38,6 +39,7 @@ class Run:
         expectations: the known failures of each backend, by its name.
         environment: what the records are made on.
         run_id: which run the records belong to.
+        folders: of cases beyond the packaged ones; the commands that reproduce records name them.
         done: records of this plan that exist already; their requests are not run again.
         jobs: how many requests the executor runs at a time; not many more are handed to it.
         max_fail: how many red verdicts stop the run.
@@ -57,6 +59,7 @@ class Run:
         expectations: Mapping[str, Sequence[Expectation]],
         environment: Environment,
         run_id: str,
+        folders: Sequence[str] = (),
         done: Collection[Record] = (),
         jobs: int = 1,
         max_fail: int | None = None,
@@ -66,7 +69,7 @@ class Run:
         self.gated: dict[str, str] = {}
         self.stopped = False
         self._executor, self._submit = executor, submit
-        self._judge = _Judge(expectations, environment, run_id)
+        self._judge = _Judge(expectations, environment, run_id, folders)
         self._red_left = max_fail
         self._room = 2 * jobs
         known = {record.key: record for record in done}
@@ -172,9 +175,14 @@ class _Judge:
     """Makes records of what came of requests."""
 
     def __init__(
-        self, expectations: Mapping[str, Sequence[Expectation]], environment: Environment, run_id: str
+        self,
+        expectations: Mapping[str, Sequence[Expectation]],
+        environment: Environment,
+        run_id: str,
+        folders: Sequence[str],
     ) -> None:
         self.environment = environment
+        self._folders = folders
         self._expectations = expectations
         self._fingerprint = fingerprint(environment)
         self._run_id = run_id
@@ -210,7 +218,7 @@ class _Judge:
             fingerprint=self._fingerprint,
             seed=request.seed,
             duration_s=round(attempt.duration_s, 3),
-            reproduce=reproduce(backend.ref, case.id, variant.id, request.seed),
+            reproduce=reproduce(relative(backend.ref), case.id, variant.id, request.seed, self._folders),
         )
 
 

@@ -81,6 +81,14 @@ class Session:
     options: Options
 
     @property
+    def resumed(self) -> str:
+        """What there was of an earlier run, in words; empty where there was nothing."""
+        if not (self.done or self.writer.dropped):
+            return ""
+        cut = "; its last line was cut off, and that request runs again" if self.writer.dropped else ""
+        return f"{self.options.records}: {len(self.done)} of {len(self.plan.requests)} records are there{cut}"
+
+    @property
     def remaining(self) -> int:
         """How many records are to come, if no backend is gated."""
         return len(self.plan.requests) - len(self.done)
@@ -114,6 +122,7 @@ class Session:
             expectations=self.expectations,
             environment=self.environment,
             run_id=self.writer.header.run_id,
+            folders=self.writer.header.folders,
             done=self.done,
             jobs=jobs,
             max_fail=self.options.max_fail,
@@ -163,7 +172,7 @@ def prepare(options: Options) -> Session:
     )
     expectations = _expectations(options, infos, cases)
     machine = environment.capture(homes(options.folders))
-    header = make_header(plan, machine, uuid.uuid4().hex[:12])
+    header = make_header(plan, machine, uuid.uuid4().hex[:12], [str(folder) for folder in options.folders])
     writer, done = resume(options.records, header) if options.resume else (RecordWriter(options.records, header), ())
     return Session(plan=plan, expectations=expectations, environment=machine, writer=writer, done=done, options=options)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from conformance import frame
+from conformance.model import Verdict
 from conformance.report.matrix import matrix, tally
 
 if TYPE_CHECKING:
@@ -49,14 +50,18 @@ def _red(records: Sequence[Record]) -> Iterator[str]:
 
 def _finding(record: Record) -> str:
     """Section 10's form: where, what, and how to see it again."""
-    where = f"{record.backend} / {record.case_id} / {record.variant}"
+    return f"{_what(record)}\n  Reproduce: {record.reproduce}"
+
+
+def _what(record: Record) -> str:
     message = f": {record.message}" if record.message else ""
-    body = "\n  ".join(f"{where}: {record.verdict}{message}".splitlines())
-    return f"{body}\n  Reproduce: {record.reproduce}"
+    where = f"{record.backend} / {record.case_id} / {record.variant}"
+    return "\n  ".join(f"{where}: {record.verdict}{message}".splitlines())
 
 
 def _full(record: Record) -> str:
-    lines = [_finding(record), f"  outcome {record.outcome}, stage {record.stage}, {record.duration_s:.2f} s"]
+    told = _what(record) if record.verdict is Verdict.PASS else _finding(record)
+    lines = [told, f"  outcome {record.outcome}, stage {record.stage}, {record.duration_s:.2f} s"]
     if record.evidence:
         lines.append(f"  evidence: {_pairs(vars(record.evidence))}")
     if record.metrics:

@@ -86,6 +86,7 @@ def _source(paths: Sequence[Path], run: RunFile, folder: Path) -> Source:
         environment=run.header.environment,
         backends=run.header.backends,
         seed=run.header.seed,
+        folders=run.header.folders,
         gated=run.footer.gated if run.footer else {},
     )
 

@@ -37,6 +37,7 @@ class Source:
     environment: Environment
     backends: tuple[BackendInfo, ...]
     seed: int = 0
+    folders: tuple[str, ...] = ()
     gated: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -106,5 +107,6 @@ def _run(source: Source, place: int) -> list[str]:
     refs = {info.name: info.ref for info in source.backends}
     backends = [word for name in by_ladder(refs) for word in ("--backend", refs[name])]
     seed = ["--seed", str(source.seed)] if source.seed else []
+    folders = [word for folder in source.folders for word in ("--cases", folder)]
     shard = ["--shard", f"{place + 1}/{len(source.names)}"] if len(source.names) > 1 else []
-    return ["conformance", "run", *backends, *seed, *shard, "--records", source.names[place]]
+    return ["conformance", "run", *backends, *folders, *seed, *shard, "--records", source.names[place]]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance import lines
-from conformance.errors import RecordError
+from conformance.errors import RecordError, UsageError
 from conformance.record import Header, RecordWriter, RunFile, make_header, publishable, read, resume
 from conformance.selection import select
 from conformance.tests.fakes import a_backend, a_case, a_record, an_environment
@@ -146,6 +146,16 @@ def test_any_prefix_of_a_file_resumes_with_its_complete_records(data: st.DataObj
         assert run.footer.counts == {"pass": 3}
 
 
+def test_what_is_no_record_file_is_not_replaced(tmp_path: Path) -> None:
+    """A run replaces the records of an earlier one, and nothing else."""
+    path = tmp_path / "notes.txt"
+    path.write_text("worth keeping")
+    with pytest.raises(UsageError, match="is no record file, so it is not replaced"):
+        RecordWriter(path, HEADER)
+    assert path.read_text() == "worth keeping"
+    assert read(a_file(a_file(tmp_path / "run.jsonl"), RECORDS[:1])).records == RECORDS[:1]
+
+
 def test_resuming_nothing_starts(tmp_path: Path) -> None:
     """A missing file is a run that has everything left to do."""
     writer, done = resume(tmp_path / "run.jsonl", HEADER)
@@ -181,8 +191,8 @@ def test_a_cut_line_is_counted_and_dropped(tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(b'{"kind":"rec')
     assert (read(path).truncated, read(path).records) == (12, RECORDS)
-    with resume(path, HEADER)[0]:
-        assert read(path).truncated == 0
+    with resume(path, HEADER)[0] as writer:
+        assert (read(path).truncated, writer.dropped) == (0, 12)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +210,7 @@ def test_another_plan_or_machine_cannot_continue_a_file(tmp_path: Path, other: H
     """One file holds one run: the message says what differs, and the file stays as it is."""
     path = a_file(tmp_path / "run.jsonl", finish=False)
     before = path.read_bytes()
-    with pytest.raises(RecordError, match=message):
+    with pytest.raises(UsageError, match=message):
         resume(path, other)
     assert path.read_bytes() == before
 

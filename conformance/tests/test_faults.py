@@ -1,0 +1,179 @@
+"""What goes wrong in real runs of the command: backends that misbehave, no compiler, a run that is killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance import record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conformance.model import Record
+
+pytestmark = pytest.mark.torch
+
+CASES = """\
+topic: Demonstration
+cases:
+  - id: demo.first.one
+    title: multiplies its inputs
+    inputs:
+      a: {shape: [4], requires_grad: true}
+      b: {shape: [4]}
+    program: |
+      return a * b * ${factor}
+    axes: {params: {factor: [2, 3]}}
+"""
+
+BACKENDS = """\
+import ctypes, os, signal, sys, time
+import torch
+
+def fine(gm, example_inputs):
+    return gm.forward
+
+def raises_in_compile(gm, example_inputs):
+    raise ValueError("this graph is too beautiful")
+
+def raises_in_forward(gm, example_inputs):
+    def run(*args):
+        raise ValueError("not today")
+    return run
+
+class Refusing(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 1
+    @staticmethod
+    def backward(ctx, grad):
+        raise ValueError("no way back")
+
+def raises_in_backward(gm, example_inputs):
+    return lambda *args: tuple(Refusing.apply(value) for value in gm.forward(*args))
+
+def segfaults(gm, example_inputs):
+    return lambda *args: ctypes.string_at(0)
+
+def aborts(gm, example_inputs):
+    os.abort()
+
+def leaves(gm, example_inputs):
+    return lambda *args: os._exit(0)
+
+def hangs(gm, example_inputs):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        time.sleep(60)
+
+def eats_memory(gm, example_inputs):
+    hoard = []
+    while True:
+        hoard.append(bytearray(64 << 20))
+
+def floods(gm, example_inputs):
+    def run(*args):
+        for _ in range(20_000):
+            print('{"kind":"record","case_id":"demo.first.one","backend":"floods","verdict":"pass"}')
+            print('["result", {"stage": "compare"}]')
+        return tuple(value * 2 for value in gm.forward(*args))
+    return run
+"""
+
+ROWS = {
+    "fine": ("pass", ""),
+    "raises_in_compile": ("error", "raised in compile: BackendCompilerFailed: .*this graph is too beautiful"),
+    "raises_in_forward": ("error", "raised in forward: ValueError: not today"),
+    "raises_in_backward": ("error", "raised in backward: ValueError: no way back"),
+    "segfaults": ("crash", r"killed by SIGSEGV \(stage compile\)"),
+    "aborts": ("crash", r"killed by SIGABRT \(stage compile\)"),
+    "leaves": ("crash", "exited with status 0 without a result"),
+    "hangs": ("timeout", r"timed out; its process group was killed \(stage compile\)"),
+    "eats_memory": ("error", "MemoryError"),
+    "floods": ("fail", r"values differ in output: 4 of 4 elements"),
+    "raises_in_import": ("error", "the backend cannot be used: RuntimeError: no licence"),
+    "ends_in_import": ("error", "the backend cannot be used: while it was loaded: exited with status 7"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with cases and backends."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "demo_first.yaml").write_text(CASES)
+    (tmp_path / "bad.py").write_text(BACKENDS)
+    (tmp_path / "raises_in_import.py").write_text("raise RuntimeError('no licence')")
+    (tmp_path / "ends_in_import.py").write_text("import os; os._exit(7)")
+    return tmp_path
+
+
+def command(*words: str) -> list[str]:
+    """The words of a run of the demonstration cases."""
+    given = ("--cases", "mine", "--case", "demo.*", "--records", "r.jsonl")
+    return [sys.executable, "-m", "conformance", "run", *given, *words]
+
+
+def run(folder: Path, *words: str, status: int, **environment: str) -> list[Record]:
+    """The records of a run that ends with this status."""
+    env = {**os.environ, **environment}
+    done = subprocess.run(command(*words), cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    return list(record.read(folder / "r.jsonl").records)
+
+
+def ref(name: str) -> str:
+    """What names a backend of this module on the command line."""
+    return f"{name if name.endswith('_import') else 'bad'}.py:{name}"
+
+
+def test_what_a_backend_does_wrong_is_in_its_own_rows(folder: Path) -> None:
+    """One run over many: each row tells what its backend did, a broken one is one row, and the right one passes."""
+    refs = [word for name in ROWS for word in ("--backend", ref(name))]
+    records = run(folder, *refs, "--timeout", "4", status=1, CONFORMANCE_MEMORY_GIB="1")
+    assert Counter(each.backend for each in records) == {name: 1 if name.endswith("_import") else 2 for name in ROWS}
+    for each in records:
+        verdict, message = ROWS[each.backend]
+        assert each.verdict == verdict, each
+        assert re.search(message, each.message, re.DOTALL), each.message
+
+
+def test_without_a_compiler_inductor_is_skipped(folder: Path) -> None:
+    """A machine that cannot generate code says nothing about the backend: a skip that says so, and no red."""
+    records = run(folder, "--backend", "inductor", "--backend", "eager", status=0, CXX="no-such-compiler")
+    told = {(each.backend, each.verdict.value, each.message.partition(":")[0]) for each in records}
+    assert told == {("inductor", "skip", "no C++ compiler"), ("eager", "pass", "")}
+
+
+@pytest.mark.parametrize(("blow", "after"), [(signal.SIGINT, 2), (signal.SIGKILL, 9)])
+def test_a_run_that_was_killed_is_completed_by_resume(folder: Path, blow: signal.Signals, after: int) -> None:
+    """Whatever the moment, no record is lost or doubled."""
+    factors = ", ".join(map(str, range(40)))
+    (folder / "mine" / "demo_first.yaml").write_text(CASES.replace("factor: [2, 3]", f"factor: [{factors}]"))
+    path = folder / "r.jsonl"
+    running = subprocess.Popen(command("--backend", "eager"), cwd=folder, stdout=subprocess.DEVNULL)
+    wait_for(lambda: path.exists() and path.read_bytes().count(b"\n") > after)
+    running.send_signal(blow)
+    assert running.wait(60) == (130 if blow is signal.SIGINT else -signal.SIGKILL)
+    before = path.read_bytes().splitlines(keepends=True)
+    assert not any(b'"footer"' in line for line in before)
+    assert len(run(folder, "--backend", "eager", "--resume", status=0)) == 40
+    whole = [line for line in before if line.endswith(b"\n")]
+    assert path.read_bytes().splitlines(keepends=True)[: len(whole)] == whole
+
+
+def wait_for(holds: Callable[[], bool], limit_s: float = 120) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + limit_s
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
