@@ -1,0 +1,71 @@
+"""What the README tells a stranger to type, typed: its blocks, in an empty folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(scope="module")
+def readme(checkout: Path) -> str:
+    """README.md."""
+    return (checkout / "README.md").read_text()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, readme: str) -> Path:
+    """A folder with every file that the README shows: blocks that begin with a comment that is a path."""
+    for path, text in re.findall(r"^```\w+\n# (\S+\.(?:py|yaml))\n(.*?)^```", readme, re.MULTILINE | re.DOTALL):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    return tmp_path
+
+
+def command(readme: str, start: str) -> str:
+    """The one line of the README's shell blocks that starts like this."""
+    (line,) = re.findall(rf"^{re.escape(start)}.*$", readme, re.MULTILINE)
+    return str(line)
+
+
+def typed(line: str, folder: Path, status: int) -> str:
+    """What a command line prints in this folder, with the commands of this environment; it must end with a status."""
+    scripts = Path(sys.executable).parent
+    env = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["/bin/sh", "-c", line], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == status, f"{line}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_the_backend_of_the_readme_is_found_out(readme: str, folder: Path) -> None:
+    """The report that the README shows is the one that is printed."""
+    line = command(readme, "conformance run --backend mine.py:mine")
+    printed = typed(f"{line} --case 'pre_dispatch.*'", folder, 1)
+    (shown,) = re.findall(r"^```text\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    for part in shown.split("...\n"):
+        assert part.strip() in printed
+
+
+def test_the_backend_of_the_readme_is_found_out_by_pytest(readme: str, folder: Path) -> None:
+    """The same requests as pytest items."""
+    line = command(readme, "pytest --pyargs conformance.suite --backend mine.py:mine")
+    assert "--case 'autocast.*'" in line
+    assert " failed" in typed(line.replace("autocast.*", "pre_dispatch.*"), folder, 1)
+
+
+def test_the_case_of_the_readme_passes_everywhere(readme: str, folder: Path) -> None:
+    """Validated, shown, run on every backend, and loaded as data."""
+    assert typed(command(readme, "conformance validate my_cases"), folder, 0) == "no problems found\n"
+    assert "def program(a):" in typed(command(readme, "conformance show"), folder, 0)
+    assert "20 pass;" in typed(command(readme, "conformance run --cases my_cases"), folder, 0)
+    (folder / "results" / "records").mkdir(parents=True)
+    (folder / "conformance-records.jsonl").rename(folder / "results" / "records" / "mine.jsonl")
+    (program,) = re.findall(r"^```python\n(import conformance\n.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    done = [sys.executable, "-c", f"{program}\nprint(len(frame))"]
+    assert subprocess.run(done, cwd=folder, capture_output=True, text=True, check=True).stdout == "20\n"
