@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
     from conformance.model import Request
     from conformance.pytest_session import Session
 
-__all__ = ["parameters", "pytest_addoption", "pytest_collection", "pytest_generate_tests", "session_of"]
+__all__ = ["parameters", "pytest_collection", "pytest_generate_tests", "pytest_load_initial_conftests", "session_of"]
 
 _OPTIONS = {
     "backend": "run on this backend: a name, torch:NAME, package.module:attribute or path/to/file.py:attribute",
@@ -27,10 +27,18 @@ _OPTIONS = {
 _SESSION = pytest.StashKey["Session"]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options that select what runs, the same as those of `conformance run`."""
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None]:
+    """Add the options that select what runs, the same as those of `conformance run`.
+
+    Their names are plain words, which the conftest.py of another project may want for itself. It comes first: two
+    options of one name would end every run of pytest in that project.
+    """
+    yield
     group = parser.getgroup("conformance", "conformance of torch.compile backends")
     for name, text in _OPTIONS.items():
+        if f"--{name}=" not in parser.parse_known_and_unknown_args([f"--{name}="])[1]:
+            continue
         group.addoption(
             f"--{name}",
             action="append",
@@ -43,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection(session: pytest.Session) -> None:
     """Refuse a selection that matches nothing before anything is collected."""
-    if any(_selection(session.config).values()):
+    if any(session.config.getoption(_destination(name), default=()) for name in _OPTIONS):
         session_of(session.config)
 
 
@@ -63,7 +71,7 @@ def session_of(config: pytest.Config) -> Session:
     """The one session of suite and pytest, made when first asked for.
 
     Raises:
-        pytest.UsageError: an option selects nothing, or a file of cases or expectations is malformed.
+        pytest.UsageError: an option selects nothing or is not ours, or a file of cases or expectations is malformed.
     """
     if _SESSION not in config.stash:
         from conformance.errors import ConformanceError
@@ -87,4 +95,7 @@ def _destination(option: str) -> str:
 
 
 def _selection(config: pytest.Config) -> dict[str, list[str]]:
+    if taken := [f"--{name}" for name in _OPTIONS if not hasattr(config.option, _destination(name))]:
+        message = f"a conftest.py or plugin here has a {', '.join(taken)} of its own; run the suite from another folder"
+        raise pytest.UsageError(message)
     return {f"{name}s": config.getoption(_destination(name)) for name in _OPTIONS}

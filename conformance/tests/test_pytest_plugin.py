@@ -192,6 +192,24 @@ def test_other_projects_start_nothing(pytester: pytest.Pytester, monkeypatch: py
     pytester.runpytest().assert_outcomes(passed=1)
 
 
+OWN_OPTION = "def pytest_addoption(parser): parser.addoption('--backend', default='numpy')"
+
+
+def test_options_of_other_projects_come_first(pytester: pytest.Pytester) -> None:
+    """A project whose conftest.py has a --backend of its own works on, where the suite is installed."""
+    pytester.makeconftest(OWN_OPTION)
+    pytester.makepyfile("def test_it(pytestconfig): assert pytestconfig.getoption('--backend') == 'mine'")
+    pytester.runpytest("--backend", "mine").assert_outcomes(passed=1)
+
+
+def test_an_option_that_is_taken_stops_the_suite(suite: Suite, pytester: pytest.Pytester) -> None:
+    """What another project means by --backend is not what the suite would run on."""
+    pytester.makeconftest(OWN_OPTION)
+    result = suite("--backend", "m:fake")
+    assert result.ret != pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["*has a --backend of its own; run the suite from another folder*"])
+
+
 def test_benchmarks_wait_to_be_asked(suite: Suite) -> None:
     """Without --benchmark-only nothing is timed, and the reason is given."""
     result = suite("--backend", "m:fake", "--case", "demo.first.one")
