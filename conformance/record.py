@@ -10,7 +10,7 @@ import os
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Self
 
 from conformance import lines
@@ -248,20 +248,29 @@ def _contents(path: Path, texts: Iterable[bytes], header: Header) -> tuple[tuple
 
 def _conflicts(old: Header, new: Header) -> list[str]:
     before, after = _facts(old), _facts(new)
-    names = [name for name in before | after if before.get(name) != after.get(name)]
-    return [f"{name} was {before.get(name, 'absent')}, is now {after.get(name, 'absent')}" for name in names]
+    names = [name for name in before if name in after and before[name] != after[name]]
+    return [f"{name} was {_words(before[name])}, is now {_words(after[name])}" for name in names]
+
+
+def _words(value: object) -> object:
+    return ", ".join(sorted(map(str, value))) if isinstance(value, frozenset) else value
 
 
 def _facts(header: Header) -> dict[str, object]:
+    """What two headers of one run say alike; of a backend that only one of them has, its name says enough."""
     machine = asdict(header.environment)
     del machine["started"]
     backends = {
-        f"{field} of backend {info.name}": value
+        f"{field.name} of backend {info.name}": getattr(info, field.name)
         for info in header.backends
-        for field, value in asdict(info).items()
-        if field != "name"
+        for field in fields(info)
     }
-    plan = {"plan": f"{header.total} requests ({header.digest})", "seed": header.seed, "shard": header.shard}
+    plan = {
+        "plan": f"{header.total} requests ({header.digest})",
+        "list of backends": ", ".join(info.name for info in header.backends),
+        "seed": header.seed,
+        "shard": header.shard,
+    }
     return plan | machine | backends
 
 

@@ -23,6 +23,8 @@ __all__ = ["Plan", "decided", "digest", "holds", "is_smoke", "select"]
 SMOKE = "smoke"
 TIMEOUT_S = 120.0
 
+_FEW = 20  # names that a hint lists
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -144,7 +146,9 @@ def _choose_variants(
     pairs = [(case, variant) for case in cases for variant in case.variants]
     known = {f"{axis}={value}" for _, variant in pairs for axis, value in variant.axes.items()}
     for text in texts:
-        _require(any(_fits(variant, text) for _, variant in pairs), "variant", text, known)
+        axes = tuple(f"{pair.partition('=')[0]}=" for pair in text.split(","))
+        near = {value for value in known if value.startswith(axes)} or known
+        _require(any(_fits(variant, text) for _, variant in pairs), "variant", text, near)
     return [(case, variant) for case, variant in pairs if not texts or _is_asked(case, variant, texts, case_globs)]
 
 
@@ -196,6 +200,10 @@ def _require(found: bool, what: str, given: str, known: Collection[str]) -> None
     if found:
         return
     close = get_close_matches(given, sorted(known), n=3)
-    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "`conformance list` shows what there is."
+    hint = "`conformance list` shows what there is."
+    if close:
+        hint = f"Did you mean {' or '.join(map(repr, close))}?"
+    elif len(known) <= _FEW:
+        hint = f"Known: {', '.join(sorted(known))}."
     message = f"no {what} matches {given!r}.\n  {hint}"
     raise SelectionError(message)

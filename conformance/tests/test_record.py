@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from conformance import lines
 from conformance.errors import RecordError, UsageError
+from conformance.model import Capability
 from conformance.record import Header, RecordWriter, RunFile, make_header, publishable, read, resume
 from conformance.selection import select
 from conformance.tests.fakes import a_backend, a_case, a_record, an_environment
@@ -203,7 +204,11 @@ def test_a_cut_line_is_counted_and_dropped(tmp_path: Path) -> None:
         (a_header(shard=(1, 2)), r"shard was None, is now \(1, 2\)"),
         (a_header(an_environment(torch="2.14.0")), "torch was 2.13.0, is now 2.14.0"),
         (a_header(backends=[a_backend(packages={"x": "2"})]), "packages of backend fake was {}, is now {'x': '2'}"),
-        (a_header(backends=[a_backend("new")]), "ref of backend new was absent, is now new"),
+        (a_header(backends=[a_backend("new")]), r"list of backends was fake, is now new$"),
+        (
+            a_header(backends=[a_backend(capabilities=frozenset({Capability.RNG, Capability.AUTOCAST}))]),
+            r"capabilities of backend fake was autocast, bfloat16, .*, is now autocast, rng$",
+        ),
     ],
 )
 def test_another_plan_or_machine_cannot_continue_a_file(tmp_path: Path, other: Header, message: str) -> None:

@@ -77,9 +77,10 @@ def test_the_id_of_a_variant_selects_it_even_with_a_comma_in_a_parameter() -> No
     ("asked", "message"),
     [
         ({"case_globs": ["grad_mod.*"]}, "no case matches 'grad_mod.*'.\n  Did you mean 'grad_mode.*'"),
-        ({"case_globs": ["zzzzzz"]}, "`conformance list` shows what there is"),
+        ({"case_globs": ["zzzzzz"]}, "no case matches 'zzzzzz'.\n  Known: grad_mode.*, "),
         ({"variants": ["grad=disable"]}, "no variant matches 'grad=disable'.\n  Did you mean 'grad=disabled'"),
         ({"variants": ["disabled"]}, "no variant matches 'disabled'"),
+        ({"variants": ["grad=x"]}, "no variant matches 'grad=x'.\n  Known: grad=disabled, grad=enabled."),
         ({"tags": ["smok"]}, "no tag matches 'smok'.\n  Did you mean 'smoke'"),
         ({"exclude_tags": ["smok"]}, "no tag matches 'smok'"),
         ({"case_globs": ["views.*"], "tags": ["timing"]}, "no case is left: of 3 cases none"),
@@ -165,3 +166,10 @@ def test_what_needs_no_run_is_decided_with_a_reason(
 ) -> None:
     """Broken, unavailable, not claimed, or made for another torch: known before anything runs."""
     assert decided(a_request(case, backend), "2.13.0+cpu") == expected  # type: ignore[arg-type]
+
+
+def test_many_names_are_not_listed_in_a_hint() -> None:
+    """Where nothing is close and much is known, there is a command that shows it."""
+    cases = [a_case(f"demo.first.number{number}") for number in range(30)]
+    with pytest.raises(SelectionError, match="`conformance list` shows what there is"):
+        select(cases, BACKENDS, case_globs=["zzzzzz"])
