@@ -174,6 +174,12 @@ def test_calls_sees_a_stale_result() -> None:
     assert found.first("calls").path == "call[1].output"
 
 
+def test_a_first_call_that_raises_leaves_the_rest_to_calls() -> None:
+    """What the later ones return is theirs, not the first one's."""
+    case = a_case(program="return a + b\n", inputs=TWO, calls=(Call(shapes={"b": (3,)}), Call()))
+    assert checked(case, after(lambda result: result * 1.5)).broken == {"calls"}
+
+
 def test_calls_sees_weights_baked_in() -> None:
     """A weight that was constant when the graph was made is another number later."""
 
