@@ -49,7 +49,7 @@ def _red(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _finding(record: Record) -> str:
-    """Section 10's form: where, what, and how to see it again."""
+    """Where, what, and how to see it again."""
     return f"{_what(record)}\n  Reproduce: {record.reproduce}"
 
 

@@ -1,4 +1,4 @@
-"""How near is near enough: `torch.testing` tolerances by dtype, and the fp64 rule of section 7 of the design."""
+"""How near is near enough: `torch.testing` tolerances by dtype, and the rule that takes fp64 for the truth."""
 
 from __future__ import annotations
 

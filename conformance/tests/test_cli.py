@@ -103,7 +103,7 @@ def test_a_conforming_run_exits_with_0_and_tells_each_of_a_few_results(world: _W
 
 
 def test_a_finding_exits_with_1_and_says_how_to_see_it_again(world: _World) -> None:
-    """With more requests than a few there is a matrix, and each red one in the form of section 10."""
+    """With more requests than a few there is a matrix, and each red one says where, what and how to see it again."""
     world.attempts["demo.first.two"] = failed("values")
     result = _conformance("run", "--backend", "fake", "--backend", "other", "--cases", "mine", "--case", "demo.*")
     assert result.exit_code == 1

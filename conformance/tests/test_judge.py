@@ -64,7 +64,7 @@ def test_without_an_expectation_the_verdict_is_the_outcome(happened: Outcome, at
 
 
 def test_a_failure_tells_its_first_difference_in_full() -> None:
-    """The form of the handbook: what, where, how many, first, actual, expected, how far, what is allowed."""
+    """What, where, how many, first, actual, expected, how far, what is allowed."""
     assert message_of(failed()) == (
         "values differ in output[0]: 3 of 12 elements, first at (1, 0): actual 2.0, expected 1.0"
         " (max abs 1.0; allowed atol 1e-05 + rtol 1.3e-06)."
