@@ -117,7 +117,7 @@ def main() -> None:
             _examples(
                 "conformance run --backend eager --backend inductor",
                 "conformance run --backend path/to/file.py:my_compiler --tag smoke",
-                "conformance run --backend torch:cudagraphs --case 'views.*' --variant grad=disabled,dynamic=true",
+                "conformance run --backend torch:cudagraphs --case 'aliasing.*' --variant grad=disabled,dynamic=true",
                 "conformance run --shard 1/4 --records part1.jsonl   a quarter of the work; report merges the parts",
                 "conformance run --resume                            what an interrupted run has left to do",
             ),
@@ -183,7 +183,7 @@ def _run(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
     short_help="List cases, backends or checks.",
     epilog=_examples(
         "conformance list",
-        "conformance list 'grad_mode.*' 'views.*'",
+        "conformance list 'grad_mode.*' 'aliasing.*'",
         "conformance list --backends",
         "conformance list --checks",
     ),

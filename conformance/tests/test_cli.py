@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 import subprocess
 import sys
@@ -499,6 +500,16 @@ def test_the_package_can_be_run_as_a_module() -> None:
         [sys.executable, "-m", "conformance", "--version"], capture_output=True, text=True, check=True
     ).stdout
     assert told.startswith("conformance, version ")
+
+
+@pytest.mark.parametrize("command", [None, "run", "list", "show"])
+def test_the_examples_of_the_help_name_cases_there_are(command: str | None) -> None:
+    """What is copied from the help works."""
+    text = _conformance(*filter(None, [command]), "--help").stdout
+    globs = re.findall(r"conformance .*'([\w.]+\*)'", text) + re.findall(r"conformance show (pre\S+)", text)
+    assert globs
+    for glob in globs:
+        assert _conformance("list", glob).exit_code == 0, glob
 
 
 class _Terminal(io.StringIO):

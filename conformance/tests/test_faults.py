@@ -139,7 +139,7 @@ def ref(name: str) -> str:
 def test_what_a_backend_does_wrong_is_in_its_own_rows(folder: Path) -> None:
     """One run over many: each row tells what its backend did, a broken one is one row, and the right one passes."""
     refs = [word for name in ROWS for word in ("--backend", ref(name))]
-    records = run(folder, *refs, "--timeout", "4", status=1, CONFORMANCE_MEMORY_GIB="1")
+    records = run(folder, *refs, "--timeout", "8", status=1, CONFORMANCE_MEMORY_GIB="0.5")
     assert Counter(each.backend for each in records) == {name: 1 if name.endswith("_import") else 2 for name in ROWS}
     for each in records:
         verdict, message = ROWS[each.backend]
