@@ -12,13 +12,21 @@ if TYPE_CHECKING:
 
     from conformance.model import Call, Case, InputSpec, Scalar, Variant
 
-__all__ = ["cotangent", "make", "perturb", "stream"]
+__all__ = ["cotangent", "make", "perturb", "seed_default", "stream"]
 
 
 def stream(seed: int, *names: object) -> torch.Generator:
     """A random generator that depends on nothing but the seed and the names."""
     text = "/".join(map(str, (seed, *names)))
     return torch.Generator().manual_seed(zlib.crc32(text.encode()))
+
+
+def seed_default(seed: int) -> None:
+    """Seed the generator that programs draw from.
+
+    `torch.manual_seed` would also queue the seed for every kind of device, with a traceback each: a millisecond.
+    """
+    torch.default_generator.manual_seed(seed)
 
 
 def make(case: Case, variant: Variant, call: Call, seed: int, index: int) -> dict[str, object]:

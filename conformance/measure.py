@@ -86,7 +86,7 @@ def prepared(request: Request) -> Iterator[Subject]:
     """
     backend = resolve(request.backend.ref)
     _need_environment(backend.env)
-    torch.manual_seed(request.seed)
+    inputs.seed_default(request.seed)
     module = program.generate(request.case, request.variant).load()
     with patched(backend.patches):
         function, _ = compile_with(backend, module.program, dynamic=request.variant.dynamic)

@@ -6,9 +6,7 @@ import contextlib
 import statistics
 from typing import TYPE_CHECKING
 
-import torch
-
-from conformance import program
+from conformance import inputs, program
 from conformance.checks.finding import Pair
 from conformance.checks.registry import run_checks
 from conformance.evidence import compile_with
@@ -44,7 +42,7 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
         source = program.generate(request.case, request.variant)
 
         def build() -> ModuleType:
-            torch.manual_seed(request.seed)
+            inputs.seed_default(request.seed)
             return source.load()
 
         build()

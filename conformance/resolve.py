@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module, metadata
 from importlib.util import module_from_spec, spec_from_file_location
 from operator import attrgetter
@@ -113,8 +114,14 @@ def _load(ref: str) -> tuple[Backend, str | None]:
     return _from_module(module, attribute), module.__file__
 
 
+@cache
+def _declared() -> metadata.EntryPoints:
+    """The entry points of the group; finding them reads a file of every installed distribution."""
+    return metadata.entry_points(group=GROUP)
+
+
 def _from_entry_point(name: str) -> tuple[Backend, str | None]:
-    found = list(metadata.entry_points(group=GROUP, name=name))
+    found = list(_declared().select(name=name))
     if not found:
         known = [*names(), *(f"torch:{other}" for other in _torch_names())]
         raise BackendError(_unknown(f"backend {name!r}", name, known, f"Declared are {', '.join(names())}."))

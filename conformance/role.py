@@ -149,7 +149,7 @@ class _Driver:
             inputs.perturb(weights, inputs.stream(self.request.seed, self.index, "perturb"))
 
     def _forward(self) -> None:
-        torch.manual_seed(self.request.seed + self.index)
+        inputs.seed_default(self.request.seed + self.index)
         random.seed(self.request.seed + self.index)
         variant, call = self.request.variant, self.call
         with ambient.applied(grad=call.grad or variant.grad, autocast=call.autocast or variant.autocast):
@@ -276,7 +276,7 @@ def saved_bytes(role: Role) -> int | None:
     request = role.request
     call = request.case.calls[0]
     arguments = _arguments(role, call, len(request.case.calls))
-    torch.manual_seed(request.seed)
+    inputs.seed_default(request.seed)
     base = ambient.capture()
     try:
         with (

@@ -49,7 +49,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
 
 @pytest.fixture
-def install(tmp_path: Path, write: Write) -> Callable[[str], None]:
+def install(tmp_path: Path, write: Write) -> Iterator[Callable[[str], None]]:
     """Install a distribution that declares the module `declaring` as a backend of some name."""
 
     def install(name: str) -> None:
@@ -58,8 +58,10 @@ def install(tmp_path: Path, write: Write) -> Callable[[str], None]:
         folder.mkdir()
         (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: declaring\nVersion: 1.0\n")
         (folder / "entry_points.txt").write_text(f"[conformance.backends]\n{name} = declaring:backend\n")
+        resolve._declared.cache_clear()
 
-    return install
+    yield install
+    resolve._declared.cache_clear()
 
 
 def test_entry_point_is_found(install: Callable[[str], None]) -> None:
