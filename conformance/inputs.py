@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import zlib
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,12 @@ def stream(seed: int, *names: object) -> torch.Generator:
 
 
 def seed_default(seed: int) -> None:
-    """Seed the generator that programs draw from.
+    """Seed the generators that programs draw from: PyTorch's and Python's.
 
     `torch.manual_seed` would also queue the seed for every kind of device, with a traceback each: a millisecond.
     """
     torch.default_generator.manual_seed(seed)
+    random.seed(seed)
 
 
 def make(case: Case, variant: Variant, call: Call, seed: int, index: int) -> dict[str, object]:

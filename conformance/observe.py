@@ -45,14 +45,15 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
             inputs.seed_default(request.seed)
             return source.load()
 
-        build()
+        module = build()
     except Exception as error:  # noqa: BLE001 - a case that does not build is our fault, not the backend's
         raised = describe(error, Stage.BUILD)
         return Attempt(invalid=f"the case does not build: {raised.type}: {raised.message}", stage=Stage.BUILD)
     report(Stage.REFERENCE)
     try:
-        expected, expected_bytes = _eager(request, build)
-        again, _ = _eager(request, build)
+        role = _eager(request, module)
+        expected, expected_bytes = perform(role), saved_bytes(role)
+        again = perform(_eager(request, build()))
     except Exception as error:  # noqa: BLE001 - inputs that cannot be made
         raised = describe(error, Stage.REFERENCE)
         return Attempt(invalid=f"eager cannot be observed: {raised.type}: {raised.message}", stage=Stage.REFERENCE)
@@ -69,10 +70,8 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
         return _Compiled(request, build, backend, report).against(expected, expected_bytes)
 
 
-def _eager(request: Request, build: Callable[[], ModuleType]) -> tuple[RoleObservation, int | None]:
-    module = build()
-    role = Role(request=request, module=module, function=module.program)
-    return perform(role), saved_bytes(role)
+def _eager(request: Request, module: ModuleType) -> Role:
+    return Role(request=request, module=module, function=module.program)
 
 
 def _wrong_with_case(request: Request, expected: RoleObservation) -> str | None:

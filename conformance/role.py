@@ -5,7 +5,6 @@ The driver is never compiled: ambient modes, the calls, what the caller does to 
 
 from __future__ import annotations
 
-import random
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -150,9 +149,7 @@ class _Driver:
 
     def _forward(self) -> None:
         inputs.seed_default(self.request.seed + self.index)
-        random.seed(self.request.seed + self.index)
-        variant, call = self.request.variant, self.call
-        with ambient.applied(grad=call.grad or variant.grad, autocast=call.autocast or variant.autocast):
+        with _modes(self.request, self.call):
             start = time.perf_counter()
             try:
                 with self.role.around(self.index):
@@ -218,6 +215,12 @@ class _Driver:
         return [inputs.cotangent(value, inputs.stream(seed, index, order, path)) for path, value in values.items()]
 
 
+def _modes(request: Request, call: Call) -> AbstractContextManager[None]:
+    """The ambient modes of a call: its own, else those of the variant."""
+    variant = request.variant
+    return ambient.applied(grad=call.grad or variant.grad, autocast=call.autocast or variant.autocast)
+
+
 def _arguments(role: Role, call: Call, index: int) -> dict[str, object]:
     request = role.request
     made = inputs.make(request.case, request.variant, call, request.seed, index)
@@ -250,17 +253,19 @@ def _version(tensor: object) -> int:
 def _poke(results: Mapping[str, object], everything: Mapping[str, object]) -> dict[str, str]:
     """Write into each result, as its owner may, and say what changed."""
     reaches: dict[str, str] = {}
+    before = snapshot.take_all(everything)
     for path, value in results.items():
         if not isinstance(value, torch.Tensor):
             continue
-        before = snapshot.take_all(everything)
+        trouble = None
         try:
             with torch.inference_mode():
                 value.logical_not_() if value.dtype is torch.bool else value.add_(1)
         except Exception as error:  # noqa: BLE001 - a result that refuses to be written is an observation
-            reaches[path] = f"raises {type(error).__name__}"
-        else:
-            reaches[path] = ", ".join(snapshot.changed(before, snapshot.take_all(everything)))
+            trouble = f"raises {type(error).__name__}"
+        after = snapshot.take_all(everything)
+        reaches[path] = trouble or ", ".join(snapshot.changed(before, after))
+        before = after
     return reaches
 
 
@@ -280,7 +285,7 @@ def saved_bytes(role: Role) -> int | None:
     base = ambient.capture()
     try:
         with (
-            ambient.applied(grad=call.grad or request.variant.grad, autocast=call.autocast or request.variant.autocast),
+            _modes(request, call),
             torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
         ):
             kept = role.function(*arguments.values())

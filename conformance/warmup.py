@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import gc
 import linecache
-import pkgutil
 import sys
 from contextlib import suppress
 from importlib import import_module
 from operator import attrgetter
 
-import conformance.checks
 from conformance import wire
 from conformance.model import Attempt, BackendInfo
 from conformance.process import take_huge_pages
@@ -95,7 +93,7 @@ def warm_up() -> None:
     gc.disable()
     torch = import_module("torch")
     torch.set_num_threads(1)
-    for name in (*_IMPORTS, *_checks()):
+    for name in _IMPORTS:
         with suppress(ImportError):  # whoever needs it will say so
             import_module(name)
     for name in _TABLES:
@@ -110,10 +108,6 @@ def warm_up() -> None:
     gc.collect()
     gc.freeze()
     take_huge_pages()
-
-
-def _checks() -> list[str]:
-    return [module.name for module in pkgutil.iter_modules(conformance.checks.__path__, "conformance.checks.")]
 
 
 def _remember(name: str, *arguments: object) -> None:

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from conformance.checks import (
-    CATALOGUE,
-    aliasing,
-    ambient,
-    autograd_flags,
-    calls,
-    compiled,
-    double_backward,
-    exceptions,
-    gradients,
-    graph_count,
-    layout,
-    mutation,
-    retention,
-    saved_bytes,
-    values,
-)
+from conformance.checks import CATALOGUE
 from conformance.model import CheckResult, Level
 
 if TYPE_CHECKING:
@@ -34,24 +19,9 @@ __all__ = ["run_checks"]
 
 _KEPT = 5  # differences told per check; the rest are counted
 
+# Each check is the function `check` of the module that has its name.
 _CHECKS: Mapping[str, Callable[[Pair], Finding]] = {
-    module.__name__.rpartition(".")[2]: module.check
-    for module in (
-        aliasing,
-        ambient,
-        autograd_flags,
-        calls,
-        compiled,
-        double_backward,
-        exceptions,
-        gradients,
-        graph_count,
-        layout,
-        mutation,
-        retention,
-        saved_bytes,
-        values,
-    )
+    name: import_module(f"conformance.checks.{name}").check for name in CATALOGUE
 }
 
 
