@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from conformance.documents import CaseDocument, CaseFileDocument
 from conformance.errors import CaseError, Problem
-from conformance.model import Call, Capability, Case, ExpectedRaise, InputSpec, Level, Location, Stage, Variant
+from conformance.model import CALLS, Call, Capability, Case, ExpectedRaise, InputSpec, Level, Location, Stage, Variant
 from conformance.program import problems as program_problems
 from conformance.rules import broken_rules, is_argument
 from conformance.validation import validate
@@ -118,7 +118,6 @@ def _duplicates(cases: Sequence[Case]) -> Iterator[Problem]:
 
 
 def _case(document: Document, path: Keys, form: CaseDocument, topic: str) -> Case:
-    optional = {"calls": tuple(_call(call) for call in form.calls)} if form.calls else {}
     return Case(
         id=form.id,
         title=form.title,
@@ -131,6 +130,7 @@ def _case(document: Document, path: Keys, form: CaseDocument, topic: str) -> Cas
         clauses=tuple(form.clauses),
         inputs={name: _input(spec) for name, spec in form.inputs.items()},
         variants=tuple(_variants(form.axes)),
+        calls=tuple(_call(call) for call in form.calls) if form.calls else CALLS,
         raises=ExpectedRaise(stage=Stage(form.raises.stage), type=form.raises.type) if form.raises else None,
         requires=frozenset(map(Capability, form.requires)),
         checks={name: Level(level) for name, level in form.checks.items()},
@@ -141,7 +141,6 @@ def _case(document: Document, path: Keys, form: CaseDocument, topic: str) -> Cas
         source=form.source,
         torch=form.torch,
         timeout_s=form.timeout_s,
-        **optional,
     )
 
 

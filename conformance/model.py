@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conformance.words import Capability, Grade, Kind, Level, Outcome, Stage, Verdict
+from conformance.words import Capability, Grade, Kind, Level, Outcome, Stage, Tier, Verdict
 
 __all__ = [
+    "CALLS",
     "Attempt",
     "BackendInfo",
     "Call",
@@ -21,6 +22,7 @@ __all__ = [
     "Evidence",
     "Expectation",
     "ExpectedRaise",
+    "Family",
     "Grade",
     "InputSpec",
     "Kind",
@@ -31,6 +33,7 @@ __all__ = [
     "Record",
     "Request",
     "Stage",
+    "Tier",
     "Variant",
     "Verdict",
 ]
@@ -94,6 +97,10 @@ class Call:
     inplace: bool = False
 
 
+CALLS = (Call(), Call(perturb=True))
+"""The sequence of a case that gives none: a call, and another on new values and changed weights."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExpectedRaise:
     """A case whose program raises in eager: at which stage, and which exception type (its class name)."""
@@ -132,12 +139,27 @@ def _text(value: Scalar) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Family:
+    """A set of cases generated from one description; the id of each of its cases starts with its own and a dot.
+
+    `points` is how many case variants its grammar has, by depth; `pruned` how many of them each rule left out.
+    """
+
+    id: str
+    title: str
+    points: Mapping[str, int] = field(default_factory=dict)
+    pruned: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """One program, its inputs, and what must hold of it.
 
     `setup` runs once per role, uncompiled: it defines helpers, modules and optimizers the program uses.
     `checks` raises a check to MUST (and switches on those that a case must ask for).
     `recompiles` None allows one for each call that changes something guards must see.
+    `twin` is another program over the same inputs and setup that must do the same (a metamorphic law).
+    `family` is what generated the case, if anything did.
     """
 
     id: str
@@ -149,7 +171,7 @@ class Case:
     clauses: tuple[str, ...] = ()
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
     variants: tuple[Variant, ...] = (Variant(),)
-    calls: tuple[Call, ...] = (Call(), Call(perturb=True))
+    calls: tuple[Call, ...] = CALLS
     raises: ExpectedRaise | None = None
     requires: frozenset[Capability] = frozenset()
     checks: Mapping[str, Level] = field(default_factory=dict)
@@ -160,6 +182,9 @@ class Case:
     source: str | None = None
     torch: str | None = None
     timeout_s: float | None = None
+    twin: str = ""
+    family: Family | None = None
+    tier: Tier = Tier.DEFAULT
     program_location: Location | None = None
     setup_location: Location | None = None
 
@@ -342,6 +367,7 @@ class Record:
     outcome: Outcome
     verdict: Verdict
     stage: Stage
+    clauses: tuple[str, ...] = ()
     message: str = ""
     checks: tuple[CheckResult, ...] = ()
     evidence: Evidence | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Capability", "Grade", "Kind", "Level", "Outcome", "Stage", "Verdict"]
+__all__ = ["Capability", "Grade", "Kind", "Level", "Outcome", "Stage", "Tier", "Verdict"]
 
 
 class Outcome(StrEnum):
@@ -141,3 +141,14 @@ class Capability(StrEnum):
     def all(cls) -> frozenset[Capability]:
         """Every capability: the claim "conforms", which is the default."""
         return frozenset(cls)
+
+
+class Tier(StrEnum):
+    """Where a case is run when nobody asks for it by tag or by its full id."""
+
+    DEFAULT = "default"
+    """On every backend."""
+    FAST = "fast"
+    """On backends that compile in milliseconds: those that do not declare slow compilation."""
+    EXHAUSTIVE = "exhaustive"
+    """On none."""
