@@ -20,5 +20,6 @@ backend = Backend(
     # AOTAutograd does not differentiate twice; Inductor draws random numbers of its own unless told otherwise.
     capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD, Capability.RNG},
     available=_missing_compiler,
+    tags=frozenset({"slow_compile"}),
     description="TorchInductor's generated C++",
 )

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from conformance.checks import CATALOGUE
 from conformance.model import Capability
+from conformance.nests import AMBIENT, FORMS, MODES
 
 __all__ = [
     "DTYPES",
@@ -22,8 +23,13 @@ __all__ = [
     "CaseDocument",
     "CaseFileDocument",
     "ExpectationDocument",
+    "FamilyDocument",
     "InputDocument",
+    "LawDocument",
+    "NestDocument",
+    "PairDocument",
     "RaisesDocument",
+    "SampleDocument",
     "StrictModel",
 ]
 
@@ -79,6 +85,11 @@ Grad = Literal["enabled", "disabled", "inference"]
 Autocast = Literal["off", "bfloat16", "float16"]
 Specifier = Annotated[str, AfterValidator(_specifier)]
 CaseId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")]
+FamilyId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$")]
+LawName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+ModeName = Annotated[str, _word_of("mode", tuple(MODES)), Field(json_schema_extra={"enum": list(MODES)})]
+AmbientName = Annotated[str, _word_of("ambient mode", tuple(AMBIENT)), Field(json_schema_extra={"enum": list(AMBIENT)})]
+Form = Annotated[str, _word_of("form", tuple(FORMS)), Field(json_schema_extra={"enum": list(FORMS)})]
 Clause = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}-[0-9]+$")]
 Tag = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
@@ -178,12 +189,67 @@ class CaseDocument(StrictModel):
     timeout_s: Positive | None = Field(default=None, description="Seconds one request may take.")
 
 
+class SampleDocument(StrictModel):
+    """Points that are drawn from nests too deep to run them all."""
+
+    depth: Annotated[int, Field(ge=1, le=6)] = Field(description="How many levels each has.")
+    count: Annotated[int, Field(ge=1)] = Field(description="How many are drawn.")
+    seed: int = Field(default=0, description="Another seed draws other points.")
+
+
+class NestDocument(StrictModel):
+    """All nests of some modes, but those that a rule of `conformance.nests` leaves out."""
+
+    modes: dict[ModeName, Annotated[dict[Form, list[Clause]], Field(min_length=1)]] = Field(
+        min_length=1, description="Modes, the forms each is given in, and the clauses that this tests."
+    )
+    ambient: list[AmbientName] = Field(min_length=1, description="What the caller holds around a nest.")
+    depth: Annotated[int, Field(ge=1, le=3)] = Field(description="How many levels the deepest have.")
+    sample: SampleDocument | None = Field(default=None, description="Some nests that are deeper still.")
+
+
+class PairDocument(StrictModel):
+    """Two nests that must do the same, for each value of each name in `each`."""
+
+    left: list[Text] = Field(min_length=1, description="Levels, outermost first, e.g. no_grad_with; the id is theirs.")
+    right: list[Text] = Field(description="Levels of the nest that must do the same; [] is no nest.")
+    each: dict[Name, Annotated[list[Text], Field(min_length=1)]] = Field(
+        default_factory=dict, description="Words for ${name} in left and right, in all combinations."
+    )
+    ambient: list[AmbientName] = Field(default=["enabled"], min_length=1, description="What the caller holds.")
+
+
+class LawDocument(StrictModel):
+    """What must hold of pairs of nests, whatever either of them gives."""
+
+    title: Text = Field(description="What must hold, as one sentence.")
+    clauses: list[Clause] = Field(default_factory=list, description="Clauses of cases/SPEC.md it follows from.")
+    pairs: list[PairDocument] = Field(min_length=1, description="The nests it is held against.")
+
+
+class FamilyDocument(StrictModel):
+    """Cases that are generated: all nests of some modes, or pairs of nests that must do the same."""
+
+    id: FamilyId = Field(
+        description="What the ids of its cases start with; the area in it is how the file's name does."
+    )
+    title: Text = Field(description="What its cases show, as one sentence.")
+    clauses: list[Clause] = Field(default_factory=list, description="Clauses that each of its cases tests.")
+    inputs: dict[str, InputDocument] = Field(default_factory=dict, description="Arguments of each program, by name.")
+    setup: str = Field(default="", description="As in a case; it defines what `probe` calls.")
+    probe: Text = Field(description="One call, e.g. probe(a): what is done and looked at in each place of a nest.")
+    requires: list[CapabilityName] = Field(default_factory=list, description="Capabilities the probe needs.")
+    nest: NestDocument | None = Field(default=None, description="All nests to a depth.")
+    laws: dict[LawName, LawDocument] | None = Field(default=None, min_length=1, description="Laws, by name.")
+
+
 class CaseFileDocument(StrictModel):
     """One file of cases: `cases/<area>_<topic>.yaml`."""
 
     topic: Text = Field(description="What the cases of this file have in common.")
     # Each case is held against its model on its own, so that a bad one does not hide what is wrong with another.
-    cases: list[SkipValidation[CaseDocument]] = Field(min_length=1, description="The cases.")
+    cases: list[SkipValidation[CaseDocument]] = Field(default=[], min_length=1, description="The cases.")
+    families: list[SkipValidation[FamilyDocument]] = Field(default=[], min_length=1, description="Generated cases.")
 
 
 class ExpectationDocument(StrictModel):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from itertools import product
 from typing import TYPE_CHECKING
 
-from conformance.documents import CaseDocument, CaseFileDocument
+from conformance.documents import CaseDocument, CaseFileDocument, FamilyDocument
 from conformance.errors import CaseError, Problem
+from conformance.families import broken_family, expand
 from conformance.model import CALLS, Call, Capability, Case, ExpectedRaise, InputSpec, Level, Location, Stage, Variant
 from conformance.program import problems as program_problems
-from conformance.rules import broken_rules, is_argument
+from conformance.rules import broken_inputs, broken_rules, is_argument
 from conformance.validation import validate
 from conformance.yaml_marks import compose
 
@@ -69,15 +71,53 @@ def _load_file(entry: Traversable | Path, file: str) -> Iterator[Case | Problem]
         return
     head, problems = validate(CaseFileDocument, document, document.data, subject="in a file of cases")
     yield from problems
-    data = document.data
-    raw = data.get("cases") if isinstance(data, dict) else None
-    topic = head.topic if head else "?"
-    for index, each in enumerate(raw if isinstance(raw, list) else ()):
-        yield from _load_case(document, index, each, topic)
+    data, topic = document.data, head.topic if head else "?"
+    if isinstance(data, dict) and data.keys().isdisjoint({"cases", "families"}):
+        yield document.problem((), "a file of cases needs the key 'cases' or 'families'")
+    for key, load in (("cases", _load_case), ("families", _load_family)):
+        raw = data.get(key) if isinstance(data, dict) else None
+        for index, each in enumerate(raw if isinstance(raw, list) else ()):
+            yield from load(document, (key, index), each, topic)
 
 
-def _load_case(document: Document, index: int, data: object, topic: str) -> Iterator[Case | Problem]:
-    path: Keys = ("cases", index)
+def _load_family(document: Document, path: Keys, data: object, topic: str) -> Iterator[Case | Problem]:
+    subject = f"in family {data['id']!r}" if isinstance(data, dict) and "id" in data else ""
+    form, problems = validate(FamilyDocument, document, data, path, subject=subject)
+    yield from problems
+    if form is None:
+        return
+    rules = [*broken_inputs(form.inputs), *broken_family(form)]
+    broken = [
+        document.problem((*path, *each.path), f"{each.message} {subject}", each.hint, key=each.key) for each in rules
+    ]
+    broken += _misplaced(document, path, form.id, ("setup", "probe"))
+    base = _base(document, path, form, topic)
+    if all(map(is_argument, form.inputs)):
+        broken += program_problems(base)
+    yield from broken or expand(form, base)
+
+
+def _base(document: Document, path: Keys, form: FamilyDocument, topic: str) -> Case:
+    """What the cases of a family have in common; its program is the probe alone, which is so checked where it stands.
+
+    The rest of their programs is our own text.
+    """
+    given, start = "return ", document.text_location((*path, "probe")) or document.location((*path, "probe"))
+    return Case(
+        id=form.id,
+        title=form.title,
+        topic=topic,
+        program=given + form.probe,
+        setup=form.setup,
+        location=document.location(path),
+        program_location=replace(start, column=start.column - len(given)),
+        setup_location=document.text_location((*path, "setup")) if form.setup else None,
+        inputs={name: _input(spec) for name, spec in form.inputs.items()},
+        requires=frozenset(map(Capability, form.requires)),
+    )
+
+
+def _load_case(document: Document, path: Keys, data: object, topic: str) -> Iterator[Case | Problem]:
     subject = f"in case {data['id']!r}" if isinstance(data, dict) and "id" in data else ""
     form, problems = validate(CaseDocument, document, data, path, subject=subject)
     if form is None:
@@ -99,11 +139,16 @@ def _semantic_problems(document: Document, path: Keys, form: CaseDocument) -> It
     for broken in broken_rules(form):
         message = f"{broken.message} in case {form.id!r}"
         yield document.problem((*path, *broken.path), message, broken.hint, key=broken.key)
-    stem, area = document.file.rpartition("/")[2].removesuffix(".yaml"), form.id.partition(".")[0]
+    yield from _misplaced(document, path, form.id, ("program", "setup"))
+
+
+def _misplaced(document: Document, path: Keys, case_id: str, texts: Sequence[str]) -> Iterator[Problem]:
+    """An id in a file of another area, and texts whose lines are not the file's."""
+    stem, area = document.file.rpartition("/")[2].removesuffix(".yaml"), case_id.partition(".")[0]
     if stem != area and not stem.startswith(f"{area}_"):
         hint = f"The file is named <area>_<topic>.yaml; the area of this id is {area!r}."
-        yield document.problem((*path, "id"), f"the case {form.id!r} does not belong in {document.file}", hint)
-    for key in ("program", "setup"):
+        yield document.problem((*path, "id"), f"the case {case_id!r} does not belong in {document.file}", hint)
+    for key in texts:
         if document.text_location((*path, key)) is None:
             hint = f"Write it as a literal block, {key}: | and the text below, so that its lines are the file's lines."
             yield document.problem((*path, key), f"a {key} of several lines that is not a literal block", hint)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from conformance.family import Family
 from conformance.words import Capability, Grade, Kind, Level, Outcome, Stage, Tier, Verdict
 
 __all__ = [
@@ -111,13 +112,17 @@ class ExpectedRaise:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One point of a case's axes. `dynamic` None is PyTorch's automatic dynamic shapes."""
+    """One point of a case's axes. `dynamic` None is PyTorch's automatic dynamic shapes.
+
+    `tier` says where it is run unless it is asked for; it is no part of the id.
+    """
 
     grad: str = "enabled"
     autocast: str = "off"
     dtype: str = "float32"
     dynamic: bool | None = False
     params: Mapping[str, Scalar] = field(default_factory=dict)
+    tier: Tier = Tier.DEFAULT
 
     @property
     def axes(self) -> dict[str, str]:
@@ -125,6 +130,12 @@ class Variant:
         dynamic = "auto" if self.dynamic is None else str(self.dynamic).lower()
         fixed = {"grad": self.grad, "autocast": self.autocast, "dtype": self.dtype, "dynamic": dynamic}
         return fixed | {name: _text(value) for name, value in sorted(self.params.items())}
+
+    @property
+    def requires(self) -> frozenset[Capability]:
+        """What a backend must claim for the modes that the caller holds."""
+        grad = {"disabled": {Capability.GRAD_MODE}, "inference": {Capability.INFERENCE_MODE}}.get(self.grad, set())
+        return frozenset(grad if self.autocast == "off" else grad | {Capability.AUTOCAST, Capability(self.autocast)})
 
     @property
     def id(self) -> str:
@@ -136,19 +147,6 @@ class Variant:
 
 def _text(value: Scalar) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """A set of cases generated from one description; the id of each of its cases starts with its own and a dot.
-
-    `points` is how many case variants its grammar has, by depth; `pruned` how many of them each rule left out.
-    """
-
-    id: str
-    title: str
-    points: Mapping[str, int] = field(default_factory=dict)
-    pruned: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +182,6 @@ class Case:
     timeout_s: float | None = None
     twin: str = ""
     family: Family | None = None
-    tier: Tier = Tier.DEFAULT
     program_location: Location | None = None
     setup_location: Location | None = None
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conformance.documents import AxesDocument, CallDocument, CaseDocument, InputDocument
     from conformance.yaml_marks import Path
 
-__all__ = ["Broken", "broken_rules", "is_argument"]
+__all__ = ["Broken", "broken_inputs", "broken_rules", "is_argument"]
 
 _AXES = frozenset({"grad", "autocast", "dtype", "dynamic"})
 # A variant's id is `grad=enabled,name=value`, and `$` would start another param.
@@ -36,14 +36,19 @@ class Broken:
 
 def broken_rules(case: CaseDocument) -> Iterator[Broken]:
     """Every rule that `case` breaks; its program is not looked at."""
-    for name, spec in case.inputs.items():
-        path: Path = ("inputs", name)
-        yield from _name(path, name)
-        yield from _input(path, spec) if spec.scalar is None and spec.shape is not None else _scalar(path, spec)
+    yield from broken_inputs(case.inputs)
     for index, call in enumerate(case.calls or ()):
         yield from _call(("calls", index), call, case.inputs)
     yield from _axes(case.axes, case.inputs)
     yield from _params(case)
+
+
+def broken_inputs(inputs: Mapping[str, InputDocument]) -> Iterator[Broken]:
+    """Every rule that inputs break; paths start at `inputs`."""
+    for name, spec in inputs.items():
+        path: Path = ("inputs", name)
+        yield from _name(path, name)
+        yield from _input(path, spec) if spec.scalar is None and spec.shape is not None else _scalar(path, spec)
 
 
 def is_argument(name: str) -> bool:

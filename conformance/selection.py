@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 from packaging.specifiers import SpecifierSet
 
 from conformance.errors import SelectionError
-from conformance.model import Outcome, Request
+from conformance.families import EXHAUSTIVE
+from conformance.model import Outcome, Request, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from conformance.model import BackendInfo, Case, Variant
 
-__all__ = ["Plan", "decided", "digest", "holds", "is_smoke", "select"]
+__all__ = ["SLOW_COMPILE", "Plan", "decided", "digest", "holds", "is_smoke", "select"]
 
 SMOKE = "smoke"
 TIMEOUT_S = 120.0
+SLOW_COMPILE = "slow_compile"
+"""The tag of a backend that takes seconds to compile: of families it runs a covering subset unasked."""
 
 _FEW = 20  # names that a hint lists
 
@@ -59,6 +62,8 @@ def select(
 ) -> Plan:
     """Plan every variant of every selected case on every backend.
 
+    Of generated cases only the default tiers are planned, unless `tags` holds `exhaustive` or `case_globs` the full id.
+
     Args:
         cases: in the order of their files.
         backends: in the order asked for.
@@ -79,7 +84,16 @@ def select(
     restricted = {"cases": case_globs, "variants": variants, "tags": tags, "exclude_tags": exclude_tags}
     selection: dict[str, Any] = {name: list(given) for name, given in restricted.items() if given}
     selection |= {} if timeout_s is None else {"timeout_s": timeout_s}
-    whole = tuple(request for backend in backends for request in _requests(backend, pairs, seed, timeout_s))
+    whole = tuple(
+        request
+        for backend in backends
+        for request in _requests(
+            backend, [pair for pair in pairs if _is_due(*pair, backend, case_globs, tags)], seed, timeout_s
+        )
+    )
+    if backends and not whole:
+        message = f"what is left runs only when it is asked for.\n  Add --tag {EXHAUSTIVE}, or name a case in full."
+        raise SelectionError(message)
     return _plan(whole, shard, backends=backends, selection=selection, seed=seed)
 
 
@@ -90,7 +104,7 @@ def decided(request: Request, torch_version: str) -> tuple[Outcome, str] | None:
         return Outcome.ERROR, f"the backend cannot be used: {backend.broken}"
     if backend.unavailable is not None:
         return Outcome.SKIP, backend.unavailable
-    if missing := case.requires - backend.capabilities:
+    if missing := (case.requires | request.variant.requires) - backend.capabilities:
         return Outcome.UNSUPPORTED, f"needs {', '.join(sorted(missing))}"
     if not holds(case.torch, torch_version):
         return Outcome.SKIP, f"needs torch {case.torch}, this is {torch_version}"
@@ -111,6 +125,13 @@ def digest(keys: Iterable[tuple[str, str, str]]) -> str:
     """Twelve digits that tell whether two plans hold the same requests, in whatever order."""
     lines = sorted("\t".join(key) for key in keys)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def _is_due(case: Case, variant: Variant, backend: BackendInfo, globs: Sequence[str], tags: Sequence[str]) -> bool:
+    """Whether a variant runs on a backend: by its tier, unless it is asked for by tag or its case by full id."""
+    if variant.tier is Tier.DEFAULT or EXHAUSTIVE in tags or case.id in globs:
+        return True
+    return variant.tier is Tier.FAST and SLOW_COMPILE not in backend.tags
 
 
 def _choose(

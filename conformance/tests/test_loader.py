@@ -151,11 +151,11 @@ def test_the_cases_of_the_suite_are_sound() -> None:
     [
         ("", "demo.yaml:1:1: this must be a mapping of keys to values, not None in a file of cases"),
         ("- 1\n", "demo.yaml:1:1: this must be a mapping of keys"),
-        ("topic: x\n", "demo.yaml:1:1: the key 'cases' is missing in a file of cases"),
+        ("topic: x\n", "demo.yaml:1:1: a file of cases needs the key 'cases' or 'families'"),
         ("topic: x\ncases: []\n", "demo.yaml:2:8: cases"),
         ("topic: x\ncases: {}\n", "demo.yaml:2:8: cases"),
         ("topic: x\ncases: [1]\n", "demo.yaml:2:9: this must be a mapping of keys to values, not 1"),
-        ("topic: x\ntopics: y\n", "demo.yaml:1:1: the key 'cases' is missing"),
+        ("topic: x\ntopics: y\n", "demo.yaml:1:1: a file of cases needs the key 'cases' or 'families'"),
         ("topic: [\n", "demo.yaml:2:1: malformed YAML"),
     ],
 )

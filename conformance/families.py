@@ -1,0 +1,228 @@
+"""Families of cases, generated from one description: all nests of some modes, and laws over pairs of nests."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from dataclasses import replace
+from itertools import chain, product
+from typing import TYPE_CHECKING
+
+from conformance.covering import pairwise
+from conformance.model import Family, Tier
+from conformance.nests import AMBIENT, LEVELS, RULES, Grammar, Level, Point, level_of, program, requires
+from conformance.program import placeholders, substitute
+from conformance.rules import Broken
+from conformance.validation import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from conformance.documents import FamilyDocument, LawDocument, NestDocument, PairDocument
+    from conformance.model import Case, Variant
+    from conformance.yaml_marks import Path
+
+__all__ = ["EXHAUSTIVE", "broken_family", "covering", "expand"]
+
+EXHAUSTIVE = "exhaustive"
+"""The tag of every generated case; to ask for it is to ask for all their variants, on every backend."""
+
+_USUAL = 2  # levels that nests have unless deeper ones are asked for
+_OURS = re.compile(r"seen|level[0-9]+")
+
+
+def expand(form: FamilyDocument, base: Case) -> Iterator[Case]:
+    """Make every case of a family of which nothing is broken.
+
+    Args:
+        form: the family.
+        base: a case with what its cases have in common.
+    """
+    if form.nest:
+        yield from _nests(form, form.nest, base)
+    for name, law in (form.laws or {}).items():
+        yield from _law(form, f"{form.id}.{name}", law, base)
+
+
+def broken_family(form: FamilyDocument) -> Iterator[Broken]:
+    """Every rule that `form` breaks, apart from what holds of inputs and of the texts of any case."""
+    if bool(form.nest) == bool(form.laws):
+        yield Broken(path=(), message="a family needs either a nest or laws")
+    yield from _probe(form.probe)
+    for name in form.inputs:
+        if _OURS.fullmatch(name):
+            message = f"the input {name!r} would hide a name that generated programs use"
+            yield Broken(path=("inputs", name), message=message, key=True)
+    if form.nest:
+        yield from _broken_nest(form.nest)
+    for name, law in (form.laws or {}).items():
+        for index, pair in enumerate(law.pairs):
+            yield from _broken_pair(("laws", name, "pairs", index), pair)
+
+
+def covering(points: Sequence[Point]) -> list[Point]:
+    """Few points that show each pair of values of two factors which any of them shows.
+
+    The factors are the mode and the form of each level (none, where there is no such level), and the ambient mode.
+    """
+    deepest = max((len(point.levels) for point in points), default=0)
+    return [points[index] for index in pairwise([_factors(point, deepest) for point in points])]
+
+
+def _factors(point: Point, deepest: int) -> tuple[str, ...]:
+    words = [word for level in point.levels for word in level]
+    return (*words, *[""] * (2 * deepest - len(words)), point.ambient)
+
+
+def _nests(form: FamilyDocument, nest: NestDocument, base: Case) -> Iterator[Case]:
+    grammar = _grammar(nest)
+    tiers = _tiers(grammar, nest)
+    family = _census(form, nest, grammar)
+    variants: dict[tuple[Level, ...], list[Variant]] = {}
+    for point, tier in tiers.items():
+        variants.setdefault(point.levels, []).append(_variant(point.ambient, tier))
+    for levels in sorted(variants, key=lambda levels: (len(levels), levels)):
+        names = list(map(str, levels))
+        yield replace(
+            base,
+            id=".".join([form.id, *names]),
+            title=f"{form.title}: {', '.join(names)}",
+            clauses=_once(form.clauses, *(nest.modes[mode][form_] for mode, form_ in levels)),
+            program=program(levels, form.probe),
+            variants=tuple(variants[levels]),
+            requires=base.requires | requires(levels),
+            tags=frozenset({EXHAUSTIVE, "nest"}),
+            family=family,
+        )
+
+
+def _grammar(nest: NestDocument) -> Grammar:
+    return Grammar(
+        tuple(Level(mode, form) for mode, forms in nest.modes.items() for form in forms), tuple(nest.ambient)
+    )
+
+
+def _tiers(grammar: Grammar, nest: NestDocument) -> dict[Point, Tier]:
+    """The points that are run, and where each is when nobody asks for it."""
+    usual = [point for depth in range(1, min(nest.depth, _USUAL) + 1) for point in grammar.points(depth)]
+    deep = [point for depth in range(_USUAL + 1, nest.depth + 1) for point in grammar.points(depth)]
+    if nest.sample:
+        deep += grammar.sample(nest.sample.depth, nest.sample.count, nest.sample.seed)
+    everywhere = dict.fromkeys(covering(usual), Tier.DEFAULT)
+    return dict.fromkeys(usual, Tier.FAST) | dict.fromkeys(deep, Tier.EXHAUSTIVE) | everywhere
+
+
+def _census(form: FamilyDocument, nest: NestDocument, grammar: Grammar) -> Family:
+    """How many points there are, and how many each rule leaves out."""
+    drawn = [nest.sample.depth] if nest.sample else []
+    depths = [*range(1, nest.depth + 1), *drawn]
+    each = [grammar.pruned(depth) for depth in depths]
+    pruned = {rule: sum(count[rule] for count in each) for rule in RULES}
+    if nest.sample:
+        pruned["sample"] = grammar.size(depths[-1]) - sum(each[-1].values()) - nest.sample.count
+    points = {str(depth): grammar.size(depth) for depth in depths}
+    return Family(id=form.id, title=form.title, points=points, pruned=pruned)
+
+
+def _law(form: FamilyDocument, name: str, law: LawDocument, base: Case) -> Iterator[Case]:
+    cases = [case for pair in law.pairs for case in _pairs(name, pair, form.probe, base)]
+    points = Counter(str(case.id.count(".") - name.count(".")) for case in cases for _ in case.variants)
+    family = Family(id=name, title=law.title, points=points)
+    for case in cases:
+        clauses = _once(form.clauses, law.clauses)
+        yield replace(
+            case,
+            title=f"{law.title}: {case.title}",
+            clauses=clauses,
+            tags=frozenset({EXHAUSTIVE, "law"}),
+            family=family,
+        )
+
+
+def _pairs(name: str, pair: PairDocument, probe: str, base: Case) -> Iterator[Case]:
+    """Make a case of each combination of words.
+
+    Slow backends run those of the first word of each name but `mode`, under the first ambient mode.
+    """
+    for words in _combinations(pair):
+        left, right = (_levels(texts, words) for texts in (pair.left, pair.right))
+        usual = all(word == pair.each[key][0] for key, word in words.items() if key != "mode")
+        tiers = [Tier.DEFAULT if usual and not index else Tier.FAST for index, _ in enumerate(pair.ambient)]
+        yield replace(
+            base,
+            id=".".join([name, *map(str, left)]),
+            title=f"{', '.join(map(str, left))} is {', '.join(map(str, right)) or 'nothing'}",
+            program=program(left, probe, innermost=True),
+            twin=program(right, probe, innermost=True),
+            variants=tuple(map(_variant, pair.ambient, tiers)),
+            requires=base.requires | requires([*left, *right]),
+        )
+
+
+def _combinations(pair: PairDocument) -> Iterator[dict[str, str]]:
+    return (dict(zip(pair.each, words, strict=True)) for words in product(*pair.each.values()))
+
+
+def _levels(texts: Iterable[str], words: Mapping[str, str]) -> list[Level]:
+    found = (level_of(substitute(text, words)) for text in texts)
+    return [level for level in found if level]
+
+
+def _variant(ambient: str, tier: Tier) -> Variant:
+    return replace(AMBIENT[ambient], tier=tier)
+
+
+def _once(*clauses: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(clauses)))
+
+
+def _probe(text: str) -> Iterator[Broken]:
+    """The probe stands in the middle of lines of ours, so it is one expression that ends where it seems to."""
+    try:
+        trees = [ast.parse(text, mode="eval"), ast.parse(f"({text})", mode="eval")]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        trees = []
+    if "\n" in text or not trees or not all(isinstance(tree.body, ast.Call) for tree in trees):
+        yield Broken(path=("probe",), message="the probe must be one call on one line", hint="For example: probe(a)")
+
+
+def _broken_nest(nest: NestDocument) -> Iterator[Broken]:
+    grammar = _grammar(nest)
+    for level in grammar.levels:
+        if level not in LEVELS:
+            message = f"{level.mode!r} has no form {level.form!r}"
+            hint = did_you_mean(level.form, [form for mode, form in LEVELS if mode == level.mode], "form")
+            yield Broken(path=("nest", "modes", *level), message=message, hint=hint, key=True)
+    for index, ambient in enumerate(nest.ambient):
+        if ambient in nest.ambient[:index]:
+            yield Broken(path=("nest", "ambient", index), message=f"{ambient!r} stands here twice")
+    if not nest.sample:
+        return
+    if nest.sample.depth <= nest.depth:
+        message = f"a sample must be deeper than {nest.depth}, to which depth every point is run"
+        yield Broken(path=("nest", "sample", "depth"), message=message)
+    elif 2 * nest.sample.count > (
+        there_are := grammar.size(nest.sample.depth) - sum(grammar.pruned(nest.sample.depth).values())
+    ):
+        message = f"a sample of {nest.sample.count} is more than half of the {there_are} points of this depth"
+        yield Broken(path=("nest", "sample", "count"), message=message)
+
+
+def _broken_pair(path: Path, pair: PairDocument) -> Iterator[Broken]:
+    texts = {(key, index): text for key in ("left", "right") for index, text in enumerate(getattr(pair, key))}
+    used = frozenset[str]().union(*map(placeholders, texts.values()))
+    for name in pair.each.keys() - used:
+        message, hint = f"{name!r} is never used", f"Write ${{{name}}} in left or right, or remove it."
+        yield Broken(path=(*path, "each", name), message=message, hint=hint, key=True)
+    for place, text in texts.items():
+        if unknown := placeholders(text) - pair.each.keys():
+            name = min(unknown)
+            hint = did_you_mean(name, pair.each, "name")
+            yield Broken(path=(*path, *place), message=f"unknown name '${{{name}}}'", hint=hint)
+            continue
+        names = dict.fromkeys(substitute(text, words) for words in _combinations(pair))
+        for name in names:
+            if level_of(name) is None:
+                hint = did_you_mean(name, map(str, LEVELS), "level")
+                yield Broken(path=(*path, *place), message=f"unknown level {name!r}", hint=hint)

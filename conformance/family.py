@@ -1,0 +1,24 @@
+"""What a generated case knows of the description it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Family"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A set of cases generated from one description; the id of each of its cases starts with its own and a dot.
+
+    `points` is how many case variants its grammar has, by depth; `pruned` how many of them each rule left out.
+    """
+
+    id: str
+    title: str
+    points: Mapping[str, int] = field(default_factory=dict)
+    pruned: Mapping[str, int] = field(default_factory=dict)

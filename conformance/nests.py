@@ -1,0 +1,257 @@
+"""Nests of modes: their grammar, the rules that leave points of it out, and the program of each.
+
+A point is a sequence of levels, outermost first, under an ambient mode. A level is a mode in a form: `with` (a block),
+`def` (a decorated function, called at once) or `call` (a plain call of `set_grad_enabled`, which lasts).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from conformance.model import Capability, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = [
+    "AMBIENT",
+    "FORMS",
+    "LEVELS",
+    "MODES",
+    "RULES",
+    "Grammar",
+    "Level",
+    "Mode",
+    "Point",
+    "level_of",
+    "program",
+    "requires",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mode:
+    """How a mode is written, what a backend must claim to be asked for it, and whether a plain call sets it."""
+
+    text: str
+    requires: frozenset[Capability]
+    callable: bool = False
+
+
+_GRAD = frozenset({Capability.GRAD_MODE})
+_INFERENCE = frozenset({Capability.INFERENCE_MODE})
+_AUTOCAST = frozenset({Capability.AUTOCAST})
+
+MODES = {
+    "no_grad": Mode(text="torch.no_grad()", requires=_GRAD),
+    "enable_grad": Mode(text="torch.enable_grad()", requires=_GRAD),
+    "set_true": Mode(text="torch.set_grad_enabled(True)", requires=_GRAD, callable=True),
+    "set_false": Mode(text="torch.set_grad_enabled(False)", requires=_GRAD, callable=True),
+    "inference": Mode(text="torch.inference_mode()", requires=_INFERENCE),
+    "inference_false": Mode(text="torch.inference_mode(False)", requires=_INFERENCE),
+    "bfloat16": Mode(text='torch.autocast("cpu", dtype=torch.bfloat16)', requires=_AUTOCAST | {Capability.BFLOAT16}),
+    "float16": Mode(text='torch.autocast("cpu", dtype=torch.float16)', requires=_AUTOCAST | {Capability.FLOAT16}),
+    "autocast_off": Mode(text='torch.autocast("cpu", enabled=False)', requires=_AUTOCAST),
+}
+"""The modes of the grammar, by the words that ids use."""
+
+FORMS = {"with": "block", "def": "decorator", "call": "call"}
+"""The forms of a level, and what they are called in titles."""
+
+AMBIENT = {
+    "enabled": Variant(),
+    "disabled": Variant(grad="disabled"),
+    "inference": Variant(grad="inference"),
+    "bfloat16": Variant(autocast="bfloat16"),
+    "float16": Variant(autocast="float16"),
+}
+"""What the caller holds around a point."""
+
+RULES = {
+    "exchange": "bfloat16 and float16 are symmetric: of two points that differ by exchanging them, the one that meets"
+    " bfloat16 first is run",
+    "spelling": "deeper than one level, set_grad_enabled stands only as a call: as a block or a decorator it says what"
+    " enable_grad and no_grad say",
+    "forms": "three levels deep, or two under an ambient mode, levels that are no call share one form",
+    "no_effect": "three levels deep, autocast is switched off only where it is on",
+}
+"""Why a point is left out; of several reasons the one met first counts, going inwards, in this order at each level."""
+
+_DEEP = 3
+_SYMMETRIC = ("bfloat16", "float16")
+_SAYS = {"set_true": "enable_grad", "set_false": "no_grad"}
+
+
+class Level(NamedTuple):
+    """One mode in one form."""
+
+    mode: str
+    form: str
+
+    def __str__(self) -> str:
+        return f"{self.mode}_{self.form}"
+
+
+LEVELS = tuple(Level(name, form) for name, mode in MODES.items() for form in FORMS if form != "call" or mode.callable)
+"""Every mode in every form it has."""
+
+
+class Point(NamedTuple):
+    """A nest under an ambient mode."""
+
+    levels: tuple[Level, ...]
+    ambient: str
+
+
+class _State(NamedTuple):
+    """What the rules need to know of the levels outside: `form` is the one that a deep nest has taken, or empty."""
+
+    depth: int
+    mixed: bool
+    form: str
+    seen_bfloat16: bool
+    autocast: bool
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """Every sequence of these levels, under each of these ambient modes."""
+
+    levels: tuple[Level, ...] = LEVELS
+    ambient: tuple[str, ...] = tuple(AMBIENT)
+
+    def size(self, depth: int) -> int:
+        """How many points of exactly this depth there are."""
+        return int(len(self.levels) ** depth) * len(self.ambient)
+
+    def pruned(self, depth: int) -> dict[str, int]:
+        """How many points of exactly this depth each rule leaves out."""
+        left_out = dict.fromkeys(RULES, 0)
+        states: Counter[_State] = Counter()
+        for ambient in self.ambient:
+            if isinstance(state := self._start(depth, ambient), str):
+                left_out[state] += len(self.levels) ** depth
+            else:
+                states[state] += 1
+        for inside in reversed(range(depth)):
+            further: Counter[_State] = Counter()
+            for (state, count), level in ((pair, level) for pair in states.items() for level in self.levels):
+                if isinstance(after := self._step(state, level), str):
+                    left_out[after] += count * len(self.levels) ** inside
+                else:
+                    further[after] += count
+            states = further
+        return left_out
+
+    def points(self, depth: int) -> Iterator[Point]:
+        """Every point of exactly this depth that no rule leaves out, by ambient mode, outer levels first."""
+        for ambient in self.ambient:
+            state = self._start(depth, ambient)
+            if not isinstance(state, str):
+                yield from (Point(levels, ambient) for levels in self._below(state, depth))
+
+    def sample(self, depth: int, count: int, seed: int) -> list[Point]:
+        """So many different points that no rule leaves out, each as likely; the same ones for the same seed, sorted.
+
+        Raises:
+            ValueError: it would be more than half of them.
+        """
+        there_are = self.size(depth) - sum(self.pruned(depth).values())
+        if 2 * count > there_are:
+            message = f"a sample of {count} is more than half of the {there_are} points that are {depth} deep"
+            raise ValueError(message)
+        draw = random.Random(seed).random  # noqa: S311 - a sample, no secret; the one method that never changes
+        found: set[Point] = set()
+        while len(found) < count:
+            ambient = self.ambient[int(draw() * len(self.ambient))]
+            state, levels = self._start(depth, ambient), list[Level]()
+            while not isinstance(state, str) and len(levels) < depth:
+                levels.append(self.levels[int(draw() * len(self.levels))])
+                state = self._step(state, levels[-1])
+            if not isinstance(state, str):
+                found.add(Point(tuple(levels), ambient))
+        return sorted(found)
+
+    def _below(self, state: _State, depth: int) -> Iterator[tuple[Level, ...]]:
+        if not depth:
+            yield ()
+            return
+        for level in self.levels:
+            after = self._step(state, level)
+            if not isinstance(after, str):
+                yield from ((level, *inner) for inner in self._below(after, depth - 1))
+
+    @cached_property
+    def _exchangeable(self) -> bool:
+        """Whether exchanging bfloat16 and float16 leads from points of this grammar to points of it."""
+        first, second = ({level.form for level in self.levels if level.mode == mode} for mode in _SYMMETRIC)
+        return first == second and len({*_SYMMETRIC} & {*self.ambient}) != 1
+
+    def _start(self, depth: int, ambient: str) -> _State | str:
+        """Before the first level: what the rules need to know, or the rule that leaves out all there is."""
+        if ambient == _SYMMETRIC[1] and self._exchangeable:
+            return "exchange"
+        on = ambient in _SYMMETRIC
+        mixed = depth < _DEEP - (ambient != "enabled")
+        return _State(depth=depth, mixed=mixed, form="", seen_bfloat16=ambient == _SYMMETRIC[0], autocast=on)
+
+    def _step(self, state: _State, level: Level) -> _State | str:
+        """After one more level: what the rules need to know, or the rule that leaves it out."""
+        depth, mixed, form, seen, on = state
+        mode, own = level
+        if mode == _SYMMETRIC[1] and not seen and self._exchangeable:
+            return "exchange"
+        if depth > 1 and own != "call" and Level(_SAYS.get(mode, ""), own) in self.levels:
+            return "spelling"
+        if not mixed and own != "call":
+            if form and form != own:
+                return "forms"
+            form = own
+        if mode == "autocast_off":
+            if depth >= _DEEP and not on:
+                return "no_effect"
+            on = False
+        elif mode in _SYMMETRIC:
+            seen, on = seen or mode == _SYMMETRIC[0], True
+        return _State(depth, mixed, form, seen, on)
+
+
+def level_of(text: str) -> Level | None:
+    """The level that is written `<mode>_<form>`, or None if there is none."""
+    mode, _, form = text.rpartition("_")
+    return Level(mode, form) if (mode, form) in LEVELS else None
+
+
+def requires(levels: Sequence[Level]) -> frozenset[Capability]:
+    """What a backend must claim to be asked for a nest; what holds around it is the variant's affair."""
+    return frozenset[Capability]().union(*(MODES[level.mode].requires for level in levels))
+
+
+def program(levels: Sequence[Level], probe: str, *, innermost: bool = False) -> str:
+    """Write the program of a nest: the expression `probe` before it, on the way into and out of each level, and after.
+
+    With `innermost`, only in the innermost level and after the nest.
+    """
+    observe = f"seen.append({probe})"
+    lines = _lines(levels, 1, observe, every=not innermost)
+    # A nest that ends as it began, or not at all, is observed after its end too.
+    after = [observe] if innermost else []
+    return "\n".join(["seen = []", *lines, *after, "return seen", ""])
+
+
+def _lines(levels: Sequence[Level], number: int, observe: str, *, every: bool) -> list[str]:
+    if not levels:
+        return [observe]
+    text, form = MODES[levels[0].mode].text, levels[0].form
+    inner = _lines(levels[1:], number + 1, observe, every=every)
+    if form == "call":  # it lasts, so the last look inside is the look after it
+        return [*([observe] if every else []), text, *inner]
+    head = [f"with {text}:"] if form == "with" else ["", f"@{text}", f"def level{number}():"]
+    tail = [] if form == "with" else ["", f"level{number}()"]
+    inner = inner if inner[0] else inner[1:]  # no blank line below the head
+    lines = [*head, *(line and f"    {line}" for line in inner), *tail]
+    return [observe, *lines, observe] if every else lines
