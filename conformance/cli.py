@@ -184,6 +184,7 @@ def _run(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
     epilog=_examples(
         "conformance list",
         "conformance list 'grad_mode.*' 'aliasing.*'",
+        "conformance list --tag law",
         "conformance list --backends",
         "conformance list --checks",
     ),
@@ -191,13 +192,17 @@ def _run(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
 @click.argument("globs", nargs=-1)
 @click.option("--backends", "what", flag_value="backends", help="List the installed backends instead.")
 @click.option("--checks", "what", flag_value="checks", help="List what is compared with eager instead.")
+@click.option("--tag", "tags", multiple=True, help="Only cases that have the tag. Repeatable.")
 @click.option("--cases", "folders", multiple=True, type=_FOLDER, help="A further folder of case files. Repeatable.")
-def _list(globs: Sequence[str], what: str | None, folders: Sequence[Path]) -> None:
-    """List cases (id, variants, tags, title), those that match one of the GLOBS if any is given."""
+def _list(globs: Sequence[str], what: str | None, tags: Sequence[str], folders: Sequence[Path]) -> None:
+    """List cases (id, variants, tags, title), those that match one of the GLOBS if any is given.
+
+    Without GLOBS or a tag, all cases of a family are one line.
+    """
     from conformance import listing
 
     tables = {"backends": listing.backends, "checks": listing.checks}
-    click.echo(tables[what]() if what else listing.cases(globs, folders))
+    click.echo(tables[what]() if what else listing.cases(globs, folders, tags))
 
 
 @main.command(

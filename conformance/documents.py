@@ -217,6 +217,7 @@ class PairDocument(StrictModel):
         default_factory=dict, description="Words for ${name} in left and right, in all combinations."
     )
     ambient: list[AmbientName] = Field(default=["enabled"], min_length=1, description="What the caller holds.")
+    slow: bool = Field(default=True, description="Whether backends that compile slowly run some of it unasked.")
 
 
 class LawDocument(StrictModel):

@@ -141,27 +141,23 @@ def _law(form: FamilyDocument, name: str, law: LawDocument, base: Case) -> Itera
 
 
 def _pairs(name: str, pair: PairDocument, probe: str, base: Case) -> Iterator[Case]:
-    """Make a case of each combination of words.
-
-    Slow backends run those of the first word of each name but `mode`, under the first ambient mode.
-    """
-    for words in _combinations(pair):
-        left, right = (_levels(texts, words) for texts in (pair.left, pair.right))
-        usual = all(word == pair.each[key][0] for key, word in words.items() if key != "mode")
-        tiers = [Tier.DEFAULT if usual and not index else Tier.FAST for index, _ in enumerate(pair.ambient)]
+    """Make a case of each combination of words; slow backends run so many that each word and ambient mode occurs."""
+    choices = [*pair.each.values(), pair.ambient]
+    rounds = range(max(map(len, choices)) if pair.slow else 0)
+    diagonal = {tuple(words[index % len(words)] for words in choices) for index in rounds}
+    for words in product(*pair.each.values()):
+        by_name = dict(zip(pair.each, words, strict=True))
+        left, right = (_levels(texts, by_name) for texts in (pair.left, pair.right))
+        tiers = [Tier.DEFAULT if (*words, ambient) in diagonal else Tier.FAST for ambient in pair.ambient]
         yield replace(
             base,
             id=".".join([name, *map(str, left)]),
-            title=f"{', '.join(map(str, left))} is {', '.join(map(str, right)) or 'nothing'}",
+            title=f"{', '.join(map(str, left))} = {', '.join(map(str, right)) or 'nothing'}",
             program=program(left, probe, innermost=True),
             twin=program(right, probe, innermost=True),
             variants=tuple(map(_variant, pair.ambient, tiers)),
             requires=base.requires | requires([*left, *right]),
         )
-
-
-def _combinations(pair: PairDocument) -> Iterator[dict[str, str]]:
-    return (dict(zip(pair.each, words, strict=True)) for words in product(*pair.each.values()))
 
 
 def _levels(texts: Iterable[str], words: Mapping[str, str]) -> list[Level]:
@@ -221,7 +217,8 @@ def _broken_pair(path: Path, pair: PairDocument) -> Iterator[Broken]:
             hint = did_you_mean(name, pair.each, "name")
             yield Broken(path=(*path, *place), message=f"unknown name '${{{name}}}'", hint=hint)
             continue
-        names = dict.fromkeys(substitute(text, words) for words in _combinations(pair))
+        words = (dict(zip(pair.each, values, strict=True)) for values in product(*pair.each.values()))
+        names = dict.fromkeys(substitute(text, each) for each in words)
         for name in names:
             if level_of(name) is None:
                 hint = did_you_mean(name, map(str, LEVELS), "level")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
@@ -20,7 +22,7 @@ from conformance.program import generate
 from conformance.yaml_marks import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from importlib.resources.abc import Traversable
 
     import yaml
@@ -42,15 +44,42 @@ def collect(folders: Sequence[Path]) -> tuple[Case, ...]:
     return load_cases(homes(folders)) if folders else load_cases()
 
 
-def cases(globs: Sequence[str] = (), folders: Sequence[Path] = ()) -> str:
-    """One line a case whose id matches one of the globs, or any case without globs."""
+def cases(globs: Sequence[str] = (), folders: Sequence[Path] = (), tags: Sequence[str] = ()) -> str:
+    """One line a case whose id matches one of the globs and that has one of the tags.
+
+    Without either, every case, and one line for all those of a family.
+    """
     known = collect(folders)
     for glob in globs:
         if not any(fnmatchcase(case.id, glob) for case in known):
             raise _unknown(glob, known, "matches")
-    chosen = [case for case in known if not globs or any(fnmatchcase(case.id, glob) for glob in globs)]
-    rows = [(case.id, len(case.variants), " ".join(sorted(case.tags)), case.title) for case in chosen]
-    return _columns(("case", "variants", "tags", "title"), rows)
+    for tag in tags:
+        if not any(tag in case.tags for case in known):
+            message = f"no case has the tag {tag!r}.\n  `conformance list` shows what there is."
+            raise SelectionError(message)
+    chosen = [
+        case
+        for case in known
+        if (not globs or any(fnmatchcase(case.id, glob) for glob in globs))
+        and (not tags or not case.tags.isdisjoint(tags))
+    ]
+    rows = map(_row, chosen) if globs or tags else _folded(chosen)
+    return _columns(("case", "variants", "tags", "title"), list(rows))
+
+
+def _folded(cases: Sequence[Case]) -> Iterator[tuple[str, int, str, str]]:
+    for family, members in groupby(cases, key=lambda case: case.family):
+        together = list(members)
+        if family is None:
+            yield from map(_row, together)
+        else:
+            _, _, tags, _ = _row(together[0])
+            variants = sum(len(case.variants) for case in together)
+            yield f"{family.id}.*", variants, tags, f"{family.title} ({len(together)} cases)"
+
+
+def _row(case: Case) -> tuple[str, int, str, str]:
+    return case.id, len(case.variants), " ".join(sorted(case.tags)), case.title
 
 
 def backends() -> str:
@@ -70,7 +99,10 @@ def checks() -> str:
 
 
 def show(case_id: str, folders: Sequence[Path] = ()) -> str:
-    """The YAML of one case, then each different function its variants give, under the variants that give it."""
+    """The YAML of one case, then each different function its variants give, under the variants that give it.
+
+    Of a generated case it is the YAML of its family; a law's two functions stand below each other.
+    """
     known = collect(folders)
     case = next((case for case in known if case.id == case_id), None)
     if case is None:
@@ -80,6 +112,9 @@ def show(case_id: str, folders: Sequence[Path] = ()) -> str:
         sources.setdefault(generate(case, variant).source, []).append(variant.id)
     parts = [f"# {case.location}\n{_yaml(case, folders)}"]
     parts += [f"# Python for {'; '.join(variants)}\n{source.strip()}" for source, variants in sources.items()]
+    if case.twin:
+        twin = generate(replace(case, program=case.twin), case.variants[0])
+        parts.append(f"# Python that must do the same\n{twin.source.strip()}")
     return "\n\n".join(parts)
 
 
@@ -93,9 +128,9 @@ def _yaml(case: Case, folders: Sequence[Path]) -> str:
 
 
 def _nodes(root: yaml.Node | None) -> list[yaml.Node]:
-    """The cases of a file of cases."""
-    sections = {key.value: value for key, value in (root.value if root else ())}
-    return list(sections["cases"].value)
+    """The cases and families of a file of cases."""
+    sections = {key.value: value.value for key, value in (root.value if root else ())}
+    return [*sections.get("cases", ()), *sections.get("families", ())]
 
 
 def _origin(point: object) -> str:
