@@ -90,10 +90,13 @@ def _load_family(document: Document, path: Keys, data: object, topic: str) -> It
     broken = [
         document.problem((*path, *each.path), f"{each.message} {subject}", each.hint, key=each.key) for each in rules
     ]
-    broken += _misplaced(document, path, form.id, ("setup", "probe"))
+    broken += _misplaced(document, path, f"family {form.id!r}", ("setup", "probe"))
     base = _base(document, path, form, topic)
     if all(map(is_argument, form.inputs)):
-        broken += program_problems(base)
+        texts = program_problems(base)
+        broken += (
+            Problem(each.location, each.message.replace(" in case ", " in family "), each.hint) for each in texts
+        )
     yield from broken or expand(form, base)
 
 
@@ -139,15 +142,15 @@ def _semantic_problems(document: Document, path: Keys, form: CaseDocument) -> It
     for broken in broken_rules(form):
         message = f"{broken.message} in case {form.id!r}"
         yield document.problem((*path, *broken.path), message, broken.hint, key=broken.key)
-    yield from _misplaced(document, path, form.id, ("program", "setup"))
+    yield from _misplaced(document, path, f"case {form.id!r}", ("program", "setup"))
 
 
-def _misplaced(document: Document, path: Keys, case_id: str, texts: Sequence[str]) -> Iterator[Problem]:
-    """An id in a file of another area, and texts whose lines are not the file's."""
-    stem, area = document.file.rpartition("/")[2].removesuffix(".yaml"), case_id.partition(".")[0]
+def _misplaced(document: Document, path: Keys, what: str, texts: Sequence[str]) -> Iterator[Problem]:
+    """An id in a file of another area, and texts whose lines are not the file's; `what` is such as `case 'a.b'`."""
+    stem, area = document.file.rpartition("/")[2].removesuffix(".yaml"), what.split("'")[1].partition(".")[0]
     if stem != area and not stem.startswith(f"{area}_"):
         hint = f"The file is named <area>_<topic>.yaml; the area of this id is {area!r}."
-        yield document.problem((*path, "id"), f"the case {case_id!r} does not belong in {document.file}", hint)
+        yield document.problem((*path, "id"), f"the {what} does not belong in {document.file}", hint)
     for key in texts:
         if document.text_location((*path, key)) is None:
             hint = f"Write it as a literal block, {key}: | and the text below, so that its lines are the file's lines."

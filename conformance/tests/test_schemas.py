@@ -113,6 +113,28 @@ def test_a_bad_case_does_not_fit_the_schema(change: dict[str, Any]) -> None:
     assert not validator("case.schema.json").is_valid(bad)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nests": {}},
+        {"id": "Demo"},
+        {"nest": {"modes": {"nograd": {"with": []}}, "ambient": ["enabled"], "depth": 1}},
+        {"nest": {"modes": {"no_grad": {"block": []}}, "ambient": ["enabled"], "depth": 1}},
+        {"nest": {"modes": {"no_grad": {"with": []}}, "ambient": ["off"], "depth": 1}},
+        {"nest": {"modes": {"no_grad": {"with": []}}, "ambient": ["enabled"], "depth": 4}},
+        {"laws": {"same": {"title": "x", "pairs": [{"left": ["no_grad_with"]}]}}},
+    ],
+    ids=str,
+)
+def test_a_bad_family_does_not_fit_the_schema(change: dict[str, Any]) -> None:
+    """The words of the grammar are known to an editor as well."""
+    nest = {"modes": {"no_grad": {"with": ["GM-1"]}}, "ambient": ["enabled"], "depth": 2}
+    good = {"id": "demo.modes", "title": "t", "probe": "a.sin()", "nest": nest}
+
+    assert validator("case.schema.json").is_valid({"topic": "x", "families": [good]})
+    assert not validator("case.schema.json").is_valid({"topic": "x", "families": [good | change]})
+
+
 def test_expectations_are_a_list_of_entries() -> None:
     """A file of expectations fits its schema, and an unknown check in it does not."""
     checker = validator("expectation.schema.json")

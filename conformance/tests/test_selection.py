@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.errors import SelectionError
-from conformance.model import Capability, Outcome, Variant
-from conformance.selection import decided, digest, is_smoke, select
+from conformance.model import Capability, Outcome, Tier, Variant
+from conformance.selection import SLOW_COMPILE, decided, digest, is_smoke, select
 from conformance.tests.fakes import a_backend, a_case, a_request
 
 CASES = (
@@ -93,6 +93,69 @@ def test_what_matches_nothing_is_refused_with_a_hint(asked: dict[str, object], m
     with pytest.raises(SelectionError) as caught:
         select(CASES, BACKENDS, **asked)  # type: ignore[arg-type]
     assert message in str(caught.value)
+
+
+TIERED = (
+    a_case(),
+    a_case(
+        "nest.modes.one",
+        tags=frozenset({"exhaustive", "nest"}),
+        variants=(Variant(tier=Tier.DEFAULT), Variant(grad="disabled", tier=Tier.FAST)),
+    ),
+    a_case(
+        "nest.modes.one.two",
+        tags=frozenset({"exhaustive", "nest"}),
+        variants=(Variant(tier=Tier.EXHAUSTIVE),),
+    ),
+)
+EVERYWHERE = {("demo.first.one", "grad=enabled"), ("nest.modes.one", "grad=enabled")}
+FAST = ("nest.modes.one", "grad=disabled")
+DEEP = ("nest.modes.one.two", "grad=enabled")
+
+
+@pytest.mark.parametrize(
+    ("asked", "fast", "slow"),
+    [
+        ({}, EVERYWHERE | {FAST}, EVERYWHERE),
+        ({"case_globs": ["nest.*"]}, {FAST, ("nest.modes.one", "grad=enabled")}, {("nest.modes.one", "grad=enabled")}),
+        ({"tags": ["nest"]}, {FAST, ("nest.modes.one", "grad=enabled")}, {("nest.modes.one", "grad=enabled")}),
+        ({"tags": ["exhaustive"]}, {FAST, DEEP, ("nest.modes.one", "grad=enabled")}, None),
+        ({"case_globs": ["nest.modes.one.two"]}, {DEEP}, None),
+        ({"case_globs": ["nest.modes.one"]}, {FAST, ("nest.modes.one", "grad=enabled")}, None),
+        ({"case_globs": ["nest.modes.one"], "variants": ["grad=disabled"]}, {FAST}, None),
+    ],
+)
+def test_what_a_backend_runs_follows_from_tiers_unless_it_is_asked_for(
+    asked: dict[str, list[str]], fast: set[tuple[str, str]], slow: set[tuple[str, str]] | None
+) -> None:
+    """By the tag `exhaustive` or a full id everything runs on every backend; else slow ones run what is everywhere."""
+    backends = (a_backend("quick"), a_backend("slow", tags=frozenset({SLOW_COMPILE})))
+    planned: dict[str, set[tuple[str, str]]] = {"quick": set(), "slow": set()}
+    for request in select(TIERED, backends, **asked).requests:  # type: ignore[arg-type]
+        planned[request.backend.name].add((request.case.id, request.variant.id))
+    assert planned == {"quick": fast, "slow": fast if slow is None else slow}
+
+
+def test_what_runs_only_when_asked_for_says_so() -> None:
+    """A glob that reaches only such cases is told how to ask."""
+    with pytest.raises(
+        SelectionError, match=r"runs only when it is asked for\.\n  Add --tag exhaustive, or name a case"
+    ):
+        select(TIERED, BACKENDS, case_globs=["nest.modes.one.t*"])
+
+
+@pytest.mark.parametrize(
+    ("variant", "needs"),
+    [
+        (Variant(), None),
+        (Variant(grad="disabled"), "needs grad_mode"),
+        (Variant(grad="inference", autocast="float16"), "needs autocast, float16, inference_mode"),
+    ],
+)
+def test_what_the_caller_holds_must_be_claimed_too(variant: Variant, needs: str | None) -> None:
+    """A variant whose ambient modes a backend does not claim is unsupported; the case's others are not."""
+    request = a_request(a_case(variants=(variant,)), a_backend(capabilities=frozenset({Capability.TRAINING})))
+    assert decided(request, "2.13.0") == (needs and (Outcome.UNSUPPORTED, needs))
 
 
 @pytest.mark.parametrize(
