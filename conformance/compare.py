@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from conformance.reference import Reference
     from conformance.snapshot import Leaf, Leaves
 
-__all__ = ["Comparison", "compare_facts", "compare_leaves"]
+__all__ = ["Comparison", "NoReference", "compare_facts", "compare_leaves"]
 
 _WORDS = 120  # characters of a value shown in a difference
+
+
+class NoReference:
+    """Stands where nothing exact can be asked: what is not close differs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,7 @@ def _fact_differences(actual: Leaves, expected: Leaves, names: Sequence[str]) ->
 
 
 def compare_leaves(
-    actual: Leaves, expected: Leaves, *, reference: Reference | None = None, where: str = ""
+    actual: Leaves, expected: Leaves, *, reference: Reference | NoReference | None = None, where: str = ""
 ) -> Comparison:
     """Compare leaf by leaf: which there are, then shape, dtype and numbers.
 
@@ -85,7 +89,9 @@ def _describe(leaf: Leaf) -> str:
     return f"{leaf.facts['dtype']} tensor of shape {leaf.facts['shape']}"
 
 
-def _compare_leaf(path: str, actual: Leaf, expected: Leaf, reference: Reference | None, where: str) -> Comparison:
+def _compare_leaf(
+    path: str, actual: Leaf, expected: Leaf, reference: Reference | NoReference | None, where: str
+) -> Comparison:
     for fact in ("type", "shape", "dtype", "device", "tensor_layout"):
         if actual.facts.get(fact) != expected.facts.get(fact):
             kind = "value" if fact == "type" else fact
@@ -179,7 +185,7 @@ def _largest(numbers: torch.Tensor) -> float | None:
     return float(numbers.max()) if numbers.numel() else None
 
 
-def _compare_tensors(pair: _Pair, reference: Reference | None, where: str) -> Comparison:
+def _compare_tensors(pair: _Pair, reference: Reference | NoReference | None, where: str) -> Comparison:
     same = _bitwise(pair.actual, pair.expected)
     if same.all():
         return Comparison()
@@ -191,6 +197,8 @@ def _compare_tensors(pair: _Pair, reference: Reference | None, where: str) -> Co
     near = _near(pair)
     if near.all():
         return Comparison(grade=Grade.CLOSE)
+    if isinstance(reference, NoReference):
+        return Comparison(differences=(pair.difference("values", ~near),))
     return _by_reference(pair, ~near, reference, where)
 
 

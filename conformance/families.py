@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from conformance.covering import pairwise
 from conformance.model import Family, Tier
+from conformance.model import Level as Weight
 from conformance.nests import AMBIENT, LEVELS, RULES, Grammar, Level, Point, level_of, program, requires
 from conformance.program import placeholders, substitute
 from conformance.rules import Broken
@@ -157,6 +158,7 @@ def _pairs(name: str, pair: PairDocument, probe: str, base: Case) -> Iterator[Ca
             twin=program(right, probe, innermost=True),
             variants=tuple(map(_variant, pair.ambient, tiers)),
             requires=base.requires | requires([*left, *right]),
+            checks={"metamorphic": Weight.MUST},
         )
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from conformance import inputs, program
+from conformance.checks import metamorphic
 from conformance.checks.finding import Pair
 from conformance.checks.registry import run_checks
 from conformance.evidence import compile_with
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from conformance.backend import Backend
+    from conformance.evidence import Watched
     from conformance.model import Raised, Request
     from conformance.role import RoleObservation
 
@@ -38,26 +42,19 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
         What was observed. Nothing a program or a backend raises escapes; what is no `Exception` ends the child.
     """
     report(Stage.BUILD)
+    subject = _Subject(request)
     try:
-        source = program.generate(request.case, request.variant)
-
-        def build() -> ModuleType:
-            inputs.seed_default(request.seed)
-            return source.load()
-
-        module = build()
+        role = subject.eager()
     except Exception as error:  # noqa: BLE001 - a case that does not build is our fault, not the backend's
         raised = describe(error, Stage.BUILD)
         return Attempt(invalid=f"the case does not build: {raised.type}: {raised.message}", stage=Stage.BUILD)
     report(Stage.REFERENCE)
     try:
-        role = _eager(request, module)
         expected, expected_bytes = perform(role), saved_bytes(role)
-        again = perform(_eager(request, build()))
+        invalid = _wrong_with_case(request, expected) or _unstable(subject, expected) or _broken_law(subject, expected)
     except Exception as error:  # noqa: BLE001 - inputs that cannot be made
         raised = describe(error, Stage.REFERENCE)
-        return Attempt(invalid=f"eager cannot be observed: {raised.type}: {raised.message}", stage=Stage.REFERENCE)
-    invalid = _wrong_with_case(request, expected) or _unstable(request, expected, again)
+        invalid = f"eager cannot be observed: {raised.type}: {raised.message}"
     if invalid:
         return Attempt(invalid=invalid, stage=Stage.REFERENCE)
     report(Stage.LOAD)
@@ -67,11 +64,36 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
             stack.enter_context(patched(backend.patches))
         except Exception as error:  # noqa: BLE001 - a backend that cannot be loaded is a result
             return Attempt(raised=describe(error, Stage.LOAD), stage=Stage.LOAD)
-        return _Compiled(request, build, backend, report).against(expected, expected_bytes)
+        return _Compiled(subject, backend, report).against(expected, expected_bytes)
 
 
-def _eager(request: Request, module: ModuleType) -> Role:
-    return Role(request=request, module=module, function=module.program)
+class _Subject:
+    """The program of a request, built anew for each role."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+    @cached_property
+    def _source(self) -> program.Program:
+        return program.generate(self.request.case, self.request.variant)
+
+    def build(self) -> ModuleType:
+        """Build a fresh namespace of the program, seeded as every other role's."""
+        inputs.seed_default(self.request.seed)
+        return self._source.load()
+
+    def eager(self) -> Role:
+        """The program as it is."""
+        module = self.build()
+        return Role(request=self.request, module=module, function=module.program)
+
+    @cached_property
+    def twin(self) -> _Subject | None:
+        """The case's other program, as a subject of its own."""
+        case = self.request.case
+        if not case.twin:
+            return None
+        return _Subject(replace(self.request, case=replace(case, id=f"{case.id} twin", program=case.twin, twin="")))
 
 
 def _wrong_with_case(request: Request, expected: RoleObservation) -> str | None:
@@ -90,11 +112,12 @@ def _words(raised: Raised) -> str:
     return f"{raised.type} at stage {raised.stage}: {raised.message}"
 
 
-def _unstable(request: Request, expected: RoleObservation, again: RoleObservation) -> str | None:
+def _unstable(subject: _Subject, expected: RoleObservation) -> str | None:
     """How eager differs from itself, or None."""
+    again = perform(subject.eager())
     broken = [
         result
-        for result in run_checks(Pair(case=request.case, actual=again, expected=expected))
+        for result in run_checks(Pair(case=subject.request.case, actual=again, expected=expected))
         if not result.held and result.level is Level.MUST
     ]
     if not broken:
@@ -103,47 +126,46 @@ def _unstable(request: Request, expected: RoleObservation, again: RoleObservatio
     return f"eager differs from itself in {first.path}: {first.kind} {first.expected}, then {first.actual}"
 
 
-class _Compiled:
-    """The compiled role of a request."""
+def _broken_law(subject: _Subject, expected: RoleObservation) -> str | None:
+    """How the case's two programs differ in eager, where they must not, or None."""
+    if subject.twin is None:
+        return None
+    broken = metamorphic.hold(subject.request.case, perform(subject.twin.eager()), expected).must
+    if not broken:
+        return None
+    first = broken[0]
+    return f"the law does not hold in eager, {first.path}: {first.kind} {first.actual}, the program {first.expected}"
 
-    def __init__(
-        self,
-        request: Request,
-        build: Callable[[], ModuleType],
-        backend: Backend,
-        report: Callable[[Stage], None],
-    ) -> None:
-        self.request, self.build, self.backend, self.report = request, build, backend, report
+
+class _Compiled:
+    """The compiled roles of a request."""
+
+    def __init__(self, subject: _Subject, backend: Backend, report: Callable[[Stage], None]) -> None:
+        self.subject, self.backend, self.report = subject, backend, report
 
     def against(self, expected: RoleObservation, expected_bytes: int | None) -> Attempt:
-        """Run the compiled role and hold it against eager."""
+        """Run the compiled role and hold it against eager, and against its twin if it has one."""
         self.report(Stage.COMPILE)
-        module = self.build()
         try:
-            function, watched = compile_with(self.backend, module.program, dynamic=self.request.variant.dynamic)
+            role, watched = self._role(self.subject, expected)
+            twin = self._role(self.subject.twin, expected)[0] if self.subject.twin else None
         except Exception as error:  # noqa: BLE001 - torch.compile refuses the backend: a result
             return Attempt(raised=describe(error, Stage.COMPILE), stage=Stage.COMPILE)
-        role = Role(
-            request=self.request,
-            module=module,
-            function=function,
-            stops=lambda index: expected.calls[index].raised is None,
-            report=self.report,
-        )
         actual = perform(role)
         evidence = watched.evidence(compiled_backward=any(call.compiled_backward for call in actual.calls))
         actual_bytes = saved_bytes(role) if actual.complete else None
-        self.report(Stage.COMPARE)
         pair = Pair(
-            case=self.request.case,
+            case=self.subject.request.case,
             actual=actual,
             expected=expected,
-            reference=Reference(self.request, self.build),
+            reference=Reference(self.subject.request, self.subject.build),
             evidence=evidence,
             fallback=_fallback(self.backend),
             actual_bytes=actual_bytes,
             expected_bytes=expected_bytes,
+            twin=perform(twin) if twin else None,
         )
+        self.report(Stage.COMPARE)
         raised, checks = _unexpected(actual, expected), run_checks(pair)
         return Attempt(
             # What holds of a sequence that an exception cut short holds of next to nothing.
@@ -153,6 +175,18 @@ class _Compiled:
             stage=raised.stage if raised else Stage.COMPARE,
             metrics=_metrics(actual, actual_bytes, expected_bytes),
         )
+
+    def _role(self, subject: _Subject, expected: RoleObservation) -> tuple[Role, Watched]:
+        module = subject.build()
+        function, watched = compile_with(self.backend, module.program, dynamic=subject.request.variant.dynamic)
+        role = Role(
+            request=subject.request,
+            module=module,
+            function=function,
+            stops=lambda index: expected.calls[index].raised is None,
+            report=self.report,
+        )
+        return role, watched
 
 
 def _fallback(backend: Backend) -> str | None:

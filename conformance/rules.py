@@ -39,6 +39,8 @@ def broken_rules(case: CaseDocument) -> Iterator[Broken]:
     yield from broken_inputs(case.inputs)
     for index, call in enumerate(case.calls or ()):
         yield from _call(("calls", index), call, case.inputs)
+    if "metamorphic" in case.checks:
+        yield Broken(path=("checks", "metamorphic"), message="only laws of families have a twin to check", key=True)
     yield from _axes(case.axes, case.inputs)
     yield from _params(case)
 

@@ -42,6 +42,7 @@ _SPECS = (
     CheckSpec(name="mutation", level=Level.MUST, sees="inputs, parameters and buffers after each call"),
     CheckSpec(name="ambient", level=Level.MUST, sees="modes, hooks, RNG and default dtype after each call"),
     CheckSpec(name="exceptions", level=Level.MUST, sees="what was raised, at the call or in backward"),
+    CheckSpec(name="metamorphic", level=Level.MUST, sees="a twin of the program, which must do the same", asked=True),
     CheckSpec(name="compiled", level=Level.MUST, sees="proof that the backend compiled and ran a graph"),
     CheckSpec(name="graph_count", level=Level.SHOULD, sees="graph breaks and recompiles against what the case allows"),
     CheckSpec(name="saved_bytes", level=Level.SHOULD, sees="bytes that autograd saved for backward"),

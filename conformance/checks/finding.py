@@ -10,7 +10,7 @@ from conformance.model import Stage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conformance.compare import Comparison
+    from conformance.compare import Comparison, NoReference
     from conformance.model import Case, Difference, Evidence, Grade
     from conformance.reference import Reference
     from conformance.role import CallObservation, RoleObservation
@@ -23,17 +23,19 @@ class Pair:
     """A role held against eager.
 
     `reference` None compares bits alone (eager against itself). `fallback` says why the backend's own word is that
-    something else did the work. The byte counts are None where they could not be measured.
+    something else did the work. The byte counts are None where they could not be measured. `twin` is the compiled role
+    of the case's other program, if it has one.
     """
 
     case: Case
     actual: RoleObservation
     expected: RoleObservation
-    reference: Reference | None = None
+    reference: Reference | NoReference | None = None
     evidence: Evidence | None = None
     fallback: str | None = None
     actual_bytes: int | None = None
     expected_bytes: int | None = None
+    twin: RoleObservation | None = None
 
     def calls(self) -> Iterator[tuple[int, CallObservation, CallObservation]]:
         """Index, actual and expected of every call that both sides made."""

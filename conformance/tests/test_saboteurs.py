@@ -67,11 +67,11 @@ def test_defect_is_caught_by_what_is_meant_to_catch_it(name: str) -> None:
 @pytest.mark.torch
 @pytest.mark.parametrize("name", list(HONEST))
 def test_honest_backend_passes_with_no_finding(name: str) -> None:
-    """On all cases nothing is found that is not found, there and in that way, on PyTorch's own backend."""
+    """On all cases written by hand nothing is found that PyTorch's own backend does not show in that way."""
     honest = HONEST[name]
     claims = Capability.all() - honest.lacks
     backend = BackendInfo(ref=saboteurs.ref("honest", name), name=name, capabilities=claims)
-    suspects = [record for record in run(backend) if findings(record)]
+    suspects = [record for record in run(backend, exclude_tags=["exhaustive"]) if findings(record)]
     found = {record.key: findings(record) - findings_of(honest.kin, record) for record in suspects}
     assert not {key: more for key, more in found.items() if more}
 
