@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib.resources import files
 from textwrap import dedent, indent
 from typing import TYPE_CHECKING
 
@@ -321,6 +322,20 @@ def test_the_default_run_stays_in_hand() -> None:
     assert 3000 <= every["n"].count(Tier.EXHAUSTIVE) <= 4200
     assert every["l"].count(Tier.DEFAULT) <= 40
     assert 60 <= len(LAWS) <= 110
+
+
+def test_the_readme_of_the_cases_tells_the_truth() -> None:
+    """Its numbers are those of the suite, and every rule stands in it."""
+    text = (files("conformance.cases") / "README.md").read_text(encoding="utf-8")
+    assert NESTS[0].family is not None
+    for depth, points in NESTS[0].family.points.items():
+        run = sum(len(case.variants) for case in NESTS if case.id.count(".") == int(depth) + 1)
+        assert f"| {depth} | {points:,} | {run:,} |" in text
+    tiers = [variant.tier for case in NESTS for variant in case.variants]
+    everywhere, fast = tiers.count(Tier.DEFAULT), tiers.count(Tier.FAST)
+    assert f"**pairwise-covering subset** of them, {everywhere} points:" in text
+    assert f"any of the {everywhere + fast}\npoints occurs in one of the {everywhere}." in text
+    assert [rule for rule in NESTS[0].family.pruned if f"- **{rule}**: " not in text] == []
 
 
 def test_the_two_sides_of_a_law_differ() -> None:
