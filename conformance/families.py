@@ -80,9 +80,10 @@ def _nests(form: FamilyDocument, nest: NestDocument, base: Case) -> Iterator[Cas
     grammar = _grammar(nest)
     tiers = _tiers(grammar, nest)
     family = _census(form, nest, grammar)
+    made = {(ambient, tier): _variant(ambient, tier) for ambient in nest.ambient for tier in Tier}
     variants: dict[tuple[Level, ...], list[Variant]] = {}
-    for point, tier in tiers.items():
-        variants.setdefault(point.levels, []).append(_variant(point.ambient, tier))
+    for (levels, ambient), tier in tiers.items():
+        variants.setdefault(levels, []).append(made[ambient, tier])
     for levels in sorted(variants, key=lambda levels: (len(levels), levels)):
         names = list(map(str, levels))
         yield replace(

@@ -89,9 +89,10 @@ def parse(text: str) -> ast.Module | Finding:
 
 def check(tree: ast.Module, text: str, known: Vocabulary) -> Iterator[Finding]:
     """Everything in `tree` that is outside the subset; `known` is what it may use besides the surface of torch."""
-    checker = _Checker(known, {member for node in ast.walk(tree) for member in _methods(node)})
+    nodes = list(ast.walk(tree))
+    checker = _Checker(known, {member for node in nodes for member in _methods(node)})
     lines = text.split("\n")
-    for node in ast.walk(tree):
+    for node in nodes:
         for at, message, hint in checker.visit(node):
             column = len(lines[at.lineno - 1].encode()[: at.col_offset].decode(errors="ignore")) + 1
             yield Finding(line=at.lineno, column=column, message=message, hint=hint)
