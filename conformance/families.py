@@ -122,7 +122,7 @@ def _census(form: FamilyDocument, nest: NestDocument, grammar: Grammar) -> Famil
     each = [grammar.pruned(depth) for depth in depths]
     pruned = {rule: sum(count[rule] for count in each) for rule in RULES}
     if nest.sample:
-        pruned["sample"] = grammar.size(depths[-1]) - sum(each[-1].values()) - nest.sample.count
+        pruned["sample"] = grammar.unpruned(nest.sample.depth) - nest.sample.count
     points = {str(depth): grammar.size(depth) for depth in depths}
     return Family(id=form.id, title=form.title, points=points, pruned=pruned)
 
@@ -193,24 +193,27 @@ def _broken_nest(nest: NestDocument) -> Iterator[Broken]:
             message = f"{level.mode!r} has no form {level.form!r}"
             hint = did_you_mean(level.form, [form for mode, form in LEVELS if mode == level.mode], "form")
             yield Broken(path=("nest", "modes", *level), message=message, hint=hint, key=True)
-    for index, ambient in enumerate(nest.ambient):
-        if ambient in nest.ambient[:index]:
-            yield Broken(path=("nest", "ambient", index), message=f"{ambient!r} stands here twice")
-    if not nest.sample:
-        return
-    if nest.sample.depth <= nest.depth:
+    yield from _twice(("nest", "ambient"), nest.ambient)
+    if nest.sample and nest.sample.depth <= nest.depth:
         message = f"a sample must be deeper than {nest.depth}, to which depth every point is run"
         yield Broken(path=("nest", "sample", "depth"), message=message)
-    elif 2 * nest.sample.count > (
-        there_are := grammar.size(nest.sample.depth) - sum(grammar.pruned(nest.sample.depth).values())
-    ):
+    elif nest.sample and 2 * nest.sample.count > (there_are := grammar.unpruned(nest.sample.depth)):
         message = f"a sample of {nest.sample.count} is more than half of the {there_are} points of this depth"
         yield Broken(path=("nest", "sample", "count"), message=message)
+
+
+def _twice(path: Path, words: Sequence[str]) -> Iterator[Broken]:
+    for index, word in enumerate(words):
+        if word in words[:index]:
+            yield Broken(path=(*path, index), message=f"{word!r} stands here twice")
 
 
 def _broken_pair(path: Path, pair: PairDocument) -> Iterator[Broken]:
     texts = {(key, index): text for key in ("left", "right") for index, text in enumerate(getattr(pair, key))}
     used = frozenset[str]().union(*map(placeholders, texts.values()))
+    yield from _twice((*path, "ambient"), pair.ambient)
+    for name, words in pair.each.items():
+        yield from _twice((*path, "each", name), words)
     for name in pair.each.keys() - used:
         message, hint = f"{name!r} is never used", f"Write ${{{name}}} in left or right, or remove it."
         yield Broken(path=(*path, "each", name), message=message, hint=hint, key=True)
@@ -220,9 +223,8 @@ def _broken_pair(path: Path, pair: PairDocument) -> Iterator[Broken]:
             hint = did_you_mean(name, pair.each, "name")
             yield Broken(path=(*path, *place), message=f"unknown name '${{{name}}}'", hint=hint)
             continue
-        words = (dict(zip(pair.each, values, strict=True)) for values in product(*pair.each.values()))
-        names = dict.fromkeys(substitute(text, each) for each in words)
-        for name in names:
+        combinations = (dict(zip(pair.each, words, strict=True)) for words in product(*pair.each.values()))
+        for name in dict.fromkeys(substitute(text, words) for words in combinations):
             if level_of(name) is None:
                 hint = did_you_mean(name, map(str, LEVELS), "level")
                 yield Broken(path=(*path, *place), message=f"unknown level {name!r}", hint=hint)

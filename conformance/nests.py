@@ -147,6 +147,10 @@ class Grammar:
             states = further
         return left_out
 
+    def unpruned(self, depth: int) -> int:
+        """How many points of exactly this depth no rule leaves out."""
+        return self.size(depth) - sum(self.pruned(depth).values())
+
     def points(self, depth: int) -> Iterator[Point]:
         """Every point of exactly this depth that no rule leaves out, by ambient mode, outer levels first."""
         for ambient in self.ambient:
@@ -160,8 +164,7 @@ class Grammar:
         Raises:
             ValueError: it would be more than half of them.
         """
-        there_are = self.size(depth) - sum(self.pruned(depth).values())
-        if 2 * count > there_are:
+        if 2 * count > (there_are := self.unpruned(depth)):
             message = f"a sample of {count} is more than half of the {there_are} points that are {depth} deep"
             raise ValueError(message)
         draw = random.Random(seed).random  # noqa: S311 - a sample, no secret; the one method that never changes

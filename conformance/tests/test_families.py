@@ -202,6 +202,11 @@ BAD = {
         "12:98: a sample of 1 is more than half of the 1 points of this depth",
         "",
     ),
+    "a word of a law twice": (
+        "laws: {s: {title: x, pairs: [{left: ['${m}_with'], right: [], each: {m: [no_grad, no_grad]}}]}}",
+        "12:87: 'no_grad' stands here twice",
+        "",
+    ),
     "no laws": ("laws: {}", "12:11: laws: dictionary should have", ""),
     "a law without pairs": ("laws: {same: {title: x}}", "12:18: the key 'pairs' is missing", ""),
     "a law with a name that no id can have": (
