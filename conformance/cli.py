@@ -149,6 +149,14 @@ def main() -> None:
 @click.option(
     "--jobs", "-j", type=click.IntRange(min=1), help="How many requests at a time; default: one for each CPU."
 )
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    help="How many generated cases share a process, as long as they pass; 1 is each in its own.",
+)
+@click.option("--shuffle", type=int, metavar="SEED", help="A random order, always the same one for the same seed.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and cotangents.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="Seconds for each request.")
 @click.option("--shard", type=_Shard(), help="Run the i-th of n parts of the plan.")

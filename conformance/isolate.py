@@ -10,23 +10,25 @@ from __future__ import annotations
 import atexit
 import os
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, TypeVar
 
 from conformance import wire
 from conformance.child import Task
 from conformance.errors import BackendError, HarnessError, UsageError
 from conformance.forkserver import ForkServers
-from conformance.model import Attempt, BackendInfo, Ended
+from conformance.judge import outcome
+from conformance.model import Attempt, Attempts, BackendInfo, Ended, Outcome
 from conformance.resolve import absolute, name_of
 from conformance.watch import ServerDiedError, attend
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from conformance.model import Request
     from conformance.watch import Exit
 
-__all__ = ["attempt", "describe", "run", "run_task", "shutdown"]
+__all__ = ["attempt", "describe", "run", "run_batch", "run_task", "shutdown"]
 
 T = TypeVar("T")
 
@@ -45,6 +47,36 @@ def run(request: Request) -> Attempt:
     """
     end = run_task("conformance.observe:run", request, env=request.backend.env, timeout_s=request.timeout_s)
     return attempt(end)
+
+
+def run_batch(requests: Sequence[Request]) -> list[Attempt]:
+    """Run requests of one backend, several in one child as long as each is a plain pass.
+
+    What is anything else is run again alone, and what stands behind it in another child: a process in which something
+    went wrong proves nothing. When the child died or was over its limit, each is run alone.
+
+    Raises:
+        HarnessError: the fork server does not start, or died twice.
+    """
+    attempts: list[Attempt] = []
+    while len(waiting := requests[len(attempts) :]) > 1:
+        passes = _passes(waiting)
+        if passes is None:
+            break
+        attempts += passes
+        if len(attempts) < len(requests):
+            attempts.append(run(requests[len(attempts)]))
+    return attempts + [run(request) for request in requests[len(attempts) :]]
+
+
+def _passes(requests: Sequence[Request]) -> list[Attempt] | None:
+    """The plain passes that requests begin with, run in one child; None when it gave no result."""
+    limit = max(request.timeout_s for request in requests)
+    end = run_task("conformance.observe:run_all", tuple(requests), env=requests[0].backend.env, timeout_s=limit)
+    made = _result(Attempts, end)
+    if not isinstance(made, Attempts):
+        return None
+    return list(takewhile(lambda attempt: outcome(attempt) is Outcome.PASS, made.made))
 
 
 def attempt(end: Exit) -> Attempt:

@@ -12,6 +12,7 @@ from conformance.words import Capability, Grade, Kind, Level, Outcome, Stage, Ti
 __all__ = [
     "CALLS",
     "Attempt",
+    "Attempts",
     "BackendInfo",
     "Call",
     "Capability",
@@ -331,6 +332,13 @@ class Attempt:
     ended: Ended | None = None
     output: str = ""
     duration_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempts:
+    """What came of requests that were run one after another in one child, in their order; there may be fewer."""
+
+    made: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

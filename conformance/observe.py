@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import time
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import torch
 
 from conformance import inputs, program
 from conformance.checks import metamorphic
 from conformance.checks.finding import Pair
 from conformance.checks.registry import run_checks
 from conformance.evidence import compile_with
-from conformance.model import Attempt, Level, Stage
+from conformance.judge import outcome
+from conformance.model import Attempt, Attempts, Level, Outcome, Stage
 from conformance.raised import describe
 from conformance.reference import Reference
 from conformance.resolve import patched, resolve
 from conformance.role import Role, perform, saved_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import ModuleType
 
     from conformance.backend import Backend
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from conformance.model import Raised, Request
     from conformance.role import RoleObservation
 
-__all__ = ["run"]
+__all__ = ["run", "run_all"]
 
 
 def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
@@ -65,6 +69,22 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
         except Exception as error:  # noqa: BLE001 - a backend that cannot be loaded is a result
             return Attempt(raised=describe(error, Stage.LOAD), stage=Stage.LOAD)
         return _Compiled(subject, backend, report).against(expected, expected_bytes)
+
+
+def run_all(requests: Sequence[Request], report: Callable[[Stage], None]) -> Attempts:
+    """Run requests one after another in this process, until one of them is anything but a pass.
+
+    Each attempt carries its own duration. Between them, all that torch.compile keeps by process is dropped.
+    """
+    made: list[Attempt] = []
+    for request in requests:
+        start = time.perf_counter()
+        attempt = run(request, report)
+        made.append(replace(attempt, duration_s=time.perf_counter() - start))
+        if outcome(attempt) is not Outcome.PASS:
+            break
+        torch.compiler.reset()
+    return Attempts(made=tuple(made))
 
 
 class _Subject:

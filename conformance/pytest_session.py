@@ -58,7 +58,7 @@ class Session:
             environment=self.environment,
             run_id="pytest",
             smoke_gate=False,
-            submit=isolate.run,
+            submit=isolate.run_batch,
         )
         return record
 

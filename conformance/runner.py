@@ -13,7 +13,7 @@ from conformance.expectations import match
 from conformance.judge import judge, outcome, where
 from conformance.lines import SCHEMA_VERSION, reproduce
 from conformance.model import Attempt, Outcome, Record, Verdict
-from conformance.selection import decided, is_smoke
+from conformance.selection import SLOW_COMPILE, decided, is_smoke
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from conformance.model import Environment, Expectation, Request
     from conformance.selection import Plan
 
-__all__ = ["Run"]
+__all__ = ["BATCH", "Run"]
+
+BATCH = 16
+SLOW_BATCH = 4  # where compiling takes seconds: so that two jobs stay busy, and a limit is not reached by many
+
+Batch = tuple["Request", ...]
 
 _MESSAGE = 2000  # characters
 _DOWN = frozenset({Verdict.FAIL, Verdict.ERROR, Verdict.CRASH, Verdict.TIMEOUT, Verdict.VACUOUS})
@@ -44,7 +49,9 @@ class Run:
         jobs: how many requests the executor runs at a time; not many more are handed to it.
         max_fail: how many red verdicts stop the run.
         smoke_gate: whether the smoke cases decide on the rest.
-        submit: runs one request; what it raises ends the run, once the records that are complete have been given.
+        submit: runs the requests of a batch and gives an attempt each; what it raises ends the run, once the records
+            that are complete have been given.
+        batch: how many requests of one family share a process at most; those that are expected to fail never do.
 
     Attributes:
         gated: by name of backend, why the rest of its requests was not run.
@@ -64,7 +71,8 @@ class Run:
         jobs: int = 1,
         max_fail: int | None = None,
         smoke_gate: bool = True,
-        submit: Callable[[Request], Attempt] = isolate.run,
+        submit: Callable[[Sequence[Request]], Sequence[Attempt]] = isolate.run_batch,
+        batch: int = BATCH,
     ) -> None:
         self.gated: dict[str, str] = {}
         self.stopped = False
@@ -73,11 +81,12 @@ class Run:
         self._red_left = max_fail
         self._room = 2 * jobs
         known = {record.key: record for record in done}
-        self._todo, self._unrecorded = _in_order(plan, known, smoke_gate=smoke_gate)
+        ordered, self._unrecorded = _in_order(plan, known, smoke_gate=smoke_gate)
+        self._todo = deque(self._batches(ordered, batch))
         self._gate = _Gate((*plan.scouts, *plan.requests) if smoke_gate else (), known)
 
     def __iter__(self) -> Iterator[Record]:
-        running: dict[Future[Attempt], Request] = {}
+        running: dict[Future[Sequence[Attempt]], Batch] = {}
         try:
             while running or (self._todo and not self.stopped):
                 yield from self._start(running)
@@ -86,18 +95,38 @@ class Run:
             for future in running:
                 future.cancel()
 
-    def _start(self, running: dict[Future[Attempt], Request]) -> Iterator[Record]:
-        """Hand requests to the executor while there is room; those that need no run are records at once."""
-        while self._todo and not self.stopped and len(running) < self._room and self._gate.knows(self._todo[0]):
-            request = self._todo.popleft()
-            if reason := self._gate.closed_to(request):
-                self.gated[request.backend.name] = reason
-            elif (settled := decided(request, self._judge.environment.torch)) is not None:
-                yield from self._take(self._judge.settled(request, *settled))
-            else:
-                running[self._executor.submit(self._submit, request)] = request
+    def _batches(self, requests: Iterable[Request], size: int) -> Iterator[Batch]:
+        """Put requests of one family and backend together, each batch where its last one stood."""
+        filling: dict[tuple[str, str], list[Request]] = {}
+        for request in requests:
+            family = request.case.family
+            if family is None or self._judge.expects(request):
+                yield (request,)
+                continue
+            batch = filling.setdefault((request.backend.name, family.id), [])
+            batch.append(request)
+            if len(batch) >= (min(size, SLOW_BATCH) if SLOW_COMPILE in request.backend.tags else size):
+                yield tuple(batch)
+                batch.clear()
+        yield from (tuple(batch) for batch in filling.values() if batch)
 
-    def _collect(self, running: dict[Future[Attempt], Request]) -> Iterator[Record]:
+    def _start(self, running: dict[Future[Sequence[Attempt]], Batch]) -> Iterator[Record]:
+        """Hand batches to the executor while there is room; requests that need no run are records at once."""
+        while self._todo and not self.stopped and len(running) < self._room and self._gate.knows(self._todo[0][0]):
+            batch = self._todo.popleft()
+            if reason := self._gate.closed_to(batch[0]):
+                self.gated[batch[0].backend.name] = reason
+                continue
+            left = []
+            for request in batch:
+                if (settled := decided(request, self._judge.environment.torch)) is not None:
+                    yield from self._take(self._judge.settled(request, *settled))
+                else:
+                    left.append(request)
+            if left and not self.stopped:
+                running[self._executor.submit(self._submit, tuple(left))] = tuple(left)
+
+    def _collect(self, running: dict[Future[Sequence[Attempt]], Batch]) -> Iterator[Record]:
         """Wait for at least one result; what went wrong in the harness is raised after the results."""
         if self.stopped:
             for future in [future for future in running if future.cancel()]:
@@ -105,11 +134,12 @@ class Run:
         completed, _ = wait(running, return_when=FIRST_COMPLETED)
         faults = []
         for future in [future for future in running if future in completed]:
-            request = running.pop(future)
+            batch = running.pop(future)
             if fault := future.exception():
                 faults.append(fault)
-            else:
-                yield from self._take(self._judge.attempted(request, future.result()))
+                continue
+            for request, attempt in zip(batch, future.result(), strict=True):
+                yield from self._take(self._judge.attempted(request, attempt))
         if faults:
             raise faults[0]
 
@@ -125,15 +155,15 @@ class Run:
 
 def _in_order(
     plan: Plan, known: Mapping[tuple[str, str, str], Record], *, smoke_gate: bool
-) -> tuple[deque[Request], set[tuple[str, str, str]]]:
+) -> tuple[list[Request], set[tuple[str, str, str]]]:
     """What is to be run, smoke cases first, and the keys of what is run only for the gate to look at."""
     todo = [request for request in plan.requests if request.key not in known]
     if not smoke_gate:
-        return deque(todo), set()
+        return todo, set()
     gating = {request.backend.name for request in todo if not is_smoke(request)}
     scouts = [request for request in plan.scouts if request.backend.name in gating]
     ordered = sorted([*scouts, *todo], key=lambda request: not is_smoke(request))
-    return deque(ordered), {request.key for request in scouts}
+    return ordered, {request.key for request in scouts}
 
 
 class _Gate:
@@ -187,6 +217,13 @@ class _Judge:
         self._fingerprint = fingerprint(environment)
         self._run_id = run_id
 
+    def expects(self, request: Request) -> bool:
+        """Whether a request is known to fail."""
+        return self._expectation(request) is not None
+
+    def _expectation(self, request: Request) -> Expectation | None:
+        return match(self._expectations.get(request.backend.name, ()), request.case.id, request.variant)
+
     def attempted(self, request: Request, attempt: Attempt) -> Record:
         """The record of a request that was run."""
         return self._record(request, outcome(attempt), attempt)
@@ -197,7 +234,7 @@ class _Judge:
 
     def _record(self, request: Request, happened: Outcome, attempt: Attempt) -> Record:
         backend, case, variant = request.backend, request.case, request.variant
-        expectation = match(self._expectations.get(backend.name, ()), case.id, variant)
+        expectation = self._expectation(request)
         verdict, message = judge(happened, attempt, expectation)
         return Record(
             schema_version=SCHEMA_VERSION,
@@ -208,6 +245,7 @@ class _Judge:
             outcome=happened,
             verdict=verdict,
             stage=attempt.stage,
+            clauses=case.clauses,
             message=message if len(message) <= _MESSAGE else f"{message[:_MESSAGE]}...",
             checks=attempt.checks,
             evidence=attempt.evidence,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,7 @@ def select(
     seed: int = 0,
     timeout_s: float | None = None,
     shard: tuple[int, int] | None = None,
+    shuffle: int | None = None,
 ) -> Plan:
     """Plan every variant of every selected case on every backend.
 
@@ -74,6 +76,7 @@ def select(
         seed: of the inputs' random numbers.
         timeout_s: time limit of each request, in place of the case's and the backend's.
         shard: `(i, n)`, the i-th of n parts, counting from 1.
+        shuffle: seed of a random order, in place of that of the files.
 
     Raises:
         SelectionError: something given matches nothing.
@@ -94,7 +97,11 @@ def select(
     if backends and not whole:
         message = f"what is left runs only when it is asked for.\n  Add --tag {EXHAUSTIVE}, or name a case in full."
         raise SelectionError(message)
-    return _plan(whole, shard, backends=backends, selection=selection, seed=seed)
+    plan = _plan(whole, shard, backends=backends, selection=selection, seed=seed)
+    if shuffle is None:
+        return plan
+    order = random.Random(shuffle)  # noqa: S311 - an order, no secret
+    return replace(plan, requests=tuple(order.sample(plan.requests, len(plan.requests))))
 
 
 def decided(request: Request, torch_version: str) -> tuple[Outcome, str] | None:

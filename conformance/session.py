@@ -14,7 +14,7 @@ from conformance.errors import UsageError
 from conformance.expectations import load_expectations, stale
 from conformance.listing import collect, homes
 from conformance.record import RecordWriter, make_header, resume
-from conformance.runner import Run
+from conformance.runner import BATCH, Run
 from conformance.selection import select
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Options:
     timeout_s: float | None = None
     shard: tuple[int, int] | None = None
     max_fail: int | None = None
+    batch: int = BATCH
+    shuffle: int | None = None
     resume: bool = False
 
 
@@ -126,7 +128,8 @@ class Session:
             done=self.done,
             jobs=jobs,
             max_fail=self.options.max_fail,
-            submit=isolate.run,
+            submit=isolate.run_batch,
+            batch=self.options.batch,
         )
 
     def _result(self, run: Run, records: Sequence[Record], *, interrupted: bool) -> Result:
@@ -169,6 +172,7 @@ def prepare(options: Options) -> Session:
         seed=options.seed,
         timeout_s=options.timeout_s,
         shard=options.shard,
+        shuffle=options.shuffle,
     )
     expectations = _expectations(options, infos, cases)
     machine = environment.capture(homes(options.folders))

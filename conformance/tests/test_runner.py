@@ -4,6 +4,7 @@ import inspect
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from conformance import isolate
 from conformance.environment import fingerprint
 from conformance.errors import HarnessError
-from conformance.model import Attempt, Capability, Outcome, Stage, Variant, Verdict
+from conformance.model import Attempt, Capability, Family, Outcome, Stage, Variant, Verdict
 from conformance.runner import Run
 from conformance.selection import Plan, select
 from conformance.tests.fakes import (
@@ -32,9 +33,9 @@ from conformance.tests.fakes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from conformance.model import Case, Record, Request
+
+Submitted = Callable[[Sequence["Request"]], Sequence[Attempt]]
 
 SMOKE = frozenset({"smoke"})
 PLAIN = tuple(a_case(f"demo.plain.case{number}") for number in range(6))
@@ -59,10 +60,16 @@ class Submit:
 
     def __init__(self, **answers: Attempt | Exception) -> None:
         self.asked: list[tuple[str, str, str]] = []
+        self.batches: list[int] = []
         self._answers = answers
 
-    def __call__(self, request: Request) -> Attempt:
-        """Answer a request with what is known under the last word of its case's id, or under its backend, or a pass."""
+    def __call__(self, requests: Sequence[Request]) -> list[Attempt]:
+        """Answer the requests of a batch."""
+        self.batches.append(len(requests))
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Request) -> Attempt:
+        """Answer with what is known under the last word of the case's id, or under the backend, or a pass."""
         self.asked.append(request.key)
         last = request.case.id.rpartition(".")[2]
         answer = self._answers.get(last) or self._answers.get(request.backend.name) or an_attempt()
@@ -76,7 +83,12 @@ def a_plan(cases: Sequence[Case] = PLAIN, *backends: str, **selection: Any) -> P
     return select(cases, [a_backend(name) for name in backends or ("fake",)], **selection)
 
 
-def a_run(plan: Plan, submit: Callable[[Request], Attempt], executor: Executor | None = None, **settings: Any) -> Run:
+def a_run(
+    plan: Plan,
+    submit: Callable[[Sequence[Request]], Sequence[Attempt]],
+    executor: Executor | None = None,
+    **settings: Any,
+) -> Run:
     """A run with everything at its default."""
     defaults: dict[str, Any] = {"expectations": {}, "environment": an_environment(), "run_id": "run-1"}
     return Run(plan, executor or Immediate(), submit=submit, **defaults | settings)
@@ -164,10 +176,10 @@ def test_records_come_as_they_are_completed() -> None:
     """A slow request holds up no other one."""
     release = threading.Event()
 
-    def submit(request: Request) -> Attempt:
-        if request.case is PLAIN[0]:
+    def submit(requests: Sequence[Request]) -> list[Attempt]:
+        if requests[0].case is PLAIN[0]:
             assert release.wait(10)
-        return an_attempt()
+        return [an_attempt()]
 
     with ThreadPoolExecutor(2) as executor:
         seen = []
@@ -226,15 +238,56 @@ def test_stopping_cancels_what_has_not_begun() -> None:
     """A request that waits in the executor is not run once the run is to stop."""
     submit = Submit(case0=failed())
 
-    def slow(request: Request) -> Attempt:
+    def slow(requests: Sequence[Request]) -> list[Attempt]:
         time.sleep(0.01)
-        return submit(request)
+        return submit(requests)
 
     with ThreadPoolExecutor(1) as executor:
         run = a_run(a_plan(PLAIN), slow, executor, jobs=3, max_fail=1)
         records = list(run)
     assert run.stopped
     assert len(submit.asked) == len(records) < len(PLAIN)
+
+
+NESTS = Family(id="demo.nest", title="Nests")
+NESTED = tuple(a_case(f"demo.nest.case{number}", family=NESTS) for number in range(7))
+
+
+def test_requests_of_one_family_share_a_process() -> None:
+    """So many at a time, each backend's by themselves; what has no family stays alone."""
+    submit = Submit()
+    records = list(a_run(a_plan((*PLAIN[:2], *NESTED), "one", "two"), submit, batch=3))
+    assert sorted(submit.batches) == [1, 1, 1, 1, 1, 1, 3, 3, 3, 3]
+    assert len(records) == 18
+
+
+def test_what_is_expected_to_fail_runs_alone() -> None:
+    """It would be run twice, and leave its process in doubt."""
+    submit = Submit(case3=failed())
+    known = {"fake": [an_expectation(cases="demo.nest.case3")]}
+    records = list(a_run(a_plan(NESTED), submit, batch=16, expectations=known))
+    assert sorted(submit.batches) == [1, 6]
+    assert {record.verdict for record in records} == {Verdict.PASS, Verdict.XFAIL}
+
+
+def test_batches_of_a_slow_backend_are_small() -> None:
+    """One that takes seconds a case would keep the others waiting."""
+    submit = Submit()
+    plan = select(NESTED, [a_backend(tags=frozenset({"slow_compile"}))])
+    assert len(list(a_run(plan, submit, batch=16))) == 7
+    assert submit.batches == [4, 3]
+
+
+def test_what_needs_no_run_is_left_out_of_its_batch() -> None:
+    """A capability that is not claimed is told at once."""
+    submit = Submit()
+    cases = [
+        replace(case, requires=frozenset({Capability.RNG} if index % 2 else ())) for index, case in enumerate(NESTED)
+    ]
+    plan = select(cases, [a_backend(capabilities=frozenset())])
+    records = list(a_run(plan, submit))
+    assert Counter(record.verdict for record in records) == {Verdict.PASS: 4, Verdict.UNSUPPORTED: 3}
+    assert submit.batches == [4]
 
 
 def test_green_verdicts_do_not_stop_a_run() -> None:
@@ -264,9 +317,9 @@ def test_leaving_the_iteration_cancels_what_has_not_begun() -> None:
     """Ctrl-C need not wait for the whole plan."""
     begun = Submit()
 
-    def slow(request: Request) -> Attempt:
+    def slow(requests: Sequence[Request]) -> list[Attempt]:
         time.sleep(0.01)
-        return begun(request)
+        return begun(requests)
 
     with ThreadPoolExecutor(1) as executor:
         records = iter(a_run(a_plan(PLAIN), slow, executor, jobs=3))
@@ -277,7 +330,7 @@ def test_leaving_the_iteration_cancels_what_has_not_begun() -> None:
 
 def test_requests_run_in_isolation_unless_told_otherwise() -> None:
     """Each is a process of its own by default."""
-    assert inspect.signature(Run).parameters["submit"].default is isolate.run
+    assert inspect.signature(Run).parameters["submit"].default is isolate.run_batch
 
 
 @pytest.mark.parametrize("broken", [failed(), raised(), crashed(), crashed(timed_out=True), vacuous()])
@@ -331,12 +384,13 @@ def test_nothing_else_of_a_backend_runs_before_its_gate_is_decided() -> None:
     """The smoke cases of all backends come first, and the rest waits for them."""
     finished: list[str] = []
 
-    def submit(request: Request) -> Attempt:
+    def submit(requests: Sequence[Request]) -> list[Attempt]:
         time.sleep(0.002)
+        (request,) = requests
         if "smoke" not in request.case.tags:
             assert finished.count(request.backend.name) >= 3
         finished.append(request.backend.name)
-        return an_attempt()
+        return [an_attempt()]
 
     with ThreadPoolExecutor(4) as executor:
         records = list(a_run(a_plan((*PLAIN, *SMOKING), "one", "two"), submit, executor, jobs=4))

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conformance import isolate
+from conformance.judge import outcome
+from conformance.loader import load_cases
+from conformance.model import Attempt, Outcome
+from conformance.selection import select
+from conformance.tests.fakes import a_case
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conformance.model import Request
+
+pytestmark = pytest.mark.torch
+
+FAILING = "def mine(graph, inputs):\n    return lambda *given: {body}\n"
+
+
+@pytest.fixture(autouse=True)
+def _servers() -> Iterator[None]:
+    yield
+    isolate.shutdown()
+
+
+def said(attempt: Attempt) -> dict[str, Any]:
+    """What a record says of an attempt, times apart."""
+    metrics = {name: value for name, value in attempt.metrics.items() if not name.endswith("_s")}
+    kept = replace(attempt, metrics=metrics, duration_s=0.0, output="")
+    return {name: getattr(kept, name) for name in vars(kept)}
+
+
+def requests(backend: str, *globs: str) -> tuple[Request, ...]:
+    """Cases of the suite on a backend."""
+    return select(load_cases(), [isolate.describe(backend)], case_globs=globs).requests
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_pass_in_a_batch_says_what_it_says_alone(backend: str) -> None:
+    """Checks, grades, evidence and counts are the same; only times differ."""
+    batch = requests(backend, "nest.modes.no_grad_with.*", "base.*", "calls.*")[:14]
+    together, alone = isolate.run_batch(batch), [isolate.run(request) for request in batch]
+    assert [said(attempt) for attempt in together] == [said(attempt) for attempt in alone]
+    assert all(attempt.duration_s > 0 for attempt in together)
+
+
+@pytest.mark.parametrize(
+    ("body", "happened"),
+    [("[value * 2 for value in graph(*given)]", Outcome.FAIL), ("__import__('os')._exit(3)", Outcome.CRASH)],
+)
+def test_what_is_no_pass_is_run_again_alone(tmp_path: Path, body: str, happened: Outcome) -> None:
+    """A backend that fails or ends the process at one program costs its neighbours nothing."""
+    path = tmp_path / "theirs.py"
+    path.write_text(
+        "def mine(graph, inputs):\n"
+        "    if not any('sinh' in str(node.target) for node in graph.graph.nodes):\n"
+        "        return graph\n"
+        f"    return lambda *given: {body}\n"
+    )
+    programs = ["return a.sin(), a", "return a.sinh(), a", "return a.cos(), a", "return a.exp(), a"]
+    cases = [replace(a_case(f"demo.first.case{index}"), program=text) for index, text in enumerate(programs)]
+    batch = select(cases, [isolate.describe(f"{path}:mine")]).requests
+    attempts = isolate.run_batch(batch)
+    assert [outcome(attempt) for attempt in attempts] == [Outcome.PASS, happened, Outcome.PASS, Outcome.PASS]
+    assert said(attempts[1]) == said(isolate.run(batch[1]))
+
+
+def test_a_batch_of_one_is_a_plain_run() -> None:
+    """What stands alone runs as it always did."""
+    (request,) = requests("eager", "base.smoke.arithmetic")
+    (attempt,) = isolate.run_batch([request])
+    assert said(attempt) == said(isolate.run(request))
