@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from conformance import inputs, program
+from conformance import agreement, inputs, program
 from conformance.checks import metamorphic
 from conformance.checks.finding import Pair
 from conformance.checks.registry import run_checks
@@ -55,7 +55,13 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
     report(Stage.REFERENCE)
     try:
         expected, expected_bytes = perform(role), saved_bytes(role)
-        invalid = _wrong_with_case(request, expected) or _unstable(subject, expected) or _broken_law(subject, expected)
+        agreed, disagreement = agreement.compare(request, expected)
+        invalid = (
+            _wrong_with_case(request, expected)
+            or disagreement
+            or _unstable(subject, expected)
+            or _broken_law(subject, expected)
+        )
     except Exception as error:  # noqa: BLE001 - inputs that cannot be made
         raised = describe(error, Stage.REFERENCE)
         invalid = f"eager cannot be observed: {raised.type}: {raised.message}"
@@ -68,7 +74,8 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
             stack.enter_context(patched(backend.patches))
         except Exception as error:  # noqa: BLE001 - a backend that cannot be loaded is a result
             return Attempt(raised=describe(error, Stage.LOAD), stage=Stage.LOAD)
-        return _Compiled(subject, backend, report).against(expected, expected_bytes)
+        attempt = _Compiled(subject, backend, report).against(expected, expected_bytes)
+        return replace(attempt, metrics={**attempt.metrics, "modelled_leaves": agreed}) if agreed else attempt
 
 
 def run_all(requests: Sequence[Request], report: Callable[[Stage], None]) -> Attempts:

@@ -1,0 +1,84 @@
+"""A second opinion on what is right: modes as PyTorch documents them, interpreted without PyTorch.
+
+Eager itself is held against it: where the two differ, one of them is wrong, and the case is invalid until it is known
+which. The oracle predicts, for what a call returns, `requires_grad`, `is_inference`, dtype, and what `is_grad_enabled`
+and its kin say; and the modes that the call leaves behind.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from conformance.oracle.interpreter import NotModelledError, Run
+from conformance.oracle.modes import Modes, ambient
+from conformance.oracle.values import Tensor
+from conformance.program import substitute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from conformance.model import Call, Case, InputSpec, Variant
+
+__all__ = ["NotModelledError", "Prediction", "predict"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What one call is predicted to give: facts of leaves by path, values of Python leaves by path, the modes left."""
+
+    facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    values: Mapping[str, bool] = field(default_factory=dict)
+    modes: Modes
+
+
+def predict(case: Case, variant: Variant) -> list[Prediction]:
+    """Interpret each call of a case in one variant.
+
+    Raises:
+        NotModelledError: the program does something that the oracle does not follow.
+    """
+    setup, program = (_tree(substitute(text, variant.params)) for text in (case.setup, case.program))
+    predictions = []
+    for call in case.calls:
+        inputs = {name: _input(name, spec, variant, call) for name, spec in case.inputs.items()}
+        run = Run(ambient(call.grad or variant.grad, call.autocast or variant.autocast))
+        leaves = dict(_leaves("output", run.call(setup, program, inputs)))
+        facts = {path: _facts(leaf) for path, leaf in leaves.items() if isinstance(leaf, Tensor)}
+        values = {path: leaf for path, leaf in leaves.items() if isinstance(leaf, bool)}
+        predictions.append(Prediction(facts=facts, values=values, modes=run.modes))
+    return predictions
+
+
+@lru_cache(maxsize=256)
+def _tree(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
+def _input(name: str, spec: InputSpec, variant: Variant, call: Call) -> object:
+    if spec.scalar is not None:
+        return call.scalars.get(name, spec.scalar)
+    dtype = spec.dtype or call.dtype or variant.dtype
+    return Tensor(dtype=dtype, requires_grad=call.requires_grad.get(name, spec.requires_grad))
+
+
+def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
+    """Leaves by the paths that snapshots use."""
+    if isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            yield from _leaves(f"{path}[{index}]", part)
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _leaves(f"{path}[{key!r}]", part)
+    else:
+        yield path, value
+
+
+def _facts(tensor: Tensor) -> dict[str, str]:
+    return {
+        "dtype": f"torch.{tensor.dtype}",
+        "requires_grad": str(tensor.requires_grad),
+        "is_inference": str(tensor.is_inference),
+    }
