@@ -262,6 +262,7 @@ class ExpectationDocument(StrictModel):
     variants: dict[str, Scalar] = Field(default_factory=dict, description="Axis values that the variant must have.")
     outcome: Literal["fail", "error", "crash", "timeout", "vacuous"] = Field(description="What happens.")
     checks: list[CheckName] = Field(default_factory=list, description="Which MUST checks fail; no other may.")
+    also: list[CheckName] = Field(default=[], description="MUST checks that fail beside those in some of the cases.")
     raises: Text | None = Field(
         default=None, description="Regular expression found in 'Type: message' of an error or crash."
     )

@@ -98,6 +98,8 @@ def _contradictions(
     for number, check in enumerate(entry.checks):
         if check not in checks:
             yield document.problem((index, "checks", number), f"unknown check {check!r}", did_you_mean(check, checks))
+    if entry.also and not entry.checks:
+        yield document.problem((index, "also"), "'also' stands beside 'checks', which name what always fails", key=True)
     if bool(entry.checks) != (entry.outcome == "fail"):
         yield document.problem((index, "checks"), "checks are named where the outcome is fail, and only there")
     yield from _about_raises(entry, document, index)
@@ -136,6 +138,7 @@ def _build(entry: ExpectationDocument, glob: str, location: Location) -> Expecta
         location=location,
         variants={axis: _text(value) for axis, value in entry.variants.items()},
         checks=frozenset(entry.checks),
+        also=frozenset(entry.also),
         raises=entry.raises,
         torch=entry.torch,
         issue=entry.issue,

@@ -65,7 +65,7 @@ def _is_as_expected(happened: Outcome, attempt: Attempt, expectation: Expectatio
     if happened is not expectation.outcome:
         return False
     if happened is Outcome.FAIL:
-        return _broken(attempt).keys() == expectation.checks
+        return expectation.checks <= _broken(attempt).keys() <= expectation.checks | expectation.also
     said = ""
     if attempt.raised is not None:
         said = f"{attempt.raised.type}: {attempt.raised.message}"

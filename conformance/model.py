@@ -343,7 +343,7 @@ class Attempts:
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """One entry of a backend's known failures."""
+    """One entry of a backend's known failures: `checks` fail, `also` may fail beside them, no other may."""
 
     cases: str
     outcome: Outcome
@@ -352,6 +352,7 @@ class Expectation:
     location: Location
     variants: Mapping[str, str] = field(default_factory=dict)
     checks: frozenset[str] = frozenset()
+    also: frozenset[str] = frozenset()
     raises: str | None = None
     torch: str | None = None
     issue: str | None = None

@@ -59,6 +59,12 @@ def test_an_entry_is_read_with_its_place(tmp_path: Path) -> None:
     )
 
 
+def test_checks_that_fail_in_some_cases_are_read(tmp_path: Path) -> None:
+    """They stand beside those that fail in all."""
+    (entry,) = load(tmp_path, ENTRY.replace("checks: [gradients, values]", "checks: [gradients]\n  also: [values]"))
+    assert (entry.checks, entry.also) == ({"gradients"}, {"values"})
+
+
 def test_a_list_of_globs_makes_an_entry_each(tmp_path: Path) -> None:
     """Each glob has a place of its own, so that each can grow stale, and each must match a case."""
     entries = load(tmp_path, ERROR.replace("demo.*", "[demo.*, views.*]"))
@@ -87,6 +93,7 @@ def test_a_bug_has_an_issue_or_the_words_searched_for(tmp_path: Path, issue: str
         ("- [\n", "malformed YAML"),
         (ENTRY.replace("demo.*", "demos.*"), "mine.expected.yaml:1:10: no case matches 'demos.*'"),
         (ENTRY.replace("gradients", "gradient"), "mine.expected.yaml:4:12: unknown check 'gradient'"),
+        (ERROR.replace("raises", "also: [values], raises"), "'also' stands beside 'checks'"),
         (ENTRY.replace("outcome: fail", "outcome: skip"), "mine.expected.yaml:3:12: outcome cannot be 'skip'"),
         (ENTRY.replace("reason:", "because:"), "mine.expected.yaml:7:3: unknown key 'because'"),
         (ENTRY.replace("checks: [gradients, values]", "checks: []"), "mine.expected.yaml:4:11: checks are named where"),

@@ -166,6 +166,21 @@ def test_the_failure_that_is_expected_is_an_xfail(attempt: Attempt, changes: dic
 
 
 @pytest.mark.parametrize(
+    ("broken", "verdict"),
+    [
+        (("values",), Verdict.XFAIL),
+        (("values", "calls"), Verdict.XFAIL),
+        (("calls",), Verdict.FAIL),
+        (("values", "layout"), Verdict.FAIL),
+    ],
+)
+def test_some_checks_may_fail_beside_those_that_must(broken: tuple[str, ...], verdict: Verdict) -> None:
+    """An entry for many cases names what fails in each of them and what in some; nothing else may."""
+    attempt = failed(*broken)
+    assert judge(outcome(attempt), attempt, an_expectation(also=frozenset({"calls"})))[0] is verdict
+
+
+@pytest.mark.parametrize(
     ("attempt", "changes", "verdict"),
     [
         (failed("gradients"), {}, Verdict.FAIL),
