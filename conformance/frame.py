@@ -28,7 +28,7 @@ _GRADED = ("values", "gradients")
 _EVIDENCE = tuple(spec.name for spec in fields(Evidence))
 _KEY = ("backend", "area", "case", "variant")
 _COLUMNS = (
-    *(*_KEY, *_AXES, "params"),
+    *(*_KEY, *_AXES, "params", "clauses"),
     *("outcome", "verdict", "conforms", "scored", "green", "stage", "message", "failing", "advisories"),
     *(f"{check}_grade" for check in _GRADED),
     *_EVIDENCE,
@@ -53,9 +53,10 @@ def load(*paths: str | Path) -> pd.DataFrame:
     """One row for each record, sorted by backend (in ladder order), case and variant.
 
     Columns: backend, area, case, variant; the axes grad, autocast, dtype, dynamic and `params` (a case's own axes as
-    text); outcome, verdict, and the booleans conforms, scored, green; stage, message; failing and advisories (names of
-    MUST and SHOULD checks that did not hold); values_grade, gradients_grade; the counts of the evidence; kind, reason
-    and issue of the expectation; duration_s, seed, reproduce, run_id, torch; then one column for each metric.
+    text); clauses, with a space between them; outcome, verdict, and the booleans conforms, scored, green; stage,
+    message; failing and advisories (names of MUST and SHOULD checks that did not hold); values_grade, gradients_grade;
+    the counts of the evidence; kind, reason and issue of the expectation; duration_s, seed, reproduce, run_id, torch;
+    then one column for each metric.
 
     Args:
         paths: record files, or folders of which every `*.jsonl` is read.
@@ -137,6 +138,7 @@ def _row(record: Record, torch: str) -> dict[str, object]:
         **record.metrics,  # first: a metric cannot take the place of a column of ours
         **_key(record),
         **_axes(record.variant),
+        "clauses": " ".join(record.clauses),
         "outcome": record.outcome,
         "verdict": record.verdict,
         "conforms": record.verdict.conforms,

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from conformance import wire
 from conformance.checks import CATALOGUE
-from conformance.model import BackendInfo, CheckResult, Environment, Grade, Record, Stage
+from conformance.model import BackendInfo, CheckResult, Environment, Family, Grade, Record, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["SCHEMA_VERSION", "Footer", "Header", "decode", "decode_header", "encode", "encode_record", "reproduce"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def _usual() -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def _usual() -> tuple[str, ...]:
 class Header:
     """What a run was started with. `planned` counts this file's requests; `total` and `digest` are of the whole plan.
 
-    `folders` are those, as given, of cases beyond the packaged ones.
+    `folders` are those, as given, of cases beyond the packaged ones. `families` are those that generated cases.
     `checks` names, in order, those that a record whose checks all held need not name.
     """
 
@@ -47,6 +47,7 @@ class Header:
     planned: int
     total: int
     digest: str
+    families: tuple[Family, ...] = ()
     checks: tuple[str, ...] = field(default_factory=_usual)
 
 

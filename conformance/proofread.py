@@ -10,6 +10,7 @@ from conformance.checks import CATALOGUE
 from conformance.errors import CaseError, ExpectationError
 from conformance.expectations import load_expectations
 from conformance.loader import load_cases
+from conformance.specification import clauses, uncovered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,8 @@ def proofread(paths: Sequence[Path]) -> list[str]:
 
     Args:
         paths: folders of case files, case files, and files of expectations, which may speak of cases among the paths
-            and of packaged ones. None means the packaged cases and the expectations of every installed backend.
+            and of packaged ones. None means the packaged cases, held against the clauses of the specification, and the
+            expectations of every installed backend.
     """
     places = [path for path in paths if not path.name.endswith(_SUFFIX)]
     files = [path for path in paths if path.name.endswith(_SUFFIX)]
@@ -39,6 +41,7 @@ def proofread(paths: Sequence[Path]) -> list[str]:
     broken: list[str] = []
     if not paths:
         files, broken = _declared()
+        broken += map(str, uncovered(known, clauses()))
     return broken + _of_expectations(files, known)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
-    from conformance.model import Environment
+    from conformance.model import Environment, Family
     from conformance.selection import Plan
 
 __all__ = [
@@ -69,7 +69,14 @@ def make_header(plan: Plan, environment: Environment, run_id: str, folders: Sequ
         planned=len(plan.requests),
         total=plan.total,
         digest=plan.digest,
+        families=_families(plan),
     )
+
+
+def _families(plan: Plan) -> tuple[Family, ...]:
+    """What generated cases of the plan, each once."""
+    found = (request.case.family for request in plan.requests)
+    return tuple({family.id: family for family in found if family}.values())
 
 
 class RecordWriter:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from conformance.model import Family
     from conformance.record import Header
 
 __all__ = ["merge"]
@@ -43,7 +44,9 @@ def merge(paths: Sequence[Path]) -> RunFile:
     if not footer.gated and digest(each.key for each in records) != first.digest:
         message = f"{', '.join(map(str, paths))}: together they do not hold the records of their plan"
         raise RecordError(message)
-    return RunFile(header=replace(first, shard=None, planned=first.total), records=records, footer=footer)
+    return RunFile(
+        header=replace(first, shard=None, planned=first.total, families=_families(runs)), records=records, footer=footer
+    )
 
 
 def _why_not(run: RunFile, first: Header) -> str | None:
@@ -65,6 +68,10 @@ def _facts(header: Header) -> dict[str, object]:
         "suite": header.environment.suite_hash,
         "set of backends": header.backends,
     }
+
+
+def _families(runs: Sequence[RunFile]) -> tuple[Family, ...]:
+    return tuple({family.id: family for run in runs for family in run.header.families}.values())
 
 
 def _all_there(shards: Sequence[tuple[int, int]]) -> None:

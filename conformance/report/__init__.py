@@ -8,6 +8,7 @@ from conformance import frame
 from conformance.errors import RecordError
 from conformance.model import Capability
 from conformance.report.backend_page import backend_page
+from conformance.report.coverage import coverage
 from conformance.report.markdown import MARKER, code, page_name, plain
 from conformance.report.overview import Source, overview
 from conformance.report.runs import published
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from conformance.model import BackendInfo
+    from conformance.model import BackendInfo, Family
     from conformance.record import RunFile
 
 __all__ = ["changes", "pages", "write"]
 
 _OVERVIEW = "README.md"
+_COVERAGE = "coverage.md"
 
 
 def write(records: Sequence[Path], folder: Path) -> list[Path]:
@@ -72,12 +74,19 @@ def pages(records: Sequence[Path], folder: Path) -> dict[str, str]:
     sources = [_source(paths, run, folder) for paths, run in groups]
     rows = frame.of((entry, run.header.environment.torch) for run in runs for entry in run.records)
     checks = frame.checks_of(entry for run in runs for entry in run.records)
-    made = {_OVERVIEW: overview(rows, sources, folder.resolve().name)}
+    made = {
+        _OVERVIEW: overview(rows, sources, folder.resolve().name),
+        _COVERAGE: coverage(rows, checks, _families(runs)),
+    }
     for run in runs:
         for info in run.header.backends:
             own = rows[rows["backend"] == info.name]
             made[page_name(info.name)] = backend_page(own, checks[checks["backend"] == info.name], _about(info, run))
     return made
+
+
+def _families(runs: Sequence[RunFile]) -> list[Family]:
+    return list({family.id: family for run in runs for family in run.header.families}.values())
 
 
 def _source(paths: Sequence[Path], run: RunFile, folder: Path) -> Source:

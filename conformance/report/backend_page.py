@@ -20,6 +20,7 @@ _DETAILED = (
     *(Verdict.INVALID, Verdict.CRASH, Verdict.TIMEOUT, Verdict.ERROR, Verdict.FAIL, Verdict.VACUOUS),
     *(Verdict.XPASS, Verdict.XFAIL),
 )
+_SHOWN = 5  # requests of one stated reason that are shown in full
 _LISTED = (Verdict.UNSUPPORTED, Verdict.SKIP)
 
 
@@ -58,7 +59,17 @@ def _detailed(verdict: Verdict, rows: pd.DataFrame) -> Iterator[str]:
         reason, kind, issue = map(str, facts)
         if reason:
             yield _reason(reason, kind, issue, len(group))
-        yield "\n".join(_item(row) for _, row in group.iterrows())
+        shown = group[:_SHOWN] if reason else group
+        yield "\n".join(_item(row) for _, row in shown.iterrows())
+        if len(group) > len(shown):
+            yield f"And {_names(group[_SHOWN:])}."
+
+
+def _names(rows: pd.DataFrame) -> str:
+    """Cases and how many of their variants, on one line."""
+    return ", ".join(
+        f"{markdown.code(str(case))} ({len(own)})" for case, own in rows.groupby("case", sort=True, observed=True)
+    )
 
 
 def _reason(reason: str, kind: str, issue: str, number: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from conformance.checks import CATALOGUE
+from conformance.lines import SCHEMA_VERSION
 from conformance.model import (
     Attempt,
     BackendInfo,
@@ -156,7 +157,7 @@ def a_record(case_id: str = "demo.first.one", backend: str = "fake", **changes: 
     """A record of a pass."""
     variant = changes.pop("variant", Variant().id)
     passed = Record(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         run_id="run-1",
         case_id=case_id,
         variant=variant,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from conformance.model import Outcome, Record, Verdict
 from conformance.record import RecordWriter, make_header
 from conformance.selection import Plan, digest
-from conformance.tests.fakes import a_backend, a_record, an_environment, failed
+from conformance.tests.fakes import a_backend, a_case, a_record, a_request, an_environment, failed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,12 +16,13 @@ __all__ = ["a_run", "an_unsupported", "an_xfail", "red"]
 
 
 def a_run(path: Path, *records: Record, finish: bool = True, **plan: Any) -> Path:
-    """Write the file of a run of these records, or of a pass on `fake`; keywords change its plan."""
+    """Write the file of a run of these records, or of a pass on `fake`; `family` made its cases, keywords its plan."""
     records = records or (a_record(),)
     names = dict.fromkeys(record.backend for record in records)
+    generated = {"family": plan.pop("family", None)}
     gated, environment = plan.pop("gated", {}), plan.pop("environment", an_environment())
     facts: dict[str, Any] = {
-        "requests": records,  # a header counts them only
+        "requests": tuple(a_request(a_case(record.case_id, **generated)) for record in records),
         "backends": tuple(a_backend(name, description=f"The backend {name}") for name in names),
         "selection": {},
         "total": len(records),

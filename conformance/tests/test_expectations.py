@@ -62,7 +62,7 @@ def test_an_entry_is_read_with_its_place(tmp_path: Path) -> None:
 def test_checks_that_fail_in_some_cases_are_read(tmp_path: Path) -> None:
     """They stand beside those that fail in all."""
     (entry,) = load(tmp_path, ENTRY.replace("checks: [gradients, values]", "checks: [gradients]\n  also: [values]"))
-    assert (entry.checks, entry.also) == ({"gradients"}, {"values"})
+    assert (entry.checks, entry.also) == (frozenset({"gradients"}), frozenset({"values"}))
 
 
 def test_a_list_of_globs_makes_an_entry_each(tmp_path: Path) -> None:

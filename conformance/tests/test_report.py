@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from conformance import frame, report
 from conformance.errors import RecordError
-from conformance.model import Capability, Level, Outcome, Verdict
+from conformance.model import Capability, Family, Level, Outcome, Verdict
 from conformance.report import markdown
 from conformance.report.matrix import cell, matrix
 from conformance.selection import digest
@@ -52,6 +53,28 @@ class _Markdown(SingleFileSnapshotExtension):
     _write_mode = WriteMode.TEXT
 
 
+def test_coverage_counts_clauses_areas_nests_and_laws(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
+    """By clause and backend, by depth of the nests, and how often the oracle and the laws had a say."""
+    nests = Family(id="demo.nest", title="Nests", points={"1": 8, "2": 64}, pruned={"spelling": 3})
+    held = replace(failed("metamorphic").checks[0], held=True, differences=(), message="")
+    records = [
+        a_record("demo.nest.a_with", clauses=("GM-1", "GM-10"), metrics={"modelled_leaves": 4.0}),
+        a_record("demo.nest.a_with.b_def", clauses=("GM-10",), checks=(held,)),
+        a_record("demo.nest.a_with.b_def", "eager", clauses=("GM-10",)),
+        an_xfail("misc.plain.one", clauses=("XY-1", "AC-2", "GM-2")),
+    ]
+    page = report.pages([a_run(tmp_path / "a.jsonl", *records, family=nests)], tmp_path / "results")["coverage.md"]
+    assert page == snapshot(extension_class=_Markdown)
+
+
+def test_many_requests_of_one_reason_are_a_list(tmp_path: Path) -> None:
+    """Five are shown in full, the others by name."""
+    records = a_run(tmp_path / "a.jsonl", *(an_xfail(f"demo.first.case{number}") for number in range(7)))
+    page = report.pages([records], tmp_path / "results")["fake.md"]
+    assert page.count("Reproduce") + page.count("```sh") == 5
+    assert "And `demo.first.case5` (1), `demo.first.case6` (1)." in page
+
+
 @pytest.mark.parametrize("name", ["README", "fake", "eager"])
 def test_the_pages_of_every_verdict(tmp_path: Path, snapshot: SnapshotAssertion, name: str) -> None:
     """The overview, the page of a backend that does everything, and that of one that only passes, as published."""
@@ -63,7 +86,12 @@ def test_the_pages_of_every_verdict(tmp_path: Path, snapshot: SnapshotAssertion,
 def test_writing_twice_writes_nothing_the_second_time(tmp_path: Path) -> None:
     """Pages are pure functions of records."""
     records = a_run(tmp_path / "a.jsonl", *_everything())
-    assert [path.name for path in report.write([records], tmp_path / "out")] == ["README.md", "fake.md", "eager.md"]
+    assert [path.name for path in report.write([records], tmp_path / "out")] == [
+        "README.md",
+        "coverage.md",
+        "fake.md",
+        "eager.md",
+    ]
     assert report.write([records], tmp_path / "out") == []
 
 
@@ -95,7 +123,7 @@ def test_no_line_ends_in_a_space(tmp_path: Path) -> None:
 def test_changes_are_told_without_writing(tmp_path: Path) -> None:
     """A dry run names what would be written and leaves the folder alone."""
     todo = report.changes([a_run(tmp_path / "a.jsonl")], tmp_path / "out")
-    assert [path.name for path in todo] == ["README.md", "fake.md"]
+    assert [path.name for path in todo] == ["README.md", "coverage.md", "fake.md"]
     assert not (tmp_path / "out").exists()
 
 
@@ -104,8 +132,13 @@ def test_pages_of_backends_that_are_gone_are_removed(tmp_path: Path) -> None:
     report.write([a_run(tmp_path / "a.jsonl", a_record(backend="old"))], tmp_path / "out")
     (tmp_path / "out" / "notes.md").write_text("# Mine\n")
     touched = report.write([a_run(tmp_path / "a.jsonl")], tmp_path / "out")
-    assert sorted(path.name for path in touched) == ["README.md", "fake.md", "old.md"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "fake.md", "notes.md"]
+    assert sorted(path.name for path in touched) == ["README.md", "coverage.md", "fake.md", "old.md"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md",
+        "coverage.md",
+        "fake.md",
+        "notes.md",
+    ]
 
 
 def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
@@ -186,7 +219,7 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
 def test_a_backend_whose_name_is_no_file_name_gets_a_page(tmp_path: Path) -> None:
     """Colons and slashes of a name do not leave the folder."""
     touched = report.write([a_run(tmp_path / "a.jsonl", a_record(backend="torch:../x"))], tmp_path / "out")
-    assert [path.name for path in touched] == ["README.md", "torch-..-x.md"]
+    assert [path.name for path in touched] == ["README.md", "coverage.md", "torch-..-x.md"]
 
 
 def test_cells_and_totals_add_up() -> None:

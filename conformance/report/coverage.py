@@ -1,0 +1,115 @@
+"""What the cases cover: clauses by backend, areas, the grammar of nests, the oracle and the laws."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.discover import by_ladder
+from conformance.report import markdown
+from conformance.report.matrix import cell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+
+    from conformance.model import Family
+
+__all__ = ["coverage"]
+
+_CHAPTERS = {
+    "GM": "gradient modes",
+    "IM": "inference mode",
+    "AC": "autocast",
+    "AG": "autograd",
+    "CS": "call sequences",
+    "BD": "boundaries",
+    "RS": "results",
+}
+_CLAUSES = """\
+Requests of the cases that test a clause: conforming out of those scored, then the mark and the number of everything
+that is no plain pass. What each clause says stands in the specification, `cases/SPEC.md`; a clause without a case is an
+error of `conformance validate`."""
+_GRAMMAR = """\
+All nests of modes to a depth, under each ambient mode. Rules leave out what is symmetric or without meaning (they are
+stated in `cases/README.md`); deeper nests and a sample run with `--tag exhaustive`."""
+
+
+def coverage(rows: pd.DataFrame, checks: pd.DataFrame, families: Sequence[Family]) -> str:
+    """The page, from the frames of all records and checks, and what generated cases."""
+    backends = by_ladder(map(str, rows["backend"].unique()))
+    return markdown.page(
+        "# Coverage",
+        "## Clauses",
+        _CLAUSES,
+        markdown.table(["clause", "about", *backends], _clauses(rows, backends)),
+        "## Areas",
+        markdown.table(("area", "cases", "variants", "generated"), _areas(rows, families), right=(1, 2, 3)),
+        *_grammar(rows, families, backends),
+        *_second_opinions(rows, checks),
+    )
+
+
+def _clauses(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    each = rows.assign(clause=rows["clauses"].str.split()).explode("clause").dropna(subset=["clause"])
+    for clause in sorted(each["clause"].unique(), key=_order):
+        own = each[each["clause"] == clause]
+        yield clause, _CHAPTERS.get(clause[:2], ""), *(cell(own[own["backend"] == name]) for name in backends)
+
+
+def _order(clause: str) -> tuple[int, str, int]:
+    chapter, _, number = clause.partition("-")
+    chapters = list(_CHAPTERS)
+    return (chapters.index(chapter) if chapter in chapters else len(chapters), chapter, int(number))
+
+
+def _areas(rows: pd.DataFrame, families: Sequence[Family]) -> Iterator[tuple[str, int, int, int]]:
+    """Of each area: cases, variants, and how many of the cases a family generated."""
+    distinct = rows.drop_duplicates(["case", "variant"])
+    for area, own in distinct.groupby("area", sort=True):
+        names = own["case"].astype(str).drop_duplicates()
+        yield str(area), len(names), len(own), sum(_depth(name, families) > 0 for name in names)
+
+
+def _depth(case: str, families: Sequence[Family]) -> int:
+    """How many levels a generated case has: the words of its id behind the family's; 0 of any other case."""
+    found = next((family.id for family in families if case.startswith(f"{family.id}.")), None)
+    return 0 if found is None else case.removeprefix(f"{found}.").count(".") + 1
+
+
+def _grammar(rows: pd.DataFrame, families: Sequence[Family], backends: Sequence[str]) -> Iterator[str]:
+    for family in families:
+        if not family.pruned:
+            continue
+        own = rows[rows["case"].astype(str).str.startswith(f"{family.id}.")]
+        depths = own["case"].astype(str).map(lambda case: _depth(case, families)).astype(str)
+        lines = [
+            (
+                depth,
+                points,
+                *(_fraction(int(((own["backend"] == name) & (depths == depth)).sum()), points) for name in backends),
+            )
+            for depth, points in family.points.items()
+        ]
+        rules = ", ".join(f"{markdown.code(rule)} {number}" for rule, number in family.pruned.items())
+        yield "## Nests"
+        yield f"{_GRAMMAR}\n\nLeft out by rule: {rules}."
+        yield markdown.table(["levels", "points", *backends], lines, right=range(1, 2 + len(backends)))
+
+
+def _fraction(run: int, points: int) -> str:
+    return f"{run} ({100 * run / points:.3g} %)" if run else ""
+
+
+def _second_opinions(rows: pd.DataFrame, checks: pd.DataFrame) -> Iterator[str]:
+    """How many cases the oracle follows, and how many laws were checked."""
+    distinct = rows.drop_duplicates(["case", "variant"])
+    agreed = rows[rows["modelled_leaves"].fillna(0) > 0] if "modelled_leaves" in rows else rows[:0]
+    followed = len(agreed.drop_duplicates(["case", "variant"]))
+    laws = len(checks[checks["check"] == "metamorphic"].drop_duplicates(["case", "variant"]))
+    yield "## Second opinions"
+    yield (
+        f"The oracle, which is not PyTorch, follows {followed} of {len(distinct)} case variants in at least one"
+        " result, and eager\nagrees with it in all of them; where they differ, the case is invalid.\n\n"
+        f"Laws, pairs of programs that must do the same, were checked on {markdown.plural(laws, 'case variant')}."
+    )

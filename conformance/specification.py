@@ -1,0 +1,45 @@
+"""The clauses of `cases/SPEC.md`, and whether the cases of the suite cover them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from conformance.errors import Problem
+from conformance.model import Location
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from conformance.model import Case
+
+__all__ = ["clauses", "uncovered"]
+
+_CLAUSE = re.compile(r"^- \*\*([A-Z]{2}-[0-9]+)\*\* ", re.MULTILINE)
+_ENOUGH = 2  # cases of a clause
+
+
+def clauses(text: str | None = None) -> dict[str, Location]:
+    """Each clause and where it stands; `text` is that of the specification, in place of the packaged one."""
+    text = (files("conformance.cases") / "SPEC.md").read_text(encoding="utf-8") if text is None else text
+    found = ((match[1], text.count("\n", 0, match.start()) + 1) for match in _CLAUSE.finditer(text))
+    return {clause: Location(file="cases/SPEC.md", line=line, column=5) for clause, line in found}
+
+
+def uncovered(cases: Iterable[Case], known: dict[str, Location]) -> list[Problem]:
+    """Clauses that fewer than two cases test, and clauses that cases name and the specification does not."""
+    cases = list(cases)
+    tested = Counter(clause for case in cases for clause in case.clauses)
+    problems = [
+        Problem(place, f"the clause {clause} is tested by {tested[clause]} cases", f"Each needs {_ENOUGH} or more.")
+        for clause, place in known.items()
+        if tested[clause] < _ENOUGH
+    ]
+    return problems + [
+        Problem(case.location, f"unknown clause {clause!r} in case {case.id!r}", "The clauses stand in cases/SPEC.md.")
+        for case in cases
+        for clause in case.clauses
+        if clause not in known
+    ]
