@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance import isolate
+from conformance import isolate, observe
 from conformance.judge import outcome
 from conformance.loader import load_cases
 from conformance.model import Attempt, Outcome
 from conformance.selection import select
-from conformance.tests.fakes import a_case
+from conformance.tests.fakes import a_backend, a_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from conformance.model import Request
 
 pytestmark = pytest.mark.torch
-
-FAILING = "def mine(graph, inputs):\n    return lambda *given: {body}\n"
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +67,19 @@ def test_what_is_no_pass_is_run_again_alone(tmp_path: Path, body: str, happened:
     attempts = isolate.run_batch(batch)
     assert [outcome(attempt) for attempt in attempts] == [Outcome.PASS, happened, Outcome.PASS, Outcome.PASS]
     assert said(attempts[1]) == said(isolate.run(batch[1]))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_child_stops_at_what_is_no_pass() -> None:
+    """Behind a case that went wrong nothing is run in its process."""
+    cases = [
+        replace(a_case(f"demo.first.case{index}"), program=text)
+        for index, text in enumerate(("return a * 2\n", "return a * 3\n", "return a.nothing\n", "return a * 4\n"))
+    ]
+    batch = select(cases, [a_backend("eager")]).requests
+    made = observe.run_all(batch, lambda _: None).made
+    assert [outcome(attempt) for attempt in made] == [Outcome.PASS, Outcome.PASS, Outcome.INVALID]
+    assert all(attempt.duration_s > 0 for attempt in made)
 
 
 def test_a_batch_of_one_is_a_plain_run() -> None:
