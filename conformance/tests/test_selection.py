@@ -59,6 +59,13 @@ def test_restrictions_keep_the_cases_they_name(asked: dict[str, list[str]], expe
     assert plan.selection == {"cases" if name == "case_globs" else name: given for name, given in asked.items()}
 
 
+def test_a_shuffled_plan_holds_the_same_requests() -> None:
+    """In another order, which is the same for the same seed."""
+    plain, one, again = (select(CASES, BACKENDS, shuffle=seed).requests for seed in (None, 3, 3))
+    assert one == again != plain
+    assert {request.key for request in one} == {request.key for request in plain}
+
+
 def test_a_variant_must_have_all_pairs_of_one_of_those_given() -> None:
     """Pairs within one text are held together, texts are alternatives."""
     plan = select(CASES, BACKENDS[:1], variants=["grad=enabled,dynamic=true", "grad=disabled,dynamic=false"])
