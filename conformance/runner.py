@@ -100,7 +100,7 @@ class Run:
         filling: dict[tuple[str, str], list[Request]] = {}
         for request in requests:
             family = request.case.family
-            if family is None or self._judge.expects(request):
+            if family is None or is_smoke(request) or self._judge.expects(request):
                 yield (request,)
                 continue
             batch = filling.setdefault((request.backend.name, family.id), [])

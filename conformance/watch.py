@@ -161,7 +161,8 @@ class _Watch:
             return False
         if data:
             key.data.add(data)
-        else:
+        # Nothing more is read of a report that is too large, so that the child waits for its end in vain.
+        if not data or (key.data is self._report and self._report.is_over):
             self._selector.unregister(key.fd)
         return bool(data)
 

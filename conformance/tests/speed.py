@@ -1,9 +1,11 @@
 """Measures the speed the harness promises: `nox -s speed`. Every ratio comes from one run on one machine.
 
 1. What isolation costs: one request in a forked child against the same work in one process, paired by request.
-2. What a whole run costs on the backends that compile in milliseconds, against a plain single-process loop with
-   `torch._dynamo.reset()` between requests, and against one fresh Python process per request.
-3. How fast the commands answer that only read.
+2. What a run of the cases written by hand costs on the backends that compile in milliseconds, against a plain
+   single-process loop with `torch._dynamo.reset()` between requests, and against one fresh Python process per request.
+3. What requests of one family cost that share processes, against each in its own, and whether the later ones of many
+   in one process take longer.
+4. How fast the commands answer that only read.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ from tabulate import tabulate
 
 from conformance import isolate
 from conformance.forkserver import environment
+from conformance.judge import outcome
 from conformance.loader import load_cases
+from conformance.model import Outcome
+from conformance.runner import BATCH
 from conformance.selection import decided, select
 
 if TYPE_CHECKING:
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from conformance.model import Request
 
 _BACKENDS = ("eager", "pre_dispatch_eager", "aot_eager")
+_NESTS_ON = ("eager", "aot_eager")
 
 # Reads pickled requests from stdin and prints the seconds each took, in this one process.
 _LOOP = """
@@ -51,17 +57,20 @@ def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fresh", type=int, default=15, help="requests sampled for one fresh process each")
+    parser.add_argument("--nests", type=int, default=200, help="nests run alone and in batches, on each backend")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     requests = _requests()
     isolate.run(requests[0])  # starts the fork server, which every run does once
-    rows = [*_isolation(requests), *_whole(requests, options.jobs, options.fresh), *_commands()]
+    rows = [*_isolation(requests), *_whole(requests, options.jobs, options.fresh)]
+    rows += [row for name in _NESTS_ON for row in _shared(name, options.nests)] + _commands()
     sys.stdout.write(tabulate(rows, headers=("what", "measured", "must be"), tablefmt="github") + "\n")
 
 
 def _requests() -> list[Request]:
     plan = select(load_cases(), [isolate.describe(name) for name in _BACKENDS])
-    return [request for request in plan.requests if decided(request, version("torch")) is None]
+    by_hand = (request for request in plan.requests if request.case.family is None)
+    return [request for request in by_hand if decided(request, version("torch")) is None]
 
 
 def _isolation(requests: Sequence[Request]) -> list[tuple[str, str, str]]:
@@ -128,6 +137,38 @@ def _in_fresh_process(request: Request) -> float:
     start = time.perf_counter()
     _in_one_process([request])
     return time.perf_counter() - start
+
+
+def _shared(backend: str, count: int) -> list[tuple[str, str, str]]:
+    """Time the nests that pass, alone and in batches by turns: other work on the machine then slows both."""
+    requests = select(load_cases(), [isolate.describe(backend)], case_globs=["nest.*"]).requests
+    sample = requests[:: max(1, len(requests) // count)]
+    passing = [request for request in sample if outcome(isolate.run(request)) is Outcome.PASS]
+    alone = together = 0.0
+    for start in range(0, len(passing), BATCH):
+        batch = passing[start : start + BATCH]
+        alone += sum(map(_timed, batch))
+        begun = time.perf_counter()
+        isolate.run_batch(batch)
+        together += time.perf_counter() - begun
+    each, shared = alone / len(passing) * 1e3, together / len(passing) * 1e3
+    return [
+        (
+            f"{len(passing)} nests on {backend}, {BATCH} to a process",
+            f"{shared:.0f} ms a request, {each:.0f} ms alone: {alone / together:.1f} times faster",
+            "",
+        ),
+        _growth(passing),
+    ]
+
+
+def _growth(requests: Sequence[Request]) -> tuple[str, str, str]:
+    """Compare early and late requests of one process; one that ends early fails here, and is run alone nowhere."""
+    end = isolate.run_task("conformance.observe:run_all", tuple(requests), env={}, timeout_s=600)
+    taken = [made["duration_s"] for made in end.report.body["made"]]
+    quarter = len(taken) // 4
+    ratio = statistics.median(taken[-quarter:]) / statistics.median(taken[:quarter])
+    return (f"the last quarter of {len(taken)} in one process, over the first", f"{ratio:.2f} times", "about 1")
 
 
 def _commands() -> list[tuple[str, str, str]]:

@@ -160,6 +160,7 @@ def test_a_run_that_was_killed_is_completed_by_resume(folder: Path, blow: signal
     factors = ", ".join(map(str, range(40)))
     (folder / "mine" / "demo_first.yaml").write_text(CASES.replace("factor: [2, 3]", f"factor: [{factors}]"))
     path = folder / "r.jsonl"
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores Ctrl-C
     running = subprocess.Popen(command("--backend", "eager"), cwd=folder, stdout=subprocess.DEVNULL)
     wait_for(lambda: path.exists() and path.read_bytes().count(b"\n") > after)
     running.send_signal(blow)

@@ -270,6 +270,14 @@ def test_what_is_expected_to_fail_runs_alone() -> None:
     assert {record.verdict for record in records} == {Verdict.PASS, Verdict.XFAIL}
 
 
+def test_smoke_cases_of_a_family_run_alone() -> None:
+    """The rest waits for them, so they cannot wait for it in a batch."""
+    submit = Submit()
+    smoke = replace(NESTED[0], tags=SMOKE)
+    assert len(list(a_run(a_plan((smoke, *PLAIN[:1], *NESTED[1:])), submit))) == 8
+    assert submit.batches == [1, 1, 6]
+
+
 def test_batches_of_a_slow_backend_are_small() -> None:
     """One that takes seconds a case would keep the others waiting."""
     submit = Submit()
