@@ -94,12 +94,44 @@ def test_a_context_is_entered_and_left(context: Grad | Inference | Autocast, ins
         ("def f(x):\n    return x\nreturn list(map(f, [a]))\n", "a function handed to another"),
         ("return {a: 1}\n", "keys that are no constants"),
         ("x = (lambda y: y)(a)\nreturn x\n", "lambda"),
+        ("pause = 1\nwith pause:\n    return a\n", "a context object made before it is entered"),
+        ("b = a\nreturn b(a)\n", "a call of something unknown"),
     ],
 )
 def test_what_is_not_followed_is_said(text: str, reason: str) -> None:
     """The oracle does not guess."""
     with pytest.raises(NotModelledError, match=reason):
         predict(a_case(program=text, inputs={"a": GRAD}), Variant())
+
+
+@pytest.mark.parametrize(
+    ("text", "leaves"),
+    [
+        ("with torch.inference_mode():\n    b = a.sin()\nreturn a * b, b\n", 1),
+        ("return a + 1j, a * i, a.cumsum(0) * a, torch.cat([a, a]), 2 * 3\n", 0),
+        ("layer = torch.nn.Identity()\nreturn layer(a), a.sum(), a.sin() * n\n", 1),
+        ("return a.sin() * h, a // 1.5, i > 2, a[:2]\n", 0),
+        ("for _ in (1, 2):\n    return a.cos()\n", 1),
+    ],
+)
+def test_only_what_is_certain_is_predicted(text: str, leaves: int) -> None:
+    """Mixed dtypes, inference tensors that are recorded, views and unknown operations are left out."""
+    inputs = {
+        "a": GRAD,
+        "i": InputSpec(shape=(4,), dtype="int64"),
+        "h": InputSpec(shape=(4, 4), dtype="float16"),
+        "n": InputSpec(scalar=2.0),
+    }
+    (prediction,) = predict(a_case(program=text, inputs=inputs, calls=(Call(scalars={"n": 3.0}),)), Variant())
+    assert len(prediction.facts) + len(prediction.values) == leaves
+
+
+def test_a_call_that_raises_and_a_program_not_followed_are_not_compared() -> None:
+    """There is nothing to hold the oracle against."""
+    raising = a_case(program="return a.sin() @ torch.ones(3)\n", inputs={"a": GRAD}, calls=(Call(),))
+    lost = a_case(program="return [value for value in (a,)]\n", inputs={"a": GRAD}, calls=(Call(),))
+    assert agreement.compare(a_request(raising), observed(raising)) == (0, None)
+    assert agreement.compare(a_request(lost), observed(lost)) == (0, None)
 
 
 def test_values_that_are_not_followed_are_not_compared() -> None:
