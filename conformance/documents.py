@@ -259,6 +259,9 @@ class ExpectationDocument(StrictModel):
     cases: Text | Annotated[list[Text], Field(min_length=1)] = Field(
         description="A glob over case ids, or a list of such; one that matches no case is an error."
     )
+    excluded: list[Text] = Field(
+        default=[], alias="except", description="Globs over case ids that it is not about, each of which excludes some."
+    )
     variants: dict[str, Scalar] = Field(default_factory=dict, description="Axis values that the variant must have.")
     outcome: Literal["fail", "error", "crash", "timeout", "vacuous"] = Field(description="What happens.")
     checks: list[CheckName] = Field(default_factory=list, description="Which MUST checks fail; no other may.")

@@ -60,15 +60,28 @@ def load_expectations(
 def match(expectations: Iterable[Expectation], case_id: str, variant: Variant) -> Expectation | None:
     """The first entry for a case and variant, or None."""
     for entry in expectations:
-        if fnmatchcase(case_id, entry.cases) and entry.variants.items() <= variant.axes.items():
+        if _about(entry, case_id) and entry.variants.items() <= variant.axes.items():
             return entry
     return None
 
 
-def stale(expectations: Iterable[Expectation], records: Iterable[Record]) -> list[Expectation]:
-    """The entries that apply to no record of a complete run of their backend: they have to go."""
+def stale(
+    expectations: Iterable[Expectation], records: Iterable[Record], omitted: Collection[tuple[str, Variant]] = ()
+) -> list[Expectation]:
+    """The entries of a backend that have to go: they apply to no record of its run, nor to what that run omitted.
+
+    Args:
+        expectations: all entries of the backend.
+        records: of all that it was to run.
+        omitted: cases and variants that only a run of all generated cases has.
+    """
     used = {record.expectation["entry"] for record in records if record.expectation is not None}
-    return [entry for entry in expectations if where(entry) not in used]
+    unused = [entry for entry in expectations if where(entry) not in used]
+    return [entry for entry in unused if not any(match((entry,), *request) for request in omitted)]
+
+
+def _about(entry: Expectation, case_id: str) -> bool:
+    return fnmatchcase(case_id, entry.cases) and not any(fnmatchcase(case_id, glob) for glob in entry.excluded)
 
 
 def _entries(document: Document, problems: list[Problem]) -> list[object]:
@@ -95,6 +108,10 @@ def _contradictions(
     for at, glob in _globs(entry, index):
         if not any(fnmatchcase(case_id, glob) for case_id in case_ids):
             yield document.problem(at, f"no case matches {glob!r}", did_you_mean(glob, case_ids))
+    meant = [case_id for case_id in case_ids if any(fnmatchcase(case_id, glob) for _, glob in _globs(entry, index))]
+    for number, glob in enumerate(entry.excluded):
+        if not any(fnmatchcase(case_id, glob) for case_id in meant):
+            yield document.problem((index, "except", number), f"{glob!r} excludes nothing", did_you_mean(glob, meant))
     for number, check in enumerate(entry.checks):
         if check not in checks:
             yield document.problem((index, "checks", number), f"unknown check {check!r}", did_you_mean(check, checks))
@@ -136,6 +153,7 @@ def _build(entry: ExpectationDocument, glob: str, location: Location) -> Expecta
         kind=Kind(entry.kind),
         reason=entry.reason,
         location=location,
+        excluded=tuple(entry.excluded),
         variants={axis: _text(value) for axis, value in entry.variants.items()},
         checks=frozenset(entry.checks),
         also=frozenset(entry.also),

@@ -343,13 +343,17 @@ class Attempts:
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """One entry of a backend's known failures: `checks` fail, `also` may fail beside them, no other may."""
+    """One entry of a backend's known failures, of `cases` but for `excluded`.
+
+    `checks` fail, `also` may fail beside them, no other may.
+    """
 
     cases: str
     outcome: Outcome
     kind: Kind
     reason: str
     location: Location
+    excluded: tuple[str, ...] = ()
     variants: Mapping[str, str] = field(default_factory=dict)
     checks: frozenset[str] = frozenset()
     also: frozenset[str] = frozenset()

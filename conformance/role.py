@@ -253,19 +253,19 @@ def _version(tensor: object) -> int:
 def _poke(results: Mapping[str, object], everything: Mapping[str, object]) -> dict[str, str]:
     """Write into each result, as its owner may, and say what changed."""
     reaches: dict[str, str] = {}
-    before = snapshot.take_all(everything)
+    memory = {path: snapshot.memory(other) for path, other in everything.items() if isinstance(other, torch.Tensor)}
     for path, value in results.items():
         if not isinstance(value, torch.Tensor):
             continue
-        trouble = None
+        own, trouble = snapshot.memory(value), None
+        near = {other: everything[other] for other in memory if snapshot.meet(own, memory[other])}
+        before = snapshot.take_all(near)
         try:
             with torch.inference_mode():
                 value.logical_not_() if value.dtype is torch.bool else value.add_(1)
         except Exception as error:  # noqa: BLE001 - a result that refuses to be written is an observation
             trouble = f"raises {type(error).__name__}"
-        after = snapshot.take_all(everything)
-        reaches[path] = trouble or ", ".join(snapshot.changed(before, after))
-        before = after
+        reaches[path] = trouble or ", ".join(snapshot.changed(before, snapshot.take_all(near)))
     return reaches
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from conformance.model import BackendInfo, Case, Environment, Expectation, Record
+    from conformance.model import BackendInfo, Case, Environment, Expectation, Record, Variant
     from conformance.selection import Plan
 
 __all__ = ["Options", "Result", "Session", "prepare"]
@@ -75,6 +75,7 @@ class Result:
 class Session:
     """A run that is ready to start; its record file is open."""
 
+    cases: Sequence[Case]
     plan: Plan
     expectations: Mapping[str, Sequence[Expectation]]
     environment: Environment
@@ -150,8 +151,14 @@ class Session:
         for info in self.plan.backends:
             if info.name not in gated and info.broken is None:
                 own = [record for record in records if record.backend == info.name]
-                entries += stale(self.expectations.get(info.name, ()), own)
+                entries += stale(self.expectations.get(info.name, ()), own, self._omitted(info.name))
         return entries
+
+    def _omitted(self, backend: str) -> list[tuple[str, Variant]]:
+        """What was not to be run on a backend, of cases that are not run in full unasked."""
+        planned = {(r.case.id, r.variant.id) for r in self.plan.requests if r.backend.name == backend}
+        every = [(case.id, variant) for case in self.cases for variant in case.variants]
+        return [(case_id, variant) for case_id, variant in every if (case_id, variant.id) not in planned]
 
 
 def prepare(options: Options) -> Session:
@@ -178,7 +185,15 @@ def prepare(options: Options) -> Session:
     machine = environment.capture(homes(options.folders))
     header = make_header(plan, machine, uuid.uuid4().hex[:12], [str(folder) for folder in options.folders])
     writer, done = resume(options.records, header) if options.resume else (RecordWriter(options.records, header), ())
-    return Session(plan=plan, expectations=expectations, environment=machine, writer=writer, done=done, options=options)
+    return Session(
+        cases=cases,
+        plan=plan,
+        expectations=expectations,
+        environment=machine,
+        writer=writer,
+        done=done,
+        options=options,
+    )
 
 
 def _expectations(

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Leaf", "Leaves", "changed", "flatten", "relations", "shares_storage", "take", "take_all"]
+__all__ = ["Leaf", "Leaves", "changed", "flatten", "meet", "memory", "relations", "take", "take_all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,31 +95,38 @@ def _copy(tensor: torch.Tensor) -> torch.Tensor | None:
     return copy if has_numbers else None
 
 
-def shares_storage(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors look at the same memory; empty ones share nothing."""
+def memory(tensor: torch.Tensor) -> range | None:
+    """Addresses of a tensor's storage; None when they cannot be told: it has none, or raises when asked."""
     try:
-        address = one.untyped_storage().data_ptr()
-        return address != 0 and address == other.untyped_storage().data_ptr()
-    except Exception:  # noqa: BLE001 - what has no storage, or raises when asked, shares none
-        return False
+        storage = tensor.untyped_storage()
+        start = storage.data_ptr()
+        return range(start, start + storage.nbytes()) if start else None
+    except Exception:  # noqa: BLE001 - what a broken tensor raises is no address
+        return None
+
+
+def meet(one: range | None, other: range | None) -> bool:
+    """Whether a write to one memory may be seen in the other: not when both are known and apart."""
+    return one is None or other is None or (one.start < other.stop and other.start < one.stop)
 
 
 def relations(results: Mapping[str, object], others: Mapping[str, object]) -> dict[str, str]:
     """Which results are, or share storage with, which other values: `"output[0] ~ a" -> "same object"`.
 
-    Pairs without a relation are left out; a pair of results is named once.
+    Pairs without a relation are left out; a pair of results is named once. Empty tensors share nothing.
     """
     found: dict[str, str] = {}
-    earlier = {path: value for path, value in others.items() if isinstance(value, torch.Tensor)}
+    earlier = {path: (value, memory(value)) for path, value in others.items() if isinstance(value, torch.Tensor)}
     for path, value in results.items():
         if not isinstance(value, torch.Tensor):
             continue
-        for name, other in earlier.items():
+        own = memory(value)
+        for name, (other, its) in earlier.items():
             if value is other:
                 found[f"{path} ~ {name}"] = "same object"
-            elif shares_storage(value, other):
+            elif own and its and own.start == its.start:
                 found[f"{path} ~ {name}"] = "same storage"
-        earlier[path] = value
+        earlier[path] = (value, own)
     return found
 
 

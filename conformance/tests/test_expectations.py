@@ -72,6 +72,13 @@ def test_a_list_of_globs_makes_an_entry_each(tmp_path: Path) -> None:
     assert "1:20: no case matches 'vews.*'" in refused(tmp_path, ERROR.replace("demo.*", "[demo.*, vews.*]"))
 
 
+def test_exceptions_are_left_to_later_entries(tmp_path: Path) -> None:
+    """A pattern over many generated cases need not list all those it holds for."""
+    entries = load(tmp_path, "- {cases: demo.*, except: ['*.one'], outcome: timeout, kind: never, reason: hangs}\n")
+    assert match(entries, "demo.first.two", Variant()) is entries[0]
+    assert match(entries, "demo.first.one", Variant()) is None
+
+
 def test_entries_for_another_torch_are_left_out(tmp_path: Path) -> None:
     """They neither apply nor grow stale."""
     entries = load(tmp_path, ENTRY + ERROR, torch_version="2.15.1")
@@ -104,6 +111,7 @@ def test_a_bug_has_an_issue_or_the_words_searched_for(tmp_path: Path, issue: str
         (ERROR.replace("notyet", "bug"), "a bug needs an issue"),
         (ERROR.replace("kind", "issue: bug 12, kind"), "not an issue: 'bug 12'"),
         (ERROR.replace("kind", "torch: newest, kind"), "torch"),
+        (ERROR.replace("kind", "except: [views.*], kind"), "'views.*' excludes nothing"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_place(tmp_path: Path, text: str, expected: str) -> None:
@@ -152,3 +160,10 @@ def test_an_entry_that_no_record_used_is_stale() -> None:
     unused = an_expectation(location=Location(file="fake.expected.yaml", line=9, column=3))
     records = [a_record(), a_record(expectation={"entry": "fake.expected.yaml:1:3", "reason": "x", "kind": "bug"})]
     assert stale((used, unused), records) == [unused]
+
+
+def test_an_entry_for_what_a_run_omits_is_not_stale() -> None:
+    """Only a run of all generated cases can tell whether it is of use."""
+    entry = an_expectation(cases="demo.*", variants={"grad": "disabled"})
+    assert stale([entry], [], omitted=[("demo.first.one", Variant(grad="disabled"))]) == []
+    assert stale([entry], [], omitted=[("demo.first.one", Variant())]) == [entry]
