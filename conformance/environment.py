@@ -25,6 +25,7 @@ __all__ = ["capture", "fingerprint", "now", "suite_hash"]
 NONE = "none"
 _OURS = "torch-compile-conformance"
 _PACKAGES = (_OURS, "numpy", "triton")
+_GENERATOR = ("covering.py", "families.py", "family.py", "nests.py")
 _CPUINFO = Path("/proc/cpuinfo")
 _DIGITS = 12
 
@@ -56,9 +57,10 @@ def fingerprint(environment: Environment) -> str:
 
 
 def suite_hash(folders: Sequence[Traversable] = ()) -> str:
-    """Twelve digits over the texts of the cases and the version of this package."""
+    """Twelve digits over the texts of the cases, what makes cases of families, and the version of this package."""
     folders = folders or (resources.files("conformance.cases"),)
     files = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".yaml")]
+    files += [resources.files("conformance") / name for name in _GENERATOR]
     texts = sorted((file.name, file.read_text(encoding="utf-8")) for file in files)
     return _hash(json.dumps([metadata.version(_OURS), texts]))
 
