@@ -154,7 +154,7 @@ def main() -> None:
     type=click.IntRange(min=1),
     default=16,
     show_default=True,
-    help="How many generated cases share a process, as long as they pass; 1 is each in its own.",
+    help="How many requests of one area share a process, as long as they pass; 1 is each in its own.",
 )
 @click.option("--shuffle", type=int, metavar="SEED", help="A random order, always the same one for the same seed.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and cotangents.")
@@ -173,7 +173,7 @@ def main() -> None:
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar, and only the last line of the summary.")
 @click.pass_context
 def _run(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
-    """Run cases on backends, each request in a process of its own, and say what does not conform."""
+    """Run cases on backends in processes of their own, and say what does not conform."""
     from conformance import session, summary
     from conformance.progress import progress
 

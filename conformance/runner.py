@@ -51,7 +51,8 @@ class Run:
         smoke_gate: whether the smoke cases decide on the rest.
         submit: runs the requests of a batch and gives an attempt each; what it raises ends the run, once the records
             that are complete have been given.
-        batch: how many requests of one family share a process at most; those that are expected to fail never do.
+        batch: how many requests of one area share a process at most; smoke cases and those that are expected to fail
+            never do.
 
     Attributes:
         gated: by name of backend, why the rest of its requests was not run.
@@ -96,14 +97,13 @@ class Run:
                 future.cancel()
 
     def _batches(self, requests: Iterable[Request], size: int) -> Iterator[Batch]:
-        """Put requests of one family and backend together, each batch where its last one stood."""
+        """Put requests of one area and backend together, each batch where its last one stood."""
         filling: dict[tuple[str, str], list[Request]] = {}
         for request in requests:
-            family = request.case.family
-            if family is None or is_smoke(request) or self._judge.expects(request):
+            if is_smoke(request) or self._judge.expects(request):
                 yield (request,)
                 continue
-            batch = filling.setdefault((request.backend.name, family.id), [])
+            batch = filling.setdefault((request.backend.name, request.case.area), [])
             batch.append(request)
             if len(batch) >= (min(size, SLOW_BATCH) if SLOW_COMPILE in request.backend.tags else size):
                 yield tuple(batch)

@@ -1,6 +1,6 @@
-"""What the fork server does once so that no child has to: imports, and tables that PyTorch builds on first use.
+"""What the fork server does once so that no child has to: imports, tables built on first use, a rehearsed compile.
 
-Nothing here runs an op, starts a thread or changes what a program computes. Much of it is private to PyTorch, so a
+Nothing here runs a kernel, starts a thread or changes what a program computes. Much of it is private to PyTorch, so a
 name that another version lacks is passed over: it makes children slower, not wrong.
 """
 
@@ -104,10 +104,41 @@ def warm_up() -> None:
         linecache.getlines(str(getattr(sys.modules.get(name), "__file__", "")))
     for kind in (Attempt, BackendInfo):
         wire.to_plain(wire.from_plain(kind, {"ref": "", "name": ""}))
+    with suppress(Exception):  # another version of torch
+        _rehearse()
     gc.enable()
     gc.collect()
     gc.freeze()
     take_huge_pages()
+
+
+def _rehearse() -> None:
+    """Compile a program for fake tensors, forward and backward, and forget it.
+
+    Python specializes bytecode as it runs. Whatever of Dynamo and AOTAutograd has run here is neither specialized again
+    by each child, nor copied because of it. Measured: a nest of modes alone in a child takes 140 ms on aot_eager, not
+    180, and 105 on pre_dispatch_eager, not 127.
+    """
+    import torch  # noqa: PLC0415  imported while garbage is not collected
+    from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC0415  as above
+
+    def program(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with torch.no_grad():
+            low = a.sin() @ b
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.enable_grad():
+            half = torch.softmax(a @ b, -1)
+
+        @torch.enable_grad()
+        def inner(x: torch.Tensor) -> torch.Tensor:
+            return x.relu() * 2
+
+        return inner(a) + low, half.sum(), a.view(-1), b.t()
+
+    for backend in ("eager", "aot_eager"):
+        with FakeTensorMode():
+            a, b = torch.empty(4, 4, requires_grad=True), torch.empty(4, 4)
+            sum(result.sum() for result in torch.compile(program, backend=backend)(a, b)[:2]).backward()
+        torch.compiler.reset()
 
 
 def _remember(name: str, *arguments: object) -> None:

@@ -24,7 +24,7 @@ __all__ = ["Source", "overview"]
 _FACTS = ("torch", "python", "platform", "cpu", "threads", "compiler", "suite_hash", "started")
 
 _HOW_TO_READ = """\
-One request is one case in one variant on one backend, in a process of its own; generated cases share one as long as
+One request is one case in one variant on one backend, in a process of its own; those of one area share one as long as
 they pass. A cell says how many requests conform out of those that are scored, then the mark and the number of
 everything that is no plain pass; the [legend](#legend) explains the marks. An empty cell means that nothing was run.
 By clause of the specification: [coverage](coverage.md)."""

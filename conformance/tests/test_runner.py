@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from conformance import isolate
 from conformance.environment import fingerprint
 from conformance.errors import HarnessError
-from conformance.model import Attempt, Capability, Family, Outcome, Stage, Variant, Verdict
+from conformance.model import Attempt, Capability, Outcome, Stage, Variant, Verdict
 from conformance.runner import Run
 from conformance.selection import Plan, select
 from conformance.tests.fakes import (
@@ -89,8 +89,8 @@ def a_run(
     executor: Executor | None = None,
     **settings: Any,
 ) -> Run:
-    """A run with everything at its default."""
-    defaults: dict[str, Any] = {"expectations": {}, "environment": an_environment(), "run_id": "run-1"}
+    """A run with everything at its default, but each request by itself."""
+    defaults: dict[str, Any] = {"expectations": {}, "environment": an_environment(), "run_id": "run-1", "batch": 1}
     return Run(plan, executor or Immediate(), submit=submit, **defaults | settings)
 
 
@@ -249,39 +249,38 @@ def test_stopping_cancels_what_has_not_begun() -> None:
     assert len(submit.asked) == len(records) < len(PLAIN)
 
 
-NESTS = Family(id="demo.nest", title="Nests")
-NESTED = tuple(a_case(f"demo.nest.case{number}", family=NESTS) for number in range(7))
+OTHERS = tuple(a_case(f"other.plain.case{number}") for number in range(7))
 
 
-def test_requests_of_one_family_share_a_process() -> None:
-    """So many at a time, each backend's by themselves; what has no family stays alone."""
+def test_requests_of_one_area_share_a_process() -> None:
+    """So many at a time, each backend's by themselves."""
     submit = Submit()
-    records = list(a_run(a_plan((*PLAIN[:2], *NESTED), "one", "two"), submit, batch=3))
-    assert sorted(submit.batches) == [1, 1, 1, 1, 1, 1, 3, 3, 3, 3]
+    records = list(a_run(a_plan((*PLAIN[:2], *OTHERS), "one", "two"), submit, batch=3))
+    assert sorted(submit.batches) == [1, 1, 2, 2, 3, 3, 3, 3]
     assert len(records) == 18
 
 
 def test_what_is_expected_to_fail_runs_alone() -> None:
     """It would be run twice, and leave its process in doubt."""
     submit = Submit(case3=failed())
-    known = {"fake": [an_expectation(cases="demo.nest.case3")]}
-    records = list(a_run(a_plan(NESTED), submit, batch=16, expectations=known))
+    known = {"fake": [an_expectation(cases="other.plain.case3")]}
+    records = list(a_run(a_plan(OTHERS), submit, batch=16, expectations=known))
     assert sorted(submit.batches) == [1, 6]
     assert {record.verdict for record in records} == {Verdict.PASS, Verdict.XFAIL}
 
 
-def test_smoke_cases_of_a_family_run_alone() -> None:
+def test_smoke_cases_run_alone() -> None:
     """The rest waits for them, so they cannot wait for it in a batch."""
     submit = Submit()
-    smoke = replace(NESTED[0], tags=SMOKE)
-    assert len(list(a_run(a_plan((smoke, *PLAIN[:1], *NESTED[1:])), submit))) == 8
-    assert submit.batches == [1, 1, 6]
+    smoke = replace(OTHERS[0], tags=SMOKE)
+    assert len(list(a_run(a_plan((smoke, *OTHERS[1:])), submit, batch=16))) == 7
+    assert submit.batches == [1, 6]
 
 
 def test_batches_of_a_slow_backend_are_small() -> None:
     """One that takes seconds a case would keep the others waiting."""
     submit = Submit()
-    plan = select(NESTED, [a_backend(tags=frozenset({"slow_compile"}))])
+    plan = select(OTHERS, [a_backend(tags=frozenset({"slow_compile"}))])
     assert len(list(a_run(plan, submit, batch=16))) == 7
     assert submit.batches == [4, 3]
 
@@ -290,10 +289,10 @@ def test_what_needs_no_run_is_left_out_of_its_batch() -> None:
     """A capability that is not claimed is told at once."""
     submit = Submit()
     cases = [
-        replace(case, requires=frozenset({Capability.RNG} if index % 2 else ())) for index, case in enumerate(NESTED)
+        replace(case, requires=frozenset({Capability.RNG} if index % 2 else ())) for index, case in enumerate(OTHERS)
     ]
     plan = select(cases, [a_backend(capabilities=frozenset())])
-    records = list(a_run(plan, submit))
+    records = list(a_run(plan, submit, batch=16))
     assert Counter(record.verdict for record in records) == {Verdict.PASS: 4, Verdict.UNSUPPORTED: 3}
     assert submit.batches == [4]
 
