@@ -152,9 +152,7 @@ def main() -> None:
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
-    default=16,
-    show_default=True,
-    help="How many requests of one area share a process, as long as they pass; 1 is each in its own.",
+    help="How many requests of one area share a process, as long as they pass; default: 16, fewer in a run of few.",
 )
 @click.option("--shuffle", type=int, metavar="SEED", help="A random order, always the same one for the same seed.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and cotangents.")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "Result", "Session", "prepare"]
 
 _INTERRUPTED = 130
+_BATCHES_A_JOB = 4  # at least, unless told: a run of few requests keeps every job busy, and tells results as they come
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class Options:
     timeout_s: float | None = None
     shard: tuple[int, int] | None = None
     max_fail: int | None = None
-    batch: int = BATCH
+    batch: int | None = None
     shuffle: int | None = None
     resume: bool = False
 
@@ -130,7 +131,7 @@ class Session:
             jobs=jobs,
             max_fail=self.options.max_fail,
             submit=isolate.run_batch,
-            batch=self.options.batch,
+            batch=self.options.batch or min(BATCH, max(1, self.remaining // (_BATCHES_A_JOB * jobs))),
         )
 
     def _result(self, run: Run, records: Sequence[Record], *, interrupted: bool) -> Result:

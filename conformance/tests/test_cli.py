@@ -22,6 +22,7 @@ from conformance.tests.fakes import a_backend, a_record, an_attempt, crashed, fa
 from conformance.tests.runs import a_run, red
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from click.testing import Result
@@ -58,6 +59,7 @@ class _World:
     folder: Path
     attempts: dict[str, Attempt | BaseException] = field(default_factory=dict)
     backends: dict[str, BackendInfo] = field(default_factory=dict)
+    batches: list[int] = field(default_factory=list)
 
     def describe(self, ref: str) -> BackendInfo:
         return self.backends.get(ref, a_backend(ref))
@@ -67,6 +69,10 @@ class _World:
         if isinstance(result, BaseException):
             raise result
         return result
+
+    def attempt_all(self, requests: Sequence[Request]) -> list[Attempt]:
+        self.batches.append(len(requests))
+        return [self.attempt(request) for request in requests]
 
     def run(self, *words: str) -> Result:
         """Run the demonstration cases on `fake`, one at a time."""
@@ -82,7 +88,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _World:
     (tmp_path / "mine" / "demo_first.yaml").write_text(_CASES)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(isolate, "describe", made.describe)
-    monkeypatch.setattr(isolate, "run", made.attempt)
+    monkeypatch.setattr(isolate, "run_batch", made.attempt_all)
     monkeypatch.setattr(discover, "names", lambda: ["fake", "other"])
     return made
 
@@ -145,6 +151,21 @@ def test_many_findings_are_cut(world: _World) -> None:
     result = world.run("--exclude-tag", "special")
     assert result.stdout.count("Reproduce:") == 25
     assert "... and 5 more red;" in result.stdout
+
+
+def test_only_a_run_of_many_shares_processes(world: _World) -> None:
+    """A run of few keeps every job busy and tells each result as it comes, unless it is told otherwise."""
+    world.run()
+    assert world.batches == [1, 1, 1, 1]
+    world.batches.clear()
+    world.run("--batch", "3")
+    assert world.batches == [3, 1]
+    factors = ", ".join(map(str, range(100)))
+    text = _CASES.replace("factor: [2, 3]", f"factor: [{factors}]")
+    (world.folder / "mine" / "demo_first.yaml").write_text(text)
+    world.batches.clear()
+    world.run()
+    assert set(world.batches[:-1]) == {16}
 
 
 def test_quiet_prints_one_line(world: _World) -> None:
