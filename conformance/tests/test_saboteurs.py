@@ -10,24 +10,34 @@ import pytest
 from conformance.checks import CATALOGUE
 from conformance.loader import load_cases
 from conformance.model import BackendInfo, Capability, Level, Outcome
-from conformance.runner import Run
+from conformance.runner import BATCH, Run
 from conformance.selection import select
 from conformance.tests import saboteurs
 from conformance.tests.fakes import an_environment
 from conformance.tests.saboteurs import HONEST, SABOTEURS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from conformance.model import Record
 
 
-def run(backend: BackendInfo, *globs: str, **selection: Any) -> Iterator[Record]:
-    """Run the cases of the suite that match on a backend."""
-    plan = select(load_cases(), [backend], case_globs=globs, **selection)
+CASES = load_cases()
+
+
+def run(backend: BackendInfo, *globs: str, batch: int = BATCH, **selection: Any) -> Iterator[Record]:
+    """Run the cases of the suite that match on a backend, at most `batch` of an area in one process."""
+    plan = select(CASES, [backend], case_globs=globs, **selection)
     with ThreadPoolExecutor(2) as pool:
         yield from Run(
-            plan, pool, expectations={}, environment=an_environment(), run_id="run-1", jobs=2, smoke_gate=False
+            plan,
+            pool,
+            expectations={},
+            environment=an_environment(),
+            run_id="run-1",
+            jobs=2,
+            smoke_gate=False,
+            batch=batch,
         )
 
 
@@ -38,10 +48,14 @@ def findings(record: Record) -> set[str]:
     return {record.outcome.value} | {check.check for check in record.checks if check.breaks}
 
 
-def findings_of(kin: str, record: Record) -> set[str]:
-    """What a backend of this repository shows on the case and variant of a record: PyTorch's own bugs."""
-    (own,) = run(BackendInfo(ref=kin, name=kin), record.case_id, variants=[record.variant])
-    return findings(own)
+def findings_of(kin: str, records: Iterable[Record]) -> dict[tuple[str, str], set[str]]:
+    """What a backend of this repository shows on the cases and variants of records: PyTorch's own bugs."""
+    wanted = {(record.case_id, record.variant) for record in records}
+    if not wanted:  # no globs at all would be every case
+        return {}
+    cases, variants = (sorted(set(names)) for names in zip(*wanted, strict=True))
+    own = run(BackendInfo(ref=kin, name=kin), *cases, variants=variants)
+    return {(record.case_id, record.variant): findings(record) for record in own}
 
 
 def public_functions(home: str) -> set[str]:
@@ -56,9 +70,13 @@ def test_defect_is_caught_by_what_is_meant_to_catch_it(name: str) -> None:
     """One of the cases named for the defect shows it, in the check meant for it, where the eager backend holds."""
     saboteur, seen = SABOTEURS[name], []
     backend = BackendInfo(ref=saboteurs.ref(saboteur.home, name), name=name)
-    for record in run(backend, saboteur.cases, timeout_s=3 if saboteur.meant == Outcome.TIMEOUT else None):
+    limit = 3 if saboteur.meant == Outcome.TIMEOUT else None
+    for record in run(backend, saboteur.cases, timeout_s=limit, batch=1):  # the first that shows it ends the test
         found = findings(record)
-        if saboteur.meant in found and saboteur.meant not in findings_of("eager", record):
+        if (
+            saboteur.meant in found
+            and saboteur.meant not in findings_of("eager", [record])[record.case_id, record.variant]
+        ):
             return
         seen.append(f"{record.case_id} / {record.variant}: {', '.join(sorted(found)) or 'nothing'}")
     pytest.fail(f"{saboteur.meant} does not show {name}:\n" + "\n".join(seen))
@@ -72,7 +90,8 @@ def test_honest_backend_passes_with_no_finding(name: str) -> None:
     claims = Capability.all() - honest.lacks
     backend = BackendInfo(ref=saboteurs.ref("honest", name), name=name, capabilities=claims)
     suspects = [record for record in run(backend, exclude_tags=["exhaustive"]) if findings(record)]
-    found = {record.key: findings(record) - findings_of(honest.kin, record) for record in suspects}
+    own = findings_of(honest.kin, suspects)
+    found = {record.key: findings(record) - own[record.case_id, record.variant] for record in suspects}
     assert not {key: more for key, more in found.items() if more}
 
 
