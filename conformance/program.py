@@ -6,6 +6,7 @@ same lines. Only `Program.load` runs anything, and only a child calls it.
 
 from __future__ import annotations
 
+import ast
 import linecache
 import re
 from dataclasses import dataclass
@@ -136,8 +137,9 @@ def _findings(setup: _Part, program: _Part, inputs: Iterable[str]) -> Iterator[t
         if isinstance(tree, Finding):
             yield part, tree
             continue
-        known |= Vocabulary.of(tree, names)
-        findings = [*check(tree, part.text, known), *(check_body(tree) if part is program else ())]
+        nodes = list(ast.walk(tree))
+        known |= Vocabulary.of(nodes, names)
+        findings = [*check(nodes, part.text, known), *(check_body(tree) if part is program else ())]
         yield from ((part, finding) for finding in findings)
 
 

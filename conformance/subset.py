@@ -14,7 +14,7 @@ from conformance.attributes import ATTRIBUTES, is_reserved
 from conformance.surface import BASES, BUILTINS, CONTEXTS, DECORATORS, DOTTED, DUNDERS, ROOTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
 __all__ = ["Finding", "Vocabulary", "check", "check_body", "parse"]
@@ -51,9 +51,8 @@ class Vocabulary:
     attributes: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, tree: ast.Module, inputs: Iterable[str] = ()) -> Vocabulary:
-        """Everything that `tree` binds, and the names of its inputs."""
-        nodes = list(ast.walk(tree))
+    def of(cls, nodes: Sequence[ast.AST], inputs: Iterable[str] = ()) -> Vocabulary:
+        """Everything that the nodes of a tree bind, and the names of its inputs."""
         bound = (name for node in nodes for name in _bound(node))
         classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
         members = (name for each in classes for part in each.body for node in _own(part) for name in _bound(node))
@@ -87,9 +86,11 @@ def parse(text: str) -> ast.Module | Finding:
         return Finding(line=1, column=1, message="not Python: nested too deeply")
 
 
-def check(tree: ast.Module, text: str, known: Vocabulary) -> Iterator[Finding]:
-    """Everything in `tree` that is outside the subset; `known` is what it may use besides the surface of torch."""
-    nodes = list(ast.walk(tree))
+def check(nodes: Sequence[ast.AST], text: str, known: Vocabulary) -> Iterator[Finding]:
+    """Every node of the tree of `text` outside the subset; `known` is what it may use besides the surface of torch.
+
+    The nodes are in the order of `ast.walk`.
+    """
     checker = _Checker(known, {member for node in nodes for member in _methods(node)})
     lines = text.split("\n")
     for node in nodes:

@@ -105,11 +105,24 @@ def warm_up() -> None:
     for kind in (Attempt, BackendInfo):
         wire.to_plain(wire.from_plain(kind, {"ref": "", "name": ""}))
     with suppress(Exception):  # another version of torch
+        _skip_timing_of_guards()
+    with suppress(Exception):  # another version of torch
         _rehearse()
     gc.enable()
     gc.collect()
     gc.freeze()
     take_huge_pages()
+
+
+def _skip_timing_of_guards() -> None:
+    """Have Dynamo not time the guards of what it compiled.
+
+    It only logs how long they took, and flushes the processor's cache before. Measured: 25 ms and 8,000 page faults of
+    each compile, a quarter of a request on the `eager` backend.
+    """
+    guards = import_module("torch._dynamo.guards")
+    if hasattr(guards, "profile_guard_manager"):
+        guards.profile_guard_manager = lambda *_: 0.0
 
 
 def _rehearse() -> None:

@@ -186,8 +186,9 @@ def test_every_program_is_within_the_subset(nest: tuple[Level, ...], innermost: 
     text = program(nest, "probe(a)", innermost=innermost)
     tree = parse(text)
     assert not isinstance(tree, Finding)
-    known = Vocabulary.of(tree, ["a"]) | Vocabulary(names=frozenset({"probe"}))
-    assert [*check(tree, text, known), *check_body(tree)] == []
+    nodes = list(ast.walk(tree))
+    known = Vocabulary.of(nodes, ["a"]) | Vocabulary(names=frozenset({"probe"}))
+    assert [*check(nodes, text, known), *check_body(tree)] == []
     seen = sum(isinstance(node, ast.Name) and node.id == "probe" for node in ast.walk(tree))
     calls = sum(level.form == "call" for level in nest)
     assert seen == (2 if innermost else 1 + 2 * len(nest) - calls)
