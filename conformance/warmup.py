@@ -122,7 +122,7 @@ def _skip_timing_of_guards() -> None:
     """
     guards = import_module("torch._dynamo.guards")
     if hasattr(guards, "profile_guard_manager"):
-        guards.profile_guard_manager = lambda *_: 0.0
+        vars(guards)["profile_guard_manager"] = lambda *_: 0.0
 
 
 def _rehearse() -> None:
