@@ -17,31 +17,18 @@ from tabulate import tabulate
 from conformance import discover
 from conformance.checks import CATALOGUE
 from conformance.errors import SelectionError
-from conformance.loader import load_cases
+from conformance.homes import PACKAGED, collect, homes
 from conformance.program import generate
 from conformance.yaml_marks import compose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from importlib.resources.abc import Traversable
 
     import yaml
 
     from conformance.model import Case
 
-__all__ = ["backends", "cases", "checks", "collect", "homes", "show"]
-
-_PACKAGED = "conformance.cases"
-
-
-def homes(folders: Sequence[Path]) -> tuple[Traversable, ...]:
-    """Where cases are: the packaged ones, and further folders."""
-    return (files(_PACKAGED), *folders)
-
-
-def collect(folders: Sequence[Path]) -> tuple[Case, ...]:
-    """The packaged cases and those of further folders."""
-    return load_cases(homes(folders)) if folders else load_cases()
+__all__ = ["backends", "cases", "checks", "show"]
 
 
 def cases(globs: Sequence[str] = (), folders: Sequence[Path] = (), tags: Sequence[str] = ()) -> str:
@@ -120,8 +107,8 @@ def show(case_id: str, folders: Sequence[Path] = ()) -> str:
 
 def _yaml(case: Case, folders: Sequence[Path]) -> str:
     """The lines of the case in its file, as they stand there."""
-    path = Path(case.location.file)  # of packaged cases it is a name, unless they were collected with folders
-    text = (path if folders else files(_PACKAGED) / path.name).read_text(encoding="utf-8")
+    path = Path(case.location.file)  # of packaged cases it is a name, unless they were collected with others
+    text = (path if len(homes(folders)) > 1 else files(PACKAGED) / path.name).read_text(encoding="utf-8")
     document = compose(f"{text}\n", case.location.file)
     node = next(node for node in _nodes(document.root) if node.start_mark.line + 1 == case.location.line)
     return dedent("\n".join(text.splitlines()[node.start_mark.line : node.end_mark.line])).rstrip()

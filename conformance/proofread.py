@@ -9,6 +9,7 @@ from conformance import discover, isolate
 from conformance.checks import CATALOGUE
 from conformance.errors import CaseError, ExpectationError
 from conformance.expectations import load_expectations
+from conformance.homes import collect
 from conformance.loader import load_cases
 from conformance.specification import clauses, uncovered
 
@@ -28,13 +29,13 @@ def proofread(paths: Sequence[Path]) -> list[str]:
 
     Args:
         paths: folders of case files, case files, and files of expectations, which may speak of cases among the paths
-            and of packaged ones. None means the packaged cases, held against the clauses of the specification, and the
-            expectations of every installed backend.
+            and of installed ones. None means the installed cases, held against the clauses of the specification, and
+            the expectations of every installed backend.
     """
     places = [path for path in paths if not path.name.endswith(_SUFFIX)]
     files = [path for path in paths if path.name.endswith(_SUFFIX)]
     try:
-        known = [*(load_cases(places) if places else ()), *(load_cases() if files or not paths else ())]
+        known = [*(load_cases(places) if places else ()), *(collect() if files or not paths else ())]
     except CaseError as error:
         unread = "expectations were not checked: the cases that they name cannot be read"
         return [*map(str, error.problems), *([unread] if files or not paths else [])]

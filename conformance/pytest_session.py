@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from conformance import discover, environment, isolate
 from conformance.checks import CATALOGUE
 from conformance.expectations import load_expectations
-from conformance.loader import load_cases
+from conformance.homes import collect, homes
 from conformance.runner import Run
 from conformance.selection import select
 
@@ -42,10 +42,10 @@ class Session:
         variants: Sequence[str] = (),
         tags: Sequence[str] = (),
     ) -> None:
-        catalogue = load_cases()
+        catalogue = collect()
         infos = discover.find(backends, isolate.describe)
         self.plan = select(catalogue, infos, case_globs=cases, variants=variants, tags=tags)
-        self.environment = environment.capture()
+        self.environment = environment.capture(homes())
         self._expectations = {info.name: self._known_failures(info, catalogue) for info in infos}
         self._executor = ThreadPoolExecutor(max_workers=1)
 

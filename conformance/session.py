@@ -12,7 +12,7 @@ from conformance import discover, environment, isolate
 from conformance.checks import CATALOGUE
 from conformance.errors import UsageError
 from conformance.expectations import load_expectations, stale
-from conformance.listing import collect, homes
+from conformance.homes import collect, homes
 from conformance.record import RecordWriter, make_header, resume
 from conformance.runner import BATCH, Run
 from conformance.selection import select
