@@ -249,6 +249,47 @@ def _validate(ctx: click.Context, paths: Sequence[Path]) -> None:
     ctx.exit(1 if problems else 0)
 
 
+@main.group("expectations", short_help="Known failures of backends.")
+def _expectations() -> None:
+    """Known failures of backends, which stand in `<name>.expected.yaml`."""
+
+
+@_expectations.command(
+    "update",
+    short_help="Make a file of expectations say what a run showed.",
+    epilog=_examples(
+        "conformance run --backend mine --records mine.jsonl",
+        "conformance expectations update --records mine.jsonl",
+        "conformance expectations update --like aot_eager    what fails as it does there has its reason",
+    ),
+)
+@click.option(
+    "--records", type=_FILE, default="conformance-records.jsonl", show_default=True, help="The record file of the run."
+)
+@click.option("--backend", metavar="NAME", help="Which one, where the run was of several.")
+@click.option("--like", metavar="BACKEND", help="Take the reasons of this backend for what fails in the same way.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to rewrite; default: the backend's own, else <name>.expected.yaml here.",
+)
+@click.pass_context
+def _update(ctx: click.Context, *, records: Path, backend: str | None, like: str | None, output: Path | None) -> None:
+    """Rewrite a backend's file of expectations from a run.
+
+    What was not seen again goes, and each new failure gets an entry. Reasons and issues are kept. An entry without a
+    reason says TODO, and is refused until somebody has written why it fails.
+    """
+    from conformance.renewal import update
+
+    path, renewal = update(records, backend=backend, like=like, output=output)
+    counts = {"kept": renewal.kept, "narrowed": renewal.narrowed, "removed": renewal.removed, "added": renewal.added}
+    click.echo(f"{path}: {', '.join(f'{number} {word}' for word, number in counts.items())}")
+    if renewal.unexplained:
+        click.echo(f"Write why, where it says reason: TODO ({renewal.unexplained} entries); a bug needs its issue too.")
+    ctx.exit(1 if renewal.unexplained else 0)
+
+
 @main.command(
     "report",
     short_help="Write markdown pages from record files.",

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from conformance.model import Record, Variant
     from conformance.yaml_marks import Document
 
-__all__ = ["load_expectations", "match", "stale"]
+__all__ = ["TODO", "entries", "load_expectations", "match", "stale"]
+
+TODO = "TODO"
+"""The reason of an entry that a command wrote, until somebody says why; such a file is refused."""
 
 _ISSUE = re.compile(r"https://github\.com/\S+|none found: \S.*")
 
@@ -45,16 +48,28 @@ def load_expectations(
     except (OSError, UnicodeError) as error:
         problem = Problem(Location(file=str(path)), f"cannot read the expectations: {error}")
         raise ExpectationError([problem]) from error
-    problems = list(document.problems)
-    entries: list[Expectation] = []
-    for index, data in enumerate(_entries(document, problems)):
-        parsed, wrong = validate(ExpectationDocument, document, data, (index,))
-        problems += wrong if parsed is None else _contradictions(parsed, document, index, case_ids, checks)
-        if parsed is not None:
-            entries += [_build(parsed, glob, document.location(at)) for at, glob in _globs(parsed, index)]
+    forms, problems = _forms(document)
+    for index, form in forms.items():
+        problems += _contradictions(form, document, index, case_ids, checks)
     if problems:
         raise ExpectationError(problems)
-    return tuple(entry for entry in entries if holds(entry.torch, torch_version))
+    every = [each for entry in entries(document) for each in entry]
+    return tuple(each for each in every if holds(each.torch, torch_version))
+
+
+def entries(document: Document) -> list[tuple[Expectation, ...]]:
+    """Read each entry of a file as it stands: one expectation a glob, which may match nothing.
+
+    Raises:
+        ExpectationError: with every problem of their form.
+    """
+    forms, problems = _forms(document)
+    if problems:
+        raise ExpectationError(problems)
+    return [
+        tuple(_build(form, glob, document.location(at)) for at, glob in _globs(form, index))
+        for index, form in forms.items()
+    ]
 
 
 def match(expectations: Iterable[Expectation], case_id: str, variant: Variant) -> Expectation | None:
@@ -84,14 +99,20 @@ def _about(entry: Expectation, case_id: str) -> bool:
     return fnmatchcase(case_id, entry.cases) and not any(fnmatchcase(case_id, glob) for glob in entry.excluded)
 
 
-def _entries(document: Document, problems: list[Problem]) -> list[object]:
-    if isinstance(document.data, list):
-        return document.data
-    if document.data is not None or not document.problems:
-        problems.append(
-            document.problem((), "a file of expectations is a list of entries", "Delete it if it has none.")
-        )
-    return []
+def _forms(document: Document) -> tuple[dict[int, ExpectationDocument], list[Problem]]:
+    """The entries by number, and what is wrong with the form of others."""
+    forms, problems = dict[int, ExpectationDocument](), list(document.problems)
+    if not isinstance(document.data, list):
+        if document.data is not None or not problems:
+            hint = "Delete it if it has none."
+            problems.append(document.problem((), "a file of expectations is a list of entries", hint))
+        return forms, problems
+    for index, data in enumerate(document.data):
+        form, wrong = validate(ExpectationDocument, document, data, (index,))
+        problems += wrong
+        if form is not None:
+            forms[index] = form
+    return forms, problems
 
 
 def _globs(entry: ExpectationDocument, index: int) -> list[tuple[tuple[int | str, ...], str]]:
@@ -119,6 +140,8 @@ def _contradictions(
         yield document.problem((index, "also"), "'also' stands beside 'checks', which name what always fails", key=True)
     if bool(entry.checks) != (entry.outcome == "fail"):
         yield document.problem((index, "checks"), "checks are named where the outcome is fail, and only there")
+    if entry.reason.strip() == TODO:
+        yield document.problem((index, "reason"), "the reason is still to be written", "Say why it fails.")
     yield from _about_raises(entry, document, index)
     yield from _about_issue(entry, document, index)
 

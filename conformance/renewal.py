@@ -1,0 +1,234 @@
+"""Expectations that follow from a run: what is no longer so goes, and what is new waits for somebody to say why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from conformance import isolate
+from conformance.checks import CATALOGUE
+from conformance.errors import UsageError
+from conformance.expectations import TODO, entries, load_expectations, match
+from conformance.failures import Failure, Seen, Why, as_entries, dumped, how
+from conformance.homes import collect
+from conformance.judge import judge
+from conformance.model import Attempt, Outcome, Raised, Verdict
+from conformance.record import read
+from conformance.selection import holds
+from conformance.yaml_marks import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from conformance.model import BackendInfo, Case, Expectation, Record, Variant
+    from conformance.record import RunFile
+    from conformance.yaml_marks import Document
+
+__all__ = ["Renewal", "renew", "update"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewal:
+    """The new text of a file, and how many of its entries were kept, narrowed, removed and added.
+
+    `unexplained` of those that were added have no reason yet.
+    """
+
+    text: str
+    kept: int = 0
+    narrowed: int = 0
+    removed: int = 0
+    added: int = 0
+    unexplained: int = 0
+
+
+@dataclass(kw_only=True)
+class _Held:
+    """The records that an entry is about: those that do what it says, and others."""
+
+    expected: list[Seen] = field(default_factory=list)
+    otherwise: list[Seen] = field(default_factory=list)
+
+
+def update(records: Path, *, backend: str | None, like: str | None, output: Path | None) -> tuple[Path, Renewal]:
+    """Rewrite the file of expectations of a backend from a record file.
+
+    Args:
+        records: the record file, of a run that came to its end.
+        backend: which of its backends; None where it is of one.
+        like: the backend whose reasons hold for what fails in the same way, as `--backend` names it.
+        output: the file; default: the backend's own, else `<name>.expected.yaml` in the working directory.
+
+    Raises:
+        ConformanceError: the records or the file cannot be read, or there is no such backend.
+    """
+    run = read(records)
+    info = _backend(run, backend)
+    cases = collect([Path(folder) for folder in run.header.folders])
+    try:
+        path = output or isolate.describe(info.ref).expectations or Path(f"{info.name}.expected.yaml")
+        model = isolate.describe(like).expectations if like else None
+    finally:
+        isolate.shutdown()
+    torch, ids = run.header.environment.torch, {case.id for case in cases}
+    renewal = renew(
+        path.read_text(encoding="utf-8") if path.is_file() else "",
+        str(path),
+        [record for record in run.records if record.backend == info.name],
+        cases,
+        torch_version=torch,
+        like=load_expectations(model, case_ids=ids, checks=CATALOGUE.keys(), torch_version=torch) if model else (),
+    )
+    path.write_text(renewal.text, encoding="utf-8")
+    return path, renewal
+
+
+def _backend(run: RunFile, name: str | None) -> BackendInfo:
+    """The backend that is meant; a run that did not come to its end proves nothing of what it lacks."""
+    if run.footer is None:
+        message = "the run did not come to its end: continue it with `conformance run --resume`"
+        raise UsageError(message)
+    named = [info for info in run.header.backends if name in (None, info.name)]
+    if len(named) != 1:
+        names = ", ".join(info.name for info in run.header.backends)
+        message = f"the run is of {names}" + (f", not of {name!r}" if name else "; choose one with --backend")
+        raise UsageError(message)
+    return named[0]
+
+
+def renew(
+    text: str,
+    file: str,
+    records: Iterable[Record],
+    cases: Iterable[Case],
+    *,
+    torch_version: str,
+    like: Sequence[Expectation] = (),
+) -> Renewal:
+    """Make a file of expectations say what a run showed.
+
+    An entry stays as it is written where all that was run of what it is about did what it says. One that is partly true
+    is narrowed, and one that is not, or is about nothing, is removed. Reasons and issues go on with what is left.
+
+    Args:
+        text: the file as it is; may be empty.
+        file: its name, for messages.
+        records: what was run on the backend.
+        cases: every case there is.
+        torch_version: the version that was run; entries for others stay.
+        like: the expectations of another backend, whose reasons hold for what fails in the same way.
+
+    Raises:
+        ExpectationError: the file is malformed.
+    """
+    cases, records = tuple(cases), tuple(records)
+    document = compose(text if text.strip() else "[]", file)
+    written = entries(document)
+    current = [tuple(each for each in entry if holds(each.torch, torch_version)) for entry in written]
+    seen = list(_scored(records, cases))
+    held, failing = _held(current, seen)
+    not_run = _not_run(records, cases)
+    failures = [_explained(one, like) for one in failing]
+    head, blocks = _blocks(document)
+    counts, left = dict.fromkeys(("kept", "narrowed", "removed"), 0), list[str]()
+    for index, block in enumerate(blocks):
+        about_more = current[index] == () or any(match(current[index], *pair) for pair in not_run)
+        word, renewed = _renewed(block, document.data[index], held[index], about_more=about_more)  # type: ignore[index]
+        counts[word] += 1
+        left += [renewed] if renewed else []
+        failures += _rescued(written[index], held[index])
+        failures += [_explained(one, like) for one in held[index].otherwise if one.record.outcome.is_failure]
+    added = as_entries(failures, seen)
+    # The first entry that matches counts, so the new ones, which name what they are about, stand before wider ones.
+    return Renewal(
+        text=head + "".join([*(f"{dumped(entry)}\n" for entry in added), *left]).rstrip("\n") + "\n",
+        **counts,
+        added=len(added),
+        unexplained=sum(entry["reason"] == TODO for entry in added),
+    )
+
+
+def _scored(records: Iterable[Record], cases: Iterable[Case]) -> Iterator[Seen]:
+    """The records of what passed or failed."""
+    variants = {(case.id, variant.id): variant for case in cases for variant in case.variants}
+    for record in records:
+        variant = variants.get((record.case_id, record.variant))
+        if variant is not None and (record.outcome is Outcome.PASS or record.outcome.is_failure):
+            yield Seen(record, variant)
+
+
+def _not_run(records: Iterable[Record], cases: Iterable[Case]) -> list[tuple[str, Variant]]:
+    run = {(record.case_id, record.variant) for record in records}
+    return [(case.id, variant) for case in cases for variant in case.variants if (case.id, variant.id) not in run]
+
+
+def _held(current: Sequence[Sequence[Expectation]], seen: Iterable[Seen]) -> tuple[list[_Held], list[Seen]]:
+    """Give each record to the first entry that is about it; the failures of which there is none come last."""
+    held, unforeseen = [_Held() for _ in current], list[Seen]()
+    for one in seen:
+        for index, entry in enumerate(current):
+            expectation = match(entry, one.record.case_id, one.variant)
+            if expectation is not None:
+                mine = held[index]
+                (mine.expected if _is_as(one.record, expectation) else mine.otherwise).append(one)
+                break
+        else:
+            unforeseen += [one] if one.record.outcome.is_failure else []
+    return held, unforeseen
+
+
+def _is_as(record: Record, expectation: Expectation) -> bool:
+    """Whether a record is what an entry says; of a crash the record keeps only the words."""
+    raised = record.raised or Raised(stage=record.stage, type="", message=record.message)
+    attempt = Attempt(checks=record.checks, raised=raised)
+    return judge(record.outcome, attempt, expectation)[0] is Verdict.XFAIL
+
+
+def _renewed(block: str, data: dict[str, Any], held: _Held, *, about_more: bool) -> tuple[str, str]:
+    """What becomes of an entry, as a word and as its text; `about_more`: than what was run."""
+    if not held.otherwise:
+        return ("kept", block) if held.expected or about_more else ("removed", "")
+    spoilt = {one.record.case_id for one in held.otherwise}
+    if spoilt >= {one.record.case_id for one in held.expected}:
+        return "removed" if not held.expected else "narrowed", ""
+    globs = [data["cases"]] if isinstance(data["cases"], str) else data["cases"]
+    left = [glob for glob in globs if glob not in spoilt]
+    excluded = [case_id for case_id in sorted(spoilt) if any(fnmatchcase(case_id, glob) for glob in left)]
+    about = {"cases": left, "except": [*data.get("except", []), *excluded]}
+    narrowed = about | {key: value for key, value in data.items() if key not in about}
+    return "narrowed", dumped({key: value for key, value in narrowed.items() if value != []}) + "\n"
+
+
+def _rescued(entry: Sequence[Expectation], held: _Held) -> Iterator[Failure]:
+    """What an entry says rightly of cases of which it says something else wrongly."""
+    spoilt = {one.record.case_id for one in held.otherwise}
+    first = entry[0]
+    why = Why(first.kind.value, first.reason, first.issue, first.torch)
+    for one in held.expected:
+        if one.record.case_id in spoilt:
+            yield Failure(one, how(one.record)._replace(raises=first.raises), why)
+
+
+def _explained(one: Seen, like: Sequence[Expectation]) -> Failure:
+    """A failure with the reason that another backend gives for the same one, if there is one."""
+    model = match(like, one.record.case_id, one.variant)
+    if model is None or not _is_as(one.record, model):
+        return Failure(one, how(one.record), Why())
+    why = Why(model.kind.value, model.reason, model.issue, model.torch)
+    return Failure(one, how(one.record)._replace(raises=model.raises), why)
+
+
+def _blocks(document: Document) -> tuple[str, list[str]]:
+    """The text above the first entry, and that of each entry with the comments above it, up to the next."""
+    lines = document.text.splitlines(keepends=True)
+    starts = [node.start_mark.line for node in document.root.value] if document.root else []
+    if not starts:
+        return "" if document.text == "[]" else document.text, []
+    for number, start in enumerate(starts[1:], 1):
+        above = range(start - 1, starts[number - 1], -1)
+        starts[number] -= len(list(takewhile(lambda line: lines[line].lstrip().startswith("#"), above)))
+    bounds = zip(starts, [*starts[1:], len(lines)], strict=True)
+    return "".join(lines[: starts[0]]), ["".join(lines[start:end]) for start, end in bounds]
