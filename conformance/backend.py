@@ -29,7 +29,11 @@ class Backend:
         compile: keyword arguments for `torch.compile`: `backend` (a name torch knows, or a callable
             `(gm, example_inputs) -> callable`), `options`, `mode`. Default: `{"backend": name}`.
         imports: modules to import before the name is looked up, for packages that register on import.
+        factory: makes the compiler, where declaring the backend must not: called without arguments after the imports,
+            in place of `compile["backend"]`.
         capabilities: what it claims; default: everything. A case that requires more is `unsupported`.
+        tolerance: largest relative error against the float64 reference by dtype, e.g. `{"float32": 1e-4}`, where its
+            arithmetic is known to be less precise than the suite allows.
         packages: names of the distributions whose versions belong beside its results.
         env: environment variables set before torch is imported.
         patches: configuration for the time of a run, by dotted name under torch, e.g.
@@ -45,7 +49,9 @@ class Backend:
     name: str
     compile: Mapping[str, object] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
+    factory: Callable[[], Callable[..., object]] | None = None
     capabilities: frozenset[Capability] = field(default_factory=Capability.all)
+    tolerance: Mapping[str, float] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     patches: Mapping[str, object] = field(default_factory=dict)

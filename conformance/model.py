@@ -198,11 +198,13 @@ class BackendInfo:
 
     `ref` is what a child resolves again. `broken` says why it cannot be used at all, `unavailable` why not on this
     machine. `packages` maps distribution to installed version. `expectations` is the path of its expectations file.
+    `tolerance` maps dtypes to the largest relative error it claims, where that is more than the suite allows.
     """
 
     ref: str
     name: str
     capabilities: frozenset[Capability] = field(default_factory=Capability.all)
+    tolerance: Mapping[str, float] = field(default_factory=dict)
     packages: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     tags: frozenset[str] = frozenset()

@@ -13,7 +13,7 @@ from conformance.role import Role, perform
 from conformance.tolerance import lowest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from types import ModuleType
 
     from conformance.model import Request
@@ -43,7 +43,8 @@ class Reference:
     def __init__(self, request: Request, build: Callable[[], ModuleType]) -> None:
         self._request = request
         self._build = build
-        self.overrides: Mapping[str, float] = request.case.tolerance
+        claimed, allowed = request.backend.tolerance, request.case.tolerance
+        self.overrides = {name: max(claimed.get(name, 0.0), allowed.get(name, 0.0)) for name in {*claimed, *allowed}}
 
     def precision(self, where: str) -> torch.dtype:
         """The lowest floating dtype on eager's path to a set of leaves, casts by autocast included."""

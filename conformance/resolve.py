@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module, metadata
@@ -77,6 +78,7 @@ def _describe(ref: str) -> BackendInfo:
         ref=ref,
         name=backend.name,
         capabilities=backend.capabilities,
+        tolerance=_tolerance(backend),
         packages={package: _version(package) for package in backend.packages},
         env=backend.env,
         tags=backend.tags,
@@ -85,6 +87,16 @@ def _describe(ref: str) -> BackendInfo:
         unavailable=unavailable,
         description=backend.description,
     )
+
+
+def _tolerance(backend: Backend) -> Mapping[str, float]:
+    from conformance.tolerance import REFERENCE  # noqa: PLC0415  torch is imported by now
+
+    known = [str(dtype).removeprefix("torch.") for dtype in REFERENCE]
+    if unknown := sorted(backend.tolerance.keys() - set(known)):
+        message = f"a tolerance for {', '.join(unknown)}; tolerances are by dtype: {', '.join(known)}"
+        raise ValueError(message)
+    return backend.tolerance
 
 
 def _version(package: str) -> str:
@@ -129,7 +141,7 @@ def _from_entry_point(name: str) -> tuple[Backend, str | None]:
     if backend.name != name:
         message = f"the entry point {name!r} declares a backend that calls itself {backend.name!r}"
         raise ValueError(message)
-    return _with_imports(backend), sys.modules[found[0].module].__file__
+    return _ready(backend), sys.modules[found[0].module].__file__
 
 
 def _from_torch(name: str) -> Backend:
@@ -173,7 +185,7 @@ def _from_module(module: ModuleType, attribute: str) -> Backend:
         known = [name for name in vars(module) if not name.startswith("_")]
         what = f"attribute {attribute!r} in {module.__file__}"
         raise BackendError(_unknown(what, attribute, known, f"It has {', '.join(known)}.")) from error
-    return _with_imports(_as_backend(value, name_of(attribute)))
+    return _ready(_as_backend(value, name_of(attribute)))
 
 
 def _as_backend(value: object, name: str) -> Backend:
@@ -185,10 +197,16 @@ def _as_backend(value: object, name: str) -> Backend:
     raise TypeError(message)
 
 
-def _with_imports(backend: Backend) -> Backend:
+def _ready(backend: Backend) -> Backend:
+    """Import what it wants imported, and make its compiler if it has a factory."""
     for module in backend.imports:
         import_module(module)
-    return backend
+    if backend.factory is None:
+        return backend
+    if "backend" in backend.compile:
+        message = f"{backend.name} has a factory and names a backend in compile: it can have one compiler"
+        raise ValueError(message)
+    return replace(backend, compile={**backend.compile, "backend": backend.factory()})
 
 
 def _unknown(what: str, name: str, known: Iterable[str], otherwise: str) -> str:

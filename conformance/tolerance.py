@@ -51,5 +51,5 @@ def lowest(dtypes: Iterable[torch.dtype]) -> torch.dtype:
 
 
 def reference_tolerance(dtype: torch.dtype, overrides: Mapping[str, float]) -> float:
-    """Tolerance of the rule for the lowest precision on the path; a case may replace it by dtype name."""
+    """Tolerance of the rule for the lowest precision on the path; case and backend may replace it by dtype name."""
     return overrides.get(str(dtype).removeprefix("torch."), REFERENCE[dtype])

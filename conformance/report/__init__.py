@@ -112,6 +112,9 @@ def _about(info: BackendInfo, run: RunFile) -> str:
     parts = [f"{plain(info.description)}." if info.description else "", f"Run with {plain(', '.join(versions))}."]
     missing = sorted(Capability.all() - info.capabilities)
     parts.append(f"Not claimed: {', '.join(map(code, missing))}." if missing else "It claims every capability.")
+    if info.tolerance:
+        claimed = ", ".join(f"{code(dtype)} {error:g}" for dtype, error in sorted(info.tolerance.items()))
+        parts.append(f"Relative error it asks to be allowed: {claimed}.")
     if run.footer and (why := run.footer.gated.get(info.name)):
         parts.append(f"**Only the smoke cases were run**: {plain(why)}.")
     return " ".join(part for part in parts if part)

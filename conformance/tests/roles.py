@@ -42,9 +42,9 @@ def observed(
     return perform(a_role(case, variant, wrong=wrong, **changes))
 
 
-def a_reference(case: Case, variant: Variant | None = None) -> Reference:
-    """The fp64 reference of a case."""
-    return Reference(_request(case, variant), _build(case, variant or case.variants[0]))
+def a_reference(case: Case, variant: Variant | None = None, **changes: Any) -> Reference:
+    """The fp64 reference of a case; keywords change the request."""
+    return Reference(replace(_request(case, variant), **changes), _build(case, variant or case.variants[0]))
 
 
 def a_pair(case: Case, wrong: Callable[[Program], Program], variant: Variant | None = None, **changes: Any) -> Pair:

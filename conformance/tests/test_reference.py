@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 
 from conformance import inputs
 from conformance.model import Call, InputSpec, Variant
-from conformance.tests.fakes import a_case
+from conformance.tests.fakes import a_backend, a_case
 from conformance.tests.roles import a_reference, observed
 
 if TYPE_CHECKING:
@@ -204,10 +203,11 @@ def test_precision_lost_in_the_state_stays_lost() -> None:
     assert precision(a_case(setup=OPTIMIZED, program=STEP, calls=calls), "call[1].outputs") is torch.bfloat16
 
 
-def test_the_tolerances_of_the_case_are_handed_on() -> None:
-    """A case's overrides are known to the comparison."""
-    case = replace(a_case(), tolerance={"float32": 0.5})
-    assert a_reference(case).overrides == {"float32": 0.5}
+def test_the_tolerances_of_case_and_backend_are_handed_on() -> None:
+    """The comparison knows both, and the larger one counts."""
+    case = a_case(tolerance={"float32": 0.5, "float16": 0.1})
+    backend = a_backend(tolerance={"float16": 0.2, "bfloat16": 0.3})
+    assert a_reference(case, backend=backend).overrides == {"float32": 0.5, "float16": 0.2, "bfloat16": 0.3}
 
 
 def test_cotangents_are_the_same_numbers_in_the_reference() -> None:

@@ -192,9 +192,12 @@ def test_a_gated_backend_says_that_it_was_not_run(tmp_path: Path) -> None:
 
 def test_a_page_tells_what_its_backend_does_not_claim(tmp_path: Path) -> None:
     """Versions and missing capabilities stand at the top."""
-    info = a_backend(capabilities=Capability.all() - {Capability.RNG}, packages={"mine": "1.0"})
+    info = a_backend(
+        capabilities=Capability.all() - {Capability.RNG}, packages={"mine": "1.0"}, tolerance={"float32": 1e-4}
+    )
     page = report.pages([a_run(tmp_path / "a.jsonl", backends=(info,))], tmp_path)["fake.md"]
-    assert "Run with torch 2.13.0, mine 1.0. Not claimed: `rng`." in page
+    assert "Run with torch 2.13.0, mine 1.0. Not claimed: `rng`. " in page
+    assert "Relative error it asks to be allowed: `float32` 0.0001." in page
 
 
 def test_the_seed_is_part_of_the_command(tmp_path: Path) -> None:

@@ -139,9 +139,10 @@ def test_module_that_fails_is_broken(tmp_path: Path, source: str, broken: str) -
 
 
 def test_description_has_what_the_backend_declares(write: Write) -> None:
-    """Capabilities, environment, tags, time limit and description are passed on, versions looked up."""
+    """Capabilities, tolerance, environment, tags, limit and description are passed on, versions looked up."""
     more = (
         "capabilities=frozenset({Capability.TRAINING}), env={'A': 'b'}, tags=frozenset({'fast'}), "
+        "tolerance={'float32': 1e-4}, "
         "compile_timeout_s=7.0, description='what it is', packages=('pytest', 'no-such-distribution')"
     )
     ref = write(more)
@@ -149,6 +150,7 @@ def test_description_has_what_the_backend_declares(write: Write) -> None:
         ref=ref,
         name="mine",
         capabilities=frozenset({Capability.TRAINING}),
+        tolerance={"float32": 1e-4},
         packages={"pytest": pytest.__version__, "no-such-distribution": "not installed"},
         env={"A": "b"},
         tags=frozenset({"fast"}),
@@ -165,6 +167,28 @@ def test_unavailable_backend_says_why(write: Write) -> None:
 def test_available_that_raises_is_broken(write: Write) -> None:
     """A backend whose `available` raises is broken."""
     assert describe(write("available=lambda: 1 / 0")).broken == "ZeroDivisionError: division by zero"
+
+
+def test_a_factory_makes_the_compiler(tmp_path: Path, write: Write) -> None:
+    """It is called when the backend is used, and what it declares for torch.compile is kept."""
+    write("")
+    made = "Backend(name='made', compile={'options': {'level': 2}}, factory=lambda: compiler)"
+    (tmp_path / "making.py").write_text(f"from declaring import Backend, compiler\nmade = {made}\n")
+    backend = resolve.resolve(f"{tmp_path}/making.py:made")
+    assert backend.compile == {"options": {"level": 2}, "backend": sys.modules["declaring"].compiler}
+
+
+def test_a_factory_beside_a_named_backend_is_broken(write: Write) -> None:
+    """It would not be clear which of them is tested."""
+    said = "ValueError: mine has a factory and names a backend in compile: it can have one compiler"
+    assert describe(write("factory=lambda: compiler")).broken == said
+
+
+def test_a_tolerance_for_an_unknown_dtype_is_broken(write: Write) -> None:
+    """A slip would be a claim that nobody reads."""
+    broken = describe(write('tolerance={"float23": 1e-4}')).broken
+    assert broken is not None
+    assert broken.startswith("ValueError: a tolerance for float23; tolerances are by dtype: complex128, float64")
 
 
 def test_expectations_beside_the_module_are_found(write: Write, tmp_path: Path) -> None:
