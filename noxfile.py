@@ -110,17 +110,35 @@ def speed(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build wheel and sdist, look inside, and run the smoke cases from the installed wheel outside the checkout."""
-    session.install("build")
     with tempfile.TemporaryDirectory(prefix="conformance-build-") as folder:
-        session.run("python", "-m", "build", "--outdir", folder, silent=True)
-        wheel = next(Path(folder).glob("*.whl"))
-        look_inside(session, wheel)
-        install(session, f"{wheel}[pytest]")
-        # The version stays the same between builds, so pip would keep the wheel of an earlier run.
-        session.install("--force-reinstall", "--no-deps", str(wheel))
+        look_inside(session, install_wheel(session, folder))
         session.chdir(folder)
         session.run("conformance", "run", "--tag", "smoke", "--backend", "eager", "--records", "smoke.jsonl")
         session.run("pytest", "--pyargs", "conformance.suite", "--tag", "smoke", "--backend", "eager")
+
+
+@nox.session
+def plugin(session: nox.Session) -> None:
+    """Do what backends/README.md says with a third party's package, beside the suite installed from its wheel."""
+    recipe = Path("backends", "README.md").read_text(encoding="utf-8").partition("in the folder `acme-compiler`")[2]
+    commands = recipe.partition("```sh\n")[2].partition("```")[0].splitlines()
+    with tempfile.TemporaryDirectory(prefix="conformance-plugin-") as folder:
+        install_wheel(session, folder)
+        session.chdir(shutil.copytree(Path("conformance", "tests", "plugin"), Path(folder, "acme-compiler")))
+        for command in commands:
+            session.run("sh", "-c", command, external=True)
+        session.run("python", "-m", "pip", "uninstall", "--yes", "acme-compiler", silent=True)
+
+
+def install_wheel(session: nox.Session, folder: str) -> Path:
+    """Build wheel and sdist in a folder, and install the wheel."""
+    session.install("build")
+    session.run("python", "-m", "build", "--outdir", folder, silent=True)
+    wheel = next(Path(folder).glob("*.whl"))
+    install(session, f"{wheel}[pytest]")
+    # The version stays the same between builds, so pip would keep the wheel of an earlier run.
+    session.install("--force-reinstall", "--no-deps", str(wheel))
+    return wheel
 
 
 def look_inside(session: nox.Session, wheel: Path) -> None:

@@ -195,3 +195,18 @@ def test_the_guide_names_every_field_of_a_backend(checkout: Path) -> None:
     """A field that nobody is told of might as well not exist."""
     rows = table((checkout / "backends" / "README.md").read_text(), "| field |")
     assert {row[0] for row in rows} == {field.name for field in fields(Backend)}
+
+
+def test_the_guide_shows_the_package_that_is_tested(checkout: Path) -> None:
+    """Its tree, its declaration and its test are, to the letter, those of the package that `nox -s plugin` installs."""
+    guide, package = (checkout / "backends" / "README.md").read_text(), checkout / "conformance" / "tests" / "plugin"
+    ((first, *paths),) = [re.findall(r"^\S+|(?<=^    )\S+", block, re.MULTILINE) for block in fenced(guide, "")[:1]]
+    assert first == "acme-compiler/"
+    sources = (path for path in package.rglob("*") if path.suffix in {".py", ".toml", ".yaml"})
+    assert set(paths) == {path.relative_to(package).as_posix() for path in sources}
+    for block in fenced(guide, "python")[:2]:
+        head, _, rest = block.partition("\n")
+        assert (package / head.removeprefix("# ")).read_text() == rest
+    head, _, rest = fenced(guide, "toml")[0].partition("\n")
+    assert head == "# of pyproject.toml"
+    assert all(part in (package / "pyproject.toml").read_text() for part in rest.split("\n\n"))

@@ -1,0 +1,1 @@
+"""A torch.compile backend: `torch.compile(model, backend="acme")`."""
