@@ -148,11 +148,13 @@ def _rehearse() -> None:
         return inner(a) + low, half.sum(), a.view(-1), b.t()
 
     for backend in ("eager", "aot_eager"):
-        with FakeTensorMode():
-            a, b = torch.empty(4, 4, requires_grad=True), torch.empty(4, 4)
-            first, second, *_ = torch.compile(program, backend=backend)(a, b)
-            torch.autograd.backward(first.sum() + second.sum())
-        torch.compiler.reset()
+        try:
+            with FakeTensorMode():
+                a, b = torch.empty(4, 4, requires_grad=True), torch.empty(4, 4)
+                first, second, *_ = torch.compile(program, backend=backend)(a, b)
+                torch.autograd.backward(first.sum() + second.sum())
+        finally:
+            torch.compiler.reset()
 
 
 def _remember(name: str, *arguments: object) -> None:
