@@ -72,8 +72,8 @@ AMBIENT = {
 """What the caller holds around a point."""
 
 RULES = {
-    "exchange": "bfloat16 and float16 are symmetric: of two points that differ by exchanging them, the one that meets"
-    " bfloat16 first is run",
+    "exchange": "deeper than one level, bfloat16 and float16 are taken for symmetric: of two points that differ by"
+    " exchanging them, the one that meets bfloat16 first is run",
     "spelling": "deeper than one level, set_grad_enabled stands only as a call: as a block or a decorator it says what"
     " enable_grad and no_grad say",
     "forms": "three levels deep, or two under an ambient mode, levels that are no call share one form",
@@ -196,7 +196,7 @@ class Grammar:
 
     def _start(self, depth: int, ambient: str) -> _State | str:
         """Before the first level: what the rules need to know, or the rule that leaves out all there is."""
-        if ambient == _SYMMETRIC[1] and self._exchangeable:
+        if depth > 1 and ambient == _SYMMETRIC[1] and self._exchangeable:
             return "exchange"
         on = ambient in _SYMMETRIC
         mixed = depth < _DEEP - (ambient != "enabled")
@@ -206,7 +206,7 @@ class Grammar:
         """After one more level: what the rules need to know, or the rule that leaves it out."""
         depth, mixed, form, seen, on = state
         mode, own = level
-        if mode == _SYMMETRIC[1] and not seen and self._exchangeable:
+        if depth > 1 and mode == _SYMMETRIC[1] and not seen and self._exchangeable:
             return "exchange"
         if depth > 1 and own != "call" and Level(_SAYS.get(mode, ""), own) in self.levels:
             return "spelling"

@@ -81,8 +81,8 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
 def run_all(requests: Sequence[Request], report: Callable[[Stage], None]) -> Attempts:
     """Run requests one after another in this process, until one of them is anything but a pass.
 
-    Each attempt carries its own duration. Between them `torch.compiler.reset()` drops what was compiled; what PyTorch keeps
-    beyond that, such as the results of fake tensors it remembers, later ones share.
+    Each attempt carries its own duration. Between them `torch.compiler.reset()` drops what was compiled; what PyTorch
+    keeps beyond that, such as the results of fake tensors it remembers, later ones share.
     """
     made: list[Attempt] = []
     for request in requests:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from conformance.model import Call, Case, InputSpec, Variant
 
-__all__ = ["NotModelledError", "Prediction", "predict"]
+__all__ = ["DISAGREE", "NotModelledError", "Prediction", "predict"]
+
+DISAGREE = "eager and the oracle disagree"
+"""What the message of a record begins with where they do."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.discover import by_ladder
+from conformance.oracle import DISAGREE
 from conformance.report import markdown
 from conformance.report.matrix import cell
 
@@ -31,8 +32,13 @@ Requests of the cases that test a clause: conforming out of those scored, then t
 that is no plain pass. What each clause says stands in the specification, `cases/SPEC.md`; a clause without a case is an
 error of `conformance validate`."""
 _GRAMMAR = """\
-All nests of modes to a depth, under each ambient mode. Rules leave out what is symmetric or without meaning (they are
-stated in `cases/README.md`); deeper nests and a sample run with `--tag exhaustive`."""
+Nests of modes to a depth, under each ambient mode: how many there are, and how many of them were run. Rules leave out
+what is taken for symmetric or without meaning (they are stated in `cases/README.md`); deeper nests and a sample run
+with `--tag exhaustive`."""
+_ORACLE = """\
+The oracle, which is not PyTorch, interprets the modes of a program and says what they make of its results. A variant is
+followed where it has something to say of at least one result and eager does the same; where eager does something else,
+the case is invalid. What is not modelled holds operations or objects that the oracle does not know."""
 
 
 def coverage(rows: pd.DataFrame, checks: pd.DataFrame, families: Sequence[Family]) -> str:
@@ -102,14 +108,22 @@ def _fraction(run: int, points: int) -> str:
 
 
 def _second_opinions(rows: pd.DataFrame, checks: pd.DataFrame) -> Iterator[str]:
-    """How many cases the oracle follows, and how many laws were checked."""
-    distinct = rows.drop_duplicates(["case", "variant"])
-    agreed = rows[rows["modelled_leaves"].fillna(0) > 0] if "modelled_leaves" in rows else rows[:0]
-    followed = len(agreed.drop_duplicates(["case", "variant"]))
+    """How many cases the oracle has something to say of, whether eager says the same, and how many laws there were."""
     laws = len(checks[checks["check"] == "metamorphic"].drop_duplicates(["case", "variant"]))
     yield "## Second opinions"
-    yield (
-        f"The oracle, which is not PyTorch, follows {followed} of {len(distinct)} case variants in at least one"
-        " result, and eager\nagrees with it in all of them; where they differ, the case is invalid.\n\n"
-        f"Laws, pairs of programs that must do the same, were checked on {markdown.plural(laws, 'case variant')}."
+    yield _ORACLE
+    yield markdown.table(
+        ("area", "variants", "followed", "not modelled", "disagreeing"), list(_followed(rows)), right=(1, 2, 3, 4)
     )
+    yield f"Laws, pairs of programs that must do the same, were checked on {markdown.plural(laws, 'case variant')}."
+
+
+def _followed(rows: pd.DataFrame) -> Iterator[tuple[str, int, int, int, int]]:
+    """Of each area: variants, and those that the oracle follows, does not model, and contradicts."""
+    leaves = rows["modelled_leaves"].fillna(0) if "modelled_leaves" in rows else 0
+    differs = rows["message"].fillna("").str.startswith(DISAGREE)
+    marked = rows.assign(followed=leaves > 0, differs=differs)[["area", "case", "variant", "followed", "differs"]]
+    each = marked.groupby(["area", "case", "variant"], observed=True).any().reset_index()
+    for area, own in each.groupby("area", sort=True, observed=True):
+        agreeing, differing = int((own["followed"] & ~own["differs"]).sum()), int(own["differs"].sum())
+        yield str(area), len(own), agreeing, len(own) - agreeing - differing, differing

@@ -48,13 +48,12 @@ def test_every_point_is_run_or_counted_as_left_out(depth: int) -> None:
 
 def test_the_size_of_the_grammar_stays_in_hand() -> None:
     """How many points are run by depth; the time of a run follows from it."""
-    assert [sum(1 for _ in WHOLE.points(depth)) for depth in (1, 2, 3)] == [74, 610, 3696]
+    assert [sum(1 for _ in WHOLE.points(depth)) for depth in (1, 2, 3)] == [100, 610, 3696]
 
 
-@pytest.mark.parametrize("depth", [1, 2])
-def test_of_two_symmetric_points_one_is_run(depth: int) -> None:
+def test_of_two_symmetric_points_one_is_run() -> None:
     """Exchanging the two autocast dtypes leads out of the points that are run, or back to the same point."""
-    points = set(WHOLE.points(depth))
+    points = set(WHOLE.points(2))
     assert all(exchanged(point) == point or exchanged(point) not in points for point in points)
 
 
@@ -63,12 +62,9 @@ def full(depth: int) -> list[Point]:
     return [Point(levels, ambient) for ambient in AMBIENT for levels in product(LEVELS, repeat=depth)]
 
 
-def test_one_level_loses_only_its_symmetric_half() -> None:
-    """Each level is run under each ambient mode, float16 where bfloat16 surrounds it."""
-    run = set(WHOLE.points(1))
-    left_out = {point for point in full(1) if point not in run}
-    assert all(point.ambient == "float16" or point.levels[0].mode == "float16" for point in left_out)
-    assert Point(levels("float16_with"), "bfloat16") in run
+def test_one_level_loses_nothing() -> None:
+    """Each level is run under each ambient mode, and so is float16, which is not the default of CPU autocast."""
+    assert set(WHOLE.points(1)) == set(full(1))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +102,7 @@ def test_a_rule_rests_on_what_the_grammar_has() -> None:
     assert sum(lone.pruned(2).values()) == 0
     assert len(list(lone.points(2))) == 4
     halved = Grammar(ambient=("enabled", "float16"))
-    assert halved.pruned(1)["exchange"] == 0
+    assert halved.pruned(2)["exchange"] == 0
 
 
 def test_a_sample_is_seeded_and_lies_within_the_rules() -> None:
@@ -129,8 +125,8 @@ def test_a_sample_reaches_all_of_the_grammar() -> None:
 
 def test_a_sample_of_nearly_everything_is_refused() -> None:
     """Whoever wants that much runs all of it."""
-    with pytest.raises(ValueError, match="a sample of 38 is more than half of the 74 points that are 1 deep"):
-        WHOLE.sample(1, 38, seed=0)
+    with pytest.raises(ValueError, match="a sample of 51 is more than half of the 100 points that are 1 deep"):
+        WHOLE.sample(1, 51, seed=0)
 
 
 def test_a_program_observes_the_way_in_and_the_way_out() -> None:
