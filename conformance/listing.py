@@ -71,8 +71,8 @@ def _row(case: Case) -> tuple[str, int, str, str]:
 
 def backends() -> str:
     """One line an installed backend: its name, where it is defined and the distribution that brings it."""
-    points = {point.name: point for point in entry_points(group=discover.GROUP)}
-    rows = [(name, points[name].value, _origin(points[name])) for name in discover.names()]
+    points = [point for name in discover.names() for point in entry_points(group=discover.GROUP, name=name)]
+    rows = [(point.name, point.value, _origin(point)) for point in points]
     return _columns(("backend", "defined in", "distribution"), rows)
 
 

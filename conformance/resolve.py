@@ -25,6 +25,7 @@ from conformance.backend import Backend
 from conformance.discover import GROUP, names
 from conformance.errors import BackendError
 from conformance.model import BackendInfo, Stage
+from conformance.words import PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -90,11 +91,8 @@ def _describe(ref: str) -> BackendInfo:
 
 
 def _tolerance(backend: Backend) -> Mapping[str, float]:
-    from conformance.tolerance import REFERENCE  # noqa: PLC0415  torch is imported by now
-
-    known = [str(dtype).removeprefix("torch.") for dtype in REFERENCE]
-    if unknown := sorted(backend.tolerance.keys() - set(known)):
-        message = f"a tolerance for {', '.join(unknown)}; tolerances are by dtype: {', '.join(known)}"
+    if unknown := sorted(backend.tolerance.keys() - set(PRECISIONS)):
+        message = f"a tolerance for {', '.join(unknown)}; tolerances are by dtype: {', '.join(PRECISIONS)}"
         raise ValueError(message)
     return backend.tolerance
 
@@ -137,6 +135,11 @@ def _from_entry_point(name: str) -> tuple[Backend, str | None]:
     if not found:
         known = [*names(), *(f"torch:{other}" for other in _torch_names())]
         raise BackendError(_unknown(f"backend {name!r}", name, known, f"Declared are {', '.join(names())}."))
+    if len(found) > 1:
+        owners = ", ".join(sorted(f"{point.dist.name if point.dist else '?'} ({point.value})" for point in found))
+        hint = "name the one that is meant as module:attribute"
+        message = f"several distributions declare a backend {name!r}: {owners}; {hint}"
+        raise ValueError(message)
     backend = _as_backend(found[0].load(), name)
     if backend.name != name:
         message = f"the entry point {name!r} declares a backend that calls itself {backend.name!r}"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Capability", "Grade", "Kind", "Level", "Outcome", "Stage", "Tier", "Verdict"]
+__all__ = ["PRECISIONS", "Capability", "Grade", "Kind", "Level", "Outcome", "Stage", "Tier", "Verdict"]
+
+PRECISIONS = ("complex128", "float64", "complex64", "float32", "float16", "bfloat16")
+"""The dtypes that have a tolerance, from the most to the least precise."""
 
 
 class Outcome(StrEnum):

@@ -49,14 +49,14 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
 
 @pytest.fixture
-def install(tmp_path: Path, write: Write) -> Iterator[Callable[[str], None]]:
+def install(tmp_path: Path, write: Write) -> Iterator[Callable[..., None]]:
     """Install a distribution that declares the module `declaring` as a backend of some name."""
 
-    def install(name: str) -> None:
+    def install(name: str, distribution: str = "declaring") -> None:
         write("")
-        folder = tmp_path / "declaring-1.0.dist-info"
+        folder = tmp_path / f"{distribution}-1.0.dist-info"
         folder.mkdir()
-        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: declaring\nVersion: 1.0\n")
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
         (folder / "entry_points.txt").write_text(f"[conformance.backends]\n{name} = declaring:backend\n")
         resolve._declared.cache_clear()
 
@@ -76,6 +76,25 @@ def test_entry_point_with_another_name_is_broken(install: Callable[[str], None])
     assert describe("other").broken == (
         "ValueError: the entry point 'other' declares a backend that calls itself 'mine'"
     )
+
+
+def test_two_distributions_with_one_name_are_told(install: Callable[..., None]) -> None:
+    """Neither is taken for the other: the row says whose they are, and how to name the one that is meant."""
+    install("mine")
+    install("mine", "another")
+    assert describe("mine").broken == (
+        "ValueError: several distributions declare a backend 'mine': another (declaring:backend), declaring"
+        " (declaring:backend); name the one that is meant as module:attribute"
+    )
+
+
+def test_a_name_of_an_in_tree_backend_cannot_be_taken(install: Callable[..., None]) -> None:
+    """A plug-in that calls itself eager does not pass for PyTorch's."""
+    install("eager")
+    broken = describe("eager").broken
+    assert broken is not None
+    assert "torch-compile-conformance (conformance.backends.eager:backend)" in broken
+    assert "declaring (declaring:backend)" in broken
 
 
 def test_module_and_attribute(write: Write) -> None:

@@ -5,6 +5,7 @@ import torch
 from torch.testing._comparison import default_tolerances
 
 from conformance.tolerance import CLOSE, REFERENCE, lowest, reference_tolerance
+from conformance.words import PRECISIONS
 
 pytestmark = pytest.mark.torch
 
@@ -40,6 +41,7 @@ def test_the_lowest_precision_of_a_path(dtypes: list[torch.dtype], wanted: torch
 def test_less_precision_is_allowed_more() -> None:
     """The tolerance of the rule grows with every step down."""
     assert list(REFERENCE.values()) == sorted(REFERENCE.values())
+    assert [str(dtype) for dtype in REFERENCE] == [f"torch.{name}" for name in PRECISIONS]
 
 
 def test_a_case_replaces_the_tolerance_of_one_dtype() -> None:
