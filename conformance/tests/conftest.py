@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore = ["plugin"]  # a package of its own, with tests of its own: `nox -s plugin`
+
 
 @pytest.fixture(scope="session")
 def checkout() -> Path:
