@@ -42,6 +42,16 @@ def one_element_off(graph: Graph, _: Examples) -> Compiled:
     return each_result(graph, change)
 
 
+def casts_elided(graph: Graph, _: Examples) -> Compiled:
+    """A cast to a lower precision and back again does nothing, so nothing is rounded."""
+    for node in graph.graph.find_nodes(op="call_method", target="float"):
+        inner = node.args[0]
+        if inner.target in {"half", "bfloat16"}:
+            node.replace_all_uses_with(inner.args[0])
+    graph.recompile()
+    return graph.forward
+
+
 def float64_computed_in_float32(graph: Graph, _: Examples) -> Compiled:
     """float64 results carry no more digits than float32 has."""
     return each_result(graph, lambda result: result.float().double() if result.dtype is torch.float64 else result)
