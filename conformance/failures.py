@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Failure", "How", "Seen", "Why", "as_entries", "dumped", "how"]
 
 _WIDTH = 118
-_FEW = 3
 _SAID = 100  # characters of a message that an expected error is known by
 
 
@@ -107,11 +106,17 @@ def _entry(how: How, why: Why, axes: Iterable[tuple[str, str]], case_ids: Sequen
 
 
 def dumped(entry: Mapping[str, Any]) -> str:
-    """One entry as an item of a list in YAML; a list of a few words stands on one line."""
+    """One entry as an item of a list in YAML."""
     lines = "".join(_line(key, value) for key, value in entry.items())
     return "- " + indent(lines, "  ").lstrip()
 
 
 def _line(key: str, value: object) -> str:
-    style = None if isinstance(value, list | dict) and len(value) <= _FEW else False
-    return str(yaml.safe_dump({key: value}, width=_WIDTH, allow_unicode=True, default_flow_style=style))
+    """A list or mapping stands on one line if it fits there."""
+    flow = _yaml({key: value}, flow=isinstance(value, list | dict))
+    return flow if flow.count("\n") == 1 and len(flow) <= _WIDTH else _yaml({key: value}, flow=False)
+
+
+def _yaml(data: object, *, flow: bool) -> str:
+    style = None if flow else False
+    return str(yaml.safe_dump(data, width=_WIDTH, allow_unicode=True, default_flow_style=style))

@@ -31,6 +31,10 @@ _CLAUSES = """\
 Requests of the cases that test a clause: conforming out of those scored, then the mark and the number of everything
 that is no plain pass. What each clause says stands in the specification, `cases/SPEC.md`; a clause without a case is an
 error of `conformance validate`."""
+_ASKED = {"GM-12": "saved_bytes", "CS-7": "graph_count", "RS-9": "mutation"}
+_ADVISED = """\
+A clause that says SHOULD decides no verdict, so in the table above its cases count by what else they show. In so many
+of their requests the check that looks at it tells of a difference:"""
 _GRAMMAR = """\
 Nests of modes to a depth, under each ambient mode: how many there are, and how many of them were run. Rules leave out
 what is taken for symmetric or without meaning (they are stated in `cases/README.md`); deeper nests and a sample run
@@ -49,6 +53,7 @@ def coverage(rows: pd.DataFrame, checks: pd.DataFrame, families: Sequence[Family
         "## Clauses",
         _CLAUSES,
         markdown.table(["clause", "about", *backends], _clauses(rows, backends)),
+        *_advised(rows, backends),
         "## Areas",
         markdown.table(("area", "cases", "variants", "generated"), _areas(rows, families), right=(1, 2, 3)),
         *_grammar(rows, families, backends),
@@ -61,6 +66,19 @@ def _clauses(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[tuple[str,
     for clause in sorted(each["clause"].unique(), key=_order):
         own = each[each["clause"] == clause]
         yield clause, _CHAPTERS.get(clause[:2], ""), *(cell(own[own["backend"] == name]) for name in backends)
+
+
+def _advised(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[str]:
+    """Of the clauses that only ask: in how many of their requests the check that looks at them has an advisory."""
+    lines = []
+    for clause, check in _ASKED.items():
+        own = rows[rows["scored"] & rows["clauses"].str.split().map(lambda named, clause=clause: clause in named)]
+        told = own["advisories"].str.split(", ").map(lambda names, check=check: check in names)
+        counts = [f"{int(told[mine].sum())} of {int(mine.sum())}" for mine in (own["backend"] == b for b in backends)]
+        lines += [(clause, check, *counts)] if len(own) else []
+    if lines:
+        yield _ADVISED
+        yield markdown.table(["clause", "check", *backends], lines)
 
 
 def _order(clause: str) -> tuple[int, str, int]:
