@@ -55,7 +55,7 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
         def attempt(request: Request) -> Attempt:
             return (attempts or {}).get(request.case.id, fakes.an_attempt())
 
-        monkeypatch.setattr(pytest_session, "load_cases", lambda: CASES)
+        monkeypatch.setattr(pytest_session, "collect", lambda: CASES)
         monkeypatch.setattr(pytest_session, "load_expectations", lambda *_, **__: expected)
         monkeypatch.setattr("conformance.isolate.run", attempt)
         monkeypatch.setattr("conformance.isolate.describe", lambda _: info)
@@ -187,7 +187,7 @@ def test_malformed_cases_are_a_usage_error(suite: Suite, monkeypatch: pytest.Mon
 
 def test_other_projects_start_nothing(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no item of the suite is collected, no case is loaded and no process is started."""
-    monkeypatch.setattr(pytest_session, "load_cases", lambda: pytest.fail("cases were loaded"))
+    monkeypatch.setattr(pytest_session, "collect", lambda: pytest.fail("cases were loaded"))
     pytester.makepyfile("def test_nothing(): pass")
     pytester.runpytest().assert_outcomes(passed=1)
 
