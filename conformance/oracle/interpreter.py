@@ -15,7 +15,7 @@ from conformance.oracle.modes import Autocast, Context, Grad, Inference, Modes
 from conformance.oracle.values import ELEMENTWISE, FLOAT32, LOWER, UNKNOWN, Tensor, Unknown, operate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["NotModelledError", "Run"]
 
@@ -55,11 +55,14 @@ class _Return:
     value: object
 
 
-_ASK = {
-    "torch.is_grad_enabled": lambda modes: modes.grad,
-    "torch.is_inference_mode_enabled": lambda modes: modes.inference,
-    "torch.is_autocast_enabled": lambda modes: modes.autocast,
+# What a program asks, and the arguments with which the answer is known; autocast is asked of a device, here of the CPU.
+_ASK: dict[str, tuple[list[object], Callable[[Modes], object]]] = {
+    "torch.is_grad_enabled": ([], lambda modes: modes.grad),
+    "torch.is_inference_mode_enabled": ([], lambda modes: modes.inference),
+    "torch.is_autocast_enabled": (["cpu"], lambda modes: modes.autocast),
+    "torch.get_autocast_dtype": (["cpu"], lambda modes: modes.dtype),
 }
+_DTYPES = frozenset({"bfloat16", "float16", "float32", "float64"})
 _OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.MatMult: "matmul"}
 _MODULE = Unknown()  # a module of torch.nn: what it gives is unknown, and it leaves modes alone
 # Methods of tensors that no class of a program here defines otherwise, and that leave modes and flags alone.
@@ -227,6 +230,8 @@ class Run:
                 value = self._binary(type(op), self._value(left, scope), self._value(right, scope))
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 value = not self._known(operand, scope)
+            case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
+                value = _same(self._value(left, scope), self._value(right, scope))
             case ast.Attribute():
                 value = self._attribute(node, scope)
             case ast.Call():
@@ -258,7 +263,7 @@ class Run:
         name = _dotted(node)
         if name:
             last = name.rpartition(".")[2]
-            return last if last in {"bfloat16", "float16", "float32", "float64"} else UNKNOWN
+            return last if last in _DTYPES else UNKNOWN
         owner = self._value(node.value, scope)
         return getattr(owner, node.attr) if isinstance(owner, Tensor) and node.attr == "requires_grad" else UNKNOWN
 
@@ -276,10 +281,11 @@ class Run:
             context = self._context(node, scope)
             self.modes = context.enter(self.modes)
             return UNKNOWN
-        if name in _ASK:
-            return _ASK[name](self.modes)
         values = [self._value(argument, scope) for argument in node.args]
         keywords = [self._value(keyword.value, scope) for keyword in node.keywords]
+        if name in _ASK:
+            arguments, answer = _ASK[name]
+            return answer(self.modes) if values == arguments and not keywords else UNKNOWN
         if any(isinstance(value, _Function) for value in (*values, *keywords)):
             _give_up("a function handed to another")
         if name:
@@ -311,6 +317,12 @@ class Run:
         if not isinstance(owner, Tensor) or name.endswith("_") or name == "backward":
             _give_up(f"a call of the method {name}")
         return operate(name, [owner, *values], self.modes) if name in LOWER | ELEMENTWISE else UNKNOWN
+
+
+def _same(left: object, right: object) -> object:
+    """Whether two dtypes are the same one; what else is compared is unknown."""
+    dtypes = all(isinstance(each, str) and each in _DTYPES for each in (left, right))
+    return left == right if dtypes else UNKNOWN
 
 
 def _dotted(node: ast.expr) -> str | None:

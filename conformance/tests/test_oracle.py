@@ -153,6 +153,22 @@ return {'b': b, 'c': c, 'd': [d, a[0], 1 + 1], 'flag': d.requires_grad}
 
 
 @pytest.mark.parametrize(
+    ("text", "leaves"),
+    [
+        ('return torch.get_autocast_dtype("cpu") == torch.float16, torch.is_autocast_enabled("cpu")\n', 2),
+        ('if torch.get_autocast_dtype("cpu") == torch.bfloat16:\n    return a @ a\nreturn (a @ a).sin()\n', 1),
+        ('with torch.autocast("cpu", dtype=torch.get_autocast_dtype("cpu")):\n    return a @ a\n', 1),
+        ('return torch.get_autocast_dtype("cuda") == torch.float16, torch.is_autocast_enabled(), 1 == 1.0\n', 0),
+    ],
+)
+@pytest.mark.parametrize("autocast", [None, "bfloat16", "float16"])
+def test_autocast_is_asked_for(text: str, leaves: int, autocast: str | None) -> None:
+    """The state of the CPU is known, and code may choose by it; that of another device is not."""
+    case = a_case(program=text, inputs={"a": GRAD}, calls=(Call(autocast=autocast, backward=False),))
+    assert agreement.compare(a_request(case), observed(case)) == (leaves, None)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("return a.sin()\n", "call[0].output: requires_grad is False, the oracle says True"),
