@@ -53,7 +53,7 @@ def load_expectations(
         problems += _contradictions(form, document, index, case_ids, checks)
     if problems:
         raise ExpectationError(problems)
-    every = [each for entry in entries(document) for each in entry]
+    every = (each for index, form in forms.items() for each in _expectations(form, document, index))
     return tuple(each for each in every if holds(each.torch, torch_version))
 
 
@@ -66,10 +66,7 @@ def entries(document: Document) -> list[tuple[Expectation, ...]]:
     forms, problems = _forms(document)
     if problems:
         raise ExpectationError(problems)
-    return [
-        tuple(_build(form, glob, document.location(at)) for at, glob in _globs(form, index))
-        for index, form in forms.items()
-    ]
+    return [_expectations(form, document, index) for index, form in forms.items()]
 
 
 def match(expectations: Iterable[Expectation], case_id: str, variant: Variant) -> Expectation | None:
@@ -113,6 +110,10 @@ def _forms(document: Document) -> tuple[dict[int, ExpectationDocument], list[Pro
         if form is not None:
             forms[index] = form
     return forms, problems
+
+
+def _expectations(entry: ExpectationDocument, document: Document, index: int) -> tuple[Expectation, ...]:
+    return tuple(_build(entry, glob, document.location(at)) for at, glob in _globs(entry, index))
 
 
 def _globs(entry: ExpectationDocument, index: int) -> list[tuple[tuple[int | str, ...], str]]:

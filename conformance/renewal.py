@@ -205,11 +205,9 @@ def _renewed(block: str, data: dict[str, Any], held: _Held, *, about_more: bool)
 def _rescued(entry: Sequence[Expectation], held: _Held) -> Iterator[Failure]:
     """What an entry says rightly of cases of which it says something else wrongly."""
     spoilt = {one.record.case_id for one in held.otherwise}
-    first = entry[0]
-    why = Why(first.kind.value, first.reason, first.issue, first.torch)
     for one in held.expected:
         if one.record.case_id in spoilt:
-            yield Failure(one, how(one.record)._replace(raises=first.raises), why)
+            yield _told_by(one, entry[0])
 
 
 def _explained(one: Seen, like: Sequence[Expectation]) -> Failure:
@@ -217,8 +215,13 @@ def _explained(one: Seen, like: Sequence[Expectation]) -> Failure:
     model = match(like, one.record.case_id, one.variant)
     if model is None or not _is_as(one.record, model):
         return Failure(one, how(one.record), Why())
-    why = Why(model.kind.value, model.reason, model.issue, model.torch)
-    return Failure(one, how(one.record)._replace(raises=model.raises), why)
+    return _told_by(one, model)
+
+
+def _told_by(one: Seen, entry: Expectation) -> Failure:
+    """A failure for the reason of an entry, and known by the same words."""
+    why = Why(entry.kind.value, entry.reason, entry.issue, entry.torch)
+    return Failure(one, how(one.record)._replace(raises=entry.raises), why)
 
 
 def _blocks(document: Document) -> tuple[str, list[str]]:
