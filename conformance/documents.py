@@ -271,5 +271,9 @@ class ExpectationDocument(StrictModel):
     )
     kind: Literal["bug", "notyet", "never"] = Field(description="bug needs an issue; never is by design.")
     torch: Specifier | None = Field(default=None, description="Versions of torch it holds for, e.g. '>=2.13,<2.15'.")
+    packages: dict[Text, Specifier] = Field(
+        default={}, description="Versions of the backend's own distributions that it holds for, by their names."
+    )
+    platform: Text | None = Field(default=None, description="Glob over the platforms it holds for, e.g. 'Linux-*'.")
     reason: Text = Field(description="Why, as one sentence.")
     issue: Text | None = Field(default=None, description="URL of the issue, or 'none found: <words searched for>'.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from conformance.documents import ExpectationDocument
 from conformance.errors import ExpectationError, Problem
@@ -15,13 +15,13 @@ from conformance.validation import did_you_mean, validate
 from conformance.yaml_marks import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from conformance.model import Record, Variant
+    from conformance.model import BackendInfo, Environment, Record, Variant
     from conformance.yaml_marks import Document
 
-__all__ = ["TODO", "entries", "load_expectations", "match", "stale"]
+__all__ = ["TODO", "Host", "applies", "entries", "load_expectations", "match", "stale"]
 
 TODO = "TODO"
 """The reason of an entry that a command wrote, until somebody says why; such a file is refused."""
@@ -29,16 +29,29 @@ TODO = "TODO"
 _ISSUE = re.compile(r"https://github\.com/\S+|none found: \S.*")
 
 
+class Host(NamedTuple):
+    """What expectations may depend on: the versions of distributions, torch among them, and the platform."""
+
+    versions: Mapping[str, str]
+    platform: str = ""
+
+    @classmethod
+    def of(cls, environment: Environment, backend: BackendInfo | None = None) -> Host:
+        """That of a run; a backend knows the versions of what it consists of."""
+        packages = backend.packages if backend else {}
+        return cls({**environment.packages, **packages, "torch": environment.torch}, environment.platform)
+
+
 def load_expectations(
-    path: Path, *, case_ids: Collection[str], checks: Collection[str], torch_version: str
+    path: Path, *, case_ids: Collection[str], checks: Collection[str], host: Host
 ) -> tuple[Expectation, ...]:
-    """Read and check a file of known failures; those for other versions of torch are checked, and left out.
+    """Read and check a file of known failures; those for other versions or platforms are checked, and left out.
 
     Args:
         path: the YAML file.
         case_ids: the ids of all cases, of which each entry must match at least one.
         checks: the names of all checks.
-        torch_version: the version to be run.
+        host: where it is to be run.
 
     Raises:
         ExpectationError: with every problem of the file.
@@ -54,7 +67,14 @@ def load_expectations(
     if problems:
         raise ExpectationError(problems)
     every = (each for index, form in forms.items() for each in _expectations(form, document, index))
-    return tuple(each for each in every if holds(each.torch, torch_version))
+    return tuple(each for each in every if applies(each, host))
+
+
+def applies(entry: Expectation, host: Host) -> bool:
+    """Whether the conditions of an entry are met; what is not installed meets none."""
+    wanted = {**entry.packages, **({"torch": entry.torch} if entry.torch else {})}
+    versions = all(holds(wanted[name], host.versions.get(name, "")) for name in wanted)
+    return versions and (entry.platform is None or fnmatchcase(host.platform, entry.platform))
 
 
 def entries(document: Document) -> list[tuple[Expectation, ...]]:
@@ -183,6 +203,8 @@ def _build(entry: ExpectationDocument, glob: str, location: Location) -> Expecta
         also=frozenset(entry.also),
         raises=entry.raises,
         torch=entry.torch,
+        packages=entry.packages,
+        platform=entry.platform,
         issue=entry.issue,
     )
 

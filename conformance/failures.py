@@ -29,6 +29,8 @@ class Why(NamedTuple):
     reason: str = TODO
     issue: str | None = None
     torch: str | None = None
+    packages: tuple[tuple[str, str], ...] = ()
+    platform: str | None = None
 
 
 class How(NamedTuple):
@@ -101,6 +103,7 @@ def _entry(how: How, why: Why, axes: Iterable[tuple[str, str]], case_ids: Sequen
         "checks": list(how.checks),
         "raises": how.raises,
         **why._asdict(),
+        "packages": dict(why.packages),
     }
     return {key: value for key, value in entry.items() if value not in (None, [], {})}
 

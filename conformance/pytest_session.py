@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from conformance import discover, environment, isolate
 from conformance.checks import CATALOGUE
-from conformance.expectations import load_expectations
+from conformance.expectations import Host, load_expectations
 from conformance.homes import collect, homes
 from conformance.runner import Run
 from conformance.selection import select
@@ -74,5 +74,5 @@ class Session:
             info.expectations,
             case_ids={case.id for case in catalogue},
             checks=CATALOGUE.keys(),
-            torch_version=self.environment.torch,
+            host=Host.of(self.environment, info),
         )

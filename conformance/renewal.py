@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from conformance import isolate
 from conformance.checks import CATALOGUE
 from conformance.errors import UsageError
-from conformance.expectations import TODO, entries, load_expectations, match
+from conformance.expectations import TODO, Host, applies, entries, load_expectations, match
 from conformance.failures import Failure, Seen, Why, as_entries, dumped, how
 from conformance.homes import collect
 from conformance.judge import judge
 from conformance.model import Attempt, Outcome, Raised, Verdict
 from conformance.record import read
-from conformance.selection import holds
 from conformance.yaml_marks import compose
 
 if TYPE_CHECKING:
@@ -43,6 +42,15 @@ class Renewal:
     removed: int = 0
     added: int = 0
     unexplained: int = 0
+
+
+class _Shown(NamedTuple):
+    """What a run showed, what it left out, where it was made, and the entries whose reasons may hold here too."""
+
+    seen: Sequence[Seen]
+    not_run: Sequence[tuple[str, Variant]]
+    host: Host
+    like: Sequence[Expectation]
 
 
 @dataclass(kw_only=True)
@@ -73,14 +81,14 @@ def update(records: Path, *, backend: str | None, like: str | None, output: Path
         model = isolate.describe(like).expectations if like else None
     finally:
         isolate.shutdown()
-    torch, ids = run.header.environment.torch, {case.id for case in cases}
+    host, ids = Host.of(run.header.environment, info), {case.id for case in cases}
     renewal = renew(
         path.read_text(encoding="utf-8") if path.is_file() else "",
         str(path),
         [record for record in run.records if record.backend == info.name],
         cases,
-        torch_version=torch,
-        like=load_expectations(model, case_ids=ids, checks=CATALOGUE.keys(), torch_version=torch) if model else (),
+        host=host,
+        like=load_expectations(model, case_ids=ids, checks=CATALOGUE.keys(), host=host) if model else (),
     )
     path.write_text(renewal.text, encoding="utf-8")
     return path, renewal
@@ -105,7 +113,7 @@ def renew(
     records: Iterable[Record],
     cases: Iterable[Case],
     *,
-    torch_version: str,
+    host: Host,
     like: Sequence[Expectation] = (),
 ) -> Renewal:
     """Make a file of expectations say what a run showed.
@@ -118,30 +126,47 @@ def renew(
         file: its name, for messages.
         records: what was run on the backend.
         cases: every case there is.
-        torch_version: the version that was run; entries for others stay.
+        host: where it was run; entries for others stay.
         like: the expectations of another backend, whose reasons hold for what fails in the same way.
 
     Raises:
         ExpectationError: the file is malformed.
     """
-    cases, records = tuple(cases), tuple(records)
+    records, cases = tuple(records), tuple(cases)
+    shown = _Shown(list(_scored(records, cases)), _not_run(records, cases), host, like)
+    made = _pass(text, file, shown)
+    while made.text != text:
+        # Where an entry went, one below it may now be about what that one was about.
+        text, earlier = made.text, made
+        made = _pass(text, file, shown)
+        made = replace(
+            made,
+            kept=earlier.kept - made.narrowed - made.removed,
+            narrowed=earlier.narrowed + made.narrowed,
+            removed=earlier.removed + made.removed,
+            added=earlier.added + made.added,
+            unexplained=earlier.unexplained + made.unexplained,
+        )
+    return made
+
+
+def _pass(text: str, file: str, shown: _Shown) -> Renewal:
+    """Renew once, each entry held against what it is about as the file stands."""
     document = compose(text if text.strip() else "[]", file)
     written = entries(document)
-    current = [tuple(each for each in entry if holds(each.torch, torch_version)) for entry in written]
-    seen = list(_scored(records, cases))
-    held, failing = _held(current, seen)
-    not_run = _not_run(records, cases)
-    failures = [_explained(one, like) for one in failing]
+    current = [tuple(each for each in entry if applies(each, shown.host)) for entry in written]
+    held, failing = _held(current, shown.seen)
+    failures = [_explained(one, shown.like) for one in failing]
     head, blocks = _blocks(document)
     counts, left = dict.fromkeys(("kept", "narrowed", "removed"), 0), list[str]()
     for index, block in enumerate(blocks):
-        about_more = current[index] == () or any(match(current[index], *pair) for pair in not_run)
+        about_more = current[index] == () or any(match(current[index], *pair) for pair in shown.not_run)
         word, renewed = _renewed(block, document.data[index], held[index], about_more=about_more)  # type: ignore[index]
         counts[word] += 1
         left += [renewed] if renewed else []
         failures += _rescued(written[index], held[index])
-        failures += [_explained(one, like) for one in held[index].otherwise if one.record.outcome.is_failure]
-    added = as_entries(failures, seen)
+        failures += [_explained(one, shown.like) for one in held[index].otherwise if one.record.outcome.is_failure]
+    added = as_entries(failures, shown.seen)
     # The first entry that matches counts, so the new ones, which name what they are about, stand before wider ones.
     return Renewal(
         text=head + "".join([*(f"{dumped(entry)}\n" for entry in added), *left]).rstrip("\n") + "\n",
@@ -220,7 +245,8 @@ def _explained(one: Seen, like: Sequence[Expectation]) -> Failure:
 
 def _told_by(one: Seen, entry: Expectation) -> Failure:
     """A failure for the reason of an entry, and known by the same words."""
-    why = Why(entry.kind.value, entry.reason, entry.issue, entry.torch)
+    packages = tuple(entry.packages.items())
+    why = Why(entry.kind.value, entry.reason, entry.issue, entry.torch, packages, entry.platform)
     return Failure(one, how(one.record)._replace(raises=entry.raises), why)
 
 

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
 
 from conformance.errors import SelectionError
 from conformance.families import EXHAUSTIVE
@@ -119,8 +120,14 @@ def decided(request: Request, torch_version: str) -> tuple[Outcome, str] | None:
 
 
 def holds(specifier: str | None, version: str) -> bool:
-    """Whether a version of torch meets a specifier; pre-releases and local builds count as what they lead to."""
-    return specifier is None or SpecifierSet(specifier).contains(version, prereleases=True)
+    """Whether a version meets a specifier; pre-releases and local builds count as what they lead to.
+
+    What is no version, such as the word for a package that is not installed, meets none.
+    """
+    try:
+        return specifier is None or SpecifierSet(specifier).contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        return False
 
 
 def is_smoke(request: Request) -> bool:

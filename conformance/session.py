@@ -5,13 +5,12 @@ from __future__ import annotations
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from conformance import discover, environment, isolate
 from conformance.checks import CATALOGUE
 from conformance.errors import UsageError
-from conformance.expectations import load_expectations, stale
+from conformance.expectations import Host, load_expectations, stale
 from conformance.homes import collect, homes
 from conformance.record import RecordWriter, make_header, resume
 from conformance.runner import BATCH, Run
@@ -182,8 +181,8 @@ def prepare(options: Options) -> Session:
         shard=options.shard,
         shuffle=options.shuffle,
     )
-    expectations = _expectations(options, infos, cases)
     machine = environment.capture(homes(options.folders))
+    expectations = _expectations(options, infos, cases, machine)
     header = make_header(plan, machine, uuid.uuid4().hex[:12], [str(folder) for folder in options.folders])
     writer, done = resume(options.records, header) if options.resume else (RecordWriter(options.records, header), ())
     return Session(
@@ -198,15 +197,14 @@ def prepare(options: Options) -> Session:
 
 
 def _expectations(
-    options: Options, infos: Sequence[BackendInfo], cases: Sequence[Case]
+    options: Options, infos: Sequence[BackendInfo], cases: Sequence[Case], machine: Environment
 ) -> dict[str, tuple[Expectation, ...]]:
     if options.expectations and len(infos) > 1:
         message = f"--expectations is for one backend, and {len(infos)} are to run; choose one with --backend"
         raise UsageError(message)
-    ids, torch = {case.id for case in cases}, version("torch")
-    paths = {info.name: options.expectations or info.expectations for info in infos}
+    ids = {case.id for case in cases}
     return {
-        name: load_expectations(path, case_ids=ids, checks=CATALOGUE.keys(), torch_version=torch)
-        for name, path in paths.items()
-        if path is not None
+        info.name: load_expectations(path, case_ids=ids, checks=CATALOGUE.keys(), host=Host.of(machine, info))
+        for info in infos
+        if (path := options.expectations or info.expectations) is not None
     }

@@ -7,7 +7,7 @@ import pytest
 
 from conformance.checks import CATALOGUE
 from conformance.errors import ExpectationError
-from conformance.expectations import load_expectations, match, stale
+from conformance.expectations import Host, load_expectations, match, stale
 from conformance.model import Kind, Location, Outcome, Variant
 from conformance.tests.fakes import a_record, an_expectation
 
@@ -29,12 +29,15 @@ ENTRY = """\
 ERROR = "- {cases: demo.*, outcome: error, raises: Boom, kind: notyet, reason: not there yet}\n"
 
 
-def load(folder: Path, text: str, torch_version: str = "2.13.0") -> tuple[Expectation, ...]:
+HOST = Host({"torch": "2.13.0+cpu", "acme": "1.4", "gone": "not installed"}, "Linux-x86_64")
+
+
+def load(folder: Path, text: str, host: Host = HOST) -> tuple[Expectation, ...]:
     """Load a file with this text, in a suite of two cases."""
     path = folder / "mine.expected.yaml"
     path.write_text(textwrap.dedent(text))
     ids = ["demo.first.one", "views.add.one"]
-    return load_expectations(path, case_ids=ids, checks=CATALOGUE.keys(), torch_version=torch_version)
+    return load_expectations(path, case_ids=ids, checks=CATALOGUE.keys(), host=host)
 
 
 def refused(folder: Path, text: str) -> str:
@@ -81,8 +84,32 @@ def test_exceptions_are_left_to_later_entries(tmp_path: Path) -> None:
 
 def test_entries_for_another_torch_are_left_out(tmp_path: Path) -> None:
     """They neither apply nor grow stale."""
-    entries = load(tmp_path, ENTRY + ERROR, torch_version="2.15.1")
+    entries = load(tmp_path, ENTRY + ERROR, host=HOST._replace(versions={"torch": "2.15.1"}))
     assert [entry.outcome for entry in entries] == [Outcome.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("condition", "applies"),
+    [
+        ("packages: {acme: '>=1.2'}", True),
+        ("packages: {acme: '>=1.2', torch: '<2.14'}", True),
+        ("packages: {acme: '>=1.2', gone: '>=0'}", False),
+        ("packages: {acme: '>=1.5'}", False),
+        ("packages: {unheard: '>=0'}", False),
+        ("platform: Linux-*", True),
+        ("platform: Darwin-*", False),
+    ],
+)
+def test_entries_for_other_packages_or_platforms_are_left_out(tmp_path: Path, condition: str, applies: bool) -> None:
+    """A vendor's next release may be right, and another machine wrong; what is not installed is no version."""
+    entries = load(tmp_path, ERROR + ERROR.replace("reason", f"{condition}, reason"))
+    assert len(entries) == 1 + applies
+
+
+def test_a_malformed_version_of_a_package_is_refused(tmp_path: Path) -> None:
+    """As one of torch is."""
+    told = refused(tmp_path, ERROR.replace("reason", "packages: {acme: newest}, reason"))
+    assert "not a version specifier such as '>=2.13,<2.15'" in told
 
 
 @pytest.mark.parametrize("issue", ["https://github.com/org/repo/pull/2", "'none found: inner region autocast'"])
@@ -124,7 +151,7 @@ def test_a_check_the_run_does_not_know_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.expected.yaml"
     path.write_text(ENTRY)
     with pytest.raises(ExpectationError, match="unknown check 'gradients'"):
-        load_expectations(path, case_ids=["demo.first.one"], checks=["values"], torch_version="2.13.0")
+        load_expectations(path, case_ids=["demo.first.one"], checks=["values"], host=HOST)
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
@@ -141,7 +168,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     """A wrong path is a problem like any other."""
     with pytest.raises(ExpectationError, match="cannot read the expectations"):
-        load_expectations(tmp_path, case_ids=[], checks=[], torch_version="2.13.0")
+        load_expectations(tmp_path, case_ids=[], checks=[], host=HOST)
 
 
 def test_the_first_entry_that_fits_counts() -> None:

@@ -13,7 +13,7 @@ from conformance import isolate
 from conformance.checks import CATALOGUE
 from conformance.cli import main
 from conformance.errors import ExpectationError
-from conformance.expectations import load_expectations, match
+from conformance.expectations import Host, load_expectations, match
 from conformance.judge import judge, outcome
 from conformance.model import Attempt, Stage, Variant, Verdict
 from conformance.renewal import Renewal, renew
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from conformance.model import Case, Expectation, Record
 
+HOST = Host({"torch": "2.13.0"}, "Linux-x86_64")
 VARIANTS = (Variant(), Variant(grad="disabled"), Variant(dynamic=True), Variant(grad="disabled", dynamic=True))
 CASES = [a_case(f"demo.first.{name}", variants=VARIANTS) for name in ("one", "two", "three")]
 ENTRY = """\
@@ -73,9 +74,7 @@ def _made(attempts: dict[str, Attempt], case: Case, variant: Variant) -> Attempt
 
 def renewed(text: str, attempts: dict[str, Attempt], **options: Any) -> Renewal:
     """What becomes of a file after a run of all cases."""
-    return renew(
-        textwrap.dedent(text), "mine.expected.yaml", records(attempts), CASES, torch_version="2.13.0", **options
-    )
+    return renew(textwrap.dedent(text), "mine.expected.yaml", records(attempts), CASES, host=HOST, **options)
 
 
 def test_what_was_seen_again_stays_as_it_is_written() -> None:
@@ -159,7 +158,7 @@ def test_what_was_not_run_is_not_judged() -> None:
 
         - {cases: demo.gone.*, outcome: vacuous, kind: never, reason: gone}
         """
-    seen = renew(textwrap.dedent(text), "mine.expected.yaml", records({}), deeper, torch_version="2.13.0")
+    seen = renew(textwrap.dedent(text), "mine.expected.yaml", records({}), deeper, host=HOST)
     assert (seen.kept, seen.removed) == (2, 1)
     assert "gone" not in seen.text
 
@@ -170,6 +169,17 @@ def test_comments_stay_with_the_entry_below_them() -> None:
     seen = renewed(f"# head\n\n{ENTRY.replace('first.*', 'first.three')}\n{text}", {"one": failed(), "three": failed()})
     assert "# about one" in seen.text
     assert "# about two" not in seen.text
+
+
+def test_an_entry_that_goes_does_not_leave_its_cases_to_another(tmp_path: Path) -> None:
+    """Of two that overlap, the one below is held against what both were about, once the one above is gone."""
+    overlapping = ENTRY.replace("first.*", "first.one\n  variants: {grad: enabled}")
+    overlapping += overlapping.replace("grad: enabled", "dynamic: false")
+    seen = renewed(overlapping, {"one grad=disabled": failed("values")})
+    path = tmp_path / "mine.expected.yaml"
+    path.write_text(seen.text)
+    (entry,) = loaded(path)
+    assert {"grad": "disabled", "dynamic": "false"}.items() <= entry.variants.items()
 
 
 def test_a_malformed_file_is_not_rewritten() -> None:
@@ -261,4 +271,4 @@ def loaded(path: Path) -> Iterator[Expectation]:
     """The entries of a file in a suite of these cases."""
     if path.read_text().strip():
         ids = [case.id for case in CASES]
-        yield from load_expectations(path, case_ids=ids, checks=CATALOGUE.keys(), torch_version="2.13.0")
+        yield from load_expectations(path, case_ids=ids, checks=CATALOGUE.keys(), host=HOST)
