@@ -7,12 +7,13 @@ This module imports no torch.
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.model import Capability
 
-__all__ = ["HONEST", "SABOTEURS", "Honest", "Saboteur", "ref"]
+__all__ = ["HONEST", "SABOTEURS", "Honest", "Saboteur", "defects", "ref"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +24,13 @@ class Saboteur:
         home: the module of this package that it is in.
         meant: the check that is meant to catch it, or the outcome where nothing can be checked.
         cases: where it has to show.
+        kin: the backend of this repository that it is made from; what that one shows too is no sign of the defect.
     """
 
     home: str
     meant: str
     cases: str
+    kin: str = "eager"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +45,27 @@ class Honest:
     kin: str
     lacks: frozenset[Capability] = frozenset()
 
+    @property
+    def claims(self) -> frozenset[Capability]:
+        """What it does claim."""
+        return Capability.all() - self.lacks
+
 
 def ref(home: str, name: str) -> str:
     """What `--backend` takes for a callable of this package."""
     return f"{Path(__file__).parent / home}.py:{name}"
 
 
-def _in(home: str, **names: tuple[str, str]) -> dict[str, Saboteur]:
-    return {name: Saboteur(home=home, meant=meant, cases=cases) for name, (meant, cases) in names.items()}
+def defects() -> dict[str, str]:
+    """What each callable of the modules here says of itself; they are read, since importing them takes torch."""
+    homes = {saboteur.home for saboteur in SABOTEURS.values()} | {"honest"}
+    trees = [ast.parse((Path(__file__).parent / f"{home}.py").read_text(encoding="utf-8")) for home in sorted(homes)]
+    functions = [node for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return {node.name: ast.get_docstring(node) or "" for node in functions if not node.name.startswith("_")}
+
+
+def _in(home: str, kin: str = "eager", /, **names: tuple[str, str]) -> dict[str, Saboteur]:
+    return {name: Saboteur(home=home, meant=meant, cases=cases, kin=kin) for name, (meant, cases) in names.items()}
 
 
 SABOTEURS = (
@@ -143,6 +159,17 @@ SABOTEURS = (
         raises_in_backward=("error", "base.*"),
     )
     | _in(
+        "aot",
+        "aot_eager",
+        backward_graph_scaled=("gradients", "base.*"),
+        backward_graph_signs_lost=("gradients", "autograd.*"),
+        saved_values_swapped=("gradients", "grad_mode.*"),
+        forward_graph_casts_dropped=("values", "autocast.regions.*"),
+        forward_graph_writes_dropped=("mutation", "mutation.*"),
+        forward_graph_constants_rounded=("values", "grad_mode.*"),
+        forward_graph_made_contiguous=("layout", "aliasing.*"),
+    )
+    | _in(
         "process",
         errors_swallowed=("exceptions", "exceptions.*"),
         exception_replaced=("exceptions", "exceptions.*"),
@@ -151,6 +178,7 @@ SABOTEURS = (
         raises_at_second_call=("error", "base.*"),
         nothing_callable=("error", "base.*"),
         asks_for_eager=("compiled", "base.*"),
+        hands_back=("compiled", "base.*"),
         segfaults_at_compile=("crash", "base.*"),
         segfaults_at_run=("crash", "base.*"),
         exits_at_run=("crash", "base.*"),

@@ -9,6 +9,8 @@ from torch.amp.autocast_mode import _enter_autocast, _exit_autocast
 from torch.autograd.grad_mode import _enter_inference_mode, _exit_inference_mode
 from torch.fx.passes.split_module import split_module
 
+from conformance.tests.saboteurs.wiring import edited
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,8 +27,7 @@ def _erased(graph: Graph, nodes: Sequence[torch.fx.Node]) -> Compiled:
     """Take nodes out of a graph; leaving comes after entering, so it goes first."""
     for node in reversed(nodes):
         graph.graph.erase_node(node)
-    graph.recompile()
-    return graph.forward
+    return edited(graph)
 
 
 def grad_modes_dropped(graph: Graph, _: Examples) -> Compiled:
@@ -44,8 +45,7 @@ def ambient_grad_mode_assumed(graph: Graph, _: Examples) -> Compiled:
     changes = _nodes(graph, _SET_GRAD)
     for node in changes[1::2]:
         node.args = (True,)
-    graph.recompile()
-    return graph.forward
+    return edited(graph)
 
 
 def inference_mode_dropped(graph: Graph, _: Examples) -> Compiled:
@@ -59,8 +59,7 @@ def inference_mode_weakened(graph: Graph, _: Examples) -> Compiled:
         node.target = _enter_weaker
     for node in _nodes(graph, _exit_inference_mode):
         node.target = _SET_GRAD
-    graph.recompile()
-    return graph.forward
+    return edited(graph)
 
 
 def _enter_weaker(mode: bool) -> bool:
@@ -86,8 +85,7 @@ def autocast_dtype_swapped(graph: Graph, _: Examples) -> Compiled:
     for node in _nodes(graph, _enter_autocast):
         device, dtype, *rest = node.args
         node.args = (device, torch.bfloat16 if dtype is torch.float16 else torch.float16, *rest)
-    graph.recompile()
-    return graph.forward
+    return edited(graph)
 
 
 def autocast_left_open(graph: Graph, _: Examples) -> Compiled:

@@ -1,0 +1,59 @@
+"""Run cases of the suite on a saboteur or an honest backend, and tell what it shows that PyTorch itself does not."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from conformance.loader import load_cases
+from conformance.model import BackendInfo, Outcome
+from conformance.runner import BATCH, Run
+from conformance.selection import select
+from conformance.tests.fakes import an_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from conformance.model import Case, Record
+
+__all__ = ["CASES", "Findings", "findings", "findings_of", "trial"]
+
+CASES = load_cases()
+
+Findings = dict[tuple[str, str], set[str]]
+"""By case and variant: the outcome that is no pass, and the MUST checks that did not hold."""
+
+
+def trial(
+    backend: BackendInfo, *globs: str, cases: Sequence[Case] = CASES, batch: int = BATCH, **selection: Any
+) -> Iterator[Record]:
+    """Run those of the cases that match on a backend, at most `batch` of an area in one process."""
+    plan = select(cases, [backend], case_globs=globs, **selection)
+    with ThreadPoolExecutor(2) as pool:
+        yield from Run(
+            plan,
+            pool,
+            expectations={},
+            environment=an_environment(),
+            run_id="run-1",
+            jobs=2,
+            smoke_gate=False,
+            batch=batch,
+        )
+
+
+def findings(record: Record) -> set[str]:
+    """The outcome of a record that is no pass, and the MUST checks that did not hold."""
+    if record.outcome in {Outcome.PASS, Outcome.UNSUPPORTED}:
+        return set()
+    return {record.outcome.value} | {check.check for check in record.checks if check.breaks}
+
+
+def findings_of(kin: str, records: Iterable[Record]) -> Findings:
+    """What a backend of this repository shows on the cases and variants of records: PyTorch's own bugs."""
+    wanted = {(record.case_id, record.variant) for record in records}
+    if not wanted:  # no globs at all would be every case
+        return {}
+    cases, variants = (sorted(set(names)) for names in zip(*wanted, strict=True))
+    own = trial(BackendInfo(ref=kin, name=kin), *cases, variants=variants)
+    return {(record.case_id, record.variant): findings(record) for record in own}
