@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["Watched", "compile_with", "has_compiled_backward"]
 
 
+_MODES = (
+    torch._C._set_grad_enabled,
+    torch.autograd.grad_mode._enter_inference_mode,
+    torch.amp.autocast_mode._enter_autocast,
+)
+"""What a captured graph calls to set a mode."""
+
+
 class Watched:
     """A backend's compiler that counts the graphs it is given and the calls of what it returns."""
 
@@ -26,6 +34,8 @@ class Watched:
         self.__name__ = name
         self._compiler = compiler
         self.graphs = 0
+        self.handed_back = 0
+        self.mode_nodes = 0
         self.calls = 0
         self.recompiled: set[object] = set()
         if hasattr(compiler, "get_compiler_config"):
@@ -35,10 +45,13 @@ class Watched:
     def __call__(self, graph: torch.fx.GraphModule, example_inputs: list[torch.Tensor], **options: Any) -> Any:  # noqa: ANN401
         """Compile as the backend does, and count."""
         self.graphs += 1
+        self.mode_nodes += _mode_nodes(graph)
         compile_id = torch._guards.CompileContext.current_compile_id()
         if compile_id is not None and compile_id.frame_compile_id:
             self.recompiled.add(compile_id)
+        captured = _written(graph)
         compiled = self._compiler(graph, example_inputs, **options)
+        self.handed_back += _runs(compiled, graph) and _written(graph) == captured
         return self._counted(compiled) if callable(compiled) else compiled
 
     def _counted(self, compiled: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,7 +71,25 @@ class Watched:
             recompiles=len(self.recompiled),
             frames_skipped=frames["total"] - frames["ok"],
             compiled_backward=compiled_backward,
+            mode_nodes=self.mode_nodes,
+            handed_back=self.handed_back,
         )
+
+
+def _runs(compiled: object, graph: torch.fx.GraphModule) -> bool:
+    """Whether what a backend made is the graph itself, or a method of it."""
+    return compiled is graph or getattr(compiled, "__self__", None) is graph
+
+
+def _written(graph: torch.fx.GraphModule) -> list[tuple[object, ...]]:
+    """What a graph computes; its text would say so too, but is made anew each time."""
+    return [(node.op, node.target, node.args, node.kwargs) for node in graph.graph.nodes]
+
+
+def _mode_nodes(graph: torch.fx.GraphModule) -> int:
+    """How many nodes of a graph, and of the graphs inside it, set a mode."""
+    inner = [module for module in graph.modules() if isinstance(module, torch.fx.GraphModule)]
+    return sum(node.target in _MODES for module in inner for node in module.graph.nodes)
 
 
 def compile_with(

@@ -285,7 +285,11 @@ class CheckResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Proof that the backend compiled something."""
+    """Proof that the backend compiled something.
+
+    `mode_nodes` counts the nodes that set a mode in the captured graphs, `handed_back` the graphs that the backend
+    returned as they came.
+    """
 
     graphs: int = 0
     backend_calls: int = 0
@@ -293,6 +297,8 @@ class Evidence:
     recompiles: int = 0
     frames_skipped: int = 0
     compiled_backward: bool = False
+    mode_nodes: int = 0
+    handed_back: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,7 +353,8 @@ class Attempts:
 class Expectation:
     """One entry of a backend's known failures, of `cases` but for `excluded`.
 
-    `checks` fail, `also` may fail beside them, no other may.
+    `checks` fail, `also` may fail beside them, no other may. It holds where the version of torch, those of the
+    backend's `packages` and the `platform` (a glob) are as it says.
     """
 
     cases: str
@@ -361,6 +368,8 @@ class Expectation:
     also: frozenset[str] = frozenset()
     raises: str | None = None
     torch: str | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
+    platform: str | None = None
     issue: str | None = None
 
 

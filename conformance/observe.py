@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from conformance.backend import Backend
     from conformance.evidence import Watched
-    from conformance.model import Raised, Request
+    from conformance.model import Evidence, Raised, Request
     from conformance.role import RoleObservation
 
 __all__ = ["run", "run_all"]
@@ -188,7 +188,7 @@ class _Compiled:
             expected=expected,
             reference=Reference(self.subject.request, self.subject.build),
             evidence=evidence,
-            fallback=_fallback(self.backend),
+            fallback=_fallback(self.backend, evidence),
             actual_bytes=actual_bytes,
             expected_bytes=expected_bytes,
             twin=perform(twin) if twin else None,
@@ -217,10 +217,13 @@ class _Compiled:
         return role, watched
 
 
-def _fallback(backend: Backend) -> str | None:
-    """What the backend says did the work in its place, or None."""
+def _fallback(backend: Backend, seen: Evidence) -> str | None:
+    """What did the work in the backend's place, or None; a backend that does not tell is judged by its graphs."""
+    if backend.engaged is None:
+        idle = seen.graphs > 0 and seen.handed_back == seen.graphs
+        return "every graph was handed back as it came, for PyTorch to run it" if idle else None
     try:
-        return backend.engaged() if backend.engaged else None
+        return backend.engaged()
     except Exception as error:  # noqa: BLE001 - a backend that cannot tell has not shown that it did the work
         raised = describe(error, Stage.COMPARE)
         return f"engaged() raised {raised.type}: {raised.message}"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from conformance.discover import by_ladder
 from conformance.oracle import DISAGREE
 from conformance.report import markdown
-from conformance.report.matrix import cell
+from conformance.report.matrix import cell, panels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pandas as pd
 
@@ -39,6 +39,11 @@ _GRAMMAR = """\
 Nests of modes to a depth, under each ambient mode: how many there are, and how many of them were run. Rules leave out
 what is taken for symmetric or without meaning (they are stated in `cases/README.md`); deeper nests and a sample run
 with `--tag exhaustive`."""
+_EVIDENCE = """\
+What shows that a backend was at work. Of the requests that ran to their end: how many had a graph compiled and called,
+how many a graph that sets a mode (a mode that holds already leaves no node, and round a graph break Dynamo sets it
+outside), how many a backward that AOTAutograd compiled, and how many graphs came back from the backend as they were."""
+_SEEN = ("backend", "requests", "called", "with modes", "compiled backward", "graphs", "handed back")
 _ORACLE = """\
 The oracle, which is not PyTorch, interprets the modes of a program and says what they make of its results. A variant is
 followed where it has something to say of at least one result and eager does the same; where eager does something else,
@@ -47,16 +52,19 @@ the case is invalid. What is not modelled holds operations or objects that the o
 
 def coverage(rows: pd.DataFrame, checks: pd.DataFrame, families: Sequence[Family]) -> str:
     """The page, from the frames of all records and checks, and what generated cases."""
-    backends = by_ladder(map(str, rows["backend"].unique()))
+    backends = panels(rows["backend"].unique())
     return markdown.page(
         "# Coverage",
         "## Clauses",
         _CLAUSES,
-        markdown.table(["clause", "about", *backends], _clauses(rows, backends)),
+        *(markdown.table(["clause", "about", *names], _clauses(rows, names)) for names in backends),
         *_advised(rows, backends),
         "## Areas",
         markdown.table(("area", "cases", "variants", "generated"), _areas(rows, families), right=(1, 2, 3)),
         *_grammar(rows, families, backends),
+        "## Evidence",
+        _EVIDENCE,
+        markdown.table(_SEEN, _seen(rows, chain.from_iterable(backends)), right=range(1, len(_SEEN))),
         *_second_opinions(rows, checks),
     )
 
@@ -68,17 +76,21 @@ def _clauses(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[tuple[str,
         yield clause, _CHAPTERS.get(clause[:2], ""), *(cell(own[own["backend"] == name]) for name in backends)
 
 
-def _advised(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[str]:
+def _advised(rows: pd.DataFrame, backends: Sequence[Sequence[str]]) -> Iterator[str]:
     """Of the clauses that only ask: in how many of their requests the check that looks at them has an advisory."""
-    lines = []
+    for names in backends:
+        if lines := list(_advice(rows, names)):
+            yield _ADVISED
+            yield markdown.table(["clause", "check", *names], lines)
+
+
+def _advice(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[tuple[str, ...]]:
     for clause, check in _ASKED.items():
         own = rows[rows["scored"] & rows["clauses"].str.split().map(lambda named, clause=clause: clause in named)]
         told = own["advisories"].str.split(", ").map(lambda names, check=check: check in names)
         counts = [f"{int(told[mine].sum())} of {int(mine.sum())}" for mine in (own["backend"] == b for b in backends)]
-        lines += [(clause, check, *counts)] if len(own) else []
-    if lines:
-        yield _ADVISED
-        yield markdown.table(["clause", "check", *backends], lines)
+        if len(own):
+            yield clause, check, *counts
 
 
 def _order(clause: str) -> tuple[int, str, int]:
@@ -101,28 +113,33 @@ def _depth(case: str, families: Sequence[Family]) -> int:
     return 0 if found is None else case.removeprefix(f"{found}.").count(".") + 1
 
 
-def _grammar(rows: pd.DataFrame, families: Sequence[Family], backends: Sequence[str]) -> Iterator[str]:
+def _grammar(rows: pd.DataFrame, families: Sequence[Family], backends: Sequence[Sequence[str]]) -> Iterator[str]:
     for family in families:
         if not family.pruned:
             continue
-        own = rows[rows["case"].astype(str).str.startswith(f"{family.id}.")]
-        depths = own["case"].astype(str).map(lambda case: _depth(case, families)).astype(str)
-        lines = [
-            (
-                depth,
-                points,
-                *(_fraction(int(((own["backend"] == name) & (depths == depth)).sum()), points) for name in backends),
-            )
-            for depth, points in family.points.items()
-        ]
         rules = ", ".join(f"{markdown.code(rule)} {number}" for rule, number in family.pruned.items())
         yield "## Nests"
         yield f"{_GRAMMAR}\n\nLeft out by rule: {rules}."
-        yield markdown.table(["levels", "points", *backends], lines, right=range(1, 2 + len(backends)))
+        own = rows[rows["case"].astype(str).str.startswith(f"{family.id}.")]
+        depths = own["case"].astype(str).map(lambda case: _depth(case, families)).astype(str)
+        runs = own["backend"].groupby(depths).value_counts()
+        for names in backends:
+            lines = [
+                (depth, points, *(_fraction(int(runs.get((depth, name), 0)), points) for name in names))
+                for depth, points in family.points.items()
+            ]
+            yield markdown.table(["levels", "points", *names], lines, right=range(1, 2 + len(names)))
 
 
 def _fraction(run: int, points: int) -> str:
     return f"{run} ({100 * run / points:.3g} %)" if run else ""
+
+
+def _seen(rows: pd.DataFrame, backends: Iterable[str]) -> Iterator[tuple[str | int, ...]]:
+    for name in backends:
+        own = rows[(rows["backend"] == name) & rows["graphs"].notna()]
+        called, modes, backward = own["backend_calls"] > 0, own["mode_nodes"] > 0, own["compiled_backward"]
+        yield name, len(own), *(int(one.sum()) for one in (called, modes, backward, own["graphs"], own["handed_back"]))
 
 
 def _second_opinions(rows: pd.DataFrame, checks: pd.DataFrame) -> Iterator[str]:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.discover import by_ladder
+from conformance.discover import LADDER, by_ladder
 from conformance.model import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
 
-__all__ = ["cell", "matrix", "tally"]
+__all__ = ["cell", "matrix", "panels", "tally"]
+
+_WIDTH = len(LADDER)  # backends that stand beside each other in a page
+
+
+def panels(backends: Iterable[str]) -> list[list[str]]:
+    """Names in the order of the ladder, as many to a table as a page is wide: the ladder itself, then the others."""
+    ordered = by_ladder(backends)
+    ladder, others = [[name for name in ordered if (name in LADDER) is inside] for inside in (True, False)]
+    return [names[start : start + _WIDTH] for names in (ladder, others) for start in range(0, len(names), _WIDTH)]
 
 
 def tally(frame: pd.DataFrame) -> dict[Verdict, int]:

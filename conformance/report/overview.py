@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from conformance.discover import by_ladder
 from conformance.model import Verdict
 from conformance.report import markdown
-from conformance.report.matrix import matrix, tally
+from conformance.report.matrix import matrix, panels, tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,11 +44,10 @@ class Source:
 
 def overview(rows: pd.DataFrame, sources: Sequence[Source], folder: str) -> str:
     """The page, from the frame of all records, the runs they came from, and the folder as commands say it."""
-    headers, cells = matrix(rows)
     return markdown.page(
         "# Results",
         _HOW_TO_READ,
-        markdown.table([headers[0], *map(_link, headers[1:])], cells),
+        *(_matrix(rows[rows["backend"].isin(names)]) for names in panels(rows["backend"].unique())),
         "## Backends",
         _backends(rows, {info.name: _what(info, source.gated) for source in sources for info in source.backends}),
         "## Legend",
@@ -58,6 +57,11 @@ def overview(rows: pd.DataFrame, sources: Sequence[Source], folder: str) -> str:
         "## Make these pages again",
         _commands(sources, folder),
     )
+
+
+def _matrix(rows: pd.DataFrame) -> str:
+    headers, cells = matrix(rows)
+    return markdown.table([headers[0], *map(_link, headers[1:])], cells)
 
 
 def _link(backend: str) -> str:

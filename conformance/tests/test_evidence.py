@@ -147,6 +147,63 @@ def test_a_backend_that_returns_nothing_callable_is_not_covered_up() -> None:
         compiled(torch.ones(2))
 
 
+def returning_itself(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> torch.fx.GraphModule:
+    """A backend that returns the module."""
+    return graph
+
+
+def wrapping(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+    """A backend that runs the graph from code of its own."""
+
+    def run(*args: Any) -> Any:
+        return graph(*args)
+
+    return run
+
+
+def removing(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+    """A backend that edits the graph in place before it returns it."""
+    graph.graph.eliminate_dead_code()
+    graph.graph.create_node("call_function", torch.ones, (1,))
+    return graph.forward
+
+
+@pytest.mark.parametrize(
+    ("backend", "handed_back"),
+    [(passing, 2), (returning_itself, 2), (removing, 0), (wrapping, 0)],
+)
+def test_a_graph_that_is_handed_back_as_it_came_is_counted(backend: Callable[..., Any], handed_back: int) -> None:
+    """What the backend changed, or put into code of its own, is its work."""
+    assert evidence(double, (torch.ones(2),), (torch.ones(3),), backend=backend).handed_back == handed_back
+
+
+def test_nodes_that_set_a_mode_are_counted() -> None:
+    """A with block enters and leaves; a mode that is there already leaves no trace in the graph."""
+
+    def modes(a: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad(), torch.no_grad():
+            b = a * 2
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode():
+            return b @ b
+
+    assert evidence(modes, (torch.ones(2, 2),)).mode_nodes == 4
+    assert evidence(double, (torch.ones(2),)).mode_nodes == 0
+
+
+def test_modes_inside_a_graph_of_a_graph_are_counted() -> None:
+    """The body of a checkpoint is a graph of its own."""
+
+    def body(a: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            b = a * 2
+        return a * b
+
+    def checkpointed(a: torch.Tensor) -> Any:
+        return torch.utils.checkpoint.checkpoint(body, a, use_reentrant=False)
+
+    assert evidence(checkpointed, (torch.ones(2, requires_grad=True),)).mode_nodes == 2
+
+
 @pytest.mark.parametrize(("name", "is_compiled"), [("eager", False), ("aot_eager", True)])
 def test_a_compiled_backward_is_a_node_of_the_graph(name: str, is_compiled: bool) -> None:
     """AOTAutograd puts its backward into autograd's graph; a backend below it does not."""

@@ -404,13 +404,14 @@ ENGAGED = "mine = Backend(name='mine', compile={{'backend': 'eager'}}, engaged={
     [
         ("lambda: None", None),
         ("lambda: 'eager did the work'", "eager did the work"),
+        ("None", "every graph was handed back as it came, for PyTorch to run it"),
         ("lambda: missing", "engaged() raised NameError: name 'missing' is not defined"),
     ],
 )
 def test_a_backends_own_word_of_a_fallback_is_heard(
     backend_file: Callable[[str], str], engaged: str, words: str | None
 ) -> None:
-    """A backend that says that another did the work, or cannot tell, has compiled nothing."""
+    """A backend that says that another did the work, cannot tell, or only hands back graphs, has compiled nothing."""
     seen = attempt(a_case(), backend_file(ENGAGED.format(engaged=engaged)))
     (check,) = (check for check in seen.checks if check.check == "compiled")
     assert [one.actual for one in check.differences] == ([words] if words else [])
@@ -424,7 +425,7 @@ def test_patches_hold_while_compiling_and_no_longer(backend_file: Callable[[str]
         "def compiler(graph, inputs):\n"
         "    import torch\n"
         "    assert torch._dynamo.config.recompile_limit == 77\n"
-        "    return graph.forward\n"
+        "    return lambda *args: graph.forward(*args)\n"
         "mine = Backend(\n"
         "    name='mine', compile={'backend': compiler}, patches={'_dynamo.config.recompile_limit': 77}\n"
         ")\n"
