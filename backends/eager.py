@@ -4,7 +4,7 @@ from conformance.backend import Backend
 
 backend = Backend(
     name="eager",
-    # It hands every graph back, and is here for that: what Dynamo alone gets wrong is no fault of those that build on it.
+    # It hands every graph back, and is here for that: it tells Dynamo's faults from those of what builds on it.
     engaged=lambda: None,
     description="Dynamo's captured graph, run eagerly",
 )

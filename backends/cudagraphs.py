@@ -1,0 +1,19 @@
+"""CUDA graphs round AOTAutograd's graphs; on a machine without CUDA it says that it skips them."""
+
+from __future__ import annotations
+
+from conformance.backend import Backend
+
+
+def _skipped() -> str | None:
+    from torch._dynamo.utils import counters  # noqa: PLC0415 - declaring a backend imports no torch
+
+    skips = counters["inductor"]["cudagraph_skips"]
+    return f"{skips} graphs were run without CUDA graphs" if skips else None
+
+
+backend = Backend(
+    name="cudagraphs",
+    engaged=_skipped,
+    description="CUDA graphs round AOTAutograd's graphs",
+)

@@ -1,0 +1,14 @@
+"""OpenVINO behind AOTAutograd, as its option `aot_autograd` asks for."""
+
+from conformance.backend import Backend
+from conformance.backends.openvino import engaged, listening
+
+backend = Backend(
+    name="openvino_aot",
+    compile={"options": {"aot_autograd": True}},
+    factory=listening,
+    engaged=engaged,
+    packages=("openvino",),
+    tags=frozenset({"slow_compile"}),
+    description="OpenVINO on CPU, options={'aot_autograd': True}",
+)
