@@ -6,7 +6,7 @@ from conformance.backend import Backend
 
 
 def _skipped() -> str | None:
-    from torch._dynamo.utils import counters  # noqa: PLC0415 - declaring a backend imports no torch
+    from torch._dynamo.utils import counters
 
     skips = counters["inductor"]["cudagraph_skips"]
     return f"{skips} graphs were run without CUDA graphs" if skips else None

@@ -37,7 +37,7 @@ _heard = _Heard()
 
 def listening() -> Callable[..., Any]:
     """The registered compiler; from now on what becomes of its graphs is heard."""
-    from torch._dynamo import lookup_backend  # noqa: PLC0415 - declaring a backend imports no torch
+    from torch._dynamo import lookup_backend
 
     compiler: Callable[..., Any] = lookup_backend("openvino")
     for name in ("backend", "execute"):

@@ -1,7 +1,8 @@
 """OpenVINO behind AOTAutograd, as its option `aot_autograd` asks for."""
 
-from conformance.backend import Backend
 from conformance.backends.openvino import engaged, listening
+
+from conformance.backend import Backend
 
 backend = Backend(
     name="openvino_aot",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def _relax() -> Callable[..., Any]:
-    from tvm.relax.frontend.torch import relax_dynamo  # noqa: PLC0415 - declaring a backend imports no compiler
+    from tvm.relax.frontend.torch import relax_dynamo
 
     compiler: Callable[..., Any] = relax_dynamo()
     return compiler
