@@ -255,7 +255,7 @@ def _blocks(document: Document) -> tuple[str, list[str]]:
     lines = document.text.splitlines(keepends=True)
     starts = [node.start_mark.line for node in document.root.value] if document.root else []
     if not starts:
-        return "" if document.text == "[]" else document.text, []
+        return "".join(line for line in lines if line.strip() != "[]"), []
     for number, start in enumerate(starts[1:], 1):
         above = range(start - 1, starts[number - 1], -1)
         starts[number] -= len(list(takewhile(lambda line: lines[line].lstrip().startswith("#"), above)))

@@ -171,6 +171,15 @@ def test_comments_stay_with_the_entry_below_them() -> None:
     assert "# about two" not in seen.text
 
 
+@pytest.mark.parametrize("text", ["[]", "[]\n", "# None yet.\n[]\n"])
+def test_a_file_without_entries_takes_new_ones(text: str) -> None:
+    """An empty list gives way to them, and a comment stays above them."""
+    seen = renewed(text, {"one": failed("values")})
+    assert seen.text.startswith(("- cases: demo.first.one", "# None yet.\n"))
+    assert seen == replace(seen, added=1, unexplained=1)
+    assert renewed(seen.text, {"one": failed("values")}).text == seen.text
+
+
 def test_an_entry_that_goes_does_not_leave_its_cases_to_another(tmp_path: Path) -> None:
     """Of two that overlap, the one below is held against what both were about, once the one above is gone."""
     overlapping = ENTRY.replace("first.*", "first.one\n  variants: {grad: enabled}")
