@@ -21,6 +21,18 @@ nox.options.sessions = ["lint", "typing", "cases", "tests"]
 ROOT = Path(__file__).parent
 RECORDS = Path("results", "records", "in-tree.jsonl")
 LINTER = "ruff==0.17.6"
+THIRD_PARTY = {
+    "torch": ((), ("cudagraphs", "aot_eager_default_partitioner", "invoke_subgraph", "aot_ts", "eager_noexcept")),
+    "openvino": (("openvino==2026.4.1",), ("openvino", "openvino_aot")),
+    "iree": (
+        ("iree-turbine==3.9.0", "iree-base-compiler==3.9.0", "iree-base-runtime==3.9.0"),
+        ("turbine_cpu",),
+    ),
+    "torchburn": (("torchburn==1.0.2", "numpy"), ("torchburn",)),
+    "zentorch": (("zentorch==2.13.0.2",), ("zentorch",)),
+    "tvm": (("apache-tvm==0.27.0.post1",), ("tvm",)),
+}
+"""Backends that no entry point of this package declares: what they need installed, and their adapters in backends/."""
 TYPES = ("mypy==2.4.1", "pandas-stubs", "types-PyYAML", "types-jsonschema", "types-tabulate")
 
 
@@ -33,15 +45,30 @@ def install(session: nox.Session, *what: str) -> None:
 def conformance(session: nox.Session) -> None:
     """Run every case on the five in-tree backends and rewrite results/; with arguments: `conformance run ARGS`."""
     install(session, "--editable", ".")
+    run_and_publish(session, RECORDS)
+
+
+@nox.session
+@nox.parametrize("maker", list(THIRD_PARTY), ids=list(THIRD_PARTY))
+def thirdparty(session: nox.Session, maker: str) -> None:
+    """Run every case on the backends of others, each maker's in an environment of its own, and rewrite results/."""
+    requirements, adapters = THIRD_PARTY[maker]
+    install(session, "--editable", ".", *requirements)
+    backends = [word for name in adapters for word in ("--backend", f"conformance.backends.{name}:backend")]
+    run_and_publish(session, RECORDS.with_name(f"{maker}.jsonl"), *backends)
+
+
+def run_and_publish(session: nox.Session, records: Path, *backends: str) -> None:
+    """Run into a scratch file; without arguments, what comes of a whole run becomes the committed records."""
     scratch = Path(session.create_tmp(), "records.jsonl")
     scratch.unlink(missing_ok=True)
     try:
-        session.run("conformance", "run", "--records", str(scratch), *session.posargs)
+        session.run("conformance", "run", "--records", str(scratch), *backends, *session.posargs)
     finally:
         # Findings belong in the pages as well, whatever the exit code; an interrupted run leaves them as they were.
         if not session.posargs and scratch.exists() and '"kind":"footer"' in scratch.read_text(encoding="utf-8"):
-            RECORDS.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(scratch, RECORDS)
+            records.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(scratch, records)
             publish(session)
 
 
@@ -82,6 +109,7 @@ def cases(session: nox.Session) -> None:
     """Validate the cases, the expectations, and that the committed JSON Schemas are fresh."""
     install(session, "--editable", ".")
     session.run("conformance", "validate", *session.posargs)
+    session.run("conformance", "validate", *map(str, sorted(Path("backends").glob("*.expected.yaml"))))
     if written := session.run("python", "-m", "conformance.schema", silent=True):
         session.error(f"the JSON Schemas did not follow from the types; commit what was written:\n{written}")
 
@@ -91,6 +119,13 @@ def report(session: nox.Session) -> None:
     """Rewrite the pages of results/ from the committed records; `-- --check` only compares."""
     install(session, "--editable", ".")
     publish(session, *session.posargs)
+
+
+@nox.session(name="kill-matrix")
+def kill_matrix(session: nox.Session) -> None:
+    """Run the suite on backends broken on purpose and rewrite results/kill_matrix.md: which check sees which defect."""
+    install(session, "--editable", ".[test]")
+    session.run("python", "-m", "conformance.tests.kill_matrix", "results/kill_matrix.md", *session.posargs)
 
 
 @nox.session

@@ -249,6 +249,28 @@ def _validate(ctx: click.Context, paths: Sequence[Path]) -> None:
     ctx.exit(1 if problems else 0)
 
 
+@main.command(
+    "capabilities",
+    short_help="Try what backends claim, and what they do not.",
+    epilog=_examples("conformance capabilities", "conformance capabilities --backend mine --most 50"),
+)
+@click.option("--backend", "backends", multiple=True, metavar="REF", help="Default: every installed one. Repeatable.")
+@click.option(
+    "--most", type=click.IntRange(min=1), default=10, show_default=True, help="Cases to try for each capability."
+)
+@click.pass_context
+def _capabilities(ctx: click.Context, *, backends: Sequence[str], most: int) -> None:
+    """Run a few cases that need it for each capability of each backend, claimed or not, and compare with the claims.
+
+    A claim is wrong where nothing that needs the capability conforms, or where all does and it is not claimed.
+    """
+    from conformance import capabilities
+
+    trials = capabilities.discovered(backends, most)
+    click.echo(capabilities.table(trials))
+    ctx.exit(1 if any(trial.finding for trial in trials) else 0)
+
+
 @main.group("expectations", short_help="Known failures of backends.")
 def _expectations() -> None:
     """Known failures of backends, which stand in `<name>.expected.yaml`."""

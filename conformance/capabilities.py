@@ -1,0 +1,119 @@
+"""What backends claim, held against what they do: each capability is tried on cases that need it, claimed or not."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from conformance import discover, environment, isolate
+from conformance.families import EXHAUSTIVE
+from conformance.homes import collect
+from conformance.model import Capability, Outcome
+from conformance.progress import progress
+from conformance.runner import Run
+from conformance.selection import Plan, digest, select
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from conformance.model import BackendInfo, Case, Request
+
+__all__ = ["Trial", "discovered", "table"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """How many of the requests that need a capability, and nothing else that is not claimed, conform."""
+
+    backend: str
+    capability: Capability
+    claimed: bool
+    conforming: int
+    requests: int
+
+    @property
+    def finding(self) -> str:
+        """How the claim is wrong, in words; empty where it is not."""
+        if self.claimed and self.requests and not self.conforming:
+            return "claimed, and nothing that needs it conforms"
+        if not self.claimed and self.requests and self.conforming == self.requests:
+            return "not claimed, and all that needs it conforms"
+        return ""
+
+
+def discovered(refs: Sequence[str], most: int) -> list[Trial]:
+    """Try every capability of backends that can be used here.
+
+    Args:
+        refs: as `--backend` names them; none means every declared one.
+        most: cases to try for each capability.
+
+    Raises:
+        ConformanceError: there is no such backend, or the cases cannot be read.
+    """
+    cases = [case for case in collect() if EXHAUSTIVE not in case.tags]
+    try:
+        infos = [info for info in discover.find(refs, isolate.describe) if not (info.broken or info.unavailable)]
+        needed = [(info, each, _needing(each, info, cases, most)) for info in infos for each in Capability]
+        conforms = _conforming({request.key: request for _, _, chosen in needed for request in chosen}.values())
+    finally:
+        isolate.shutdown()
+    return [
+        Trial(
+            backend=info.name,
+            capability=each,
+            claimed=each in info.capabilities,
+            conforming=sum(conforms[request.key] for request in chosen),
+            requests=len(chosen),
+        )
+        for info, each, chosen in needed
+    ]
+
+
+def table(trials: Sequence[Trial]) -> str:
+    """One line a backend and capability."""
+    rows = [
+        (one.backend, one.capability, "yes" if one.claimed else "no", f"{one.conforming}/{one.requests}", one.finding)
+        for one in trials
+    ]
+    headers = ("backend", "capability", "claimed", "conforming", "")
+    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+
+
+def _needing(capability: Capability, info: BackendInfo, cases: Sequence[Case], most: int) -> Sequence[Request]:
+    """Requests of cases from all over the suite, each in the first of its variants that needs the capability."""
+    able = info.capabilities | {capability}
+    fitting = []
+    for case in cases:
+        variants = [one for one in case.variants if {capability} <= case.requires | one.requires <= able]
+        fitting += [replace(case, variants=tuple(variants[:1]))] if variants else []
+    chosen = fitting[:: max(1, -(-len(fitting) // most))]
+    return select(chosen, [replace(info, capabilities=able)]).requests if chosen else ()
+
+
+def _conforming(requests: Collection[Request]) -> dict[tuple[str, str, str], bool]:
+    plan = Plan(
+        requests=tuple(requests),
+        backends=(),
+        selection={},
+        total=len(requests),
+        digest=digest(request.key for request in requests),
+    )
+    machine = environment.capture()
+    with ThreadPoolExecutor(machine.threads) as executor, progress(len(requests)) as advance:
+        conforms = {}
+        for record in Run(
+            plan,
+            executor,
+            expectations={},
+            environment=machine,
+            run_id="capabilities",
+            jobs=machine.threads,
+            smoke_gate=False,
+        ):
+            advance(record)
+            conforms[record.key] = record.outcome is Outcome.PASS
+    return conforms

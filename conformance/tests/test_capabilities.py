@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from conformance.capabilities import Trial
+from conformance.cli import main
+from conformance.model import Capability
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BACKEND = """
+from conformance.backend import Backend, Capability
+
+def compiler(gm, example_inputs):
+    if any(value.is_complex() for value in example_inputs if hasattr(value, "is_complex")):
+        raise NotImplementedError("complex numbers")
+    return lambda *args: gm(*args)
+
+mine = Backend(name="mine", compile={"backend": compiler}, capabilities=Capability.all() - {Capability.FLOAT64})
+"""
+
+
+@pytest.mark.torch
+def test_claims_are_held_against_what_is_done(tmp_path: Path) -> None:
+    """What is claimed and never holds is told, and what always holds and is not claimed; the rest is counted."""
+    (tmp_path / "mine.py").write_text(BACKEND)
+    result = CliRunner().invoke(main, ["capabilities", "--backend", f"{tmp_path / 'mine.py'}:mine", "--most", "2"])
+    assert result.exit_code == 1, result.output
+    lines = {
+        words[1]: " ".join(words[2:]) for line in result.output.splitlines() if (words := line.split())[:1] == ["mine"]
+    }
+    assert lines.keys() == set(Capability)
+    assert lines["complex"] == "yes 0/2 claimed, and nothing that needs it conforms"
+    assert lines["float64"] == "no 2/2 not claimed, and all that needs it conforms"
+    assert lines["grad_mode"] == "yes 2/2"
+
+
+@pytest.mark.parametrize(
+    ("claimed", "conforming", "requests", "is_wrong"),
+    [(True, 0, 0, False), (False, 0, 0, False), (True, 1, 3, False), (False, 2, 3, False), (False, 0, 3, False)],
+)
+def test_a_claim_that_holds_in_part_is_not_wrong(claimed: bool, conforming: int, requests: int, is_wrong: bool) -> None:
+    """Known failures are what expectations are for, and what was never tried shows nothing."""
+    trial = Trial(backend="mine", capability=Capability.RNG, claimed=claimed, conforming=conforming, requests=requests)
+    assert bool(trial.finding) is is_wrong
