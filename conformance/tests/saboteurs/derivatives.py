@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from conformance.tests.saboteurs.wiring import attach, each_result, finish_with, recorded, tensors
+from conformance.tests.saboteurs.wiring import (
+    attach,
+    each_input,
+    each_result,
+    edited,
+    finish_with,
+    is_arithmetic,
+    recorded,
+    tensors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +37,11 @@ def results_recorded(graph: Graph, _: Examples) -> Compiled:
         return result.requires_grad_() if ordinary else result
 
     return each_result(graph, change)
+
+
+def arithmetic_recorded(graph: Graph, _: Examples) -> Compiled:
+    """What arithmetic gives requires grad where nothing that went into it does."""
+    return results_recorded(graph, _) if is_arithmetic(graph) else edited(graph)
 
 
 def inference_tensors_returned(graph: Graph, _: Examples) -> Compiled:
@@ -81,6 +96,36 @@ def gradients_scaled(graph: Graph, _: Examples) -> Compiled:
 def gradients_off(graph: Graph, _: Examples) -> Compiled:
     """Gradients are off by a ten-thousandth of themselves."""
     return _gradients_in(graph, lambda grad: grad * (1 + 1e-4))
+
+
+def first_gradients_off(graph: Graph, _: Examples) -> Compiled:
+    """The gradients of the first backward through arithmetic are off by a constant; every later one is right."""
+    calls, is_simple = itertools.count(), is_arithmetic(graph)
+
+    def change(grad: torch.Tensor) -> torch.Tensor:
+        is_recorded = torch.is_grad_enabled()  # to be differentiated again, which would show there too
+        return grad if is_recorded else grad + (grad.abs() + 1) * 0.01
+
+    def nudge(_: Sequence[Any], results: Sequence[Any]) -> None:
+        if is_simple and next(calls) == 0:
+            attach(recorded(results), change)
+
+    return finish_with(graph, nudge)
+
+
+def second_derivatives_scaled(graph: Graph, _: Examples) -> Compiled:
+    """Gradients of arithmetic are right, and their own gradients are half as large again."""
+    if not is_arithmetic(graph):
+        return edited(graph)
+
+    def watched(value: torch.Tensor) -> torch.Tensor:
+        if not value.requires_grad or not torch.is_grad_enabled():
+            return value
+        mine = value.view_as(value)  # a hook of the input itself would stay for the next call
+        attach([mine], lambda grad: grad + (grad - grad.detach()) / 2)
+        return mine
+
+    return each_input(graph, watched)
 
 
 def cotangents_ignored(graph: Graph, _: Examples) -> Compiled:

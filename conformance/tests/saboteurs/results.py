@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from conformance.tests.saboteurs.wiring import each_input, each_result, edited, finish_with, tensors
+from conformance.tests.saboteurs.wiring import (
+    each_input,
+    each_result,
+    edited,
+    finish_with,
+    is_arithmetic,
+    recorded,
+    tensors,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from conformance.tests.saboteurs.wiring import Compiled, Examples, Graph
 
@@ -27,6 +35,31 @@ def drifts_with_each_compilation(graph: Graph, _: Examples) -> Compiled:
 
 
 _compilations = itertools.count()
+
+
+def first_results_off(graph: Graph, _: Examples) -> Compiled:
+    """The first call gives wrong results of arithmetic on what is not recorded; every later one is right."""
+    return _off(graph, lambda call: call == 0)
+
+
+def later_results_off(graph: Graph, _: Examples) -> Compiled:
+    """The first call is right; of every later one the results of arithmetic on what is not recorded are wrong."""
+    return _off(graph, lambda call: call > 0)
+
+
+def _off(graph: Graph, is_meant: Callable[[int], bool]) -> Compiled:
+    """Add something to the results of some calls that nothing is differentiated through."""
+    calls, is_simple = itertools.count(), is_arithmetic(graph)
+
+    def change(value: torch.Tensor) -> torch.Tensor:
+        plain = value.is_floating_point() and not value.requires_grad
+        return value + (value.abs() + 1) * 0.01 if plain else value
+
+    def run(*inputs: Any) -> tuple[Any, ...]:
+        results = tuple(graph.forward(*inputs))
+        return tuple(map(change, results)) if is_simple and is_meant(next(calls)) else results
+
+    return run
 
 
 def one_element_off(graph: Graph, _: Examples) -> Compiled:
@@ -98,6 +131,15 @@ def layout_lost(graph: Graph, _: Examples) -> Compiled:
     return each_result(graph, lambda result: result.contiguous())
 
 
+def columns_first(graph: Graph, _: Examples) -> Compiled:
+    """What arithmetic gives is laid out column by column."""
+
+    def change(value: torch.Tensor) -> torch.Tensor:
+        return value.mT.contiguous().mT if value.ndim > 1 else value
+
+    return each_result(graph, change) if is_arithmetic(graph) else edited(graph)
+
+
 def subclass_returned(graph: Graph, _: Examples) -> Compiled:
     """Results that do not require grad come back as a subclass of Tensor."""
     return each_result(graph, lambda result: result if result.requires_grad else result.as_subclass(torch.nn.Buffer))
@@ -106,6 +148,18 @@ def subclass_returned(graph: Graph, _: Examples) -> Compiled:
 def aliases_lost(graph: Graph, _: Examples) -> Compiled:
     """Every result is a copy, also where it should be a view of an input or of another result."""
     return each_result(graph, lambda result: result.clone())
+
+
+def integer_views_copied(graph: Graph, _: Examples) -> Compiled:
+    """Views of integers are views of a copy of the whole memory of what they should be views of."""
+
+    def change(result: torch.Tensor) -> torch.Tensor:
+        if result.is_floating_point() or result.is_complex() or result.is_inference():
+            return result
+        place = result.untyped_storage().clone()  # type: ignore[no-untyped-call]
+        return torch.empty(0, dtype=result.dtype).set_(place, result.storage_offset(), result.shape, result.stride())
+
+    return each_result(graph, change)
 
 
 def copies_elided(graph: Graph, _: Examples) -> Compiled:
@@ -147,6 +201,19 @@ def input_overwritten(graph: Graph, _: Examples) -> Compiled:
     def scribble(inputs: Sequence[Any], _: Sequence[Any]) -> None:
         for value in [value for value in tensors(inputs) if value.is_floating_point()][:1]:
             value.data.add_(1)
+
+    return finish_with(graph, scribble)
+
+
+def integer_inputs_overwritten(graph: Graph, _: Examples) -> Compiled:
+    """Integers that were read are scratch memory afterwards."""
+
+    def scribble(inputs: Sequence[Any], results: Sequence[Any]) -> None:
+        kept = {value.untyped_storage().data_ptr() for value in tensors(results)}
+        for value in tensors(inputs):
+            is_other = value.is_floating_point() or value.is_complex() or value.dtype is torch.bool
+            if not is_other and value.untyped_storage().data_ptr() not in kept and not recorded(results):
+                value.add_(1)
 
     return finish_with(graph, scribble)
 
@@ -251,7 +318,7 @@ def returned_overwritten(graph: Graph, _: Examples) -> Compiled:
     def pool(_: Sequence[Any], results: Sequence[Any]) -> None:
         now = tensors(results)
         for old, new in zip(before, now, strict=False):
-            if old.shape == new.shape:
+            if old.shape == new.shape and old.is_contiguous():
                 old.data.copy_(new.data)
         before[:] = now
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._dynamo.utils import counters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +22,7 @@ __all__ = [
     "each_result",
     "edited",
     "finish_with",
+    "is_arithmetic",
     "recorded",
     "tensors",
 ]
@@ -28,6 +31,29 @@ Graph = torch.fx.GraphModule
 Examples = Sequence[Any]
 Compiled = Callable[..., tuple[Any, ...]]
 Hook = Callable[[torch.Tensor], torch.Tensor | None]
+
+
+_ARITHMETIC = frozenset(
+    {
+        *(operator.add, operator.sub, operator.mul, operator.truediv, operator.matmul, operator.neg, operator.pow),
+        *(torch.sin, torch.cos, torch.matmul, "sin", "cos"),
+    }
+)
+
+
+def is_arithmetic(graph: Graph) -> bool:
+    """Whether a graph is all of a program, the first to be compiled, and does arithmetic for one result.
+
+    Then a wrong number goes no further than to the results, where the check that looks at it is the only one to see it.
+    """
+    compile_id = torch._guards.CompileContext.current_compile_id()
+    is_first = compile_id is not None and (compile_id.frame_id, compile_id.frame_compile_id) == (0, 0)
+    is_whole = not any(counters["graph_break"].values())
+    calls = [node for node in graph.graph.nodes if node.op in {"call_function", "call_method", "call_module"}]
+    is_simple = len(graph.graph.output_node().all_input_nodes) == 1 and all(
+        node.target in _ARITHMETIC for node in calls
+    )
+    return is_first and is_whole and is_simple and bool(calls)
 
 
 def tensors(values: Iterable[Any]) -> list[torch.Tensor]:
