@@ -4,5 +4,7 @@ from conformance.backend import Backend
 
 backend = Backend(
     name="aot_eager_default_partitioner",
+    # Not slow; but on nests it stands on what the ladder's rungs run in full, so the covering subset says enough.
+    tags=frozenset({"slow_compile"}),
     description="AOTAutograd's graphs with the default partitioner, run eagerly",
 )

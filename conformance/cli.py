@@ -312,6 +312,24 @@ def _update(ctx: click.Context, *, records: Path, backend: str | None, like: str
     ctx.exit(1 if renewal.unexplained else 0)
 
 
+@_expectations.command(
+    "apply",
+    short_help="Hold the records of a run against the expectations of today.",
+    epilog=_examples("conformance expectations apply", "conformance expectations apply --records mine.jsonl"),
+)
+@click.option(
+    "--records", type=_FILE, default="conformance-records.jsonl", show_default=True, help="The record file of the run."
+)
+@click.pass_context
+def _apply(ctx: click.Context, *, records: Path) -> None:
+    """Rewrite the verdicts of a record file as the expectations of its backends now give them; nothing is run."""
+    from conformance.rejudge import apply
+
+    counts = apply(records)
+    click.echo(f"{records}: {', '.join(f'{number} {verdict}' for verdict, number in sorted(counts.items()))}")
+    ctx.exit(0 if all(verdict.is_green for verdict in counts) else 1)
+
+
 @main.command(
     "report",
     short_help="Write markdown pages from record files.",

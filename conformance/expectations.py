@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conformance.model import BackendInfo, Environment, Record, Variant
     from conformance.yaml_marks import Document
 
-__all__ = ["TODO", "Host", "applies", "entries", "load_expectations", "match", "stale"]
+__all__ = ["TODO", "Host", "applies", "entries", "load_expectations", "match", "stale", "told"]
 
 TODO = "TODO"
 """The reason of an entry that a command wrote, until somebody says why; such a file is refused."""
@@ -110,6 +110,14 @@ def stale(
     used = {record.expectation["entry"] for record in records if record.expectation is not None}
     unused = [entry for entry in expectations if where(entry) not in used]
     return [entry for entry in unused if not any(match((entry,), *request) for request in omitted)]
+
+
+def told(expectation: Expectation | None) -> dict[str, str] | None:
+    """What a record keeps of the entry that applied to it."""
+    if expectation is None:
+        return None
+    told = {"kind": expectation.kind.value, "reason": expectation.reason, "entry": where(expectation)}
+    return told | ({"issue": expectation.issue} if expectation.issue else {})
 
 
 def _about(entry: Expectation, case_id: str) -> bool:

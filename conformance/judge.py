@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from conformance.model import Outcome, Verdict
 
 if TYPE_CHECKING:
-    from conformance.model import Attempt, CheckResult, Difference, Expectation
+    from conformance.model import Attempt, CheckResult, Difference, Expectation, Record
 
-__all__ = ["judge", "outcome", "where"]
+__all__ = ["held_against", "judge", "outcome", "untold", "where"]
 
 _COMPILED = "compiled"
+_INSTEAD = "\nExpected to "
 _LAST_OUTPUT = 200  # characters of the last line a dead child printed
 
 
@@ -41,14 +42,25 @@ def judge(happened: Outcome, attempt: Attempt, expectation: Expectation | None) 
         attempt: what it is told from.
         expectation: the entry of the backend's known failures for this case and variant, if there is one.
     """
-    message = _tell(happened, attempt)
+    return held_against(expectation, happened, attempt, _tell(happened, attempt))
+
+
+def held_against(
+    expectation: Expectation | None, happened: Outcome, attempt: Attempt, message: str
+) -> tuple[Verdict, str]:
+    """The verdict on an attempt that has been told already, and what to add to the message."""
     if expectation is None or not (happened.is_failure or happened is Outcome.PASS):
         return Verdict(happened.value), message
     if happened is Outcome.PASS:
         return Verdict.XPASS, f"passed, but was expected to {_wanted(expectation)}; delete {where(expectation)}"
     if _is_as_expected(happened, attempt, expectation):
         return Verdict.XFAIL, message
-    return Verdict(happened.value), f"{message}\nExpected to {_wanted(expectation)} instead: {where(expectation)}"
+    return Verdict(happened.value), f"{message}{_INSTEAD}{_wanted(expectation)} instead: {where(expectation)}"
+
+
+def untold(record: Record) -> str:
+    """The message of a record without what an expectation added to it."""
+    return "" if record.outcome is Outcome.PASS else record.message.partition(_INSTEAD)[0]
 
 
 def where(expectation: Expectation) -> str:

@@ -14,9 +14,9 @@ from conformance.errors import UsageError
 from conformance.expectations import TODO, Host, applies, entries, load_expectations, match
 from conformance.failures import Failure, Seen, Why, as_entries, dumped, how
 from conformance.homes import collect
-from conformance.judge import judge
-from conformance.model import Attempt, Outcome, Raised, Verdict
+from conformance.model import Outcome, Verdict
 from conformance.record import read
+from conformance.rejudge import judge_again
 from conformance.yaml_marks import compose
 
 if TYPE_CHECKING:
@@ -206,10 +206,8 @@ def _held(current: Sequence[Sequence[Expectation]], seen: Iterable[Seen]) -> tup
 
 
 def _is_as(record: Record, expectation: Expectation) -> bool:
-    """Whether a record is what an entry says; of a crash the record keeps only the words."""
-    raised = record.raised or Raised(stage=record.stage, type="", message=record.message)
-    attempt = Attempt(checks=record.checks, raised=raised)
-    return judge(record.outcome, attempt, expectation)[0] is Verdict.XFAIL
+    """Whether a record is what an entry says."""
+    return judge_again(record, expectation).verdict is Verdict.XFAIL
 
 
 def _renewed(block: str, data: dict[str, Any], held: _Held, *, about_more: bool) -> tuple[str, str]:

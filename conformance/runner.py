@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from conformance import isolate
 from conformance.discover import relative
 from conformance.environment import fingerprint
-from conformance.expectations import match
-from conformance.judge import judge, outcome, where
+from conformance.expectations import match, told
+from conformance.judge import judge, outcome
 from conformance.lines import SCHEMA_VERSION, reproduce
 from conformance.model import Attempt, Outcome, Record, Verdict
 from conformance.selection import SLOW_COMPILE, decided, is_smoke
@@ -252,16 +252,9 @@ class _Judge:
             raised=attempt.raised,
             metrics=attempt.metrics,
             # What the backend does not claim is no use of an entry: it is stale.
-            expectation=_told(expectation) if happened is not Outcome.UNSUPPORTED else None,
+            expectation=told(expectation) if happened is not Outcome.UNSUPPORTED else None,
             fingerprint=self._fingerprint,
             seed=request.seed,
             duration_s=round(attempt.duration_s, 3),
             reproduce=reproduce(relative(backend.ref), case.id, variant.id, request.seed, self._folders),
         )
-
-
-def _told(expectation: Expectation | None) -> dict[str, str] | None:
-    if expectation is None:
-        return None
-    told = {"kind": expectation.kind.value, "reason": expectation.reason, "entry": where(expectation)}
-    return told | ({"issue": expectation.issue} if expectation.issue else {})

@@ -1,0 +1,91 @@
+"""The records of a run held against the expectations of today, without running anything again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance import isolate, lines
+from conformance.checks import CATALOGUE
+from conformance.errors import UsageError
+from conformance.expectations import Host, load_expectations, match, told
+from conformance.homes import collect
+from conformance.judge import held_against, untold
+from conformance.model import Attempt, Outcome, Raised, Verdict
+from conformance.record import read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from conformance.model import BackendInfo, Expectation, Record, Variant
+    from conformance.record import RunFile
+
+__all__ = ["apply", "judge_again"]
+
+
+def apply(path: Path) -> Counter[Verdict]:
+    """Rewrite a record file so that its verdicts are those that the expectations of its backends now give.
+
+    What happened stays as it was observed; only verdicts, messages about them and the entries named change.
+
+    Returns:
+        How many records there are of each verdict.
+
+    Raises:
+        ConformanceError: the records or an expectations file cannot be read, or the run did not come to its end.
+    """
+    run = read(path)
+    if run.footer is None:
+        message = f"{path}: the run did not come to its end: continue it with `conformance run --resume`"
+        raise UsageError(message)
+    variants = {
+        (case.id, variant.id): variant
+        for case in collect([Path(folder) for folder in run.header.folders])
+        for variant in case.variants
+    }
+    backends = _described(run)
+    known = {info.name: _known_failures(info, run, {case for case, _ in variants}) for info in backends}
+    records = [judge_again(one, _expectation(one, known[one.backend], variants)) for one in run.records]
+    counts = Counter(one.verdict for one in records)
+    header = replace(run.header, backends=backends)
+    footer = replace(run.footer, counts={verdict.value: counts[verdict] for verdict in sorted(counts)})
+    texts = [lines.encode(header), *(lines.encode_record(one, header) for one in records), lines.encode(footer)]
+    scratch = path.with_name(f"{path.name}.new")  # so that a full disk costs nothing
+    scratch.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    scratch.replace(path)
+    return counts
+
+
+def judge_again(record: Record, expectation: Expectation | None) -> Record:
+    """The record with the verdict that it has under an expectation, or under none."""
+    # Of a crash the record keeps only the words.
+    raised = record.raised or Raised(stage=record.stage, type="", message=record.message)
+    attempt = Attempt(checks=record.checks, raised=raised)
+    verdict, message = held_against(expectation, record.outcome, attempt, untold(record))
+    applied = expectation if record.outcome is not Outcome.UNSUPPORTED else None
+    return replace(record, verdict=verdict, message=message, expectation=told(applied))
+
+
+def _described(run: RunFile) -> tuple[BackendInfo, ...]:
+    """The backends as the run found them, with the expectations that they have now."""
+    try:
+        now = [isolate.describe(info.ref).expectations for info in run.header.backends]
+    finally:
+        isolate.shutdown()
+    return tuple(replace(info, expectations=path) for info, path in zip(run.header.backends, now, strict=True))
+
+
+def _known_failures(info: BackendInfo, run: RunFile, ids: set[str]) -> tuple[Expectation, ...]:
+    if info.expectations is None:
+        return ()
+    host = Host.of(run.header.environment, info)
+    return load_expectations(info.expectations, case_ids=ids, checks=CATALOGUE.keys(), host=host)
+
+
+def _expectation(
+    record: Record, known: tuple[Expectation, ...], variants: Mapping[tuple[str, str], Variant]
+) -> Expectation | None:
+    variant = variants.get((record.case_id, record.variant))
+    return match(known, record.case_id, variant) if variant else None
