@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module, metadata
@@ -61,12 +61,26 @@ def describe_backend(ref: str, report: Callable[[Stage], None]) -> BackendInfo:
         BackendError: nothing has that name.
     """
     report(Stage.LOAD)
+    before = _state()
     try:
-        return _describe(ref)
+        info = _describe(ref)
     except BackendError:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001  a plug-in may raise anything; that is a result
         return BackendInfo(ref=ref, name=name_of(ref), broken=f"{type(error).__name__}: {error}")
+    after = _state()
+    if changes := [f"{name} from {before[name]} to {after[name]}" for name in before if before[name] != after[name]]:
+        broken = f"loading it changes what every program means: {', '.join(changes)}"
+        return BackendInfo(ref=ref, name=info.name, broken=broken)
+    return info
+
+
+def _state() -> dict[str, object]:
+    """The ambient state of PyTorch where that is loaded, but for what each role sets anew, or only changes speed."""
+    if "torch" not in sys.modules:
+        return {}
+    state = asdict(import_module("conformance.ambient").capture())
+    return {name: value for name, value in state.items() if name not in {"rng", "python_rng", "threads", "works"}}
 
 
 def _describe(ref: str) -> BackendInfo:

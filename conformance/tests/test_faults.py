@@ -104,6 +104,7 @@ ROWS = {
     "leaves": ("crash", "exited with status 0 without a result"),
     "hangs": ("timeout", r"timed out; its process group was killed \(stage compile\)"),
     "eats_memory": ("error", "MemoryError"),
+    "prints": ("pass", ""),
     "floods": ("fail", r"values differ in output: 4 of 4 elements"),
     "raises_in_import": ("error", "the backend cannot be used: RuntimeError: no licence"),
     "ends_in_import": ("error", "the backend cannot be used: while it was loaded: exited with status 7"),
@@ -117,6 +118,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "mine" / "demo_first.yaml").write_text(CASES)
     (tmp_path / "bad.py").write_text(BACKENDS)
     (tmp_path / "raises_in_import.py").write_text("raise RuntimeError('no licence')")
+    (tmp_path / "prints.py").write_text("print('{}\\n' * 999_999)\ndef prints(gm, _): return lambda *args: gm(*args)")
     (tmp_path / "ends_in_import.py").write_text("import os; os._exit(7)")
     return tmp_path
 
@@ -137,7 +139,7 @@ def run(folder: Path, *words: str, status: int, **environment: str) -> list[Reco
 
 def ref(name: str) -> str:
     """What names a backend of this module on the command line."""
-    return f"{name if name.endswith('_import') else 'bad'}.py:{name}"
+    return f"{name if name.endswith('_import') or name == 'prints' else 'bad'}.py:{name}"
 
 
 def test_what_a_backend_does_wrong_is_in_its_own_rows(folder: Path) -> None:

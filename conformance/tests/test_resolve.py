@@ -283,6 +283,22 @@ class TestInIsolation:
         path.write_text("import os; os.abort()")
         assert isolate.describe(f"{path}:x").broken == "while it was loaded: killed by SIGABRT"
 
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ("torch.set_default_dtype(torch.float64)", "default_dtype from torch.float32 to torch.float64"),
+            ("torch.set_grad_enabled(False)", "grad_mode from True to False"),
+            ("torch.autocast('cpu').__enter__()", "autocast from False to True"),
+        ],
+    )
+    def test_a_module_that_changes_what_programs_mean_is_broken(self, tmp_path: Path, change: str, said: str) -> None:
+        """Whoever installs it would get other results of code that never uses it."""
+        path = tmp_path / "mine.py"
+        path.write_text(f"import torch\n{change}\ndef compiler(gm, example_inputs): return gm")
+        info = isolate.describe(f"{path}:compiler")
+        assert info.name == "compiler"
+        assert (info.broken or "").startswith(f"loading it changes what every program means: {said}")
+
     def test_hang_in_import_is_broken(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A backend whose import never ends is broken."""
         path = tmp_path / "mine.py"

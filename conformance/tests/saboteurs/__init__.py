@@ -135,6 +135,7 @@ SABOTEURS = (
         run_at_compile=("mutation", "mutation.*"),
         first_result_kept=("calls", "base.*"),
         weights_kept=("calls", "calls.sequences.weights_changed"),
+        last_compiled_run=("calls", "calls.*"),
         sizes_baked_in=("calls", "calls.sequences.shapes"),
         returned_overwritten=("retention", "base.*"),
         one_buffer_reused=("retention", "base.*"),

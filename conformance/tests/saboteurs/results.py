@@ -301,6 +301,20 @@ def _with_numbers(value: torch.Tensor, numbers: torch.Tensor | None) -> torch.Te
     return numbers + (value - value.detach()) if value.requires_grad else numbers.clone()
 
 
+def last_compiled_run(graph: Graph, _: Examples) -> Compiled:
+    """What was compiled last is run in place of what was compiled before it for as many inputs."""
+    number = len(graph.graph.find_nodes(op="placeholder"))
+    _LAST[number] = graph
+
+    def run(*inputs: Any) -> tuple[Any, ...]:
+        return tuple(_LAST[number].forward(*inputs))
+
+    return run
+
+
+_LAST: dict[int, Graph] = {}
+
+
 def sizes_baked_in(graph: Graph, examples: Examples) -> Compiled:
     """Sizes that may vary are those of the first call."""
 
