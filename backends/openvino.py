@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from conformance.backend import Backend
+from conformance.backend import Backend, Capability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +61,8 @@ backend = Backend(
     name="openvino",
     factory=listening,
     engaged=engaged,
+    # Its documentation: "The aot_autograd graph capture is needed to enable dynamic shapes or to finetune a model."
+    capabilities=Capability.all() - {Capability.TRAINING, Capability.DYNAMIC_SHAPES, Capability.DOUBLE_BACKWARD},
     packages=("openvino",),
     tags=frozenset({"slow_compile"}),
     description="OpenVINO on CPU, default options",
