@@ -34,7 +34,8 @@ class Backend:
         capabilities: what it claims; default: everything. A case that requires more is `unsupported`.
         tolerance: largest relative error against the float64 reference by dtype, e.g. `{"float32": 1e-4}`, where its
             arithmetic is known to be less precise than the suite allows.
-        packages: names of the distributions whose versions belong beside its results.
+        packages: the distributions whose versions belong beside its results, by name, or pinned, e.g. `acme>=1.4`:
+            with another version it cannot be used.
         env: environment variables set before torch is imported.
         patches: configuration for the time of a run, by dotted name under torch, e.g.
             `{"_inductor.config.fallback_random": True}`.

@@ -21,10 +21,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.requirements import Requirement
+
 from conformance.backend import Backend
 from conformance.discover import GROUP, names
 from conformance.errors import BackendError
 from conformance.model import BackendInfo, Stage
+from conformance.selection import holds
 from conformance.words import PRECISIONS
 
 if TYPE_CHECKING:
@@ -94,7 +97,7 @@ def _describe(ref: str) -> BackendInfo:
         name=backend.name,
         capabilities=backend.capabilities,
         tolerance=_tolerance(backend),
-        packages={package: _version(package) for package in backend.packages},
+        packages=_packages(backend),
         env=backend.env,
         tags=backend.tags,
         expectations=_expectations(backend, home),
@@ -109,6 +112,17 @@ def _tolerance(backend: Backend) -> Mapping[str, float]:
         message = f"a tolerance for {', '.join(unknown)}; tolerances are by dtype: {', '.join(PRECISIONS)}"
         raise ValueError(message)
     return backend.tolerance
+
+
+def _packages(backend: Backend) -> Mapping[str, str]:
+    """The installed version of each distribution, which has to meet what the backend asks for."""
+    asked = [Requirement(text) for text in backend.packages]
+    versions = {requirement.name: _version(requirement.name) for requirement in asked}
+    for requirement in asked:
+        if not holds(str(requirement.specifier) or None, versions[requirement.name]):
+            message = f"needs {requirement}; installed: {versions[requirement.name]}"
+            raise ValueError(message)
+    return versions
 
 
 def _version(package: str) -> str:

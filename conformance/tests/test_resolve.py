@@ -210,6 +210,22 @@ def test_a_tolerance_for_an_unknown_dtype_is_broken(write: Write) -> None:
     assert broken.startswith("ValueError: a tolerance for float23; tolerances are by dtype: complex128, float64")
 
 
+@pytest.mark.parametrize(
+    ("packages", "broken"),
+    [
+        ("'packaging', 'pytest>=1'", None),
+        ("'pytest<1',", "ValueError: needs pytest<1; installed: "),
+        ("'no-such-thing>=2',", "ValueError: needs no-such-thing>=2; installed: not installed"),
+        ("'not a requirement',", "InvalidRequirement: "),
+    ],
+)
+def test_pinned_distributions_have_to_be_there(write: Write, packages: str, broken: str | None) -> None:
+    """Results of another version than the one that is meant are nobody's."""
+    info = describe(write(f"packages=({packages})"))
+    assert (info.broken or "").startswith(broken or "")
+    assert (info.broken is None) is (broken is None)
+
+
 def test_expectations_beside_the_module_are_found(write: Write, tmp_path: Path) -> None:
     """Without a path, expectations are looked for beside the defining module."""
     path = tmp_path / "mine.expected.yaml"
