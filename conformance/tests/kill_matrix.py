@@ -36,7 +36,9 @@ __all__ = ["Kill", "Survivor", "page", "problems"]
 _ABOUT = """\
 Every backend here is broken on purpose, in one way. On each of them run the cases in which any of the defects is looked
 for, in their first variant, and those in which its own is, in all of theirs. What PyTorch's own backend, from which the
-saboteur is made, shows as well is not counted."""
+saboteur is made, shows as well is not counted. Those of the module `modes` edit the graph that Dynamo captured, those
+of `aot` the graphs that AOTAutograd makes of forward and backward; the others do their damage when a graph is compiled
+or run."""
 _ALONE = "Of each check that decides verdicts, the defects that no other check shows in any request:"
 _MATRIX = """\
 In how many requests a check did not hold, or in which the run ended so that nothing could be checked. Bold is what is
@@ -94,7 +96,7 @@ def problems(kills: Sequence[Kill], survivors: Sequence[Survivor]) -> Iterator[s
 
 def page(kills: Sequence[Kill], survivors: Sequence[Survivor]) -> str:
     """The page as markdown."""
-    told = defects()
+    told, known = defects(), [(kill, SABOTEURS[kill.name]) for kill in kills]
     columns = [name for name in (*CATALOGUE, *_ENDS) if any(kill.shown[name] for kill in kills)]
     return markdown.page(
         "# Kill matrix",
@@ -102,8 +104,8 @@ def page(kills: Sequence[Kill], survivors: Sequence[Survivor]) -> str:
         f"Caught by what is meant to catch them: **{sum(bool(kill.first) for kill in kills)} of {len(kills)}**.",
         "## Defects",
         markdown.table(
-            ("saboteur", "made from", "defect", "meant to catch it", "first caught in"),
-            [(kill.name, SABOTEURS[kill.name].kin, told[kill.name], kill.meant, kill.first) for kill in kills],
+            ("saboteur", "module", "made from", "defect", "meant to catch it", "first caught in"),
+            [(kill.name, one.home, one.kin, told[kill.name], one.meant, kill.first) for kill, one in known],
         ),
         "## Defects that one check alone shows",
         _ALONE,
@@ -144,7 +146,7 @@ def _kill(name: str) -> Kill:
     kill = Kill(
         name=name,
         shown=Counter(finding for _, new in shown for finding in new),
-        first=next((case for case, new in sorted(shown) if saboteur.meant in new), ""),
+        first=min((case for case, new in shown if saboteur.meant in new), default=""),
         requests=len(records),
     )
     click.echo(f"{name}: {kill.first or 'NOT CAUGHT'} {dict(kill.shown)}", err=True)

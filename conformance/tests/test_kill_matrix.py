@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from conformance.checks import CATALOGUE
+from conformance.model import Level
+from conformance.tests.kill_matrix import Kill, Survivor, page, problems
+from conformance.tests.saboteurs import SABOTEURS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DECISIVE = [spec.name for spec in CATALOGUE.values() if spec.level is Level.MUST]
+
+
+def kills() -> Iterator[Kill]:
+    """Each MUST check shows a saboteur that is meant for it, alone."""
+    for check in DECISIVE:
+        name = next(name for name, saboteur in SABOTEURS.items() if saboteur.meant == check)
+        yield Kill(name=name, shown=Counter({check: 3}), first="base.smoke.gradient", requests=9)
+
+
+HONEST = Survivor(name="interpreter", shown=Counter(), requests=9)
+
+
+def test_a_complete_matrix_has_no_problems() -> None:
+    """Every defect is caught by the check meant for it, and every check is the only one somewhere."""
+    assert list(problems(list(kills()), [HONEST])) == []
+
+
+def test_what_is_missing_is_told() -> None:
+    """A defect that is not caught, a check that is nowhere alone, and an honest backend that is found guilty."""
+    first, second, *others = kills()
+    first = Kill(name=first.name, shown=Counter({first.meant: 1, "calls": 1}), first="base.smoke.gradient", requests=9)
+    second = Kill(name=second.name, shown=Counter({"calls": 1}), first="", requests=9)
+    guilty = Survivor(name="rebuilt", shown=Counter({"layout": 2}), requests=9)
+    assert list(problems([first, second, *others], [guilty])) == [
+        f"{second.name} is not caught by {second.meant}",
+        f"no defect is shown by {first.meant} alone",
+        f"no defect is shown by {second.meant} alone",
+        "rebuilt is right, and shows layout",
+    ]
+
+
+def test_the_page_shows_defects_checks_and_honest_backends() -> None:
+    """What each defect is comes from its docstring, and the number of what is meant to catch it is bold."""
+    (kill, *_), lines = kills(), page(list(kills()), [HONEST]).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    told = {tuple(row) for row in cells}
+    first = SABOTEURS[kill.name]
+    assert any(row[:3] == (kill.name, first.home, first.kin) and row[3].endswith(".") for row in told)
+    assert any(row[:3] == (kill.name, "9", "**3**") for row in told)
+    assert (kill.meant, kill.name) in told
+    assert any(row[0] == "interpreter" and row[-2:] == ("9", "none") for row in told)
+    assert f"Caught by what is meant to catch them: **{len(DECISIVE)} of {len(DECISIVE)}**." in lines
