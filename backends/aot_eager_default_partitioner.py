@@ -1,9 +1,10 @@
 """AOTAutograd with the partitioner that saves what forward made, in place of the one that recomputes."""
 
-from conformance.backend import Backend
+from conformance.backend import Backend, Capability
 
 backend = Backend(
     name="aot_eager_default_partitioner",
+    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD},  # AOTAutograd does not differentiate twice
     # Not slow; but on nests it stands on what the ladder's rungs run in full, so the covering subset says enough.
     tags=frozenset({"slow_compile"}),
     description="AOTAutograd's graphs with the default partitioner, run eagerly",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.backend import Backend
+from conformance.backend import Backend, Capability
 
 
 def _skipped() -> str | None:
@@ -14,6 +14,7 @@ def _skipped() -> str | None:
 
 backend = Backend(
     name="cudagraphs",
+    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD},  # AOTAutograd does not differentiate twice
     engaged=_skipped,
     # Not slow; but on nests it stands on what the ladder's rungs run in full, so the covering subset says enough.
     tags=frozenset({"slow_compile"}),

@@ -36,9 +36,10 @@ _heard = _Heard()
 
 
 def listening() -> Callable[..., Any]:
-    """The registered compiler; from now on what becomes of its graphs is heard."""
+    """The registered compiler; from now on what becomes of its graphs is heard, and what was before is forgotten."""
     from torch._dynamo import lookup_backend
 
+    _heard.told.clear()
     compiler: Callable[..., Any] = lookup_backend("openvino")
     for name in ("backend", "execute"):
         logger = logging.getLogger(f"{_HOME}.{name}")
@@ -49,20 +50,20 @@ def listening() -> Callable[..., Any]:
 
 
 def engaged() -> str | None:
-    """None where OpenVINO ran every graph that it took since this was last asked; it falls back without a word."""
-    told, _heard.told = _heard.told, Counter()
-    failed = [text for text in told if text]
+    """None where OpenVINO ran every graph that it took since the compiler was made; it falls back without a word."""
+    failed = [text for text in _heard.told if text]
     if failed:
         return failed[0]
-    return None if told[""] else "no graph was run by OpenVINO"
+    return None if _heard.told[""] else "no graph was run by OpenVINO"
 
 
 backend = Backend(
     name="openvino",
+    # Its documentation: "The aot_autograd graph capture is needed to enable dynamic shapes or to finetune a model.
+    # [...] By default, aot_autograd is set to False." (docs.openvino.ai, PyTorch Deployment via torch.compile)
+    capabilities=Capability.all() - {Capability.TRAINING, Capability.DOUBLE_BACKWARD, Capability.DYNAMIC_SHAPES},
     factory=listening,
     engaged=engaged,
-    # Its documentation: "The aot_autograd graph capture is needed to enable dynamic shapes or to finetune a model."
-    capabilities=Capability.all() - {Capability.TRAINING, Capability.DYNAMIC_SHAPES, Capability.DOUBLE_BACKWARD},
     packages=("openvino",),
     tags=frozenset({"slow_compile"}),
     description="OpenVINO on CPU, default options",
