@@ -36,10 +36,10 @@ def project(checkout: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def sessions(checkout: Path) -> set[str]:
     """The names of the nox sessions, read without nox."""
-    tree = ast.parse((checkout / "noxfile.py").read_text())
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    text = (checkout / "noxfile.py").read_text()
+    functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
     plain = {node.name for node in functions if any(ast.unparse(d) == "nox.session" for d in node.decorator_list)}
-    return plain | set(re.findall(r"^@nox\.session\(name=\"([\w-]+)\"\)", (checkout / "noxfile.py").read_text(), re.M))
+    return plain | set(re.findall(r"^@nox\.session\(name=\"([\w-]+)\"\)", text, re.MULTILINE))
 
 
 @pytest.fixture(scope="module")
