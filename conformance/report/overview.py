@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from conformance.discover import by_ladder
+from conformance.environment import fingerprint
 from conformance.model import Verdict
 from conformance.report import markdown
 from conformance.report.matrix import matrix, panels, tally
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "overview"]
 
-_FACTS = ("torch", "python", "platform", "cpu", "threads", "compiler", "suite_hash", "started")
+_FACTS = ("torch", "python", "platform", "cpu", "threads", "compiler", "suite_hash")
 
 _HOW_TO_READ = """\
 One request is one case in one variant on one backend, in a process of its own; those of one area share one as long as
@@ -92,12 +93,22 @@ def _backends(rows: pd.DataFrame, descriptions: Mapping[str, str]) -> str:
 
 
 def _environment(sources: Sequence[Source]) -> str:
-    """A column a run; what all say alike is still said for each, so that columns can be compared."""
-    machines = [source.environment for source in sources]
+    """A column for all runs on the same machine and software; what all say alike is still said for each column."""
+    columns: dict[str, list[Source]] = {}
+    for source in sources:
+        columns.setdefault(fingerprint(source.environment), []).append(source)
+    machines = [together[0].environment for together in columns.values()]
     packages = sorted({name for machine in machines for name in machine.packages} - {"torch"})
     rows = [(name, *(markdown.plain(str(getattr(machine, name))) for machine in machines)) for name in _FACTS]
     rows += [(name, *(markdown.plain(machine.packages.get(name, "")) for machine in machines)) for name in packages]
-    return markdown.table(["", *(markdown.code(PurePath(source.names[0]).name) for source in sources)], rows)
+    rows += [("started", *map(_started, columns.values()))]
+    names = (", ".join(markdown.code(PurePath(one.names[0]).name) for one in runs) for runs in columns.values())
+    return markdown.table(["", *names], rows)
+
+
+def _started(sources: Sequence[Source]) -> str:
+    times = sorted(source.environment.started for source in sources)
+    return times[0] if len(times) == 1 else f"{times[0]} to {times[-1]}"
 
 
 def _commands(sources: Sequence[Source], folder: str) -> str:

@@ -266,3 +266,28 @@ def test_inline_code_is_not_closed_by_its_text(text: str) -> None:
 
 def _digest(records: list[Record]) -> str:
     return digest(record.key for record in records)
+
+
+def test_runs_on_one_machine_share_a_column(tmp_path: Path) -> None:
+    """Only what was run on another machine, or with other software, has a column of its own."""
+    other = replace(an_environment(), started="2026-02-02T00:00:00+00:00")
+    runs = [
+        a_run(tmp_path / "a.jsonl", a_record(backend="one")),
+        a_run(tmp_path / "b.jsonl", a_record(backend="two"), environment=other),
+        a_run(tmp_path / "c.jsonl", a_record(backend="three"), environment=replace(other, cpu="another")),
+    ]
+    lines = report.pages(runs, tmp_path / "results")["README.md"].splitlines()
+    tables = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    assert ["", "`a.jsonl`, `b.jsonl`", "`c.jsonl`"] in tables
+    (started,) = (row for row in tables if row[0] == "started")
+    assert started[1:] == ["2026-01-01T00:00:00+00:00 to 2026-02-02T00:00:00+00:00", "2026-02-02T00:00:00+00:00"]
+
+
+def test_many_backends_are_told_in_several_tables(tmp_path: Path) -> None:
+    """The rungs of the ladder stand together, and of the others no more beside each other than those."""
+    names = ["inductor", "eager", *(f"b{number}" for number in range(7))]
+    run = a_run(tmp_path / "a.jsonl", *(a_record(backend=name) for name in names))
+    pages = report.pages([run], tmp_path / "results")
+    headers = [line for line in pages["README.md"].splitlines() if line.startswith("| area ")]
+    linked = [re.findall(r"\[(\w+)\]", line) for line in headers]
+    assert linked == [["eager", "inductor"], ["b0", "b1", "b2", "b3", "b4"], ["b5", "b6"]]
