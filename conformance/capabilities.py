@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from conformance import discover, environment, isolate
+from conformance.errors import BackendError
 from conformance.families import EXHAUSTIVE
 from conformance.homes import collect
 from conformance.model import Capability, Outcome
@@ -52,11 +53,11 @@ def discovered(refs: Sequence[str], most: int) -> list[Trial]:
         most: cases to try for each capability.
 
     Raises:
-        ConformanceError: there is no such backend, or the cases cannot be read.
+        ConformanceError: there is no such backend, one that is named cannot be used, or the cases cannot be read.
     """
     cases = [case for case in collect() if EXHAUSTIVE not in case.tags]
     try:
-        infos = [info for info in discover.find(refs, isolate.describe) if not (info.broken or info.unavailable)]
+        infos = _usable(discover.find(refs, isolate.describe), named=bool(refs))
         needed = [(info, each, _needing(each, info, cases, most)) for info in infos for each in Capability]
         conforms = _conforming({request.key: request for _, _, chosen in needed for request in chosen}.values())
     finally:
@@ -71,6 +72,15 @@ def discovered(refs: Sequence[str], most: int) -> list[Trial]:
         )
         for info, each, chosen in needed
     ]
+
+
+def _usable(infos: Sequence[BackendInfo], *, named: bool) -> list[BackendInfo]:
+    """Those that can be tried here; what somebody named must be among them."""
+    unusable = [info for info in infos if info.broken or info.unavailable]
+    if named and unusable:
+        message = f"{unusable[0].name} cannot be used: {unusable[0].broken or unusable[0].unavailable}"
+        raise BackendError(message)
+    return [info for info in infos if info not in unusable]
 
 
 def table(trials: Sequence[Trial]) -> str:

@@ -39,6 +39,14 @@ def test_claims_are_held_against_what_is_done(tmp_path: Path) -> None:
     assert lines["grad_mode"] == "yes 2/2"
 
 
+@pytest.mark.torch
+def test_a_backend_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    """Nothing can be said of its claims, which is no agreement."""
+    (tmp_path / "mine.py").write_text("raise RuntimeError('no licence')")
+    result = CliRunner().invoke(main, ["capabilities", "--backend", f"{tmp_path / 'mine.py'}:mine"])
+    assert (result.exit_code, "mine cannot be used: RuntimeError: no licence" in result.output) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("claimed", "conforming", "requests", "is_wrong"),
     [(True, 0, 0, False), (False, 0, 0, False), (True, 1, 3, False), (False, 2, 3, False), (False, 0, 3, False)],
