@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from conformance.backend import Backend
@@ -11,9 +12,7 @@ if TYPE_CHECKING:
 
 
 def _relax() -> Callable[..., Any]:
-    from tvm.relax.frontend.torch import relax_dynamo
-
-    compiler: Callable[..., Any] = relax_dynamo()
+    compiler: Callable[..., Any] = import_module("tvm.relax.frontend.torch").relax_dynamo()
     return compiler
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from conformance.backend import Backend, Capability
 
 
 def _missing_avx512() -> str | None:
     """Without AVX-512 its pass hands the graph to Inductor as it is."""
-    from zentorch import _C
-
-    return None if _C.is_avx512_supported() else "its pass does nothing on a processor without AVX-512"
+    supported = import_module("zentorch._C").is_avx512_supported()
+    return None if supported else "its pass does nothing on a processor without AVX-512"
 
 
 backend = Backend(

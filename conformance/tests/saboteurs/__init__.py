@@ -175,7 +175,6 @@ SABOTEURS = (
         saved_values_swapped=("gradients", "grad_mode.*"),
         forward_graph_casts_dropped=("values", "autocast.regions.*"),
         forward_graph_writes_dropped=("mutation", "mutation.*"),
-        forward_graph_constants_rounded=("values", "grad_mode.*"),
         forward_graph_made_contiguous=("layout", "aliasing.*"),
     )
     | _in(

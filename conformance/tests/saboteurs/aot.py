@@ -121,19 +121,6 @@ def forward_graph_writes_dropped(graph: Graph, examples: Examples) -> Compiled:
     return _edited(graph, examples, forward=edit)
 
 
-def forward_graph_constants_rounded(graph: Graph, examples: Examples) -> Compiled:
-    """Constants of the forward graph are kept in bfloat16."""
-
-    def rounded(value: Any) -> Any:
-        return torch.tensor(value).bfloat16().item() if type(value) is float else value
-
-    def edit(inner: torch.fx.Graph) -> None:
-        for node in inner.find_nodes(op="call_function", target=_aten.mul.Tensor):
-            node.args = tuple(rounded(value) for value in node.args)
-
-    return _edited(graph, examples, forward=edit)
-
-
 def forward_graph_made_contiguous(graph: Graph, examples: Examples) -> Compiled:
     """Results of the forward graph are laid out row by row, whatever they were."""
 

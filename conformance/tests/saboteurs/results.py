@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import operator
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +15,7 @@ from conformance.tests.saboteurs.wiring import (
     edited,
     finish_with,
     is_arithmetic,
+    is_whole,
     recorded,
     tensors,
 )
@@ -29,12 +32,17 @@ def values_off(graph: Graph, _: Examples) -> Compiled:
 
 
 def drifts_with_each_compilation(graph: Graph, _: Examples) -> Compiled:
-    """What is compiled second is off by less than any reference can tell."""
-    drift = 1.6e-5 if next(_compilations) else 0.0
-    return each_result(graph, lambda result: result * (1 + drift) if result.dtype is torch.float32 else result)
+    """Unrecorded results beside a product are off by less than a reference can tell where it is compiled first."""
+    is_first = is_whole(graph) and any(node.target is operator.matmul for node in graph.graph.nodes)
 
+    def drift(inputs: Sequence[Any], results: Sequence[Any]) -> None:
+        places = Counter(value.untyped_storage().data_ptr() for value in tensors((*inputs, *results)))
+        for value in tensors(results) if is_first else ():
+            is_alone = places[value.untyped_storage().data_ptr()] == 1 and value.is_contiguous()
+            if is_alone and value.dtype is torch.float32 and not (value.requires_grad or value.is_inference()):
+                value.data.mul_(1 + 1.25e-5)  # in place, so that nothing but the number changes
 
-_compilations = itertools.count()
+    return finish_with(graph, drift)
 
 
 def first_results_off(graph: Graph, _: Examples) -> Compiled:

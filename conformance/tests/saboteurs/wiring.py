@@ -23,6 +23,7 @@ __all__ = [
     "edited",
     "finish_with",
     "is_arithmetic",
+    "is_whole",
     "recorded",
     "tensors",
 ]
@@ -41,19 +42,23 @@ _ARITHMETIC = frozenset(
 )
 
 
+def is_whole(_: Graph) -> bool:
+    """Whether the graph that is compiled now is all of a program, and the first to be compiled."""
+    compile_id = torch._guards.CompileContext.current_compile_id()
+    is_first = compile_id is not None and (compile_id.frame_id, compile_id.frame_compile_id) == (0, 0)
+    return is_first and not any(counters["graph_break"].values())
+
+
 def is_arithmetic(graph: Graph) -> bool:
     """Whether a graph is all of a program, the first to be compiled, and does arithmetic for one result.
 
     Then a wrong number goes no further than to the results, where the check that looks at it is the only one to see it.
     """
-    compile_id = torch._guards.CompileContext.current_compile_id()
-    is_first = compile_id is not None and (compile_id.frame_id, compile_id.frame_compile_id) == (0, 0)
-    is_whole = not any(counters["graph_break"].values())
     calls = [node for node in graph.graph.nodes if node.op in {"call_function", "call_method", "call_module"}]
     is_simple = len(graph.graph.output_node().all_input_nodes) == 1 and all(
         node.target in _ARITHMETIC for node in calls
     )
-    return is_first and is_whole and is_simple and bool(calls)
+    return is_whole(graph) and is_simple and bool(calls)
 
 
 def tensors(values: Iterable[Any]) -> list[torch.Tensor]:
