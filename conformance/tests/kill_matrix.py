@@ -167,11 +167,9 @@ _WRITTEN = [case for case in CASES if EXHAUSTIVE not in case.tags]
 
 def _cases(glob: str, *, only: bool) -> list[Case]:
     """The cases that match in all variants, and those in which another defect is looked for in their first."""
-    return [
-        case if fnmatchcase(case.id, glob) else replace(case, variants=case.variants[:1])
-        for case in _WRITTEN
-        if fnmatchcase(case.id, glob) or (not only and any(fnmatchcase(case.id, other) for other in _GLOBS))
-    ]
+    meant = [case for case in CASES if fnmatchcase(case.id, glob)]
+    others = [case for case in _WRITTEN if case not in meant and any(fnmatchcase(case.id, one) for one in _GLOBS)]
+    return meant if only else [*meant, *(replace(case, variants=case.variants[:1]) for case in others)]
 
 
 def _new(record: Record, kin: str) -> set[str]:
@@ -181,10 +179,9 @@ def _new(record: Record, kin: str) -> set[str]:
 
 @cache
 def _own(kin: str) -> Findings:
-    """What a backend of this repository shows on the cases written by hand."""
-    return {
-        (made.case_id, made.variant): findings(made) for made in trial(BackendInfo(ref=kin, name=kin), cases=_WRITTEN)
-    }
+    """What a backend of this repository shows on all cases that are run here."""
+    cases = [case for case in CASES if case in _WRITTEN or any(fnmatchcase(case.id, one) for one in _GLOBS)]
+    return {(made.case_id, made.variant): findings(made) for made in trial(BackendInfo(ref=kin, name=kin), cases=cases)}
 
 
 if __name__ == "__main__":
