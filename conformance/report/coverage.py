@@ -78,10 +78,9 @@ def _clauses(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[tuple[str,
 
 def _advised(rows: pd.DataFrame, backends: Sequence[Sequence[str]]) -> Iterator[str]:
     """Of the clauses that only ask: in how many of their requests the check that looks at them has an advisory."""
-    for names in backends:
-        if lines := list(_advice(rows, names)):
-            yield _ADVISED
-            yield markdown.table(["clause", "check", *names], lines)
+    told = [(names, lines) for names in backends if (lines := list(_advice(rows, names)))]
+    yield _ADVISED if told else ""
+    yield from (markdown.table(["clause", "check", *names], lines) for names, lines in told)
 
 
 def _advice(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[tuple[str, ...]]:
