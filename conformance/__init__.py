@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from conformance.backend import Backend, Capability
     from conformance.frame import load
+    from conformance.timing_frame import load_timing
 
-__all__ = ["Backend", "Capability", "load"]
+__all__ = ["Backend", "Capability", "load", "load_timing"]
 
-_HOMES = {"Backend": "conformance.backend", "Capability": "conformance.backend", "load": "conformance.frame"}
+_HOMES = {
+    "Backend": "conformance.backend",
+    "Capability": "conformance.backend",
+    "load": "conformance.frame",
+    "load_timing": "conformance.timing_frame",
+}
 
 
 def __getattr__(name: str) -> object:

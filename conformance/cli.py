@@ -13,6 +13,7 @@ import click
 
 from conformance.errors import ConformanceError
 from conformance.legend import MEANING, counting, gate
+from conformance.timing import SMALLEST_EFFECT, Effort
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,6 +182,88 @@ def _run(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
     with progress(run.remaining, quiet=quiet) as advance:
         result = run.execute(advance)
     click.echo(summary.text(result, quiet=quiet, command=ctx.find_root().meta[__name__]))
+    ctx.exit(result.exit_code)
+
+
+@main.command(
+    "bench",
+    short_help="Time what conforms against eager.",
+    epilog="\n\n".join(
+        [
+            _examples(
+                "conformance bench                                     the cases tagged `timing`, every backend",
+                "conformance bench --backend inductor --case 'training.steps.*' --budget 5",
+                "conformance bench --backend mine.py:mine --case training.steps.mlp --callgrind",
+                "conformance report --records conformance-timings.jsonl --output pages",
+            ),
+            _EXIT_CODES,
+        ]
+    ),
+)
+@click.option("--backend", "backends", multiple=True, metavar="BACKEND", help="As for `conformance run`. Repeatable.")
+@click.option(
+    "--case",
+    "case_globs",
+    multiple=True,
+    metavar="GLOB",
+    help="Only cases whose id matches, whatever their tags; default: those tagged `timing`. Repeatable.",
+)
+@click.option("--variant", "variants", multiple=True, metavar="AXIS=VALUE,...", help="As for `conformance run`.")
+@click.option("--cases", "folders", multiple=True, type=_FOLDER, help="A further folder of case files. Repeatable.")
+@click.option(
+    "--budget",
+    "budget_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=Effort.budget_s,
+    show_default=True,
+    help="Seconds for each phase of a request at most.",
+)
+@click.option(
+    "--precision",
+    type=click.FloatRange(min=0),
+    default=Effort.precision,
+    show_default=True,
+    help="Stop a phase when the interval of its ratio is so narrow: half its width, as a share.",
+)
+@click.option(
+    "--smallest",
+    type=click.FloatRange(min=0),
+    default=SMALLEST_EFFECT,
+    show_default=True,
+    help="The smallest effect that counts as faster or slower, as a share.",
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of kernels.")
+@click.option(
+    "--compiles",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="How often compiling is timed, cold and warm; 0: not at all.",
+)
+@click.option("--callgrind", is_flag=True, help="Count instructions too, where valgrind is installed: minutes each.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and cotangents.")
+@click.option(
+    "--records",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("conformance-timings.jsonl"),
+    show_default=True,
+    help="Where timings are written, one line each, as they come.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar, and only the last line of the summary.")
+@click.pass_context
+def _bench(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
+    """Time each phase of what conforms in blocks that alternate with eager's, and give the ratio with its interval.
+
+    Before, each request is shown to conform, and eager is timed against itself: where that spreads wider than the
+    smallest effect that counts, nothing is called faster or slower.
+    """
+    from conformance import bench, bench_summary
+    from conformance.progress import steps
+
+    ready = bench.prepare(bench.BenchOptions(**options))  # type: ignore[arg-type]
+    with steps(ready.steps, quiet=quiet) as advance:
+        result = ready.execute(advance)
+    click.echo(bench_summary.text(result, quiet=quiet))
     ctx.exit(result.exit_code)
 
 

@@ -6,6 +6,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
+from conformance.checks import CATALOGUE
 from conformance.documents import ExpectationDocument
 from conformance.errors import ExpectationError, Problem
 from conformance.judge import where
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from conformance.model import BackendInfo, Environment, Record, Variant
+    from conformance.model import BackendInfo, Case, Environment, Record, Variant
     from conformance.yaml_marks import Document
 
-__all__ = ["TODO", "Host", "applies", "entries", "load_expectations", "match", "stale", "told"]
+__all__ = ["TODO", "Host", "applies", "entries", "known_failures", "load_expectations", "match", "stale", "told"]
 
 TODO = "TODO"
 """The reason of an entry that a command wrote, until somebody says why; such a file is refused."""
@@ -68,6 +69,24 @@ def load_expectations(
         raise ExpectationError(problems)
     every = (each for index, form in forms.items() for each in _expectations(form, document, index))
     return tuple(each for each in every if applies(each, host))
+
+
+def known_failures(
+    backends: Iterable[BackendInfo], cases: Iterable[Case], machine: Environment
+) -> dict[str, tuple[Expectation, ...]]:
+    """What the file of each backend that has one says of a run on this machine, by name of backend.
+
+    Raises:
+        ExpectationError: with every problem of the first file that has any.
+    """
+    ids = {case.id for case in cases}
+    return {
+        info.name: load_expectations(
+            info.expectations, case_ids=ids, checks=CATALOGUE.keys(), host=Host.of(machine, info)
+        )
+        for info in backends
+        if info.expectations is not None
+    }
 
 
 def applies(entry: Expectation, host: Host) -> bool:

@@ -13,6 +13,7 @@ from conformance import record as record_file
 from conformance.discover import by_ladder
 from conformance.errors import RecordError
 from conformance.model import Evidence, Grade, Level, Outcome, Stage, Verdict
+from conformance.timing_file import is_timings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from conformance.model import CheckResult, Record
     from conformance.record import RunFile
 
-__all__ = ["checks_of", "find_files", "load", "load_checks", "of"]
+__all__ = ["axes_of", "categorical", "checks_of", "find_files", "load", "load_checks", "of"]
 
 _AXES = ("grad", "autocast", "dtype", "dynamic")
 _GRADED = ("values", "gradients")
@@ -59,7 +60,7 @@ def load(*paths: str | Path) -> pd.DataFrame:
     then one column for each metric.
 
     Args:
-        paths: record files, or folders of which every `*.jsonl` is read.
+        paths: record files, or folders of which every `*.jsonl` is read that holds no timings.
     """
     return of((record, run.header.environment.torch) for run, record in _read(paths))
 
@@ -70,13 +71,17 @@ def load_checks(*paths: str | Path) -> pd.DataFrame:
 
 
 def _read(paths: Sequence[str | Path]) -> Iterator[tuple[RunFile, Record]]:
-    for run in map(record_file.read, find_files(*paths)):
+    files = find_files(*paths)
+    if all(map(is_timings, files)):
+        message = f"{', '.join(map(str, files))}: timings, which conformance.load_timing reads"
+        raise RecordError(message)
+    for run in (record_file.read(path) for path in files if not is_timings(path)):
         for record in run.records:
             yield run, record
 
 
 def find_files(*paths: str | Path) -> list[Path]:
-    """The record files that paths name: a file is itself, a folder every `*.jsonl` in it, by name.
+    """The files that paths name, of records or of timings: a file is itself, a folder every `*.jsonl` in it, by name.
 
     Raises:
         RecordError: no path is given, or one holds no record file.
@@ -137,7 +142,7 @@ def _row(record: Record, torch: str) -> dict[str, object]:
     return {
         **record.metrics,  # first: a metric cannot take the place of a column of ours
         **_key(record),
-        **_axes(record.variant),
+        **axes_of(record.variant),
         "clauses": " ".join(record.clauses),
         "outcome": record.outcome,
         "verdict": record.verdict,
@@ -159,7 +164,7 @@ def _row(record: Record, torch: str) -> dict[str, object]:
     }
 
 
-def _axes(variant: str) -> dict[str, str]:
+def axes_of(variant: str) -> dict[str, str]:
     """Take a variant's id apart; axes it does not name stand at their defaults, a case's own go into `params`."""
     pairs = dict(part.partition("=")[::2] for part in re.split(r",(?=\w+=)", variant))
     defaults = {"grad": "enabled", "autocast": "off", "dtype": "float32", "dynamic": "false"}
@@ -171,12 +176,13 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     """Give words their order: backends along the ladder, everything else as its enumeration lists it."""
     for name, words in _CATEGORIES.items():
         if name in frame:
-            frame[name] = _categorical(frame[name], [str(word) for word in words])
-    frame["backend"] = _categorical(frame["backend"], by_ladder(frame["backend"]))
+            frame[name] = categorical(frame[name], [str(word) for word in words])
+    frame["backend"] = categorical(frame["backend"], by_ladder(frame["backend"]))
     by = [name for name in ("backend", "case", "variant", "check") if name in frame]
     return frame.sort_values(by, ignore_index=True, kind="stable")
 
 
-def _categorical(column: pd.Series, order: Sequence[str]) -> pd.Categorical:
+def categorical(column: pd.Series, order: Sequence[str]) -> pd.Categorical:
+    """A column of words in the order that they are given in; what is none of them is missing."""
     values = [None if pd.isna(value) else str(value) for value in column]
     return pd.Categorical(values, categories=list(order), ordered=True)

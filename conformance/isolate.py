@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from conformance.model import Request
     from conformance.watch import Exit
 
-__all__ = ["attempt", "describe", "run", "run_batch", "run_task", "shutdown"]
+__all__ = ["attempt", "describe", "result", "run", "run_batch", "run_task", "shutdown"]
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ def _passes(requests: Sequence[Request]) -> list[Attempt] | None:
     """The plain passes that requests begin with, run in one child; None when it gave no result."""
     limit = max(request.timeout_s for request in requests)
     end = run_task("conformance.observe:run_all", tuple(requests), env=requests[0].backend.env, timeout_s=limit)
-    made = _result(Attempts, end)
+    made = result(Attempts, end)
     if not isinstance(made, Attempts):
         return None
     return list(takewhile(lambda attempt: outcome(attempt) is Outcome.PASS, made.made))
@@ -81,7 +81,7 @@ def _passes(requests: Sequence[Request]) -> list[Attempt] | None:
 
 def attempt(end: Exit) -> Attempt:
     """Turn how a child ended and what it said into the attempt it made."""
-    made = _result(Attempt, end)
+    made = result(Attempt, end)
     if isinstance(made, Ended):
         made = Attempt(ended=made, stage=end.report.stage)
     elif isinstance(made, str):
@@ -100,13 +100,13 @@ def describe(ref: str) -> BackendInfo:
     end = run_task("conformance.resolve:describe_backend", ref, env={}, timeout_s=IMPORT_LIMIT_S)
     if end.ended is None and end.report.kind == "refused":
         raise BackendError(end.report.body)
-    info = _result(BackendInfo, end)
+    info = result(BackendInfo, end)
     if isinstance(info, BackendInfo):
         return info
     return BackendInfo(ref=ref, name=name_of(ref), broken=f"while it was loaded: {info}")
 
 
-def _result(kind: type[T], end: Exit) -> T | Ended | str:
+def result(kind: type[T], end: Exit) -> T | Ended | str:
     """What a child returned, or how it ended, or what it said was wrong."""
     if end.ended:
         return end.ended

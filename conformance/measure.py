@@ -1,80 +1,159 @@
-"""One program compiled by one backend in this process, ready to be timed."""
+"""Child side of timing: a program in eager and compiled in one process, phase by phase, and what can be counted."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, field
+import pickle
+import re
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch.utils.benchmark import Timer
 
-from conformance import ambient, inputs, program, snapshot
+from conformance import ambient, counted, inputs, paired, program, snapshot, stats
 from conformance.errors import BackendError
 from conformance.evidence import compile_with
+from conformance.model import Stage, Variant
 from conformance.resolve import patched, resolve
+from conformance.role import Role, differentiable
+from conformance.timing import DISPATCH, Noise, Phase, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import ModuleType
 
+    from conformance.evidence import Watched
     from conformance.model import Request
+    from conformance.timing import FirstCall, TimingRequest
 
-__all__ = ["Subject", "prepared"]
+__all__ = ["Subject", "called", "first_call", "instructions", "prepared", "run", "run_against_itself", "uncompiled"]
 
 _WARM_CALLS = 2
+_COUNTED_CALLS = 20
+_HELD: list[contextlib.ExitStack] = []  # to the end of the process that valgrind runs
 
 
 @dataclass(kw_only=True)
 class Subject:
-    """A compiled function with the arguments of its first call.
+    """A function with the arguments of its first call, ready to be called again and again.
 
-    `leaves` are the tensors that gradients gather in. `cotangents` holds one for each result that requires
-    gradients; none means that the variant has no backward.
+    `cotangents` holds one for each result that can go backward; none means that there is no backward. `watched` is the
+    backend's compiler, None for eager. `optimizers` are those that the program leaves to its caller.
     """
 
     request: Request
-    call: Callable[[], object]
-    leaves: list[torch.Tensor] = field(default_factory=list)
+    module: ModuleType
+    function: Callable[..., object]
+    arguments: tuple[object, ...]
+    watched: Watched | None = None
+    optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
     cotangents: list[torch.Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        tensors = [*self.arguments, *self.role.state().values()]
+        self._state = [value for value in tensors if isinstance(value, torch.Tensor)]
+        self._leaves = [tensor for tensor in self._state if tensor.requires_grad and tensor.is_leaf]
+        self._changed: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._paths: list[str] = []
+
+    @property
+    def role(self) -> Role:
+        """The program as the checks drive it."""
+        return Role(request=self.request, module=self.module, function=self.function)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """What can be timed of it, compiling apart."""
+        if DISPATCH in self.request.case.tags:
+            return (Phase.DISPATCH,)
+        return (Phase.FORWARD, Phase.BACKWARD, Phase.STEP) if self.cotangents else (Phase.FORWARD,)
+
+    def side(self, phase: Phase) -> paired.Side:
+        """What a clock needs of a phase; that of a forward is to be called within `modes`."""
+        if phase is Phase.BACKWARD:
+            return paired.Side(call=self.backward, setup=self.before_backward, rewind=self.rewind)
+        return paired.Side(call=self.step if phase is Phase.STEP else self.call, rewind=self.rewind)
+
+    def held(self, phase: Phase) -> contextlib.AbstractContextManager[None]:
+        """The modes that are held around all calls of a phase; in a step they are entered and left each time."""
+        return self.modes() if phase in {Phase.FORWARD, Phase.DISPATCH} else contextlib.nullcontext()
 
     def modes(self) -> contextlib.AbstractContextManager[None]:
         """The ambient modes of the variant."""
-        return ambient.applied(grad=self.request.variant.grad, autocast=self.request.variant.autocast)
+        variant = self.request.variant
+        if (variant.grad, variant.autocast) == (Variant.grad, Variant.autocast):
+            return contextlib.nullcontext()  # it costs less than to set what is set
+        return ambient.applied(grad=variant.grad, autocast=variant.autocast)
+
+    def call(self) -> object:
+        """Call, under whatever modes there are."""
+        return self.function(*self.arguments)
 
     def forward(self) -> list[torch.Tensor]:
-        """Call under the modes of the variant; the results that require gradients."""
+        """Call under the modes of the variant; the results that can go backward."""
         with self.modes():
-            results = snapshot.flatten(self.call(), "output")
-        return [value for value in results.values() if isinstance(value, torch.Tensor) and value.requires_grad]
+            result = self.call()
+        return self._results(result)
 
-    def forward_for_backward(self) -> tuple[tuple[list[torch.Tensor]], dict[str, object]]:
-        """Forget gradients and call: positional and named arguments of `backward`."""
+    def before_backward(self) -> list[torch.Tensor]:
+        """Forget gradients and call: the argument of `backward`."""
         self._forget()
-        return (self.forward(),), {}
+        return self.forward()
 
     def backward(self, results: list[torch.Tensor]) -> None:
         """Go backward from results with random cotangents."""
         torch.autograd.backward(results, self.cotangents)
 
     def step(self) -> None:
-        """Forward and backward, from no gradients to all."""
+        """Forward, backward, and the step of the optimizer if there is one."""
         self._forget()
         self.backward(self.forward())
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def rewind(self) -> None:
+        """Give weights and inputs the numbers that they began with, where calls change them."""
+        with torch.no_grad():
+            for tensor, first in self._changed:
+                tensor.copy_(first)
 
     def _forget(self) -> None:
-        for leaf in self.leaves:
+        for leaf in self._leaves:
             leaf.grad = None
 
-    def _warm_up(self) -> None:
-        """Compile everything that will be timed."""
+    def _results(self, result: object) -> list[torch.Tensor]:
+        if isinstance(result, torch.Tensor):  # as most do; flattening takes microseconds, which would be timed
+            return [result] if result.grad_fn is not None else []
+        return list(differentiable(snapshot.flatten(result, "output")).values())
+
+    def warm_up(self) -> None:
+        """Compile everything that will be timed, and see what calls change."""
+        first = [tensor.detach().clone() for tensor in self._state]
         results = self.forward()
         streams = (inputs.stream(self.request.seed, index) for index in range(len(results)))
         self.cotangents = [inputs.cotangent(result, stream) for result, stream in zip(results, streams, strict=False)]
-        for _ in range(_WARM_CALLS if results else 0):
+        del results
+        for _ in range(_WARM_CALLS if self.cotangents else 0):
             self.step()
         for _ in range(_WARM_CALLS):
             self.forward()
+        pairs = zip(self._state, first, strict=True)
+        self._changed = [(tensor, was) for tensor, was in pairs if not torch.equal(tensor, was)]
+        self.rewind()
+
+
+def uncompiled(request: Request) -> Subject:
+    """A request's program as eager runs it, warm."""
+    subject = _subject(request, lambda function: (function, None))
+    subject.warm_up()
+    return subject
 
 
 @contextlib.contextmanager
@@ -86,29 +165,126 @@ def prepared(request: Request) -> Iterator[Subject]:
     """
     backend = resolve(request.backend.ref)
     _need_environment(backend.env)
-    inputs.seed_default(request.seed)
-    module = program.generate(request.case, request.variant).load()
+    counted.begin()
     with patched(backend.patches):
-        function, _ = compile_with(backend, module.program, dynamic=request.variant.dynamic)
-        subject = _subject(request, module, function)
+        subject = _subject(request, partial(compile_with, backend, dynamic=request.variant.dynamic))
         try:
-            subject._warm_up()  # noqa: SLF001 - the other half of construction
+            subject.warm_up()
             yield subject
         finally:
             torch.compiler.reset()
 
 
-def _subject(request: Request, module: ModuleType, function: Callable[..., object]) -> Subject:
-    arguments = tuple(inputs.make(request.case, request.variant, request.case.calls[0], request.seed, 0).values())
-    weights = [
-        value for home in vars(module).values() if isinstance(home, torch.nn.Module) for value in home.parameters()
-    ]
-    tensors = [value for value in (*arguments, *weights) if isinstance(value, torch.Tensor)]
+def run(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
+    """Time each phase of a request against eager in this process, then count what can be counted.
+
+    Args:
+        task: what to time, and how long.
+        report: told each stage as it begins.
+    """
+    torch.set_num_threads(task.threads)
+    report(Stage.REFERENCE)
+    eager = uncompiled(task.request)
+    report(Stage.COMPILE)
+    with prepared(task.request) as candidate:
+        compiled = counted.of_compilation(candidate.watched) if candidate.watched else {}
+        blocks = []
+        for phase in candidate.phases:
+            report(Stage.BACKWARD if phase is Phase.BACKWARD else Stage.FORWARD)
+            with candidate.held(phase):
+                blocks.append(paired.measure(phase, eager.side(phase), candidate.side(phase), task.effort))
+        return replace(
+            Timing.of(task.request),
+            blocks=tuple(blocks),
+            metrics={**compiled, **counted.of_memory(candidate, eager)},
+        )
+
+
+def run_against_itself(task: TimingRequest, report: Callable[[Stage], None]) -> Noise:
+    """Time eager as if it were a candidate, again and again: how far ratios lie from 1 that should be 1."""
+    torch.set_num_threads(task.threads)
+    report(Stage.REFERENCE)
+    one, other = uncompiled(task.request), uncompiled(task.request)
+    phase = one.phases[-1]
+    with one.held(phase):
+        sides = one.side(phase), other.side(phase)
+        ratios = [stats.ratio(paired.measure(phase, *sides, task.effort)).value for _ in range(task.repetitions)]
+    return Noise(ratios={f"{task.request.case.id} {task.request.variant.id} {phase}": tuple(ratios)})
+
+
+def first_call(task: FirstCall, report: Callable[[Stage], None]) -> Timing:
+    """The seconds that compiling, the first call and its backward take in this process, which is to be a fresh one."""
+    torch.set_num_threads(task.threads)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = task.cache
+    backend = resolve(task.request.backend.ref)
+    report(Stage.COMPILE)
+    with patched(backend.patches):
+        subject = _subject(task.request, lambda function: (function, None))
+        start = time.perf_counter()
+        subject.function, _ = compile_with(backend, subject.function, dynamic=task.request.variant.dynamic)
+        results = subject.forward()
+        if results:
+            torch.autograd.backward(results, [torch.ones_like(result) for result in results])
+        taken = time.perf_counter() - start
+    return replace(Timing.of(task.request), compiles={task.phase: (round(taken, 6),)})
+
+
+def instructions(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
+    """The instructions of one call of the longest phase, eager's and the candidate's, as Callgrind counts them.
+
+    Each is counted in a Python of its own under valgrind, in which everything takes some fifty times as long.
+
+    Raises:
+        OSError: valgrind is not installed.
+    """
+    report(Stage.FORWARD)
+    with tempfile.NamedTemporaryFile(suffix=".pickle") as file:
+        pickle.dump(task, file)
+        file.flush()
+        counts = [_instructions(file.name, which) for which in ("eager", "candidate")]
+    phase = uncompiled(task.request).phases[-1]
+    return replace(Timing.of(task.request), instructions={phase: (counts[0], counts[1])})
+
+
+def _instructions(pickled: str, which: str) -> int:
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    timer = Timer("call()", setup=f"from conformance.measure import called; call = called({pickled!r}, {which!r})")
+    seen = timer.collect_callgrind(_COUNTED_CALLS, repeats=None, collect_baseline=False, retain_out_file=False)
+    return int(seen.counts(denoise=True)) // _COUNTED_CALLS
+
+
+def called(pickled: str, which: str) -> Callable[[], object]:
+    """What `instructions` counts in the Python that valgrind runs: one phase of `eager` or of the `candidate`, warm."""
+    task: TimingRequest = pickle.loads(Path(pickled).read_bytes())  # noqa: S301 - we wrote it
+    torch.set_num_threads(task.threads)
+    held = contextlib.ExitStack()
+    subject = uncompiled(task.request) if which == "eager" else held.enter_context(prepared(task.request))
+    phase = subject.phases[-1]
+    held.enter_context(subject.held(phase))
+    _HELD.append(held)
+    return subject.side(phase).call
+
+
+def _subject(
+    request: Request, wrap: Callable[[Callable[..., object]], tuple[Callable[..., object], Watched | None]]
+) -> Subject:
+    inputs.seed_default(request.seed)
+    module = program.generate(request.case, request.variant).load()
+    function, watched = wrap(module.program)
     return Subject(
         request=request,
-        call=lambda: function(*arguments),
-        leaves=[tensor for tensor in tensors if tensor.requires_grad],
+        module=module,
+        function=function,
+        arguments=tuple(inputs.make(request.case, request.variant, request.case.calls[0], request.seed, 0).values()),
+        watched=watched,
+        optimizers=_optimizers(request, module),
     )
+
+
+def _optimizers(request: Request, module: ModuleType) -> list[torch.optim.Optimizer]:
+    """Those of the setup that the program leaves to its caller."""
+    made = {name: value for name, value in vars(module).items() if isinstance(value, torch.optim.Optimizer)}
+    return [optimizer for name, optimizer in made.items() if not re.search(rf"\b{name}\b", request.case.program)]
 
 
 def _need_environment(env: Mapping[str, str]) -> None:

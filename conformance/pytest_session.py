@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conformance import discover, environment, isolate
-from conformance.checks import CATALOGUE
-from conformance.expectations import Host, load_expectations
+from conformance.expectations import known_failures
 from conformance.homes import collect, homes
 from conformance.runner import Run
 from conformance.selection import select
@@ -16,7 +15,7 @@ from conformance.selection import select
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from conformance.model import BackendInfo, Case, Expectation, Record, Request
+    from conformance.model import Record, Request
 
 __all__ = ["Session"]
 
@@ -46,7 +45,7 @@ class Session:
         infos = discover.find(backends, isolate.describe)
         self.plan = select(catalogue, infos, case_globs=cases, variants=variants, tags=tags)
         self.environment = environment.capture(homes())
-        self._expectations = {info.name: self._known_failures(info, catalogue) for info in infos}
+        self._expectations = known_failures(infos, catalogue, self.environment)
         self._executor = ThreadPoolExecutor(max_workers=1)
 
     def run(self, request: Request) -> Record:
@@ -66,13 +65,3 @@ class Session:
         """Stop what requests run on."""
         self._executor.shutdown()
         isolate.shutdown()
-
-    def _known_failures(self, info: BackendInfo, catalogue: Sequence[Case]) -> tuple[Expectation, ...]:
-        if info.expectations is None:
-            return ()
-        return load_expectations(
-            info.expectations,
-            case_ids={case.id for case in catalogue},
-            checks=CATALOGUE.keys(),
-            host=Host.of(self.environment, info),
-        )

@@ -6,10 +6,8 @@ only be the last line. `resume` drops that and continues.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Self
 
@@ -17,12 +15,12 @@ from conformance import lines
 from conformance.discover import relative
 from conformance.environment import fingerprint, now
 from conformance.errors import RecordError, UsageError
+from conformance.linefile import LineFile, split, telling
 from conformance.lines import SCHEMA_VERSION, Footer, Header
 from conformance.model import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from io import FileIO
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from conformance.model import Environment, Family
@@ -40,7 +38,6 @@ __all__ = [
 ]
 
 _START = b'{"kind":"header"'
-_REASON = 300  # characters of what went wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,34 +100,21 @@ class RecordWriter:
         self.header = continues.header if continues else header
         self.finished = continues is not None and continues.footer is not None
         self.dropped = continues.truncated if continues else 0
-        self._path = path
         self._counts = Counter(record.verdict.value for record in continues.records) if continues else Counter()
         self._opened = time.monotonic()
-        with _telling(f"cannot write {path}"):
-            if continues is None:
-                _spare_others(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: FileIO = path.open("r+b" if continues else "wb", buffering=0)
-        try:
-            self._begin(continues)
-        except RecordError:
-            self._file.close()
-            raise
-
-    def _begin(self, continues: RunFile | None) -> None:
+        self._file = LineFile(path, _START, truncate=self.dropped if continues else None)
         if continues is None:
-            self._put(lines.encode(self.header))
-        else:
-            with _telling(f"cannot write {self._path}"):
-                self._file.truncate(self._file.seek(-continues.truncated, os.SEEK_END))
+            try:
+                self._file.put(lines.encode(header))
+            except RecordError:
+                self._file.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        with self._file, _telling(f"cannot write {self._path}"):
-            if self._path.is_file():  # /dev/null and pipes know no fsync
-                os.fsync(self._file.fileno())
+    def __exit__(self, *raised: object) -> None:
+        self._file.__exit__(*raised)
 
     def write(self, record: Record) -> None:
         """Write one record; it is out when this returns."""
@@ -152,10 +136,7 @@ class RecordWriter:
         self.finished = True
 
     def _put(self, line: str) -> None:
-        data = memoryview(line.encode() + b"\n")
-        with _telling(f"cannot write {self._path}", f"; the {self._counts.total()} records before this one are kept"):
-            while data:
-                data = data[self._file.write(data) :]
+        self._file.put(line, f"; the {self._counts.total()} records before this one are kept")
 
 
 def read(path: Path) -> RunFile:
@@ -205,28 +186,13 @@ def publishable(run: RunFile) -> str | None:
     return None
 
 
-def _spare_others(path: Path) -> None:
-    """Refuse to replace what is no record file: a slip at the keyboard must not cost somebody's work."""
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        start = file.read(len(_START))
-    if not _START.startswith(start):
-        message = f"{path} is no record file, so it is not replaced; name another with --records"
-        raise UsageError(message)
-
-
 def _scan(path: Path) -> RunFile | None:
     """What a file holds; None where not even its header is complete."""
-    with _telling(f"cannot read {path}"):
-        body, newline, rest = path.read_bytes().rpartition(b"\n")
-    if not newline:
-        if _START.startswith(rest[: len(_START)]):
-            return None
-        message = f"{path}: not a record file"
-        raise RecordError(message)
-    first, *others = body.split(b"\n")
-    with _telling(f"{path}:1"):
+    found, truncated = split(path, _START, "a record file")
+    if not found:
+        return None
+    first, *others = found
+    with telling(f"{path}:1"):
         header = lines.decode_header(first)
     if header.schema_version != SCHEMA_VERSION:
         message = (
@@ -234,14 +200,14 @@ def _scan(path: Path) -> RunFile | None:
         )
         raise RecordError(message)
     records, footer = _contents(path, others, header)
-    return RunFile(header=header, records=records, footer=footer, truncated=len(rest))
+    return RunFile(header=header, records=records, footer=footer, truncated=truncated)
 
 
 def _contents(path: Path, texts: Iterable[bytes], header: Header) -> tuple[tuple[Record, ...], Footer | None]:
     records: dict[tuple[str, str, str], Record] = {}
     footer = None
     for number, text in enumerate(texts, start=2):
-        with _telling(f"{path}:{number}"):
+        with telling(f"{path}:{number}"):
             part = lines.decode(text, header)
             if footer is not None or (isinstance(part, Record) and part.key in records):
                 message = "it follows the footer, or repeats a record"
@@ -279,13 +245,3 @@ def _facts(header: Header) -> dict[str, object]:
         "shard": header.shard,
     }
     return plan | machine | backends
-
-
-@contextmanager
-def _telling(what: str, after: str = "") -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        message = f"{what}: {reason[:_REASON]}{after}"
-        raise RecordError(message) from error

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from conformance.model import Call, Raised, Request
     from conformance.snapshot import Leaves
 
-__all__ = ["CallObservation", "Role", "RoleObservation", "perform", "saved_bytes"]
+__all__ = ["CallObservation", "Role", "RoleObservation", "differentiable", "perform", "saved_bytes"]
 
 
 @dataclass(kw_only=True)
@@ -181,7 +181,7 @@ class _Driver:
         self.observed.gradients = snapshot.take_all(left) | self.observed.gradients
 
     def _differentiate(self, tracked: Mapping[str, object]) -> None:
-        results = _differentiable(self.results)
+        results = differentiable(self.results)
         if not results:
             return
         cotangents = self._cotangents(results, "first")
@@ -227,7 +227,7 @@ def _arguments(role: Role, call: Call, index: int) -> dict[str, object]:
     return {name: role.prepare(value) if isinstance(value, torch.Tensor) else value for name, value in made.items()}
 
 
-def _differentiable(results: Mapping[str, object]) -> dict[str, torch.Tensor]:
+def differentiable(results: Mapping[str, object]) -> dict[str, torch.Tensor]:
     """Results to go backward from: those with a history.
 
     A leaf would prove nothing, and a view of one made under no_grad requires gradients without having any.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from conformance import discover, environment, isolate
-from conformance.checks import CATALOGUE
 from conformance.errors import UsageError
-from conformance.expectations import Host, load_expectations, stale
+from conformance.expectations import known_failures, stale
 from conformance.homes import collect, homes
 from conformance.record import RecordWriter, make_header, resume
 from conformance.runner import BATCH, Run
@@ -202,9 +201,5 @@ def _expectations(
     if options.expectations and len(infos) > 1:
         message = f"--expectations is for one backend, and {len(infos)} are to run; choose one with --backend"
         raise UsageError(message)
-    ids = {case.id for case in cases}
-    return {
-        info.name: load_expectations(path, case_ids=ids, checks=CATALOGUE.keys(), host=Host.of(machine, info))
-        for info in infos
-        if (path := options.expectations or info.expectations) is not None
-    }
+    given = [replace(info, expectations=options.expectations or info.expectations) for info in infos]
+    return known_failures(given, cases, machine)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance import frame
+from conformance import frame, timing_file
 from conformance.errors import RecordError
 from conformance.model import Capability
 from conformance.report.backend_page import backend_page
+from conformance.report.benchmarks import benchmarks_page
 from conformance.report.coverage import coverage
 from conformance.report.markdown import MARKER, code, page_name, plain
 from conformance.report.overview import Source, overview
@@ -24,6 +25,7 @@ __all__ = ["changes", "pages", "write"]
 
 _OVERVIEW = "README.md"
 _COVERAGE = "coverage.md"
+_BENCHMARKS = "benchmarks.md"
 
 
 def write(records: Sequence[Path], folder: Path) -> list[Path]:
@@ -59,8 +61,9 @@ def changes(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
     """What `write` would do: path -> its new text, or None where it would be removed."""
     wanted = {folder / name: text for name, text in pages(records, folder).items()}
     todo: dict[Path, str | None] = {path: text for path, text in wanted.items() if _read(path) != text}
-    stale = [path for path in sorted(folder.glob("*.md")) if path not in wanted and _read(path).startswith(MARKER)]
-    return todo | dict.fromkeys(stale)
+    made = [path for path in sorted(folder.glob("*.md")) if _read(path).startswith(MARKER)]
+    # Timings alone say nothing of which pages of backends there should be.
+    return todo | (dict.fromkeys(path for path in made if path not in wanted) if folder / _OVERVIEW in wanted else {})
 
 
 def _read(path: Path) -> str:
@@ -68,7 +71,31 @@ def _read(path: Path) -> str:
 
 
 def pages(records: Sequence[Path], folder: Path) -> dict[str, str]:
-    """The pages by file name: an overview and one for each backend; `folder` is only named in them, not read."""
+    """The pages by file name; `folder` is only named in them, not read.
+
+    Records give an overview and a page for each backend, timings a page of their own; either may be missing.
+    """
+    files = frame.find_files(*records)
+    timings = [path for path in files if timing_file.is_timings(path)]
+    others = [path for path in files if path not in timings]
+    return (_conformance(others, folder) if others else {}) | _benchmarks(timings, folder)
+
+
+def _benchmarks(timings: Sequence[Path], folder: Path) -> dict[str, str]:
+    if not timings:
+        return {}
+    if len(timings) > 1:
+        message = f"{' and '.join(map(str, timings))}: there is one page of timings, so remove all but one file"
+        raise RecordError(message)
+    (path,) = timings
+    run = timing_file.read(path)
+    if reason := timing_file.publishable(run):
+        message = f"{path}: cannot be published: {reason}"
+        raise RecordError(message)
+    return {_BENCHMARKS: benchmarks_page(run, _name(path, folder), folder.resolve().name)}
+
+
+def _conformance(records: Sequence[Path], folder: Path) -> dict[str, str]:
     groups = published(records)
     runs = [run for _, run in groups]
     sources = [_source(paths, run, folder) for paths, run in groups]

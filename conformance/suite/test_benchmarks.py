@@ -1,29 +1,34 @@
-"""Time forward, backward and step of the cases tagged `timing`, side by side on all backends.
+"""Time forward, backward and step of the cases tagged `timing`, side by side on eager itself and all backends.
 
     pytest --benchmark-only [--backend NAME] [--case GLOB]
 
 Unlike everything else of the suite the timed function runs in this process: a clock that includes a pipe measures
-the pipe. Only a request that conforms, shown in a process of its own, is timed.
+the pipe. Only a request that conforms, shown in a process of its own, is timed. Times stand beside each other, not in
+pairs: for a ratio with an interval there is `conformance bench`.
 """
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance.bench import conditions
 from conformance.environment import fingerprint
-from conformance.model import Verdict
+from conformance.model import BackendInfo, Verdict
 from conformance.pytest_plugin import parameters, session_of
+from conformance.timing import TAG, Phase
+from conformance.timing_frame import REFERENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from conformance.measure import Subject
     from conformance.model import Request
     from conformance.pytest_session import Session
 
-TAG = "timing"
 ROUNDS = 50
 WARMUP_ROUNDS = 3
 
@@ -35,26 +40,61 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every benchmark the requests whose case is tagged for timing; none unless benchmarks were asked for."""
     if metafunc.config.getoption("benchmark_only", default=False):
         plan = session_of(metafunc.config).plan
-        given = parameters(request for request in plan.requests if TAG in request.case.tags)
+        given = parameters(_with_eager([request for request in plan.requests if TAG in request.case.tags]))
     else:
         reason = pytest.mark.skip(reason="times backends; asked for with --benchmark-only")
         given = [pytest.param(None, id="no-benchmark-only", marks=reason)]
     metafunc.parametrize("subject", given, indirect=True, scope="module")
 
 
+def _with_eager(requests: Iterable[Request]) -> Iterator[Request]:
+    """Requests by workload, each workload begun by the baseline: the same program as eager runs it."""
+    baseline = BackendInfo(ref=REFERENCE, name=REFERENCE)
+    workload = None
+    for request in sorted(requests, key=lambda request: (request.case.id, request.variant.id)):
+        if workload != (request.case.id, request.variant.id):
+            workload = (request.case.id, request.variant.id)
+            yield replace(request, backend=baseline)
+        yield request
+
+
 @pytest.fixture(scope="module")
-def machine(conformance_session: Session) -> dict[str, str]:
+def threads() -> Iterator[int]:
+    """How many threads kernels have: one, as in `conformance bench`, unless OMP_NUM_THREADS says otherwise."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    yield torch.get_num_threads()
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def machine(conformance_session: Session, threads: int) -> dict[str, object]:
     """What the numbers were measured on."""
     environment = conformance_session.environment
-    return {"torch": environment.torch, "fingerprint": fingerprint(environment)}
+    now = conditions(threads)
+    return {
+        "torch": environment.torch,
+        "python": environment.python,
+        "cpu": environment.cpu,
+        "fingerprint": fingerprint(environment),
+        "suite_hash": environment.suite_hash,
+        "threads": now.threads,
+        "governor": now.governor,
+        "load": now.load,
+    }
 
 
 @pytest.fixture(scope="module")
 def subject(request: pytest.FixtureRequest, conformance_session: Session) -> Iterator[Subject]:
-    """A compiled program, warm, that was seen to conform."""
-    from conformance.measure import prepared
+    """A program, warm: as eager runs it, or compiled and seen to conform."""
+    from conformance.measure import prepared, uncompiled
 
     wanted: Request = request.param
+    if wanted.backend.name == REFERENCE:
+        yield uncompiled(wanted)
+        return
     record = conformance_session.run(wanted)
     if record.verdict is not Verdict.PASS:
         pytest.skip(f"only what conforms is timed; {record.verdict}: {record.message}")
@@ -62,34 +102,55 @@ def subject(request: pytest.FixtureRequest, conformance_session: Session) -> Ite
         yield ready
 
 
+@pytest.fixture(scope="module")
+def metrics(subject: Subject) -> dict[str, float]:
+    """What is counted of the program, not timed."""
+    from conformance.counted import of_compilation
+
+    return of_compilation(subject.watched) if subject.watched else {}
+
+
 @pytest.fixture
-def timer(benchmark: Any, subject: Subject, machine: dict[str, str], request: pytest.FixtureRequest) -> Any:  # noqa: ANN401 - pytest-benchmark is untyped
+def timer(
+    benchmark: Any,  # noqa: ANN401 - pytest-benchmark is untyped
+    subject: Subject,
+    machine: dict[str, object],
+    metrics: dict[str, float],
+    request: pytest.FixtureRequest,
+) -> Any:  # noqa: ANN401 - see above
     """pytest-benchmark's fixture, with this measurement named and grouped so that a table compares backends."""
+    phase = Phase(request.function.__name__.removeprefix("test_"))
+    if phase not in subject.phases:
+        pytest.skip(f"this variant has no {phase}")
     backend, case, variant = subject.request.key
-    phase = request.function.__name__.removeprefix("test_")
     benchmark.group = f"{case}-{variant}-{phase}"
-    benchmark.extra_info |= {"case": case, "backend": backend, "phase": phase, "variant": variant, **machine}
+    benchmark.extra_info |= {"case": case, "backend": backend, "phase": str(phase), "variant": variant, **machine}
+    benchmark.extra_info["metrics"] = metrics
+    subject.rewind()
     return benchmark
 
 
 def test_forward(timer: Any, subject: Subject) -> None:  # noqa: ANN401 - see `timer`
-    """One call of the compiled function."""
-    with subject.modes():
+    """One call, within the modes of the variant."""
+    with subject.held(Phase.FORWARD):
+        timer(subject.call)
+
+
+def test_dispatch(timer: Any, subject: Subject) -> None:  # noqa: ANN401 - see `timer`
+    """One call of a program that does next to nothing."""
+    with subject.held(Phase.DISPATCH):
         timer(subject.call)
 
 
 def test_backward(timer: Any, subject: Subject) -> None:  # noqa: ANN401 - see `timer`
     """Backward alone: compiled backward frees what forward saved, so each round goes forward first, untimed."""
-    _need_gradients(subject)
-    timer.pedantic(subject.backward, setup=subject.forward_for_backward, rounds=ROUNDS, warmup_rounds=WARMUP_ROUNDS)
+
+    def setup() -> tuple[tuple[object], dict[str, object]]:
+        return (subject.before_backward(),), {}
+
+    timer.pedantic(subject.backward, setup=setup, rounds=ROUNDS, warmup_rounds=WARMUP_ROUNDS)
 
 
 def test_step(timer: Any, subject: Subject) -> None:  # noqa: ANN401 - see `timer`
-    """Forward and backward as in training, the modes of the variant included."""
-    _need_gradients(subject)
+    """Forward, backward and the optimizer's step as in training, the modes of the variant included."""
     timer(subject.step)
-
-
-def _need_gradients(subject: Subject) -> None:
-    if not subject.cotangents:
-        pytest.skip("no result of this variant requires gradients")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from conformance.model import (
     Variant,
     Verdict,
 )
+from conformance.timing import Blocks, Phase, Timing
 
 __all__ = [
     "a_backend",
@@ -37,6 +39,7 @@ __all__ = [
     "a_difference",
     "a_record",
     "a_request",
+    "a_timing",
     "an_attempt",
     "an_environment",
     "an_expectation",
@@ -44,6 +47,7 @@ __all__ = [
     "failed",
     "held_checks",
     "raised",
+    "some_blocks",
     "vacuous",
 ]
 
@@ -173,6 +177,30 @@ def a_record(case_id: str = "demo.first.one", backend: str = "fake", **changes: 
         reproduce=f"conformance run --backend {backend} --case {case_id} --variant {variant}",
     )
     return replace(passed, **changes)
+
+
+def some_blocks(phase: Phase = Phase.STEP, ratio: float = 1.0, rounds: int = 40, noise: float = 0.002) -> Blocks:
+    """Rounds of which the candidate takes `ratio` times as long as eager, give or take some noise."""
+    generator = random.Random(f"{phase} {ratio} {rounds}")  # noqa: S311 - numbers, no secret
+
+    def block(*, mine: bool) -> int:
+        return round(1e6 * (ratio if mine else 1.0) * (1 + generator.uniform(-noise, noise)))
+
+    orders = ((False, True, True, False), (True, False, False, True))
+    return Blocks(phase=phase, calls=10, ns=tuple(block(mine=mine) for n in range(rounds) for mine in orders[n % 2]))
+
+
+def a_timing(case_id: str = "demo.first.one", backend: str = "fake", **changes: Any) -> Timing:
+    """A candidate that takes half as long as eager."""
+    timed = Timing(
+        backend=backend,
+        case_id=case_id,
+        variant=Variant().id,
+        blocks=(some_blocks(Phase.FORWARD, 0.5), some_blocks(Phase.STEP, 0.5)),
+        compiles={Phase.COMPILE_COLD: (2.0, 2.5, 2.25), Phase.COMPILE_WARM: (0.5, 0.25, 0.75)},
+        metrics={"graphs": 1, "graph_breaks": 0, "guards": 12, "saved_bytes": 1024},
+    )
+    return replace(timed, **changes)
 
 
 def an_environment(**changes: Any) -> Environment:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+import conformance
 from conformance import pytest_session
 from conformance.errors import CaseError, Problem
 from conformance.loader import load_cases
@@ -56,7 +57,7 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
             return (attempts or {}).get(request.case.id, fakes.an_attempt())
 
         monkeypatch.setattr(pytest_session, "collect", lambda: CASES)
-        monkeypatch.setattr(pytest_session, "load_expectations", lambda *_, **__: expected)
+        monkeypatch.setattr(pytest_session, "known_failures", lambda *_: {info.name: expected})
         monkeypatch.setattr("conformance.isolate.run", attempt)
         monkeypatch.setattr("conformance.isolate.describe", lambda _: info)
         return pytester.runpytest("--pyargs", "conformance.suite", "-p", "no:cacheprovider", "-rA", *args)
@@ -87,7 +88,7 @@ def test_each_request_is_an_item_with_a_readable_id(suite: Suite) -> None:
 
 def test_what_conforms_passes(suite: Suite) -> None:
     """A pass is a passed item."""
-    suite("--backend", "m:fake").assert_outcomes(passed=4, skipped=3)
+    suite("--backend", "m:fake").assert_outcomes(passed=4, skipped=4)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_what_conforms_passes(suite: Suite) -> None:
 def test_what_does_not_conform_fails_with_its_message(suite: Suite, attempt: Attempt, words: str) -> None:
     """A red verdict is a failed item that says what was seen and how to see it again, without a traceback of ours."""
     result = suite("--backend", "m:fake", "--case", "demo.first.one", attempts={"demo.first.one": attempt})
-    result.assert_outcomes(failed=1, skipped=3)
+    result.assert_outcomes(failed=1, skipped=4)
     result.stdout.fnmatch_lines([words, "*Reproduce: conformance run --backend *fake --case demo.first.one*"])
     result.stdout.no_fnmatch_line("*test_conformance.py:*: Failed")
 
@@ -117,7 +118,7 @@ def test_an_expected_failure_is_xfailed_with_its_reason(suite: Suite) -> None:
         backend=backend,
         expected=(fakes.an_expectation(),),
     )
-    result.assert_outcomes(xfailed=1, skipped=3)
+    result.assert_outcomes(xfailed=1, skipped=4)
     result.stdout.fnmatch_lines(["XFAIL *doubles twice*"])
 
 
@@ -125,7 +126,7 @@ def test_an_unexpected_pass_fails(suite: Suite) -> None:
     """An expectation that no longer holds must be deleted."""
     backend = fakes.a_backend("fake", expectations=Path("fake.expected.yaml"))
     result = suite("--backend", "m:fake", "--tag", "smoke", backend=backend, expected=(fakes.an_expectation(),))
-    result.assert_outcomes(failed=1, skipped=3)
+    result.assert_outcomes(failed=1, skipped=4)
     result.stdout.fnmatch_lines(["xpass: *delete*"])
 
 
@@ -133,7 +134,7 @@ def test_a_capability_that_is_not_claimed_skips(suite: Suite) -> None:
     """What a backend does not claim is not run."""
     backend = fakes.a_backend("fake", capabilities=Capability.all() - {Capability.RNG})
     result = suite("--backend", "m:fake", "--case", "other.*", backend=backend)
-    result.assert_outcomes(skipped=4)
+    result.assert_outcomes(skipped=5)
     result.stdout.fnmatch_lines(["SKIPPED *needs rng"])
 
 
@@ -141,13 +142,13 @@ def test_a_broken_backend_is_one_failure(suite: Suite) -> None:
     """A plug-in whose import raises is one item that says so, not one for each case."""
     backend = fakes.a_backend("fake", broken="ImportError: no module named mine")
     result = suite("--backend", "m:fake", backend=backend)
-    result.assert_outcomes(failed=1, skipped=3)
+    result.assert_outcomes(failed=1, skipped=4)
     result.stdout.fnmatch_lines(["error: *ImportError: no module named mine*"])
 
 
 def test_variants_are_selected_by_axes(suite: Suite) -> None:
     """--variant keeps what has the axes."""
-    suite("--backend", "m:fake", "--variant", "grad=disabled").assert_outcomes(passed=1, skipped=3)
+    suite("--backend", "m:fake", "--variant", "grad=disabled").assert_outcomes(passed=1, skipped=4)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def test_a_plain_callable_from_a_file_passes_the_smoke_cases(pytester: pytest.Py
 
 @pytest.mark.torch
 def test_a_benchmark_names_what_it_timed(pytester: pytest.Pytester) -> None:
-    """The table is grouped by case, variant and phase, and each row says case, backend, phase and machine."""
+    """Rows stand in groups by case, variant and phase, eager's own as the baseline, and each says what it timed."""
     quick = ("--benchmark-max-time=0.01", "--benchmark-min-rounds=2", "--benchmark-json=times.json")
     case = next(case for case in load_cases() if case.id == "training.steps.mlp")
     chosen = ("--case", case.id, "--variant", Variant().id)
@@ -247,8 +248,14 @@ def test_a_benchmark_names_what_it_timed(pytester: pytest.Pytester) -> None:
     rows = json.loads((pytester.path / "times.json").read_text())["benchmarks"]
     timed = {(row["extra_info"]["backend"], row["extra_info"]["phase"]) for row in rows}
     assert timed == {
-        (backend, phase) for backend in ("eager", "aot_eager") for phase in ("forward", "backward", "step")
+        (backend, phase)
+        for backend in ("uncompiled", "eager", "aot_eager")
+        for phase in ("forward", "backward", "step")
     }
     assert {row["extra_info"]["case"] for row in rows} == {case.id}
     assert all(row["extra_info"]["torch"] and row["extra_info"]["fingerprint"] for row in rows)
     assert len({row["group"] for row in rows}) == 3
+    frame = conformance.load_timing(pytester.path / "times.json")
+    assert len(frame) == 6
+    assert (frame["ratio"] > 0).all()
+    assert (frame["guards"] > 0).all()

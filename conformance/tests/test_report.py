@@ -15,8 +15,9 @@ from conformance.model import Capability, Family, Level, Outcome, Verdict
 from conformance.report import markdown
 from conformance.report.matrix import cell, matrix
 from conformance.selection import digest
-from conformance.tests.fakes import a_backend, a_record, an_environment, failed
-from conformance.tests.runs import a_run, an_unsupported, an_xfail, red
+from conformance.tests.fakes import a_backend, a_record, a_timing, an_environment, failed, some_blocks
+from conformance.tests.runs import a_run, an_unsupported, an_xfail, red, some_timings
+from conformance.timing import Noise, Phase
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
 
     from conformance.model import Record
+    from conformance.timing import Timing
 
 
 def _everything() -> list[Record]:
@@ -291,3 +293,59 @@ def test_many_backends_are_told_in_several_tables(tmp_path: Path) -> None:
     headers = [line for line in pages["README.md"].splitlines() if line.startswith("| area ")]
     linked = [re.findall(r"\[(\w+)\]", line) for line in headers]
     assert linked == [["eager", "inductor"], ["b0", "b1", "b2", "b3", "b4"], ["b5", "b6"]]
+
+
+def _timings() -> list[Timing]:
+    """A backend that is faster, one that is slower and one of which nothing is known, and one that does not conform."""
+    slow = (some_blocks(Phase.FORWARD, 1.25), some_blocks(Phase.BACKWARD, 1.0), some_blocks(Phase.STEP, 1.1))
+    overhead = (some_blocks(Phase.DISPATCH, 1.5, rounds=12),)
+    return [
+        a_timing("demo.first.one", "fake"),
+        a_timing("demo.first.one", "eager", blocks=slow),
+        a_timing("demo.first.two", "fake", blocks=overhead, variant="grad=enabled,n=8"),
+        a_timing(
+            "demo.first.two", "eager", blocks=(), compiles={}, metrics={}, verdict=Verdict.XFAIL, message="differs"
+        ),
+    ]
+
+
+def test_the_page_of_timings(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
+    """Means, ratios with intervals and verdicts by phase, compiling, what is counted, what was not timed, and where."""
+    pages = report.pages([some_timings(tmp_path / "results" / "t.jsonl", *_timings())], tmp_path / "results")
+    assert list(pages) == ["benchmarks.md"]
+    assert re.sub(r"(finished|started).*", "", pages["benchmarks.md"]) == snapshot(extension_class=_Markdown)
+
+
+def test_noise_refuses_verdicts_in_the_open(tmp_path: Path) -> None:
+    """The page says why nothing is called faster or slower."""
+    loud = some_timings(tmp_path / "a" / "t.jsonl", *_timings(), noise=Noise(ratios={"demo": (0.9, 1.1)}))
+    assert "**That is wider than the smallest effect" in report.pages([loud], tmp_path)["benchmarks.md"]
+    unknown = some_timings(tmp_path / "b" / "t.jsonl", *_timings()[:1], noise=Noise())
+    text = report.pages([unknown], tmp_path)["benchmarks.md"]
+    assert "Eager was not timed against itself" in text
+    assert "Everything that was asked for was timed." in text
+
+
+def test_compiling_need_not_be_timed(tmp_path: Path) -> None:
+    """Then the page says so."""
+    file = some_timings(tmp_path / "t.jsonl", a_timing(compiles={}))
+    assert "It was not timed." in report.pages([file], tmp_path)["benchmarks.md"]
+
+
+def test_timings_stand_beside_records(tmp_path: Path) -> None:
+    """One folder of records gives all pages; timings alone remove none that others gave."""
+    folder, out = tmp_path / "records", tmp_path / "out"
+    a_run(folder / "a.jsonl")
+    timings = some_timings(folder / "t.jsonl", *_timings())
+    report.write([folder], out)
+    assert {path.name for path in out.iterdir()} == {"README.md", "coverage.md", "fake.md", "benchmarks.md"}
+    assert report.changes([timings], out) == {}
+
+
+def test_timings_that_are_not_whole_are_refused(tmp_path: Path) -> None:
+    """What was interrupted is no result, and of two files nobody knows which is meant."""
+    cut = some_timings(tmp_path / "a" / "t.jsonl", *_timings(), finish=False)
+    with pytest.raises(RecordError, match="cannot be published: it has no footer"):
+        report.pages([cut], tmp_path)
+    with pytest.raises(RecordError, match="remove all but one file"):
+        report.pages([some_timings(tmp_path / name, a_timing()) for name in ("b.jsonl", "c.jsonl")], tmp_path)

@@ -1,0 +1,253 @@
+"""One `conformance bench`: plan, show that each request conforms, time eager against itself, then time what conforms.
+
+Only one child runs at a time while the clock is read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from conformance import discover, environment, isolate
+from conformance.errors import UsageError
+from conformance.expectations import known_failures
+from conformance.homes import collect, homes
+from conformance.model import Verdict
+from conformance.paired import resolution_ns
+from conformance.runner import Run
+from conformance.selection import select
+from conformance.timing import (
+    SMALLEST_EFFECT,
+    TAG,
+    Conditions,
+    Effort,
+    FirstCall,
+    Noise,
+    Phase,
+    Timing,
+    TimingRequest,
+)
+from conformance.timing_file import TimingRun, TimingWriter, make_header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from conformance.model import Expectation, Record, Request
+    from conformance.selection import Plan
+
+__all__ = ["Bench", "BenchOptions", "BenchResult", "conditions", "prepare"]
+
+T = TypeVar("T")
+
+_NOISE = Effort(budget_s=0.25)
+_REPETITIONS = 12
+_PROBED = 4  # workloads on which noise is measured
+_SLACK_S = 60.0
+_CALLGRIND_S = 900.0
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """What the user asked for; the names are those of `conformance bench`."""
+
+    records: Path
+    backends: Sequence[str] = ()
+    case_globs: Sequence[str] = ()
+    variants: Sequence[str] = ()
+    folders: Sequence[Path] = ()
+    budget_s: float = Effort.budget_s
+    precision: float = Effort.precision
+    smallest: float = SMALLEST_EFFECT
+    threads: int = 1
+    compiles: int = 3
+    callgrind: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchResult:
+    """What came of it. `interrupted` says that Ctrl-C ended it."""
+
+    path: Path
+    run: TimingRun
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 130 after Ctrl-C: what is slow is no finding of conformance, and `conformance compare` is the gate."""
+        return 130 if self.interrupted else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """A run that is ready to start; its file is open."""
+
+    plan: Plan
+    options: BenchOptions
+    writer: TimingWriter
+    expectations: Mapping[str, Sequence[Expectation]]
+
+    @property
+    def effort(self) -> Effort:
+        """How long a phase is measured."""
+        return self.writer.header.effort
+
+    @property
+    def steps(self) -> int:
+        """How often `execute` tells that something was done."""
+        return 2 * len(self.plan.requests) + 1
+
+    def execute(self, advance: Callable[[str], None]) -> BenchResult:
+        """Do it all; `advance` is told what has been done, once for each record, the noise, and each timing."""
+        noise, timings, interrupted = Noise(), list[Timing](), False
+        try:
+            with self.writer:
+                try:
+                    records = self._conforming(advance)
+                    noise = self._noise([each for each in self.plan.requests if _conforms(records[each.key])])
+                    self.writer.noise(noise)
+                    advance("noise")
+                    for request in sorted(self.plan.requests, key=_by_case):
+                        timing = self._timing(request, records[request.key])
+                        self.writer.write(timing)
+                        timings.append(timing)
+                        advance(" ".join(request.key))
+                    self.writer.finish(_load())
+                except KeyboardInterrupt:
+                    interrupted = True
+        finally:
+            isolate.shutdown()
+        run = TimingRun(header=self.writer.header, noise=noise, timings=tuple(timings))
+        return BenchResult(path=self.options.records, run=run, interrupted=interrupted)
+
+    def _conforming(self, advance: Callable[[str], None]) -> Mapping[tuple[str, str, str], Record]:
+        """The record of each request, by its key."""
+        records: dict[tuple[str, str, str], Record] = {}
+        header = self.writer.header
+        jobs = header.environment.threads
+        executor = ThreadPoolExecutor(jobs)
+        run = Run(
+            self.plan,
+            executor,
+            expectations=self.expectations,
+            environment=header.environment,
+            run_id=header.run_id,
+            jobs=jobs,
+            smoke_gate=False,
+            submit=isolate.run_batch,
+        )
+        try:
+            for record in run:
+                records[record.key] = record
+                advance(f"conforms? {record.backend} {record.case_id}")
+        finally:
+            executor.shutdown(cancel_futures=True)
+        return records
+
+    def _noise(self, requests: Sequence[Request]) -> Noise:
+        """Time eager against itself on workloads from all over the plan."""
+        cases = list({(each.case.id, each.variant.id): each for each in requests}.values())
+        ratios: dict[str, tuple[float, ...]] = {}
+        for request in cases[:: max(1, len(cases) // _PROBED)][:_PROBED]:
+            task = TimingRequest(request=request, effort=_NOISE, threads=self.options.threads, repetitions=_REPETITIONS)
+            found = _in_child("run_against_itself", task, Noise, request, _NOISE.budget_s * _REPETITIONS)
+            ratios |= found.ratios if isinstance(found, Noise) else {}
+        return Noise(ratios=ratios)
+
+    def _timing(self, request: Request, record: Record) -> Timing:
+        named = replace(Timing.of(request), verdict=record.verdict)
+        if not _conforms(record):
+            return replace(named, message=record.message)
+        task = TimingRequest(request=request, effort=self.effort, threads=self.options.threads)
+        found = _in_child("run", task, Timing, request, self.effort.budget_s * len(Phase))
+        if isinstance(found, str):
+            return replace(named, message=f"it could not be timed: {found}")
+        return replace(
+            found,
+            verdict=record.verdict,
+            compiles=self._compiles(request),
+            instructions=self._instructions(task) if self.options.callgrind else {},
+        )
+
+    def _instructions(self, task: TimingRequest) -> Mapping[Phase, tuple[int, int]]:
+        """What Callgrind counts; valgrind is known to be there."""
+        found = _in_child("instructions", task, Timing, task.request, _CALLGRIND_S)
+        return found.instructions if isinstance(found, Timing) else {}
+
+    def _compiles(self, request: Request) -> Mapping[Phase, tuple[float, ...]]:
+        """Seconds of first calls, cold and warm by turns, each pair with a cache of its own."""
+        taken: dict[Phase, tuple[float, ...]] = {}
+        for _ in range(self.options.compiles):
+            with tempfile.TemporaryDirectory(prefix="conformance-cache-") as cache:
+                for phase in (Phase.COMPILE_COLD, Phase.COMPILE_WARM):
+                    task = FirstCall(request=request, phase=phase, cache=cache, threads=self.options.threads)
+                    found = _in_child("first_call", task, Timing, request, 0.0)
+                    if isinstance(found, Timing):
+                        taken[phase] = taken.get(phase, ()) + found.compiles[phase]
+        return taken
+
+
+def prepare(options: BenchOptions) -> Bench:
+    """Read the cases, describe the backends, plan, and open the file.
+
+    Raises:
+        ConformanceError: whatever is wrong with what was asked for, before anything has run.
+    """
+    if options.callgrind and shutil.which("valgrind") is None:
+        message = "--callgrind needs valgrind, which is not installed here"
+        raise UsageError(message)
+    cases = collect(options.folders)
+    infos = discover.find(options.backends, isolate.describe)
+    # A case that is named is timed, whatever its tags.
+    chosen = [case for case in cases if options.case_globs or TAG in case.tags]
+    plan = select(chosen, infos, case_globs=options.case_globs, variants=options.variants, seed=options.seed)
+    machine = environment.capture(homes(options.folders))
+    header = make_header(
+        plan,
+        machine,
+        uuid.uuid4().hex[:12],
+        conditions=conditions(options.threads),
+        effort=Effort(budget_s=options.budget_s, precision=options.precision),
+        smallest=options.smallest,
+        planned=len(plan.requests),
+    )
+    return Bench(
+        plan=plan,
+        options=options,
+        expectations=known_failures(infos, cases, machine),
+        writer=TimingWriter(options.records, header),
+    )
+
+
+def conditions(threads: int) -> Conditions:
+    """What the clock of this machine is read under just now."""
+    governor = _GOVERNOR.read_text(encoding="ascii").strip() if _GOVERNOR.exists() else ""
+    return Conditions(threads=threads, governor=governor, load=_load(), resolution_ns=resolution_ns())
+
+
+def _load() -> float:
+    return round(os.getloadavg()[0], 2)
+
+
+def _by_case(request: Request) -> tuple[str, str]:
+    """Backends on one workload are timed one after another, so that they meet the machine in the same state."""
+    return request.case.id, request.variant.id
+
+
+def _conforms(record: Record) -> bool:
+    return record.verdict in {Verdict.PASS, Verdict.XPASS}
+
+
+def _in_child(function: str, task: object, kind: type[T], request: Request, budget_s: float) -> T | str:
+    """What a function of `conformance.measure` returns in a child of its own, or why it returned nothing."""
+    limit = request.timeout_s + _SLACK_S + 2 * budget_s
+    end = isolate.run_task(f"conformance.measure:{function}", task, env=request.backend.env, timeout_s=limit)
+    found = isolate.result(kind, end)
+    return found if isinstance(found, kind) else str(found)

@@ -1,0 +1,64 @@
+"""What `conformance bench` prints when it is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from tabulate import tabulate
+
+from conformance import timing_frame
+from conformance.report.benchmarks import noise, overall, time_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conformance.bench import BenchResult
+
+__all__ = ["text"]
+
+_FEW = 40  # rows that are shown one by one
+
+
+def text(result: BenchResult, *, quiet: bool) -> str:
+    """The table of backends, what was not timed, the noise of the machine, and where the timings are.
+
+    Args:
+        result: of the run.
+        quiet: give the last line only.
+    """
+    run = result.run
+    timed = sum(bool(timing.blocks) for timing in run.timings)
+    last = f"{timed} of {run.header.planned} requests timed; timings in {result.path}"
+    last += "\nInterrupted; what was timed is kept." if result.interrupted else ""
+    if quiet or not run.timings:
+        return last
+    headers, rows = overall(run)
+    table = tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+    return "\n\n".join([*_each(result), table, *_untimed(result), noise(run).replace("**", ""), last])
+
+
+def _each(result: BenchResult) -> Iterator[str]:
+    """Each phase of each request, where there are few."""
+    rows = timing_frame.of(result.run)
+    if rows.empty or len(rows) > _FEW:
+        return
+    cells = [
+        [row["backend"], row["case"], row["variant"], row["phase"], time_of(row["seconds"]), *_ratio(row)]
+        for _, row in rows.iterrows()
+    ]
+    headers = ("backend", "case", "variant", "phase", "time", "ratio to eager", "interval", "")
+    yield tabulate(cells, headers, tablefmt="simple", disable_numparse=True)
+
+
+def _ratio(row: pd.Series) -> list[str]:
+    if pd.isna(row["ratio"]):
+        return ["", "", ""]
+    return [f"{row['ratio']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", str(row["speed"])]
+
+
+def _untimed(result: BenchResult) -> Iterator[str]:
+    counts = Counter((timing.backend, timing.verdict) for timing in result.run.timings if not timing.blocks)
+    for (backend, verdict), number in sorted(counts.items()):
+        yield f"{backend}: {number} not timed: {verdict}"

@@ -1,0 +1,66 @@
+"""What of compiling and running is the same each time, and so needs no clock: graphs, guards, nodes, kernels, bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch._dynamo.utils import clear_compilation_metrics, get_compilation_metrics
+from torch._inductor import metrics as inductor
+from torch.profiler import ProfilerActivity, profile
+
+from conformance.role import saved_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conformance.evidence import Watched
+    from conformance.measure import Subject
+
+__all__ = ["begin", "of_compilation", "of_memory"]
+
+_ALLOCATION = "[memory]"  # the profiler's name for an allocation, or for what is given back
+
+
+def begin() -> None:
+    """Count what is compiled from here on; PyTorch keeps its counters for a whole process."""
+    clear_compilation_metrics()
+    inductor.reset()
+
+
+def of_compilation(watched: Watched) -> dict[str, float]:
+    """Of what was compiled since `begin`: graphs, graph_breaks, recompiles, guards, fx_nodes, Inductor's kernels."""
+    evidence = watched.evidence(compiled_backward=False)
+    frames = get_compilation_metrics()
+    counts: dict[str, float] = {
+        "graphs": evidence.graphs,
+        "graph_breaks": evidence.graph_breaks,
+        "recompiles": evidence.recompiles,
+        "guards": sum(frame.guard_count or 0 for frame in frames),
+        "fx_nodes": sum(frame.graph_node_count or 0 for frame in frames),
+    }
+    kernels = inductor.generated_kernel_count
+    return counts | ({"kernels": kernels} if kernels else {})
+
+
+def of_memory(candidate: Subject, eager: Subject) -> dict[str, float]:
+    """Bytes kept for backward, and the most that is allocated at a time beyond what stood before: of both."""
+    found = {
+        "saved_bytes": saved_bytes(candidate.role),
+        "eager_saved_bytes": saved_bytes(eager.role),
+        "peak_bytes": _peak_bytes(candidate),
+        "eager_peak_bytes": _peak_bytes(eager),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _peak_bytes(subject: Subject) -> int:
+    """The most bytes that one step, or one forward, holds at a time: allocations as the profiler sees them."""
+    once: Callable[[], object] = subject.step if subject.cotangents else subject.forward
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        once()
+    events = [event for event in seen.profiler.kineto_results.events() if event.name() == _ALLOCATION]
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak

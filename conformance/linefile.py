@@ -1,0 +1,112 @@
+"""Files of lines of JSON that a run writes as it goes: each line is out when it is written, whatever happens next."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from conformance.errors import RecordError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import FileIO
+    from pathlib import Path
+
+__all__ = ["LineFile", "split", "telling"]
+
+_REASON = 300  # characters of what went wrong
+
+
+class LineFile:
+    """A file that is opened at once, so that an unwritable place is known before work starts; a context manager.
+
+    Args:
+        path: the file; replaced if it exists and nothing of it is kept.
+        start: what a file of this kind begins with; one that begins otherwise is somebody's work, and left alone.
+        truncate: how many bytes to cut off its end, if it is to be continued; None begins it anew.
+
+    Raises:
+        UsageError: the file exists and is of another kind.
+        RecordError: the file cannot be written; so does `put`.
+    """
+
+    def __init__(self, path: Path, start: bytes, *, truncate: int | None = None) -> None:
+        self._path = path
+        with telling(f"cannot write {path}"):
+            if truncate is None:
+                _spare_others(path, start)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: FileIO = path.open("wb" if truncate is None else "r+b", buffering=0)
+            try:
+                if truncate is not None:
+                    self._file.truncate(self._file.seek(-truncate, os.SEEK_END))
+            except OSError:
+                self._file.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._file, telling(f"cannot write {self._path}"):
+            if self._path.is_file():  # /dev/null and pipes know no fsync
+                os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close it without making sure that it is on disk."""
+        self._file.close()
+
+    def put(self, line: str, otherwise: str = "") -> None:
+        """Write one line; where that fails, the error ends with `otherwise`."""
+        data = memoryview(line.encode() + b"\n")
+        with telling(f"cannot write {self._path}", otherwise):
+            while data:
+                data = data[self._file.write(data) :]
+
+
+def split(path: Path, start: bytes, what: str) -> tuple[list[bytes], int]:
+    """The lines of a file, and the bytes of a last line that was cut off; no lines where the first is cut off.
+
+    Args:
+        path: the file.
+        start: what a file of this kind begins with.
+        what: the kind, as an error names it.
+
+    Raises:
+        RecordError: the file cannot be read, or is of another kind.
+    """
+    with telling(f"cannot read {path}"):
+        data = path.read_bytes()
+    if not data.startswith(start) and not start.startswith(data):
+        message = f"{path}: not {what}"
+        raise RecordError(message)
+    body, newline, rest = data.rpartition(b"\n")
+    return (body.split(b"\n") if newline else []), len(rest)
+
+
+@contextmanager
+def telling(what: str, after: str = "") -> Iterator[None]:
+    """Turn what goes wrong with a file, or in a line of it, into a RecordError that says so.
+
+    Args:
+        what: which file or line.
+        after: put behind the reason.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        message = f"{what}: {reason[:_REASON]}{after}"
+        raise RecordError(message) from error
+
+
+def _spare_others(path: Path, start: bytes) -> None:
+    """Refuse to replace what is of another kind: a slip at the keyboard must not cost somebody's work."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        found = file.read(len(start))
+    if not start.startswith(found):
+        message = f"{path} is no record file, so it is not replaced; name another with --records"
+        raise UsageError(message)

@@ -1,0 +1,251 @@
+"""The page of timings: how fast backends are beside eager, what compiling costs, and what is counted."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import Counter, defaultdict
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from conformance import stats, timing_frame
+from conformance.discover import by_ladder
+from conformance.report import markdown
+from conformance.timing import Phase, Speed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+
+    from conformance.stats import Estimate
+    from conformance.timing import Blocks, Timing
+    from conformance.timing_file import TimingRun
+
+__all__ = ["benchmarks_page", "noise", "overall", "time_of"]
+
+_PAIRED = tuple(phase for phase in Phase if not phase.is_compile)
+_MARK = {Speed.FASTER: "+", Speed.SLOWER: "**slower**", Speed.UNDECIDED: "?"}
+_COUNTED = {
+    "graphs": "graphs",
+    "graph_breaks": "breaks",
+    "recompiles": "recompiles",
+    "guards": "guards",
+    "fx_nodes": "FX nodes",
+    "kernels": "kernels",
+    "saved_bytes": "saved bytes",
+    "eager_saved_bytes": "eager's",
+    "peak_bytes": "peak bytes",
+    "eager_peak_bytes": "eager's",
+}
+
+_HOW_TO_READ = """\
+A ratio is the time of a call over that of uncompiled eager, measured in alternating blocks in one process: 0.5 takes
+half as long, 2 twice as long. It is the median over rounds; behind it stands its 95 % interval. `+` is *faster* and
+**slower** is slower: the whole interval lies beyond {smallest:.0%}, the smallest effect that counts here. `?` is
+*undecided*: nothing of that size was shown, in either direction. Only what conforms on a backend is timed there; an
+empty cell was not.
+
+Phases: *forward* is one call; *backward* is timed alone, each time behind a forward that is not; *step* is forward,
+backward, and the optimizer's step where the case has one; *dispatch* is a call of a program that does next to nothing,
+so that what is left is the way to the compiled code: guards above all."""
+
+
+def benchmarks_page(run: TimingRun, name: str, folder: str) -> str:
+    """The page, from a run of timings, its file and the folder of the page as commands say them."""
+    rows = timing_frame.of(run)
+    backends = by_ladder({timing.backend for timing in run.timings})
+    return markdown.page(
+        "# Benchmarks",
+        _HOW_TO_READ.format(smallest=run.header.smallest),
+        noise(run),
+        "## Backends",
+        "Geometric mean of the ratios over all that was timed. Its interval is of the clock: these cases, timed again.",
+        markdown.table(*overall(run), right=range(2, 8)),
+        *(block for phase in _PAIRED for block in _ratios(rows, phase, backends)),
+        "## Compiling",
+        *_compiling(rows, backends),
+        "## Counted, not timed",
+        "These are the same each time, and `conformance compare` holds runs against each other by them.",
+        _counted(run.timings),
+        "## Not timed",
+        _untimed(run.timings),
+        "## Conditions",
+        _conditions(run),
+        "## Make this page again",
+        _commands(run, name, folder),
+    )
+
+
+def noise(run: TimingRun) -> str:
+    """How far eager lies from itself, and what follows."""
+    found = stats.spread(run.noise)
+    if math.isnan(found):
+        return "Eager was not timed against itself, so nothing is called faster or slower."
+    ratios = [ratio for each in run.noise.ratios.values() for ratio in each]
+    seen = f"{len(ratios)} times: 19 of 20 ratios lie within {found:.1%} of 1 ({min(ratios):.3f} to {max(ratios):.3f})"
+    refused = "" if timing_frame.is_quiet(run.noise, run.header.smallest) else _REFUSED
+    return f"Noise: before the run, eager was timed against itself {seen}.{refused}"
+
+
+_REFUSED = " **That is wider than the smallest effect that counts, so nothing is called faster or slower.**"
+
+
+def overall(run: TimingRun) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows of the table of backends: for each phase how many, the geometric mean, and the verdicts."""
+    headers = ["backend", "phase", "timed", "geometric mean", "faster", "slower", "undecided", "worst", "worst case"]
+    quiet = timing_frame.is_quiet(run.noise, run.header.smallest)
+    groups: dict[tuple[str, Phase], list[tuple[Timing, Blocks]]] = defaultdict(list)
+    for timing in run.timings:
+        for blocks in timing.blocks:
+            groups[timing.backend, blocks.phase].append((timing, blocks))
+    order = {name: place for place, name in enumerate(by_ladder({timing.backend for timing in run.timings}))}
+    keys = sorted(groups, key=lambda key: (order[key[0]], list(Phase).index(key[1])))
+    return headers, [_overall(*key, groups[key], run.header.smallest, quiet=quiet) for key in keys]
+
+
+def _overall(
+    backend: str, phase: Phase, measured: Sequence[tuple[Timing, Blocks]], smallest: float, *, quiet: bool
+) -> list[str]:
+    ratios = [stats.ratio(blocks) for _, blocks in measured]
+    counts = Counter(stats.speed(ratio, smallest) if quiet else Speed.UNDECIDED for ratio in ratios)
+    worst = max(range(len(ratios)), key=lambda place: ratios[place].value)
+    timing = measured[worst][0]
+    return [
+        backend,
+        phase,
+        str(len(ratios)),
+        _estimate(stats.geometric_mean([blocks for _, blocks in measured])),
+        *(f"{counts[speed] / len(ratios):.0%}" for speed in Speed),
+        f"{ratios[worst].value:.2f}",
+        f"{timing.case_id} {_axes(timing.variant)}".strip(),
+    ]
+
+
+def _estimate(found: Estimate) -> str:
+    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+
+
+def _axes(variant: str) -> str:
+    """A variant's id without what every variant says."""
+    return ", ".join(part for part in variant.split(",") if part != "grad=enabled")
+
+
+def _ratios(rows: pd.DataFrame, phase: Phase, backends: Sequence[str]) -> Iterator[str]:
+    own = rows[rows["phase"] == str(phase)]
+    if own.empty:
+        return
+    yield f"## {phase.capitalize()}"
+    in_us = phase is Phase.DISPATCH
+    if in_us:
+        yield "By how many microseconds a call takes longer than eager's, its interval, and the ratio."
+    cells = {(row["case"], row["variant"], row["backend"]): _cell(row, in_us=in_us) for _, row in own.iterrows()}
+    lines = []
+    for case, variant in own[["case", "variant"]].drop_duplicates().itertuples(index=False):
+        eager = own[(own["case"] == case) & (own["variant"] == variant)]["eager_s"].median()
+        found = (cells.get((case, variant, name), "") for name in backends)
+        lines.append((case, _axes(variant), time_of(eager), *found))
+    yield markdown.table(("case", "variant", "uncompiled", *backends), lines)
+
+
+def _cell(row: pd.Series, *, in_us: bool) -> str:
+    mark = _MARK[Speed(row["speed"])]
+    if in_us:
+        us = [1e6 * row[name] for name in ("difference_s", "difference_low", "difference_high")]
+        return f"{us[0]:.1f} ({us[1]:.1f} to {us[2]:.1f}), {row['ratio']:.2f} {mark}"
+    return f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f}) {mark}"
+
+
+def time_of(taken: float) -> str:
+    """Seconds, in the unit that reads best."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if taken >= size:
+            return f"{taken / size:.3g} {unit}"
+    return f"{taken / 1e-6:.3g} us"
+
+
+Found = dict[tuple[str, ...], tuple[float, float]]
+"""Seconds, and eager's, by case, variant, backend and phase."""
+
+
+def _compiling(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[str]:
+    times = rows[rows["phase"].isin([str(Phase.COMPILE_COLD), str(Phase.COMPILE_WARM)])]
+    if times.empty:
+        yield "It was not timed."
+        return
+    yield (
+        "Seconds of the first call and its backward in a process that has imported PyTorch and compiled nothing, the"
+        " median of all repetitions: with no compiler cache, then with the one that this left. Behind them, how many"
+        " steps (calls, where there is no backward) it takes until the cold compile has paid; *never* where a step is"
+        " not faster than eager's."
+    )
+    found: Found = {
+        (row["case"], row["variant"], row["backend"], row["phase"]): (row["seconds"], row["eager_s"])
+        for _, row in rows.iterrows()
+    }
+    lines = [
+        (case, _axes(variant), *(_compiled((case, variant, name), found) for name in backends))
+        for case, variant in times[["case", "variant"]].drop_duplicates().itertuples(index=False)
+    ]
+    yield markdown.table(("case", "variant", *backends), lines)
+
+
+def _compiled(key: tuple[str, str, str], found: Found) -> str:
+    if (*key, Phase.COMPILE_COLD) not in found:
+        return ""
+    cold, warm = (found.get((*key, phase), (math.nan, 0.0))[0] for phase in (Phase.COMPILE_COLD, Phase.COMPILE_WARM))
+    phase = next(each for each in (Phase.STEP, Phase.FORWARD, Phase.DISPATCH) if (*key, each) in found)
+    seconds, eager = found[(*key, phase)]
+    calls = stats.break_even(cold, eager, seconds)
+    return f"{cold:.2f} / {warm:.2f}; {'never' if math.isinf(calls) else f'{calls:,.0f}'}"
+
+
+def _counted(timings: Sequence[Timing]) -> str:
+    rows = [
+        (timing.backend, timing.case_id, _axes(timing.variant), *(_count(timing, name) for name in _COUNTED))
+        for timing in sorted(timings, key=lambda timing: (timing.case_id, timing.variant))
+        if timing.metrics
+    ]
+    return markdown.table(("backend", "case", "variant", *_COUNTED.values()), rows, right=range(3, 13))
+
+
+def _count(timing: Timing, name: str) -> str:
+    value = timing.metrics.get(name)
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _untimed(timings: Sequence[Timing]) -> str:
+    left = [timing for timing in timings if not timing.blocks]
+    if not left:
+        return "Everything that was asked for was timed."
+    rows = [
+        (timing.backend, timing.case_id, _axes(timing.variant), timing.verdict, markdown.plain(_first(timing.message)))
+        for timing in left
+    ]
+    return markdown.table(("backend", "case", "variant", "verdict", "why"), rows)
+
+
+def _first(message: str) -> str:
+    return message.split("\n", 1)[0][:200]
+
+
+def _conditions(run: TimingRun) -> str:
+    header, machine = run.header, run.header.environment
+    facts = {
+        **{name: getattr(machine, name) for name in ("torch", "python", "platform", "cpu", "compiler", "suite_hash")},
+        "processors": machine.threads,
+        **asdict(header.conditions),
+        **({"load at the end": run.footer.load} if run.footer else {}),
+        **asdict(header.effort),
+        "smallest effect": header.smallest,
+        "started": machine.started,
+    }
+    return markdown.table(("", ""), [(name, markdown.plain(str(value))) for name, value in facts.items()])
+
+
+def _commands(run: TimingRun, name: str, folder: str) -> str:
+    effort = run.header.effort
+    refs = [word for info in run.header.backends for word in ("--backend", info.ref)]
+    bench = ["conformance", "bench", *refs, "--budget", f"{effort.budget_s:g}", "--records", name]
+    report = ["conformance", "report", "--records", name, "--output", folder]
+    return markdown.fenced("\n".join(map(shlex.join, (bench, report))), "sh")

@@ -1,0 +1,151 @@
+"""Medians, intervals and verdicts of paired measurements; pure functions of blocks, without torch.
+
+A ratio is the candidate's time over eager's: below 1 is faster. Intervals are percentile intervals of the bootstrap
+(Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), drawn from a fixed seed, so that pages are
+functions of records.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from conformance.timing import SMALLEST_EFFECT, Speed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from conformance.timing import Blocks, Noise
+
+Samples = npt.NDArray[np.float64]
+
+__all__ = [
+    "LEVEL",
+    "Estimate",
+    "break_even",
+    "change",
+    "difference",
+    "geometric_mean",
+    "is_narrow",
+    "log_ratios",
+    "ratio",
+    "seconds",
+    "speed",
+    "spread",
+]
+
+LEVEL = 0.95
+"""The share of intervals that hold what they estimate."""
+
+_RESAMPLES = 1000
+_FEWEST_ROUNDS = 8  # below, an interval of medians says next to nothing
+_SEED = 20130
+_ORDER = np.array([[False, True, True, False], [True, False, False, True]])  # which blocks are the candidate's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number and the interval that holds it; the interval has no ends where there was too little to say."""
+
+    value: float
+    low: float = -math.inf
+    high: float = math.inf
+
+    def exponential(self) -> Estimate:
+        """Of a logarithm, the number itself."""
+        return Estimate(value=math.exp(self.value), low=math.exp(self.low), high=math.exp(self.high))
+
+
+def log_ratios(blocks: Blocks) -> Samples:
+    """For each round, the logarithm of the candidate's time over eager's; drift within a round cancels."""
+    eager, candidate = _by_side(blocks)
+    ratios: Samples = np.log(candidate / eager)
+    return ratios
+
+
+def ratio(blocks: Blocks) -> Estimate:
+    """The candidate's time over eager's: the median over rounds, with its interval."""
+    return _median(log_ratios(blocks)).exponential()
+
+
+def difference(blocks: Blocks) -> Estimate:
+    """Seconds by which one call of the candidate takes longer than one of eager: the median over rounds."""
+    eager, candidate = _by_side(blocks)
+    return _median((candidate - eager) / (2e9 * blocks.calls))
+
+
+def seconds(blocks: Blocks) -> tuple[float, float]:
+    """The median time of one call, in seconds: eager's and the candidate's."""
+    eager, candidate = _by_side(blocks)
+    return tuple(float(np.median(side)) / (2e9 * blocks.calls) for side in (eager, candidate))  # type: ignore[return-value]
+
+
+def change(before: Blocks, after: Blocks) -> Estimate:
+    """How the ratio to eager changed from one run to another, as a ratio; the two share no round."""
+    medians = _medians(log_ratios(after), 1) - _medians(log_ratios(before), 2)
+    value = float(np.median(log_ratios(after)) - np.median(log_ratios(before)))
+    few = min(len(before.ns), len(after.ns)) < 4 * _FEWEST_ROUNDS
+    return (Estimate(value=value) if few else _interval(value, medians)).exponential()
+
+
+def geometric_mean(each: Sequence[Blocks]) -> Estimate:
+    """The geometric mean of the ratios of some cases. The interval is of measurement: these cases, timed again."""
+    value = float(np.mean([np.median(log_ratios(blocks)) for blocks in each]))
+    medians = np.mean([_medians(log_ratios(blocks), place) for place, blocks in enumerate(each)], axis=0)
+    return _interval(value, medians).exponential()
+
+
+def speed(estimate: Estimate, smallest: float = SMALLEST_EFFECT) -> Speed:
+    """Faster or slower where the whole interval lies beyond the smallest effect that counts."""
+    if estimate.high < 1 / (1 + smallest):
+        return Speed.FASTER
+    if estimate.low > 1 + smallest:
+        return Speed.SLOWER
+    return Speed.UNDECIDED
+
+
+def spread(noise: Noise) -> float:
+    """How far eager lies from itself, as a share: 19 of 20 repetitions are nearer to 1 than this. NaN without any."""
+    apart = [abs(math.log(value)) for ratios in noise.ratios.values() for value in ratios]
+    return math.expm1(float(np.quantile(apart, LEVEL))) if apart else math.nan
+
+
+def break_even(compile_s: float, eager_s: float, candidate_s: float) -> float:
+    """How many calls it takes until compiling has paid; infinite where a call saves nothing."""
+    saved = eager_s - candidate_s
+    return math.ceil(compile_s / saved) if saved > 0 else math.inf
+
+
+def is_narrow(blocks: Blocks, precision: float) -> bool:
+    """Whether the interval of the ratio is at most `precision` to either side, as a share."""
+    found = _median(log_ratios(blocks))
+    return found.high - found.low <= 2 * precision
+
+
+def _by_side(blocks: Blocks) -> tuple[Samples, Samples]:
+    """Nanoseconds of each round's two blocks together: eager's, and the candidate's."""
+    rounds = np.asarray(blocks.ns, dtype=float).reshape(-1, 4)
+    mine = _ORDER[np.arange(len(rounds)) % 2]
+    return np.where(mine, 0.0, rounds).sum(1), np.where(mine, rounds, 0.0).sum(1)
+
+
+def _median(samples: Samples) -> Estimate:
+    value = float(np.median(samples))
+    return _interval(value, _medians(samples, 0)) if len(samples) >= _FEWEST_ROUNDS else Estimate(value=value)
+
+
+def _medians(samples: Samples, stream: int) -> Samples:
+    """Medians of samples drawn anew, with replacement; each stream draws others."""
+    generator = np.random.default_rng([_SEED, stream])
+    drawn = generator.integers(0, len(samples), (_RESAMPLES, len(samples)))
+    medians: Samples = np.median(samples[drawn], axis=1)
+    return medians
+
+
+def _interval(value: float, resampled: Samples) -> Estimate:
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(value=value, low=float(low), high=float(high))

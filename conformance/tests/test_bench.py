@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conformance import bench, timing_file
+from conformance.bench import BenchOptions, prepare
+from conformance.errors import SelectionError, UsageError
+from conformance.model import Attempt, Ended, Verdict
+from conformance.tests.fakes import a_backend, a_case, a_timing, an_attempt, failed, some_blocks
+from conformance.timing import FirstCall, Noise, Phase, TimingRequest
+from conformance.watch import Exit
+from conformance.wire import Report, to_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from conformance.model import Request
+
+CASES = (
+    a_case("demo.first.one", tags=frozenset({"timing"})),
+    a_case("demo.first.two", tags=frozenset({"timing"})),
+    a_case("demo.first.untagged"),
+)
+
+
+class Child:
+    """Takes the place of children: gives each task what it asks for, and notes them."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[str, object]] = []
+        self.attempts: dict[str, Attempt] = {}
+        self.ended: Ended | None = None
+        self.interrupts = False
+
+    def check(self, requests: Sequence[Request]) -> list[Attempt]:
+        """Say of each that it conforms, unless told otherwise."""
+        return [self.attempts.get(request.case.id, an_attempt()) for request in requests]
+
+    def do(self, function: str, task: Any, **_: object) -> Exit:
+        """Do a task of timing."""
+        name = function.partition(":")[2]
+        self.tasks.append((name, task))
+        if self.interrupts and name == "run":
+            raise KeyboardInterrupt
+        return Exit(
+            ended=self.ended, report=Report(kind="result", body=self._body(name, task)), output="", duration_s=1
+        )
+
+    def _body(self, name: str, task: Any) -> Any:
+        base = replace(a_timing(task.request.case.id), blocks=(), compiles={}, metrics={})
+        bodies: dict[str, Callable[[], object]] = {
+            "run_against_itself": lambda: Noise(ratios={task.request.case.id: (0.999, 1.0, 1.001)}),
+            "run": lambda: replace(base, blocks=(some_blocks(),), metrics={"graphs": 1}),
+            "first_call": lambda: replace(base, compiles={task.phase: (1.0 if task.phase.endswith("cold") else 0.5,)}),
+            "instructions": lambda: replace(base, instructions={Phase.STEP: (100, 150)}),
+        }
+        return to_plain(bodies[name]())
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch) -> Child:
+    """What runs in place of children, over two cases that are tagged for timing and one that is not."""
+    child = Child()
+    monkeypatch.setattr(bench, "collect", lambda _: CASES)
+    monkeypatch.setattr("conformance.isolate.describe", a_backend)
+    monkeypatch.setattr("conformance.isolate.run_task", child.do)
+    monkeypatch.setattr("conformance.isolate.run_batch", child.check)
+    return child
+
+
+def test_what_conforms_is_timed_and_compiled(child: Child, tmp_path: Path) -> None:
+    """Each request gets its blocks, its metrics, and its first calls, cold and warm by turns on one cache."""
+    options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], compiles=2)
+    done: list[str] = []
+    ready = prepare(options)
+    result = ready.execute(done.append)
+    run = timing_file.read(options.records)
+    assert run.timings == result.run.timings
+    assert [timing.case_id for timing in run.timings] == ["demo.first.one", "demo.first.two"]
+    assert run.timings[0].blocks == (some_blocks(),)
+    assert run.timings[0].compiles == {Phase.COMPILE_COLD: (1.0, 1.0), Phase.COMPILE_WARM: (0.5, 0.5)}
+    assert run.noise.ratios == {"demo.first.one": (0.999, 1.0, 1.001), "demo.first.two": (0.999, 1.0, 1.001)}
+    assert run.footer is not None
+    assert (len(done), result.exit_code) == (ready.steps, 0)
+    caches = [task.cache for name, task in child.tasks if isinstance(task, FirstCall)]
+    assert caches[0] == caches[1] != caches[2] == caches[3]
+
+
+def test_what_does_not_conform_is_not_timed(child: Child, tmp_path: Path) -> None:
+    """It is a line that says why."""
+    child.attempts = {"demo.first.one": failed("gradients")}
+    result = prepare(BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])).execute(lambda _: None)
+    first, second = result.run.timings
+    assert (first.verdict, first.blocks) == (Verdict.FAIL, ())
+    assert "gradients" in first.message
+    assert second.blocks
+    assert {task.request.case.id for _, task in child.tasks} == {"demo.first.two"}  # type: ignore[attr-defined]
+
+
+def test_a_child_that_dies_is_a_line_that_says_so(child: Child, tmp_path: Path) -> None:
+    """Neither noise nor times are made up."""
+    child.ended = Ended(signal="SIGSEGV")
+    result = prepare(BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])).execute(lambda _: None)
+    assert [timing.message for timing in result.run.timings] == ["it could not be timed: killed by SIGSEGV"] * 2
+    assert result.run.noise == Noise()
+
+
+def test_ctrl_c_keeps_what_was_timed(child: Child, tmp_path: Path) -> None:
+    """The file holds its noise, and no footer."""
+    child.interrupts = True
+    result = prepare(BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])).execute(lambda _: None)
+    assert (result.interrupted, result.exit_code) == (True, 130)
+    run = timing_file.read(tmp_path / "t.jsonl")
+    assert (run.footer, len(run.noise.ratios)) == (None, 2)
+
+
+def test_a_case_that_is_named_is_timed_whatever_its_tags(child: Child, tmp_path: Path) -> None:
+    """The tag says what is worth timing unasked."""
+    options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], case_globs=["*.untagged"], compiles=0)
+    (timing,) = prepare(options).execute(lambda _: None).run.timings
+    assert (timing.case_id, timing.compiles) == ("demo.first.untagged", {})
+    assert "first_call" not in dict(child.tasks)
+
+
+def test_what_matches_nothing_is_refused_before_anything_runs(child: Child, tmp_path: Path) -> None:
+    """Nor is a file written."""
+    with pytest.raises(SelectionError, match="no case matches"):
+        prepare(BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], case_globs=["demo.secnd.*"]))
+    assert not (tmp_path / "t.jsonl").exists()
+    assert child.tasks == []
+
+
+def test_effort_and_threads_reach_the_child(child: Child, tmp_path: Path) -> None:
+    """What is asked for is what is done, and stands in the header."""
+    options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], budget_s=0.5, threads=2, smallest=0.1)
+    run = prepare(options).execute(lambda _: None).run
+    tasks = [task for name, task in child.tasks if name == "run"]
+    assert all(isinstance(task, TimingRequest) and task.threads == 2 and task.effort.budget_s == 0.5 for task in tasks)
+    assert (run.header.smallest, run.header.effort.budget_s, run.header.conditions.threads) == (0.1, 0.5, 2)
+
+
+def test_instructions_are_counted_where_valgrind_is(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for without it, that is said before anything runs."""
+    options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], callgrind=True)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(UsageError, match="needs valgrind"):
+        prepare(options)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    first, _ = prepare(options).execute(lambda _: None).run.timings
+    assert first.instructions == {Phase.STEP: (100, 150)}
+    assert [name for name, _ in child.tasks].count("instructions") == 2

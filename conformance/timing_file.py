@@ -1,0 +1,194 @@
+"""Files of timings: JSON lines of one header, the noise of the machine, timings as they come, and a footer.
+
+They are written and cut off as record files are; a file without footer is of a run that was interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from conformance import wire
+from conformance.environment import fingerprint, now
+from conformance.errors import RecordError
+from conformance.linefile import LineFile, split, telling
+from conformance.model import BackendInfo, Environment
+from conformance.timing import SMALLEST_EFFECT, Conditions, Effort, Noise, Timing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conformance.selection import Plan
+
+__all__ = [
+    "TimingFooter",
+    "TimingHeader",
+    "TimingRun",
+    "TimingWriter",
+    "is_timings",
+    "make_header",
+    "publishable",
+    "read",
+]
+
+TIMING_VERSION = 1
+
+_START = b'{"kind":"timings"'
+_KINDS = {"noise": Noise, "timing": Timing}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimingHeader:
+    """What a run of timings was started with. `smallest` is the smallest effect that counts, as a share."""
+
+    schema_version: int
+    run_id: str
+    environment: Environment
+    fingerprint: str
+    conditions: Conditions
+    effort: Effort
+    backends: tuple[BackendInfo, ...]
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    smallest: float = SMALLEST_EFFECT
+    planned: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimingFooter:
+    """How a run of timings ended; `load` is the average of the minute before, at its end."""
+
+    timings: int
+    load: float
+    finished: str
+    duration_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimingRun:
+    """What a file of timings holds."""
+
+    header: TimingHeader
+    noise: Noise = field(default_factory=Noise)
+    timings: tuple[Timing, ...] = ()
+    footer: TimingFooter | None = None
+
+
+class TimingWriter:
+    """Writes a file of timings, each line at once; a context manager.
+
+    Raises:
+        UsageError: the file exists and is no file of timings.
+        RecordError: the file cannot be written; so do all that write.
+    """
+
+    def __init__(self, path: Path, header: TimingHeader) -> None:
+        self.header = header
+        self._opened = time.monotonic()
+        self._written = 0
+        self._file = LineFile(path, _START)
+        self._put("timings", header)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._file.__exit__(*raised)
+
+    def noise(self, noise: Noise) -> None:
+        """Write what eager makes of itself."""
+        self._put("noise", noise)
+
+    def write(self, timing: Timing) -> None:
+        """Write one timing; it is out when this returns."""
+        self._put("timing", timing)
+        self._written += 1
+
+    def finish(self, load: float) -> None:
+        """Write the footer, which says that all that was planned is there."""
+        duration = round(time.monotonic() - self._opened, 1)
+        self._put("footer", TimingFooter(timings=self._written, load=load, finished=now(), duration_s=duration))
+
+    def _put(self, kind: str, part: object) -> None:
+        line = wire.encode({"kind": kind} | wire.to_plain(part))
+        self._file.put(line, f"; the {self._written} timings before this are kept")
+
+
+def make_header(plan: Plan, environment: Environment, run_id: str, **given: Any) -> TimingHeader:  # noqa: ANN401 - the other fields
+    """Build the header of a run of timings."""
+    return TimingHeader(
+        schema_version=TIMING_VERSION,
+        run_id=run_id,
+        environment=environment,
+        fingerprint=fingerprint(environment),
+        backends=tuple(plan.backends),
+        selection=plan.selection,
+        seed=plan.seed,
+        **given,
+    )
+
+
+def is_timings(path: Path) -> bool:
+    """Whether a file begins as files of timings do."""
+    with telling(f"cannot read {path}"), path.open("rb") as file:
+        return file.read(len(_START)) == _START
+
+
+def read(path: Path) -> TimingRun:
+    """Read a file of timings; a last line that was cut off is left out.
+
+    Raises:
+        RecordError: the file cannot be read, or is no file of timings.
+    """
+    found, _ = split(path, _START, "a file of timings")
+    if not found:
+        message = f"{path}: holds no header; the run was stopped as it began"
+        raise RecordError(message)
+    first, *others = found
+    with telling(f"{path}:1"):
+        header = wire.from_plain(TimingHeader, _body(first, "timings"))
+    if header.schema_version != TIMING_VERSION:
+        message = (
+            f"{path}: written in version {header.schema_version} of the format; this package reads {TIMING_VERSION}"
+        )
+        raise RecordError(message)
+    return _contents(path, header, others)
+
+
+def _contents(path: Path, header: TimingHeader, texts: list[bytes]) -> TimingRun:
+    noise, footer, timings = Noise(), None, dict[tuple[str, str, str], Timing]()
+    for number, text in enumerate(texts, start=2):
+        with telling(f"{path}:{number}"):
+            line = json.loads(text)
+            match line.pop("kind", None) if isinstance(line, dict) else None:
+                case "noise":
+                    noise = wire.from_plain(Noise, line)
+                case "timing":
+                    timing = wire.from_plain(Timing, line)
+                    timings[timing.key] = timing
+                case "footer":
+                    footer = wire.from_plain(TimingFooter, line)
+                case _:
+                    message = "not a timing, a noise or a footer"
+                    raise ValueError(message)
+    return TimingRun(header=header, noise=noise, timings=tuple(timings.values()), footer=footer)
+
+
+def publishable(run: TimingRun) -> str | None:
+    """Why a run of timings must not be published, or None."""
+    if run.footer is None:
+        return "it has no footer: the run was interrupted"
+    if run.header.selection:
+        return f"it is a partial run: selected by {', '.join(sorted(run.header.selection))}"
+    return None
+
+
+def _body(text: bytes, kind: str) -> dict[str, Any]:
+    line = json.loads(text)
+    if not isinstance(line, dict) or line.pop("kind", None) != kind:
+        message = f"not {kind}"
+        raise ValueError(message)
+    return line
