@@ -13,7 +13,7 @@ import click
 
 from conformance.errors import ConformanceError
 from conformance.legend import MEANING, counting, gate
-from conformance.timing import SMALLEST_EFFECT, Effort
+from conformance.timing import GATES, SMALLEST_EFFECT, Effort
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -265,6 +265,44 @@ def _bench(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
         result = ready.execute(advance)
     click.echo(bench_summary.text(result, quiet=quiet))
     ctx.exit(result.exit_code)
+
+
+@main.command(
+    "compare",
+    short_help="Hold two runs against each other.",
+    epilog="\n\n".join(
+        [
+            _examples(
+                "conformance compare main.jsonl branch.jsonl               two commits, or two versions of torch",
+                "conformance compare run.jsonl@aot_eager run.jsonl@inductor  two backends of one run",
+                "conformance compare old.jsonl new.jsonl --gate timing       only what is slower exits with 1",
+            ),
+            _EXIT_CODES,
+        ]
+    ),
+)
+@click.argument("before")
+@click.argument("after")
+@click.option(
+    "--gate",
+    "gates",
+    multiple=True,
+    type=click.Choice(GATES),
+    default=GATES,
+    help="What exits with 1: what conforms no longer, what is slower, what is counted more. Repeatable; default: all.",
+)
+@click.pass_context
+def _compare(ctx: click.Context, *, before: str, after: str, gates: Sequence[str]) -> None:
+    """Print, as markdown, what differs between two runs, of records or of timings, or folders of both.
+
+    They are matched by case, variant and phase, and by backend unless each run is of one. What is compared is what
+    happened: expectations have no say.
+    """
+    from conformance import comparison
+
+    found = comparison.compare(comparison.load(before), comparison.load(after))
+    click.echo(found.markdown(), nl=False)
+    ctx.exit(1 if found.red(gates) else 0)
 
 
 @main.command(

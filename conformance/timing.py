@@ -13,6 +13,7 @@ from conformance.model import Request, Verdict
 
 __all__ = [
     "DISPATCH",
+    "GATES",
     "SMALLEST_EFFECT",
     "TAG",
     "Blocks",
@@ -31,6 +32,9 @@ TAG = "timing"
 
 DISPATCH = "dispatch"
 """What cases are tagged with whose program does next to nothing, so that a call of it is all overhead."""
+
+GATES = ("failures", "timing", "metrics")
+"""What may turn a comparison of two runs red: what conforms no longer, what is slower, what is counted more."""
 
 SMALLEST_EFFECT = 0.03
 """A change of speed that is smaller than this share is nobody's concern, unless another is asked for."""
