@@ -89,6 +89,7 @@ class Comparison:
     broken: Sequence[tuple[Key, Record, Record]]
     fixed: Sequence[tuple[Key, Record, Record]]
     changed: Sequence[tuple[Key, Record, Record]]
+    dropped: Sequence[tuple[Key, Record, Record]]
     gone: Sequence[Key]
     added: Sequence[Key]
     timed: Sequence[Change]
@@ -97,7 +98,7 @@ class Comparison:
     def red(self, gates: Iterable[str] = GATES) -> bool:
         """Whether one of the gates is closed."""
         closed = {
-            "failures": bool(self.broken or self.changed),
+            "failures": bool(self.broken or self.changed or self.dropped),
             "timing": any(change.speed is Speed.SLOWER for change in self.timed),
             "metrics": any(count.after > count.before for count in self.counted),
         }
@@ -114,6 +115,7 @@ class Comparison:
         yield from _section("New failures", ("", "before", "after", "why"), map(_what_broke, self.broken))
         yield from _section("Fixed", ("", "before", "after"), map(_what_was, self.fixed))
         yield from _section("Fails otherwise", ("", "before", "after"), map(_what_was, self.changed))
+        yield from _section("No longer run", ("", "before", "after", "why"), map(_what_broke, self.dropped))
         headers = ("", "phase", "ratio before", "after", f"change ({stats.LEVEL:.0%} interval)", "")
         yield from _section("Timing", headers, map(_how_fast, decided))
         yield from _section("Counted", ("", "what", "before", "after"), map(_how_many, self.counted))
@@ -127,12 +129,15 @@ class Comparison:
             f"{markdown.plural(self.matched, 'request')} in both",
             f"**{markdown.plural(len(self.broken), 'new failure')}**",
             f"{len(self.fixed)} fixed",
-            f"{len(self.changed)} that fail otherwise",
-            f"of {markdown.plural(len(speeds), 'timing')} {slower} slower and {faster} faster by {self.smallest:.0%} or more",
-            f"{markdown.plural(len(self.counted), 'count')} that differ",
+            f"{len(self.changed)} failing otherwise",
+            f"{len(self.dropped)} no longer run",
+            f"{markdown.plural(len(self.counted), 'count')} changed",
             f"{len(self.gone)} only before",
             f"{len(self.added)} only after",
         ]
+        if speeds:
+            parts.append(f"of {markdown.plural(len(speeds), 'timing')} {slower} slower and {faster} faster")
+            parts.append(f"each by {self.smallest:.0%} or more")
         loud = [run.name for run in (self.before, self.after) if run.timings and not run.quiet]
         refused = f" {' and '.join(loud)}: too noisy for verdicts on speed." if loud else ""
         return f"{', '.join(parts)}.{refused}"
@@ -150,7 +155,7 @@ def load(text: str) -> Run:
     timings = [timing_file.read(file) for file in files if timing_file.is_timings(file)]
     records = [each for file in files if not timing_file.is_timings(file) for each in record.read(file).records]
     timed = [each for run in timings for each in run.timings if each.blocks]
-    names = sorted({each.backend for each in (*records, *timed)})
+    names = sorted({*(each.backend for each in records), *(each.backend for each in timed)})
     if backend and backend not in names:
         message = f"{path} holds nothing of backend {backend!r}; it has {', '.join(names)}"
         raise UsageError(message)
@@ -179,17 +184,15 @@ def compare(before: Run, after: Run) -> Comparison:
         message = f"{before.name} and {after.name} have no case and variant in common"
         raise UsageError(message)
     both = [(key, before.records[key], after.records[key]) for key in shared if _in_both(key, before, after)]
-    failing = [each for each in both if not (_passes(each[1]) or _passes(each[2]))]
     return Comparison(
         before=before,
         after=after,
         smallest=max(before.smallest, after.smallest),
         matched=len(shared),
-        broken=[each for each in both if _passes(each[1]) and not _passes(each[2])],
-        fixed=[each for each in both if not _passes(each[1]) and _passes(each[2])],
-        changed=[
-            each for each in both if not (_passes(each[1]) or _passes(each[2])) and _how(each[1]) != _how(each[2])
-        ],
+        broken=[each for each in both if _passes(each[1]) and _fails(each[2])],
+        fixed=[each for each in both if _fails(each[1]) and _passes(each[2])],
+        changed=[each for each in both if _fails(each[1]) and _fails(each[2]) and _how(each[1]) != _how(each[2])],
+        dropped=[each for each in both if _runs(each[1]) and not _runs(each[2])],
         gone=sorted(old.keys() - new.keys()),
         added=sorted(new.keys() - old.keys()),
         timed=list(_changes(before, after)),
@@ -203,6 +206,14 @@ def _in_both(key: Key, before: Run, after: Run) -> bool:
 
 def _passes(one: Record) -> bool:
     return one.outcome is Outcome.PASS
+
+
+def _fails(one: Record) -> bool:
+    return _runs(one) and not _passes(one)
+
+
+def _runs(one: Record) -> bool:
+    return one.outcome not in {Outcome.UNSUPPORTED, Outcome.SKIP}
 
 
 def _how(one: Record) -> str:

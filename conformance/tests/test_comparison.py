@@ -11,7 +11,7 @@ from conformance.comparison import Comparison, compare, load
 from conformance.errors import RecordError, UsageError
 from conformance.model import Evidence
 from conformance.tests.fakes import a_record, a_timing, some_blocks
-from conformance.tests.runs import a_run, an_xfail, red, some_timings
+from conformance.tests.runs import a_run, an_unsupported, an_xfail, red, some_timings
 from conformance.timing import Noise, Phase
 
 if TYPE_CHECKING:
@@ -71,6 +71,15 @@ def test_what_fails_otherwise_closes_the_gate(tmp_path: Path) -> None:
     assert "fail: gradients, values | fail: values |" in found.markdown()
 
 
+def test_what_is_claimed_no_longer_closes_the_gate(tmp_path: Path) -> None:
+    """It is no failure, and still something that is lost; the other way round nothing is."""
+    ran, left = a_record("demo.first.four"), an_unsupported("demo.first.four")
+    found = compared(tmp_path, [ran], [left])
+    assert (found.red(["failures"]), found.broken) == (True, [])
+    assert "#### No longer run" in found.markdown()
+    assert not compared(tmp_path / "x", [left], [ran]).red()
+
+
 def test_what_only_one_run_has_is_told(tmp_path: Path) -> None:
     """It is in neither's favour."""
     found = compared(tmp_path, [a_record(), a_record("demo.first.old")], [a_record(), a_record("demo.first.new")])
@@ -100,7 +109,7 @@ def test_what_is_slower_closes_its_gate(tmp_path: Path) -> None:
     (change,) = found.timed
     assert change.found.value == pytest.approx(1.2, rel=0.01)
     assert found.red(["timing"])
-    assert "of 1 timing 1 slower and 0 faster by 3% or more" in found.markdown()
+    assert "of 1 timing 1 slower and 0 faster, each by 3% or more" in found.markdown()
     assert "| step    | 0.500" in found.markdown()
     (step,) = [blocks for blocks in a_timing().blocks if blocks.phase is Phase.STEP]
     heated = a_timing(blocks=(replace(step, ns=tuple(3 * ns for ns in step.ns)),))
