@@ -139,9 +139,23 @@ def kill_matrix(session: nox.Session) -> None:
 
 @nox.session
 def benchmark(session: nox.Session) -> None:
-    """Time forward, backward and step of the cases tagged for timing, on all backends side by side."""
+    """Time the cases tagged for timing with pytest-benchmark, eager and all backends side by side."""
     install(session, "--editable", ".[pytest]")
     session.run("pytest", "conformance/suite/test_benchmarks.py", "--benchmark-only", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time what conforms against eager, in pairs, on the in-tree backends; with arguments: `conformance bench ARGS`."""
+    install(session, "--editable", ".")
+    session.run("conformance", "bench", *session.posargs)
+
+
+@nox.session
+def accuracy(session: nox.Session) -> None:
+    """Measure how far timings can be believed: false verdicts, planted slow-downs, the cost of the harness."""
+    install(session, "--editable", ".[test]")
+    session.run("python", "-m", "conformance.tests.accuracy", *session.posargs)
 
 
 @nox.session

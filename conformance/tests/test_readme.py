@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import conformance
+
 pytestmark = pytest.mark.torch
 
 
@@ -69,3 +71,18 @@ def test_the_case_of_the_readme_passes_everywhere(readme: str, folder: Path) -> 
     (program,) = re.findall(r"^```python\n(import conformance\n.*?)^```", readme, re.MULTILINE | re.DOTALL)
     done = [sys.executable, "-c", f"{program}\nprint(len(frame))"]
     assert subprocess.run(done, cwd=folder, capture_output=True, text=True, check=True).stdout == "20\n"
+
+
+def test_the_timing_of_the_readme_gives_ratios(readme: str, folder: Path) -> None:
+    """Each phase has its row, and what was timed can be read as a frame."""
+    printed = typed(f"{command(readme, 'conformance bench')} --budget 0.1 --compiles 1", folder, 0)
+    for phase in ("compile_cold", "compile_warm", "forward", "backward", "step"):
+        assert re.search(rf"^aot_eager +training.steps.mlp +grad=enabled +{phase} ", printed, re.MULTILINE)
+    assert set(conformance.load_timing(folder / "conformance-timings.jsonl")["case"]) == {"training.steps.mlp"}
+
+
+def test_the_comparison_of_the_readme_is_markdown(readme: str, checkout: Path) -> None:
+    """Of two backends of the committed records."""
+    printed = typed(command(readme, "conformance compare"), checkout, 1)
+    assert "aot_eager against results" in printed
+    assert "#### New failures" in printed

@@ -1,0 +1,172 @@
+"""Measures how far timings can be believed: `nox -s accuracy`. All numbers come from one run on one machine.
+
+1. Eager against itself: how many verdicts are wrong, and how far the ratio spreads, beside that of medians which
+   pytest-benchmark took one after the other in the same total time.
+2. A planted slow-down of 5 %: how often it is called slower.
+3. What the harness itself costs within the timed region.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import timeit
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from tabulate import tabulate
+
+from conformance import paired, stats
+from conformance.loader import load_cases
+from conformance.measure import uncompiled
+from conformance.model import BackendInfo, Request
+from conformance.timing import Effort, Noise, Phase, Speed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_CASE = "training.steps.mlp"
+_PLANTED = 0.05
+_OPS = 200  # of the workload that the slow-down is planted in; 5 % is ten of them
+
+# The same two subjects, as pytest-benchmark times them: each alone, for half the time that a pair takes.
+_UNPAIRED = """
+import pytest
+from conformance.tests.accuracy import subjects
+SIDES = subjects()
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("repetition", range({repetitions}))
+def test_step(benchmark, repetition, side):
+    benchmark.extra_info.update(repetition=repetition, side=side)
+    benchmark(SIDES[side].call)
+"""
+
+
+def main() -> None:
+    """Measure and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=200, help="of eager against itself")
+    parser.add_argument("--planted", type=int, default=100, help="repetitions of the planted slow-down")
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each repetition of eager against itself")
+    options = parser.parse_args()
+    rows = [
+        *_itself(options.repetitions, options.seconds),
+        _slower(options.planted),
+        *_harness(),
+    ]
+    sys.stdout.write(tabulate(rows, headers=("what", "measured", "must be"), tablefmt="github") + "\n")
+
+
+def subjects() -> tuple[paired.Side, paired.Side]:
+    """The same training step twice, as eager runs it, on one thread."""
+    torch.set_num_threads(1)
+    case = next(case for case in load_cases() if case.id == _CASE)
+    request = Request(case=case, backend=BackendInfo(ref="eager", name="eager"), variant=case.variants[0])
+    one, other = (uncompiled(request).side(Phase.STEP) for _ in range(2))
+    return one, other
+
+
+def _itself(repetitions: int, seconds: float) -> list[tuple[str, str, str]]:
+    one, other = subjects()
+    effort = Effort(budget_s=seconds, precision=0.0)  # the whole budget, as pytest-benchmark takes it
+    found = [stats.ratio(paired.measure(Phase.STEP, one, other, effort)) for _ in range(repetitions)]
+    wrong = sum(stats.speed(each) is not Speed.UNDECIDED for each in found)
+    pairs = [each.value for each in found]
+    alone = _unpaired(repetitions, seconds)
+    ours, theirs = (stats.spread(Noise(ratios={"": tuple(ratios)})) for ratios in (pairs, alone))
+    what = f"eager against itself, {repetitions} times {seconds:g} s"
+    return [
+        (f"{what}: verdicts other than undecided", f"{wrong} ({wrong / repetitions:.1%})", "at most 1 %"),
+        ("spread of the ratio, in pairs (19 of 20 are nearer to 1)", _spread(ours, pairs), ""),
+        ("the same, medians of pytest-benchmark one after the other", _spread(theirs, alone), ""),
+        ("the one over the other", f"{ours / theirs:.2f}", "at most 0.5"),
+    ]
+
+
+def _spread(found: float, ratios: Sequence[float]) -> str:
+    return f"{found:.2%} (from {min(ratios):.3f} to {max(ratios):.3f})"
+
+
+def _unpaired(repetitions: int, seconds: float) -> list[float]:
+    """Ratios of medians that pytest-benchmark took, each of two runs one after the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        test, times = Path(folder, "test_unpaired.py"), Path(folder, "times.json")
+        test.write_text(_UNPAIRED.format(repetitions=repetitions), encoding="utf-8")
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            str(test),
+            f"--benchmark-json={times}",
+            "-p",
+            "no:cacheprovider",
+        ]
+        limits = [f"--benchmark-max-time={seconds / 2}", "--benchmark-min-rounds=1", "--benchmark-only"]
+        subprocess.run([*command, *limits], check=True, capture_output=True, cwd=folder)
+        found = json.loads(times.read_text(encoding="utf-8"))["benchmarks"]
+    medians = {
+        (each["extra_info"]["repetition"], each["extra_info"]["side"]): each["stats"]["median"] for each in found
+    }
+    return [medians[number, 1] / medians[number, 0] for number in range(repetitions)]
+
+
+def _slower(repetitions: int) -> tuple[str, str, str]:
+    torch.set_num_threads(1)
+    size = _size()
+    one, other = paired.Side(call=_work(_OPS, size)), paired.Side(call=_work(round(_OPS * (1 + _PLANTED)), size))
+    verdicts, taken = list[Speed](), list[float]()
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        blocks = paired.measure(Phase.FORWARD, one, other, Effort(budget_s=2.8))
+        taken.append(time.perf_counter() - start)
+        verdicts.append(stats.speed(stats.ratio(blocks)))
+    share = verdicts.count(Speed.SLOWER) / repetitions
+    seconds = stats.seconds(blocks)[0]
+    what = f"5 % planted in {seconds * 1e3:.2f} ms, {repetitions} times, called slower"
+    return (
+        what,
+        f"{share:.0%} (median {statistics.median(taken):.1f} s, at most {max(taken):.1f} s)",
+        "at least 95 %, 3 s",
+    )
+
+
+def _size() -> int:
+    """The width of a square matrix with which the workload takes about a millisecond."""
+    for size in range(16, 512, 4):
+        if min(timeit.repeat(_work(_OPS, size), number=1, repeat=20)) > 1e-3:
+            break
+    return size
+
+
+def _work(ops: int, size: int) -> Callable[[], None]:
+    a, out = torch.ones(size, size), torch.empty(size, size)
+
+    def work() -> None:
+        for _ in range(ops):
+            torch.mul(a, a, out=out)
+
+    return work
+
+
+def _harness() -> list[tuple[str, str, str]]:
+    def nothing(*_: object) -> None:
+        """What is left is the harness."""
+
+    plain, prepared = paired.Side(call=nothing), paired.Side(call=nothing, setup=lambda: None)
+    rows = []
+    for what, side in (("in one loop", plain), ("each with its setup", prepared)):
+        blocks = paired.measure(Phase.FORWARD, side, side, Effort(budget_s=1.0))
+        ns = stats.seconds(blocks)[0] * 1e9
+        rows.append((f"a call that does nothing, {what}", f"{ns:.0f} ns: {ns / 1e5:.2%} of 100 us", "below 1 %"))
+    return rows
+
+
+if __name__ == "__main__":
+    main()
