@@ -126,7 +126,7 @@ def cases(session: nox.Session) -> None:
 @nox.session
 def report(session: nox.Session) -> None:
     """Rewrite the pages of results/ from the committed records; `-- --check` only compares."""
-    install(session, "--editable", ".")
+    install(session, "--editable", ".[plot]")
     publish(session, *session.posargs)
 
 

@@ -12,6 +12,7 @@ from conformance.report.benchmarks import benchmarks_page
 from conformance.report.coverage import coverage
 from conformance.report.markdown import MARKER, code, page_name, plain
 from conformance.report.overview import Source, overview
+from conformance.report.plots import available, plots
 from conformance.report.runs import published
 
 if TYPE_CHECKING:
@@ -38,18 +39,19 @@ def write(records: Sequence[Path], folder: Path) -> list[Path]:
         folder: where the pages are; made if it does not exist.
 
     Returns:
-        The pages that were written or removed: none, when nothing changed.
+        The pages, and with matplotlib the plots, that were written or removed: none, when nothing changed.
 
     Raises:
         RecordError: a file is not publishable, two files speak of one backend, or the folder cannot be written.
     """
-    todo = changes(records, folder)
+    todo = changes(records, folder) | _plots(records, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in todo.items():
             if text is None:
                 path.unlink()
             else:
+                path.parent.mkdir(exist_ok=True)
                 path.write_bytes(text.encode())
     except OSError as error:
         message = f"cannot write the pages: {error}"
@@ -79,6 +81,13 @@ def pages(records: Sequence[Path], folder: Path) -> dict[str, str]:
     timings = [path for path in files if timing_file.is_timings(path)]
     others = [path for path in files if path not in timings]
     return (_conformance(others, folder) if others else {}) | _benchmarks(timings, folder)
+
+
+def _plots(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
+    """The plots that would be written; another version of matplotlib draws others, so `changes` does not tell them."""
+    timings = [path for path in frame.find_files(*records) if timing_file.is_timings(path)]
+    made = plots(timing_file.read(timings[0])) if timings and available() else {}
+    return {folder / name: text for name, text in made.items() if _read(folder / name) != text}
 
 
 def _benchmarks(timings: Sequence[Path], folder: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from conformance import stats, timing_frame
 from conformance.discover import by_ladder
 from conformance.report import markdown
+from conformance.report.plots import COMPILING, SPEED_UPS
 from conformance.timing import Phase, Speed
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def benchmarks_page(run: TimingRun, name: str, folder: str) -> str:
         "## Backends",
         "Geometric mean of the ratios over all that was timed. Its interval is of the clock: these cases, timed again.",
         markdown.table(*overall(run), right=range(2, 8)),
+        f"![Times as fast as eager, by case]({SPEED_UPS})",
         *(block for phase in _PAIRED for block in _ratios(rows, phase, backends)),
         "## Compiling",
         *_compiling(rows, backends),
@@ -188,6 +190,7 @@ def _compiling(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[str]:
         for case, variant in times[["case", "variant"]].drop_duplicates().itertuples(index=False)
     ]
     yield markdown.table(("case", "variant", *backends), lines)
+    yield f"![Seconds to compile beside seconds saved by each call]({COMPILING})"
 
 
 def _compiled(key: tuple[str, str, str], found: Found) -> str:

@@ -302,6 +302,7 @@ def _timings() -> list[Timing]:
     return [
         a_timing("demo.first.one", "fake"),
         a_timing("demo.first.one", "eager", blocks=slow),
+        a_timing("demo.first.few", "fake", blocks=(some_blocks(rounds=4),)),
         a_timing("demo.first.two", "fake", blocks=overhead, variant="grad=enabled,n=8"),
         a_timing(
             "demo.first.two", "eager", blocks=(), compiles={}, metrics={}, verdict=Verdict.XFAIL, message="differs"
@@ -338,7 +339,7 @@ def test_timings_stand_beside_records(tmp_path: Path) -> None:
     a_run(folder / "a.jsonl")
     timings = some_timings(folder / "t.jsonl", *_timings())
     report.write([folder], out)
-    assert {path.name for path in out.iterdir()} == {"README.md", "coverage.md", "fake.md", "benchmarks.md"}
+    assert {path.name for path in out.iterdir()} == {"README.md", "coverage.md", "fake.md", "benchmarks.md", "plots"}
     assert report.changes([timings], out) == {}
 
 
@@ -349,3 +350,32 @@ def test_timings_that_are_not_whole_are_refused(tmp_path: Path) -> None:
         report.pages([cut], tmp_path)
     with pytest.raises(RecordError, match="remove all but one file"):
         report.pages([some_timings(tmp_path / name, a_timing()) for name in ("b.jsonl", "c.jsonl")], tmp_path)
+
+
+def test_timings_are_plotted(tmp_path: Path) -> None:
+    """Each backend has its marks in both plots, which the page shows, and equal timings give equal plots."""
+    file = some_timings(tmp_path / "t.jsonl", *_timings())
+    touched = report.write([file], tmp_path / "out")
+    assert [path.name for path in touched] == ["benchmarks.md", "speed-ups.svg", "compiling.svg"]
+    speed_ups, compiling = (path.read_text() for path in touched[1:])
+    for word in ("demo.first.two grad=enabled,n=8", ">fake<", ">eager<"):
+        assert word in speed_ups
+    assert "eager (1 that never pay)" in compiling
+    assert "pays after 10,000 calls" in compiling
+    assert all(f"(plots/{path.name})" in touched[0].read_text() for path in touched[1:])
+    assert report.write([file], tmp_path / "out") == []
+
+
+def test_where_nothing_pays_the_plot_says_so(tmp_path: Path) -> None:
+    """There is then no line of calls until it does."""
+    slow = a_timing(blocks=(some_blocks(Phase.FORWARD, 1.5),))
+    *_, compiling = report.write([some_timings(tmp_path / "t.jsonl", slow)], tmp_path / "out")
+    assert "fake (1 that never pay)" in compiling.read_text()
+    assert "pays after" not in compiling.read_text()
+
+
+def test_without_matplotlib_there_are_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra `plot` is not needed for them."""
+    monkeypatch.setattr(report, "available", lambda: False)
+    touched = report.write([some_timings(tmp_path / "t.jsonl", *_timings())], tmp_path / "out")
+    assert [path.name for path in touched] == ["benchmarks.md"]
