@@ -12,7 +12,7 @@ from conformance.report.benchmarks import benchmarks_page
 from conformance.report.coverage import coverage
 from conformance.report.markdown import MARKER, code, page_name, plain
 from conformance.report.overview import Source, overview
-from conformance.report.plots import available, plots
+from conformance.report.plots import available, draw
 from conformance.report.runs import published
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def pages(records: Sequence[Path], folder: Path) -> dict[str, str]:
 def _plots(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
     """The plots that would be written; another version of matplotlib draws others, so `changes` does not tell them."""
     timings = [path for path in frame.find_files(*records) if timing_file.is_timings(path)]
-    made = plots(timing_file.read(timings[0])) if timings and available() else {}
+    made = draw(timing_file.read(timings[0])) if timings and available() else {}
     return {folder / name: text for name, text in made.items() if _read(folder / name) != text}
 
 

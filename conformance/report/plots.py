@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from conformance.timing_file import TimingRun
 
-__all__ = ["COMPILING", "SPEED_UPS", "available", "plots"]
+__all__ = ["COMPILING", "SPEED_UPS", "available", "draw"]
 
 SPEED_UPS = "plots/speed-ups.svg"
 COMPILING = "plots/compiling.svg"
@@ -37,7 +37,7 @@ def available() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def plots(run: TimingRun) -> dict[str, str]:
+def draw(run: TimingRun) -> dict[str, str]:
     """The plots of a run as SVG, by file name; equal runs give equal texts in equal versions of matplotlib."""
     rows = timing_frame.of(run)
     timed = rows[rows["phase"].isin([str(Phase.STEP), str(Phase.FORWARD), str(Phase.DISPATCH)])]
