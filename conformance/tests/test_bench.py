@@ -1,22 +1,27 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
 from conformance import bench, timing_file
 from conformance.bench import BenchOptions, prepare
+from conformance.cli import main
 from conformance.errors import SelectionError, UsageError
 from conformance.model import Attempt, Ended, Verdict
-from conformance.tests.fakes import a_backend, a_case, a_timing, an_attempt, failed, some_blocks
-from conformance.timing import FirstCall, Noise, Phase, TimingRequest
+from conformance.tests.fakes import a_backend, a_case, an_attempt, failed, some_blocks
+from conformance.timing import FirstCall, Noise, Phase, Timing, TimingRequest
 from conformance.watch import Exit
 from conformance.wire import Report, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from click.testing import Result
 
     from conformance.model import Request
 
@@ -51,7 +56,7 @@ class Child:
         )
 
     def _body(self, name: str, task: Any) -> Any:
-        base = replace(a_timing(task.request.case.id), blocks=(), compiles={}, metrics={})
+        base = Timing.of(task.request)
         bodies: dict[str, Callable[[], object]] = {
             "run_against_itself": lambda: Noise(ratios={task.request.case.id: (0.999, 1.0, 1.001)}),
             "run": lambda: replace(base, blocks=(some_blocks(),), metrics={"graphs": 1}),
@@ -155,3 +160,39 @@ def test_instructions_are_counted_where_valgrind_is(
     first, _ = prepare(options).execute(lambda _: None).run.timings
     assert first.instructions == {Phase.STEP: (100, 150)}
     assert [name for name, _ in child.tasks].count("instructions") == 2
+
+
+def typed(folder: Path, *words: str, backends: int = 1) -> Result:
+    """`conformance bench`, typed."""
+    chosen = [word for number in range(backends) for word in ("--backend", f"m:fake{number}")]
+    return CliRunner().invoke(main, ["bench", *chosen, "--records", str(folder / "t.jsonl"), *words])
+
+
+def test_each_phase_of_a_few_requests_is_told(child: Child, tmp_path: Path) -> None:
+    """A row for each phase, the table of backends, what was not timed, the noise, and where the timings are."""
+    child.attempts["demo.first.two"] = failed("values")
+    printed = typed(tmp_path, "--compiles", "1").stdout
+    row = r"^m:fake0 +demo.first.one +grad=enabled +"
+    assert re.search(rf"{row}step +\S+ us +1\.\d+ +0\.\d+ to 1\.\d+ +undecided", printed, re.MULTILINE)
+    assert re.search(rf"{row}compile_cold +1 s *$", printed, re.MULTILINE)
+    assert re.search(r"^m:fake0 +step +1 +\S+ \(\S+ to \S+\) +0% +0% +100%", printed, re.MULTILINE)
+    assert "m:fake0: 1 not timed: fail" in printed
+    assert "Noise: before the run, eager was timed against itself 3 times" in printed
+    last = f"1 of 2 requests timed; timings in {tmp_path / 't.jsonl'}\n"
+    assert printed.endswith(f"\n\n{last}")
+    assert typed(tmp_path, "--quiet").stdout == last
+
+
+@pytest.mark.usefixtures("child")
+def test_many_timings_are_only_summed_up(tmp_path: Path) -> None:
+    """Beyond forty rows the page is the better reader."""
+    printed = typed(tmp_path, backends=8).stdout
+    assert "demo.first.one  grad=enabled" not in printed
+    assert "16 of 16 requests timed" in printed
+
+
+def test_ctrl_c_is_told(child: Child, tmp_path: Path) -> None:
+    """It exits as other interrupted commands do."""
+    child.interrupts = True
+    result = typed(tmp_path)
+    assert (result.exit_code, "Interrupted; what was timed is kept." in result.stdout) == (130, True)

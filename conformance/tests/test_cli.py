@@ -7,21 +7,19 @@ import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from textwrap import dedent
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
-from conformance import discover, isolate, record, wire
+from conformance import discover, isolate, record
 from conformance.cli import main
 from conformance.errors import HarnessError, RecordError
 from conformance.model import Verdict
 from conformance.progress import progress
 from conformance.shards import merge
-from conformance.tests.fakes import a_backend, a_record, a_timing, an_attempt, crashed, failed
+from conformance.tests.fakes import a_backend, a_record, an_attempt, crashed, failed
 from conformance.tests.runs import a_run, red
-from conformance.timing import Noise
-from conformance.watch import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -537,57 +535,6 @@ def test_the_examples_of_the_help_name_cases_there_are(command: str | None) -> N
 class _Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-def test_timing_tells_each_phase_of_a_few_requests(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row for each phase, the table of backends, what was not timed, the noise, and where the timings are."""
-    world.attempts["demo.first.two"] = failed("values")
-    monkeypatch.setattr(isolate, "run_task", _timed)
-    chosen = ("--backend", "fake", "--cases", "mine", "--case", "demo.*", "--compiles", "1")
-    result = _conformance("bench", *chosen)
-    assert result.exit_code == 0, result.output
-    assert re.search(r"fake +demo.first.one +grad=enabled +step +\S+ us +0.\d+ +0.\d+ to 0.\d+ +faster", result.stdout)
-    assert re.search(r"fake +demo.first.one +grad=enabled +compile_cold +2.25 s *\n", result.stdout)
-    assert re.search(r"fake +step +2 +0.\d+ \(0.\d+ to 0.\d+\) +100%", result.stdout)
-    assert "fake: 2 not timed: fail" in result.stdout
-    assert "Noise: before the run, eager was timed against itself 6 times" in result.stdout
-    assert result.stdout.endswith("2 of 4 requests timed; timings in conformance-timings.jsonl\n")
-    quiet = _conformance("bench", *chosen, "--quiet")
-    assert quiet.stdout == "2 of 4 requests timed; timings in conformance-timings.jsonl\n"
-
-
-@pytest.mark.usefixtures("world")
-def test_many_timings_are_only_summed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond forty rows the page is the better reader."""
-    monkeypatch.setattr(isolate, "run_task", _timed)
-    backends = [word for number in range(6) for word in ("--backend", f"m:fake{number}")]
-    result = _conformance("bench", *backends, "--cases", "mine", "--case", "demo.*")
-    assert result.exit_code == 0, result.output
-    assert "demo.first.two  grad=enabled" not in result.stdout
-    assert "24 of 24 requests timed" in result.stdout
-
-
-@pytest.mark.usefixtures("world")
-def test_interrupted_timing_keeps_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It exits as Ctrl-C does, and says so."""
-
-    def interrupted(function: str, task: object, **options: object) -> Exit:
-        if function.endswith(":run"):
-            raise KeyboardInterrupt
-        return _timed(function, task, **options)
-
-    monkeypatch.setattr(isolate, "run_task", interrupted)
-    result = _conformance("bench", "--backend", "fake", "--cases", "mine", "--case", "demo.*")
-    assert result.exit_code == 130
-    assert "Interrupted; what was timed is kept." in result.stdout
-
-
-def _timed(function: str, task: Any, **_: object) -> Exit:
-    """What a child that times would report."""
-    whole = a_timing(task.request.case.id, variant=task.request.variant.id, backend=task.request.backend.name)
-    noise = Noise(ratios={task.request.variant.id: (0.999, 1.0, 1.001)})
-    body = wire.to_plain(noise if function.endswith("itself") else whole)
-    return Exit(ended=None, report=wire.Report(kind="result", body=body), output="", duration_s=0.1)
 
 
 def test_progress_is_drawn_on_a_terminal() -> None:
