@@ -18,7 +18,6 @@ from conformance import discover, environment, isolate
 from conformance.errors import UsageError
 from conformance.expectations import known_failures
 from conformance.homes import collect, homes
-from conformance.model import Verdict
 from conformance.paired import resolution_ns
 from conformance.runner import Run
 from conformance.selection import select
@@ -81,8 +80,10 @@ class BenchResult:
 
     @property
     def exit_code(self) -> int:
-        """0, or 130 after Ctrl-C: what is slow is no finding of conformance, and `conformance compare` is the gate."""
-        return 130 if self.interrupted else 0
+        """1 where something is red or could not be timed, 130 after Ctrl-C; what is slow is no finding."""
+        if self.interrupted:
+            return 130
+        return int(any(not each.verdict.is_green or (_conforms(each) and not each.blocks) for each in self.run.timings))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,8 +242,8 @@ def _by_case(request: Request) -> tuple[str, str]:
     return request.case.id, request.variant.id
 
 
-def _conforms(record: Record) -> bool:
-    return record.verdict in {Verdict.PASS, Verdict.XPASS}
+def _conforms(what: Record | Timing) -> bool:
+    return what.verdict.conforms
 
 
 def _in_child(function: str, task: object, kind: type[T], request: Request, budget_s: float) -> T | str:

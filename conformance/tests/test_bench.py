@@ -100,6 +100,7 @@ def test_what_does_not_conform_is_not_timed(child: Child, tmp_path: Path) -> Non
     child.attempts = {"demo.first.one": failed("gradients")}
     result = prepare(BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])).execute(lambda _: None)
     first, second = result.run.timings
+    assert result.exit_code == 1
     assert (first.verdict, first.blocks) == (Verdict.FAIL, ())
     assert "gradients" in first.message
     assert second.blocks
@@ -112,6 +113,7 @@ def test_a_child_that_dies_is_a_line_that_says_so(child: Child, tmp_path: Path) 
     result = prepare(BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])).execute(lambda _: None)
     assert [timing.message for timing in result.run.timings] == ["it could not be timed: killed by SIGSEGV"] * 2
     assert result.run.noise == Noise()
+    assert result.exit_code == 1
 
 
 def test_ctrl_c_keeps_what_was_timed(child: Child, tmp_path: Path) -> None:
