@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib.resources import files
 from itertools import product
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 from conformance.documents import CaseDocument, CaseFileDocument, FamilyDocument
 from conformance.errors import CaseError, Problem
 from conformance.families import broken_family, expand
+from conformance.garbage import uncollected
 from conformance.model import CALLS, Call, Capability, Case, ExpectedRaise, InputSpec, Level, Location, Stage, Variant
 from conformance.program import problems as program_problems
 from conformance.rules import broken_inputs, broken_rules, is_argument
@@ -40,7 +39,8 @@ def load_cases(folders: Sequence[Traversable | Path] = ()) -> tuple[Case, ...]:
         CaseError: with every problem of every file.
     """
     sources = [(folder, str(folder)) for folder in folders] or [(files("conformance.cases"), "cases")]
-    with _uncollected():
+    # Nothing that is loaded becomes garbage in a cycle; to look for some takes a quarter of the time.
+    with uncollected():
         found = [each for folder, label in sources for each in _load_folder(folder, label)]
     cases = [each for each in found if isinstance(each, Case)]
     problems = [each for each in found if isinstance(each, Problem)]
@@ -48,18 +48,6 @@ def load_cases(folders: Sequence[Traversable | Path] = ()) -> tuple[Case, ...]:
     if problems:
         raise CaseError(problems)
     return tuple(cases)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Nothing that is loaded becomes garbage in a cycle; to look for some takes a quarter of the time."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _load_folder(folder: Traversable | Path, label: str) -> Iterator[Case | Problem]:

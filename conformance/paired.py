@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import gc
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from timeit import Timer
 from typing import TYPE_CHECKING
 
 from conformance import stats
+from conformance.garbage import uncollected
 from conformance.timing import Blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from conformance.timing import Effort, Phase
 
@@ -57,7 +57,8 @@ def measure(
         effort: when to stop.
         clock: in nanoseconds.
     """
-    with _uncollected():
+    gc.collect()  # what is garbage now is not collected within
+    with uncollected():
         deadline = clock() + effort.budget_s * 1e9
         calls = _calls(eager, candidate, effort, clock)
         blocks, look = Blocks(phase=phase, calls=calls, ns=()), _FIRST_LOOK
@@ -98,16 +99,3 @@ def _block(side: Side, calls: int, clock: Callable[[], int]) -> int:
         side.call(given)
         taken += clock() - start
     return taken
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """What is garbage is collected before, and then left until after."""
-    gc.collect()
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()

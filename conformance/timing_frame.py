@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from conformance.timing import Blocks, Noise, Timing
     from conformance.timing_file import TimingRun
 
-__all__ = ["REFERENCE", "load_timing", "of"]
+__all__ = ["REFERENCE", "is_quiet", "load_timing", "of", "smallest_told"]
 
 REFERENCE = "uncompiled"
 """The name under which pytest-benchmark times eager itself, which every ratio is to."""
@@ -79,9 +80,9 @@ def _rows(path: Path) -> Iterator[dict[str, object]]:
 def _of_run(run: TimingRun) -> Iterator[dict[str, object]]:
     header = run.header
     told = {"threads": header.conditions.threads, "torch": header.environment.torch, "run_id": header.run_id}
-    quiet = is_quiet(run.noise, header.smallest)
+    smallest = smallest_told(run)
     for timing in run.timings:
-        for row in _of_timing(timing, header.smallest, quiet=quiet):
+        for row in _of_timing(timing, smallest):
             yield {**timing.metrics, **_named(timing.backend, timing.case_id, timing.variant), **row, **told}
 
 
@@ -90,14 +91,19 @@ def is_quiet(noise: Noise, smallest: float) -> bool:
     return stats.spread(noise) <= smallest
 
 
-def _of_timing(timing: Timing, smallest: float, *, quiet: bool) -> Iterator[dict[str, object]]:
+def smallest_told(run: TimingRun) -> float:
+    """The smallest effect that a run can tell: the one that counts, infinite where the machine was too noisy."""
+    return run.header.smallest if is_quiet(run.noise, run.header.smallest) else math.inf
+
+
+def _of_timing(timing: Timing, smallest: float) -> Iterator[dict[str, object]]:
     for phase, taken in timing.compiles.items():
         yield {"phase": phase, "seconds": float(pd.Series(taken).median()), "rounds": len(taken), "tool": "bench"}
     for blocks in timing.blocks:
         ratio, instructions = stats.ratio(blocks), timing.instructions.get(blocks.phase)
         yield {
             **_of_blocks(blocks, ratio),
-            "speed": stats.speed(ratio, smallest) if quiet else Speed.UNDECIDED,
+            "speed": stats.speed(ratio, smallest),
             "tool": "bench",
             "instructions": instructions[1] / instructions[0] if instructions else None,
         }

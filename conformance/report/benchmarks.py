@@ -96,21 +96,19 @@ _REFUSED = " **That is wider than the smallest effect that counts, so nothing is
 def overall(run: TimingRun) -> tuple[list[str], list[list[str]]]:
     """Headers and rows of the table of backends: for each phase how many, the geometric mean, and the verdicts."""
     headers = ["backend", "phase", "timed", "geometric mean", "faster", "slower", "undecided", "worst", "worst case"]
-    quiet = timing_frame.is_quiet(run.noise, run.header.smallest)
+    smallest = timing_frame.smallest_told(run)
     groups: dict[tuple[str, Phase], list[tuple[Timing, Blocks]]] = defaultdict(list)
     for timing in run.timings:
         for blocks in timing.blocks:
             groups[timing.backend, blocks.phase].append((timing, blocks))
     order = {name: place for place, name in enumerate(by_ladder({timing.backend for timing in run.timings}))}
     keys = sorted(groups, key=lambda key: (order[key[0]], list(Phase).index(key[1])))
-    return headers, [_overall(*key, groups[key], run.header.smallest, quiet=quiet) for key in keys]
+    return headers, [_overall(*key, groups[key], smallest) for key in keys]
 
 
-def _overall(
-    backend: str, phase: Phase, measured: Sequence[tuple[Timing, Blocks]], smallest: float, *, quiet: bool
-) -> list[str]:
+def _overall(backend: str, phase: Phase, measured: Sequence[tuple[Timing, Blocks]], smallest: float) -> list[str]:
     ratios = [stats.ratio(blocks) for _, blocks in measured]
-    counts = Counter(stats.speed(ratio, smallest) if quiet else Speed.UNDECIDED for ratio in ratios)
+    counts = Counter(stats.speed(ratio, smallest) for ratio in ratios)
     worst = max(range(len(ratios)), key=lambda place: ratios[place].value)
     timing = measured[worst][0]
     return [
