@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from conformance import record, stats, timing_file
 from conformance.errors import UsageError
-from conformance.frame import find_files
+from conformance.frame import find_kinds
 from conformance.model import Outcome
 from conformance.report import markdown
 from conformance.timing import GATES, Speed
@@ -151,9 +151,9 @@ def load(text: str) -> Run:
         RecordError: there is no such file, or one cannot be read.
     """
     path, backend = (text, "") if Path(text).exists() else (text.rpartition("@")[0] or text, text.rpartition("@")[2])
-    files = find_files(path)
-    timings = [timing_file.read(file) for file in files if timing_file.is_timings(file)]
-    records = [each for file in files if not timing_file.is_timings(file) for each in record.read(file).records]
+    files, timed_files = find_kinds(path)
+    timings = [timing_file.read(file) for file in timed_files]
+    records = [each for file in files for each in record.read(file).records]
     timed = [each for run in timings for each in run.timings if each.blocks]
     names = sorted({*(each.backend for each in records), *(each.backend for each in timed)})
     if backend and backend not in names:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from conformance.model import CheckResult, Record
     from conformance.record import RunFile
 
-__all__ = ["axes_of", "categorical", "checks_of", "find_files", "load", "load_checks", "of"]
+__all__ = ["axes_of", "categorical", "checks_of", "find_files", "find_kinds", "load", "load_checks", "of"]
 
 _AXES = ("grad", "autocast", "dtype", "dynamic")
 _GRADED = ("values", "gradients")
@@ -71,11 +71,11 @@ def load_checks(*paths: str | Path) -> pd.DataFrame:
 
 
 def _read(paths: Sequence[str | Path]) -> Iterator[tuple[RunFile, Record]]:
-    files = find_files(*paths)
-    if all(map(is_timings, files)):
-        message = f"{', '.join(map(str, files))}: timings, which conformance.load_timing reads"
+    files, timings = find_kinds(*paths)
+    if not files:
+        message = f"{', '.join(map(str, timings))}: timings, which conformance.load_timing reads"
         raise RecordError(message)
-    for run in (record_file.read(path) for path in files if not is_timings(path)):
+    for run in map(record_file.read, files):
         for record in run.records:
             yield run, record
 
@@ -90,6 +90,13 @@ def find_files(*paths: str | Path) -> list[Path]:
         message = "no record file is given"
         raise RecordError(message)
     return list(dict.fromkeys(file for path in paths for file in _files_at(Path(path))))
+
+
+def find_kinds(*paths: str | Path) -> tuple[list[Path], list[Path]]:
+    """The files of `find_files`, those of records and those of timings apart; it raises what that raises."""
+    files = find_files(*paths)
+    timings = [path for path in files if is_timings(path)]
+    return [path for path in files if path not in timings], timings
 
 
 def _files_at(path: Path) -> list[Path]:

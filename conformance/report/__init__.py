@@ -77,15 +77,13 @@ def pages(records: Sequence[Path], folder: Path) -> dict[str, str]:
 
     Records give an overview and a page for each backend, timings a page of their own; either may be missing.
     """
-    files = frame.find_files(*records)
-    timings = [path for path in files if timing_file.is_timings(path)]
-    others = [path for path in files if path not in timings]
+    others, timings = frame.find_kinds(*records)
     return (_conformance(others, folder) if others else {}) | _benchmarks(timings, folder)
 
 
 def _plots(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
     """The plots that would be written; another version of matplotlib draws others, so `changes` does not tell them."""
-    timings = [path for path in frame.find_files(*records) if timing_file.is_timings(path)]
+    _, timings = frame.find_kinds(*records)
     made = draw(timing_file.read(timings[0])) if timings and available() else {}
     return {folder / name: text for name, text in made.items() if _read(folder / name) != text}
 
