@@ -9,7 +9,16 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SkipValidation, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SkipValidation,
+    StringConstraints,
+    Tag,
+)
 from pydantic_core import PydanticCustomError
 
 from conformance.checks import CATALOGUE
@@ -75,6 +84,11 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Size = Annotated[int, Field(ge=0)]
+SizeOrParam = Annotated[
+    # Only one of the two is tried, so that a wrong size is told once.
+    Annotated[Size, Tag("int")] | Annotated[Name, Tag("str")],
+    Discriminator(lambda value: "str" if isinstance(value, str) else "int"),
+]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Dtype = Annotated[str, _word_of("dtype", DTYPES), Field(json_schema_extra={"enum": list(DTYPES)})]
 CheckName = Annotated[str, _word_of("check", tuple(CATALOGUE)), Field(json_schema_extra={"enum": list(CATALOGUE)})]
@@ -91,7 +105,7 @@ ModeName = Annotated[str, _word_of("mode", tuple(MODES)), Field(json_schema_extr
 AmbientName = Annotated[str, _word_of("ambient mode", tuple(AMBIENT)), Field(json_schema_extra={"enum": list(AMBIENT)})]
 Form = Annotated[str, _word_of("form", tuple(FORMS)), Field(json_schema_extra={"enum": list(FORMS)})]
 Clause = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}-[0-9]+$")]
-Tag = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+TagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
 
 
@@ -104,8 +118,9 @@ class StrictModel(BaseModel):
 class InputDocument(StrictModel):
     """One argument of the program: a seeded tensor, a literal tensor (`values`), or a Python value (`scalar`)."""
 
-    shape: list[Size] | None = Field(
-        default=None, description="Sizes of the dimensions; [] is a tensor without dimensions."
+    shape: list[SizeOrParam] | None = Field(
+        default=None,
+        description="Sizes of the dimensions, as numbers or names of params; [] is a tensor without dimensions.",
     )
     dtype: Dtype | None = Field(default=None, description="Element type; default: the variant's dtype.")
     requires_grad: bool = Field(default=False, description="Whether autograd records operations on it.")
@@ -129,7 +144,8 @@ class AxesDocument(StrictModel):
         default=[False], min_length=1, description="torch.compile(dynamic=...)."
     )
     params: dict[Name, Annotated[list[Scalar], Field(min_length=1)]] = Field(
-        default_factory=dict, description="Values for ${name} in program, setup and title."
+        default_factory=dict,
+        description="Values for ${name} in program, setup and title, and for names in shapes of inputs.",
     )
 
 
@@ -184,7 +200,7 @@ class CaseDocument(StrictModel):
     tolerance: dict[Dtype, Positive] = Field(
         default_factory=dict, description="Replaces the tolerance of the fp64 rule, by dtype."
     )
-    tags: list[Tag] = Field(default_factory=list, description="Words to select by: smoke, timing, slow, ...")
+    tags: list[TagName] = Field(default_factory=list, description="Words to select by: smoke, timing, slow, ...")
     torch: Specifier | None = Field(default=None, description="Versions of torch it applies to, e.g. '>=2.13'.")
     timeout_s: Positive | None = Field(default=None, description="Seconds one request may take.")
 

@@ -45,7 +45,8 @@ def _make_one(
 ) -> torch.Tensor | Scalar:
     if spec.scalar is not None:
         return call.scalars.get(name, spec.scalar)
-    shape = tuple(call.shapes.get(name, spec.shape))
+    sizes = call.shapes.get(name, spec.shape)
+    shape = tuple(int(variant.params[size]) if isinstance(size, str) else size for size in sizes)
     dtype = getattr(torch, spec.dtype or call.dtype or variant.dtype)
     # A stride given for one shape says nothing about another.
     stride = spec.stride if shape == spec.shape else None

@@ -65,11 +65,12 @@ class Location:
 class InputSpec:
     """One argument of the program: a seeded tensor, a literal tensor, or a Python scalar.
 
-    `dtype` None means the variant's dtype. `stride` None means contiguous. `values` gives the numbers row by row.
-    With `scalar` set it is a plain Python value and every other field is ignored.
+    A size in `shape` may be the name of a param, whose value in a variant it then is. `dtype` None means the
+    variant's dtype. `stride` None means contiguous. `values` gives the numbers row by row. With `scalar` set it is a
+    plain Python value and every other field is ignored.
     """
 
-    shape: tuple[int, ...] = ()
+    shape: tuple[int | str, ...] = ()
     dtype: str | None = None
     requires_grad: bool = False
     stride: tuple[int, ...] | None = None

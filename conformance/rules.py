@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from conformance.program import placeholders
@@ -36,7 +37,7 @@ class Broken:
 
 def broken_rules(case: CaseDocument) -> Iterator[Broken]:
     """Every rule that `case` breaks; its program is not looked at."""
-    yield from broken_inputs(case.inputs)
+    yield from broken_inputs(case.inputs, case.axes.params)
     for index, call in enumerate(case.calls or ()):
         yield from _call(("calls", index), call, case.inputs)
     if "metamorphic" in case.checks:
@@ -45,12 +46,15 @@ def broken_rules(case: CaseDocument) -> Iterator[Broken]:
     yield from _params(case)
 
 
-def broken_inputs(inputs: Mapping[str, InputDocument]) -> Iterator[Broken]:
-    """Every rule that inputs break; paths start at `inputs`."""
+def broken_inputs(
+    inputs: Mapping[str, InputDocument], params: Mapping[str, Sequence[object]] = MappingProxyType({})
+) -> Iterator[Broken]:
+    """Every rule that inputs break, which may name these params as sizes; paths start at `inputs`."""
     for name, spec in inputs.items():
         path: Path = ("inputs", name)
         yield from _name(path, name)
         yield from _input(path, spec) if spec.scalar is None and spec.shape is not None else _scalar(path, spec)
+        yield from _named_sizes(path, spec, params)
 
 
 def is_argument(name: str) -> bool:
@@ -75,14 +79,30 @@ def _scalar(path: Path, spec: InputDocument) -> Iterator[Broken]:
         yield Broken(path=(*path, other), message=f"a scalar input has no {other!r}", key=True)
 
 
+def _named_sizes(path: Path, spec: InputDocument, params: Mapping[str, Sequence[object]]) -> Iterator[Broken]:
+    for index, size in enumerate(spec.shape or ()):
+        if not isinstance(size, str):
+            continue
+        here = (*path, "shape", index)
+        if spec.stride is not None or spec.values is not None:
+            yield Broken(path=here, message="an input with a stride or values has sizes in numbers")
+        if size not in params:
+            yield Broken(path=here, message=f"unknown param {size!r}", hint=did_you_mean(size, params, "param"))
+        for value in params.get(size, ()):
+            if type(value) is not int or value < 0:
+                yield Broken(path=here, message=f"the param {size!r} has the value {value!r}, which is no size")
+
+
 def _input(path: Path, spec: InputDocument) -> Iterator[Broken]:
-    shape = spec.shape or []
+    shape = [size for size in spec.shape or () if isinstance(size, int)]
     if spec.requires_grad and spec.dtype and not _differentiable(spec.dtype):
         yield Broken(path=(*path, "requires_grad"), message=f"a tensor of {spec.dtype} has no gradient")
-    if spec.stride is not None:
+    in_numbers = len(shape) == len(spec.shape or ())
+    if spec.stride is not None and in_numbers:
         yield from _stride((*path, "stride"), shape, spec.stride)
-    if spec.values is not None:
+    if spec.values is not None and in_numbers:
         yield from _count((*path, "values"), shape, spec.values)
+    if spec.values is not None:
         for other in sorted(spec.model_fields_set & {"distribution", "low", "high"}):
             yield Broken(path=(*path, other), message=f"an input with values has no {other!r}", key=True)
     elif {"low", "high"} & spec.model_fields_set:
@@ -158,12 +178,13 @@ def _axes(axes: AxesDocument, inputs: Mapping[str, InputDocument]) -> Iterator[B
 def _params(case: CaseDocument) -> Iterator[Broken]:
     params = case.axes.params
     used = placeholders(case.program) | placeholders(case.setup) | placeholders(case.title)
+    used |= {size for spec in case.inputs.values() for size in spec.shape or () if isinstance(size, str)}
     for name, values in params.items():
         path: Path = ("axes", "params", name)
         if name in _AXES:
             yield Broken(path=path, message=f"the param {name!r} has the name of an axis", key=True)
         if name not in used:
-            hint = f"Write ${{{name}}} in program, setup or title, or remove it."
+            hint = f"Write ${{{name}}} in program, setup or title, or {name} in a shape, or remove it."
             yield Broken(path=path, message=f"the param {name!r} is never used", hint=hint, key=True)
         for index, value in enumerate(values):
             if _NOT_IN_PARAMS & set(str(value)):

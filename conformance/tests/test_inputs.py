@@ -84,6 +84,13 @@ def test_a_call_changes_shape_grad_and_scalars() -> None:
     assert (tuple(tensor.shape), tensor.requires_grad, made["n"]) == ((5,), False, 4)
 
 
+def test_a_size_may_be_a_param_of_the_variant() -> None:
+    """A workload is written once for all its sizes."""
+    spec = InputSpec(shape=("rows", 2))
+    assert a_tensor(spec, variant=Variant(params={"rows": 3})).shape == (3, 2)
+    assert a_tensor(spec, variant=Variant(params={"rows": 5})).shape == (5, 2)
+
+
 def test_a_scalar_stays_what_it_is_without_a_change() -> None:
     """A Python value is handed over as it stands."""
     assert inputs.make(a_case(inputs={"n": InputSpec(scalar=3)}), Variant(), Call(), 0, 0) == {"n": 3}

@@ -76,7 +76,27 @@ BAD = {
         "",
     ),
     "a negative size": ("inputs: {a: {shape: [-4]}}\nprogram: return a", "5:26: inputs.a.shape[0]", ""),
-    "a size that is no number": ("inputs: {a: {shape: [x]}}\nprogram: return a", "5:26: inputs.a.shape[0]", "'x'"),
+    "a size that is no number": ("inputs: {a: {shape: [1.5]}}\nprogram: return a", "5:26: inputs.a.shape[0]", "1.5"),
+    "a size that is no param": (
+        "inputs: {a: {shape: [row]}}\nprogram: return a + ${rows}\naxes: {params: {rows: [2, 3]}}",
+        "5:26: unknown param 'row'",
+        "'rows'",
+    ),
+    "a param that is no size": (
+        "inputs: {a: {shape: [2, rows]}}\nprogram: return a\naxes: {params: {rows: [2, -3]}}",
+        "5:29: the param 'rows' has the value -3, which is no size",
+        "",
+    ),
+    "a named size of numbers given": (
+        "inputs: {a: {shape: [rows], values: [1, 2]}}\nprogram: return a\naxes: {params: {rows: [2]}}",
+        "5:26: an input with a stride or values has sizes in numbers",
+        "",
+    ),
+    "a named size beside a stride": (
+        "inputs: {a: {shape: [rows, 2], stride: [2, 1]}}\nprogram: return a\naxes: {params: {rows: [2]}}",
+        "5:26: an input with a stride or values has sizes in numbers",
+        "",
+    ),
     "a boolean size": ("inputs: {a: {shape: [true]}}\nprogram: return a", "5:26: inputs.a.shape[0]", "True"),
     "a shape that is no list": ("inputs: {a: {shape: 4}}\nprogram: return a", "5:25: inputs.a.shape", "list"),
     "no shape": (
