@@ -1,0 +1,123 @@
+"""From what a reader of tables types, `BACKEND/CASE/VARIANT`, to the record and the request that it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance import homes, isolate, record
+from conformance.errors import SelectionError, UsageError
+from conformance.frame import find_kinds
+from conformance.model import Request
+from conformance.selection import TIMEOUT_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from conformance.model import BackendInfo, Record
+    from conformance.record import RunFile
+
+__all__ = ["DEFAULT", "Found", "find", "live", "request"]
+
+DEFAULT = (Path("conformance-records.jsonl"), Path("results", "records"))
+"""Where records are looked for unless it is said: those of the last run here, else the published ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A record, the run that it is of, and the request that was run."""
+
+    record: Record
+    run: RunFile
+    request: Request
+
+
+def find(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -> Found:
+    """The record that a name means.
+
+    Args:
+        name: `BACKEND/CASE`, or `BACKEND/CASE/VARIANT` where the case has several variants with a record.
+        places: record files, or folders of them; default: the first of `DEFAULT` that exists.
+        folders: of cases, beyond the packaged ones and those that the run had.
+
+    Raises:
+        UsageError: there are no records, or none or several that the name may mean.
+        ConformanceError: records or cases cannot be read.
+    """
+    backend, case, variant = _parts(name)
+    runs = _runs(places)
+    every = [(one, run) for run in runs for one in run.records]
+    of_case = [(one, run) for one, run in every if (one.backend, one.case_id) == (backend, case)]
+    if not of_case:
+        raise SelectionError(_unknown(name, {f"{one.backend}/{one.case_id}" for one, _ in every}))
+    fitting = [(one, run) for one, run in of_case if variant in {"", one.variant}]
+    red = [(one, run) for one, run in fitting if one.outcome.is_failure]
+    # Of several variants the one is meant that fails, if it is one.
+    chosen = red if len(fitting) > 1 and len(red) == 1 else fitting
+    if len(chosen) != 1:
+        raise SelectionError(_several(name, of_case if not fitting else chosen))
+    found, run = chosen[0]
+    return Found(record=found, run=run, request=request(found, run, folders))
+
+
+def request(of: Record, run: RunFile, folders: Sequence[Path] = ()) -> Request:
+    """The request that a record came from.
+
+    Raises:
+        SelectionError: there is no such case, or no such variant of it, any more.
+    """
+    cases = homes.collect([*map(Path, run.header.folders), *folders])
+    case = next((each for each in cases if each.id == of.case_id), None)
+    variant = next((each for each in case.variants if each.id == of.variant), None) if case else None
+    if case is None or variant is None:
+        message = f"no case {of.case_id} with a variant {of.variant} any more; is its folder missing (--cases)?"
+        raise SelectionError(message)
+    info = _backend(of, run)
+    limit = case.timeout_s or info.compile_timeout_s or TIMEOUT_S
+    return Request(case=case, backend=info, variant=variant, seed=of.seed, timeout_s=limit)
+
+
+def live(request: Request) -> Request:
+    """The request with its backend as it is installed here: records keep no environment variables and no paths.
+
+    Raises:
+        BackendError: nothing has that name here.
+        HarnessError: the fork server does not start, or died twice.
+    """
+    return replace(request, backend=isolate.describe(request.backend.ref))
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    """Words apart by `/`, with blanks around it or not, as summaries print them; a backend may have a `/` itself."""
+    words = [word.strip() for word in name.split("/")]
+    variant = words.pop() if "=" in words[-1] else ""
+    if len(words) < 2 or not all(words):  # noqa: PLR2004 - backend and case
+        message = f"{name!r} is not of the form BACKEND/CASE or BACKEND/CASE/VARIANT"
+        raise UsageError(message)
+    return "/".join(words[:-1]), words[-1], variant
+
+
+def _runs(places: Sequence[Path]) -> list[RunFile]:
+    chosen = list(places) or [place for place in DEFAULT if place.exists()][:1]
+    if not chosen:
+        message = f"no records: neither {' nor '.join(map(str, DEFAULT))} is here; see --records"
+        raise UsageError(message)
+    records, _ = find_kinds(*chosen)
+    return [record.read(path) for path in records]
+
+
+def _backend(of: Record, run: RunFile) -> BackendInfo:
+    return next(info for info in run.header.backends if info.name == of.backend)
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, known, n=3)
+    hint = f"Did you mean {' or '.join(close)}?" if close else "`conformance run` prints the names of what is red."
+    return f"no record of {name}.\n  {hint}"
+
+
+def _several(name: str, records: Sequence[tuple[Record, RunFile]]) -> str:
+    listed = "\n".join(f"  {'/'.join(one.key)}  {one.outcome}" for one, _ in records)
+    return f"{name} may be any of these; name one:\n{listed}"

@@ -1,0 +1,98 @@
+"""What went wrong, apart from numbers, names and places: what two failures share that have one cause."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from conformance.judge import outcome
+from conformance.model import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from conformance.model import Attempt, CheckResult, Difference, Raised, Record
+
+__all__ = ["Symptom"]
+
+_NUMBERS = frozenset({"values", "nonfinite", "bytes"})
+_MESSAGE = 80  # characters
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Symptom:
+    """The failure that a smaller program, or another backend, must still show for it to be the same one.
+
+    Args:
+        outcome: what came of the request.
+        check: the first MUST that did not hold, in the order of the catalogue; empty where there was none.
+        observable: what differs first: `output`, `gradient`, `argument`, or a word of the check's own.
+        kind: in what it differs: values, dtype, requires_grad, ...
+        said: what was seen and expected, where these are words; of an exception, its type and the start of its message.
+    """
+
+    outcome: Outcome
+    check: str = ""
+    observable: str = ""
+    kind: str = ""
+    said: str = ""
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> Symptom:
+        """That of an attempt; one of a pass has nothing but the outcome."""
+        ended = str(attempt.ended or "")
+        return cls._of(outcome(attempt), attempt.checks, attempt.raised, ended)
+
+    @classmethod
+    def of_record(cls, record: Record) -> Symptom:
+        """That of a record; a crash is told by what killed the child."""
+        return cls._of(record.outcome, record.checks, record.raised, record.message.partition(" (stage")[0])
+
+    @classmethod
+    def _of(cls, happened: Outcome, checks: Sequence[CheckResult], raised: Raised | None, ended: str) -> Symptom:
+        if happened in {Outcome.CRASH, Outcome.TIMEOUT}:
+            return cls(outcome=happened, said=ended)
+        if happened is Outcome.ERROR and raised is not None:
+            # What an exception cut short says little beside the exception.
+            return cls(outcome=happened, observable="exception", said=f"{raised.type}: {_gist(raised.message)}")
+        broken = next((check for check in checks if check.breaks), None)
+        if broken is None:
+            return cls(outcome=happened)
+        if not broken.differences:
+            return cls(outcome=happened, check=broken.check)
+        first = broken.differences[0]
+        return cls(
+            outcome=happened, check=broken.check, observable=_observable(first), kind=first.kind, said=_words(first)
+        )
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, [self.check or self.outcome, self.observable, self.kind, self.said]))
+
+
+def _observable(difference: Difference) -> str:
+    """`output` of `call[1].output[0]['x']`, `gradient` of `grad(net.weight)`."""
+    path = re.sub(r"^call\[\d+\]\.?", "", difference.path)
+    if path.startswith(("grad(", "output")):
+        return "gradient" if path.startswith("grad(") else "output"
+    if difference.kind in {"state", "evidence"}:
+        return path.rpartition(".")[2]
+    if difference.kind in {"exception", "alias", "reach"}:
+        return difference.kind
+    return "argument"
+
+
+def _words(difference: Difference) -> str:
+    if difference.kind in _NUMBERS:
+        return ""
+    kept = r"\1" if difference.kind == "dtype" else "tensor"
+    actual, expected = (
+        re.sub(r"(torch\.\w+) tensor.*", kept, text) for text in (difference.actual, difference.expected)
+    )
+    return f"{_gist(actual)}, not {_gist(expected)}"
+
+
+def _gist(text: str) -> str:
+    """The first line without what a smaller program changes: numbers, names of nodes and backends."""
+    line = re.sub(r"^backend='[^']*' raised:\s*", "", text.strip()).partition("\n")[0]
+    return re.sub(r"0x[0-9a-f]+|\d+", "#", line)[:_MESSAGE]
