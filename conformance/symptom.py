@@ -85,14 +85,14 @@ def _observable(difference: Difference) -> str:
 def _words(difference: Difference) -> str:
     if difference.kind in _NUMBERS:
         return ""
-    kept = r"\1" if difference.kind == "dtype" else "tensor"
-    actual, expected = (
-        re.sub(r"(torch\.\w+) tensor.*", kept, text) for text in (difference.actual, difference.expected)
-    )
+    actual, expected = difference.actual, difference.expected
+    if difference.kind == "dtype":
+        return f"{actual.split()[0]}, not {expected.split()[0]}"
     return f"{_gist(actual)}, not {_gist(expected)}"
 
 
 def _gist(text: str) -> str:
     """The first line without what a smaller program changes: numbers, names of nodes and backends."""
     line = re.sub(r"^backend='[^']*' raised:\s*", "", text.strip()).partition("\n")[0]
+    line = re.sub(r"torch\.\w+ tensor.*", "tensor", line)
     return re.sub(r"0x[0-9a-f]+|\d+", "#", line)[:_MESSAGE]
