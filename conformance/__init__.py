@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from conformance.backend import Backend, Capability
     from conformance.frame import load
     from conformance.timing_frame import load_timing
+    from conformance.usercheck import check
+    from conformance.userfunction import case
 
-__all__ = ["Backend", "Capability", "load", "load_timing"]
+__all__ = ["Backend", "Capability", "case", "check", "load", "load_timing"]
 
 _HOMES = {
     "Backend": "conformance.backend",
     "Capability": "conformance.backend",
+    "case": "conformance.userfunction",
+    "check": "conformance.usercheck",
     "load": "conformance.frame",
     "load_timing": "conformance.timing_frame",
 }

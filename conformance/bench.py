@@ -9,7 +9,6 @@ import os
 import shutil
 import tempfile
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -19,7 +18,7 @@ from conformance.errors import UsageError
 from conformance.expectations import known_failures
 from conformance.homes import collect, homes
 from conformance.paired import resolution_ns
-from conformance.runner import Run
+from conformance.runner import records
 from conformance.selection import select
 from conformance.timing import (
     SMALLEST_EFFECT,
@@ -111,12 +110,12 @@ class Bench:
         try:
             with self.writer:
                 try:
-                    records = self._conforming(advance)
-                    noise = self._noise([each for each in self.plan.requests if _conforms(records[each.key])])
+                    found = self._conforming(advance)
+                    noise = self._noise([each for each in self.plan.requests if _conforms(found[each.key])])
                     self.writer.noise(noise)
                     advance("noise")
                     for request in sorted(self.plan.requests, key=_by_case):
-                        timing = self._timing(request, records[request.key])
+                        timing = self._timing(request, found[request.key])
                         self.writer.write(timing)
                         timings.append(timing)
                         advance(" ".join(request.key))
@@ -130,27 +129,12 @@ class Bench:
 
     def _conforming(self, advance: Callable[[str], None]) -> Mapping[tuple[str, str, str], Record]:
         """The record of each request, by its key."""
-        records: dict[tuple[str, str, str], Record] = {}
+        found: dict[tuple[str, str, str], Record] = {}
         header = self.writer.header
-        jobs = header.environment.threads
-        executor = ThreadPoolExecutor(jobs)
-        run = Run(
-            self.plan,
-            executor,
-            expectations=self.expectations,
-            environment=header.environment,
-            run_id=header.run_id,
-            jobs=jobs,
-            smoke_gate=False,
-            submit=isolate.run_batch,
-        )
-        try:
-            for record in run:
-                records[record.key] = record
-                advance(f"conforms? {record.backend} {record.case_id}")
-        finally:
-            executor.shutdown(cancel_futures=True)
-        return records
+        for record in records(self.plan, header.environment, self.expectations, header.run_id):
+            found[record.key] = record
+            advance(f"conforms? {record.backend} {record.case_id}")
+        return found
 
     def _noise(self, requests: Sequence[Request]) -> Noise:
         """Time eager against itself on workloads from all over the plan."""

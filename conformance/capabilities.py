@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from conformance.families import EXHAUSTIVE
 from conformance.homes import collect
 from conformance.model import Capability, Outcome
 from conformance.progress import progress
-from conformance.runner import Run
+from conformance.runner import records
 from conformance.selection import Plan, digest, select
 
 if TYPE_CHECKING:
@@ -112,18 +111,9 @@ def _conforming(requests: Collection[Request]) -> dict[tuple[str, str, str], boo
         total=len(requests),
         digest=digest(request.key for request in requests),
     )
-    machine = environment.capture()
-    with ThreadPoolExecutor(machine.threads) as executor, progress(len(requests)) as advance:
+    with progress(len(requests)) as advance:
         conforms = {}
-        for record in Run(
-            plan,
-            executor,
-            expectations={},
-            environment=machine,
-            run_id="capabilities",
-            jobs=machine.threads,
-            smoke_gate=False,
-        ):
+        for record in records(plan, environment.capture()):
             advance(record)
             conforms[record.key] = record.outcome is Outcome.PASS
     return conforms

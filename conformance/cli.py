@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conformance import cli_causes, cli_timing
+from conformance.cli_words import EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples
 from conformance.errors import ConformanceError
 from conformance.legend import MEANING, counting, gate
-from conformance.timing import GATES, SMALLEST_EFFECT, Effort
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +23,6 @@ __all__ = ["main"]
 
 _HARNESS_FAULT = 3
 _INTERRUPTED = 130
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_PATH = click.Path(exists=True, path_type=Path)
 
 
 class _Group(click.Group):
@@ -75,25 +73,12 @@ def _legend() -> str:
     return "\n".join(["\b", "Verdicts:", head, *lines])
 
 
-def _examples(*lines: str) -> str:
-    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
-
-
-_EXIT_CODES = """\b
-Exit codes:
-  0  conforming: nothing red
-  1  findings: a red verdict, a stale expectation, a page or file that needs work
-  2  usage: an option, a case file or an expectations file is wrong
-  3  harness fault: the suite itself or the machine failed
-  130  interrupted; the record file can be resumed"""
-
-
 @click.group(
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog="\n\n".join(
         [
-            _examples(
+            examples(
                 "conformance run                                      every case on every backend",
                 "conformance run --backend inductor --case 'grad_mode.*'",
                 "conformance run --backend mylib.compiler:backend     a backend of your own, nothing to install",
@@ -101,7 +86,7 @@ Exit codes:
                 "conformance show pre_dispatch.autocast_simple        one case and the function made of it",
                 "conformance report                                   markdown pages from records",
             ),
-            _EXIT_CODES,
+            EXIT_CODES,
         ]
     ),
 )
@@ -115,7 +100,7 @@ def main() -> None:
     short_help="Run cases on backends and say what does not conform.",
     epilog="\n\n".join(
         [
-            _examples(
+            examples(
                 "conformance run --backend eager --backend inductor",
                 "conformance run --backend path/to/file.py:my_compiler --tag smoke",
                 "conformance run --backend torch:cudagraphs --case 'aliasing.*' --variant grad=disabled,dynamic=true",
@@ -123,7 +108,7 @@ def main() -> None:
                 "conformance run --resume                            what an interrupted run has left to do",
             ),
             _legend(),
-            _EXIT_CODES,
+            EXIT_CODES,
         ]
     ),
 )
@@ -145,8 +130,8 @@ def main() -> None:
 )
 @click.option("--tag", "tags", multiple=True, help="Only cases that have the tag. Repeatable.")
 @click.option("--exclude-tag", "exclude_tags", multiple=True, metavar="TAG", help="No case that has it. Repeatable.")
-@click.option("--cases", "folders", multiple=True, type=_FOLDER, help="A further folder of case files. Repeatable.")
-@click.option("--expectations", type=_FILE, help="Known failures of the one backend that runs, in place of its own.")
+@click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
+@click.option("--expectations", type=FILE, help="Known failures of the one backend that runs, in place of its own.")
 @click.option(
     "--jobs", "-j", type=click.IntRange(min=1), help="How many requests at a time; default: one for each CPU."
 )
@@ -163,7 +148,7 @@ def main() -> None:
 @click.option("--exitfirst", "-x", "max_fail", flag_value=1, type=int, help="Stop after the first red verdict.")
 @click.option(
     "--records",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=RECORDS,
     default=Path("conformance-records.jsonl"),
     show_default=True,
     help="Where results are written, one line each, as they come.",
@@ -186,129 +171,9 @@ def _run(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
 
 
 @main.command(
-    "bench",
-    short_help="Time what conforms against eager.",
-    epilog="\n\n".join(
-        [
-            _examples(
-                "conformance bench                                     the cases tagged `timing`, every backend",
-                "conformance bench --backend inductor --case 'training.steps.*' --budget 5",
-                "conformance bench --backend mine.py:mine --case training.steps.mlp --callgrind",
-                "conformance report --records conformance-timings.jsonl --output pages",
-            ),
-            _EXIT_CODES,
-        ]
-    ),
-)
-@click.option("--backend", "backends", multiple=True, metavar="BACKEND", help="As for `conformance run`. Repeatable.")
-@click.option(
-    "--case",
-    "case_globs",
-    multiple=True,
-    metavar="GLOB",
-    help="Only cases whose id matches, whatever their tags; default: those tagged `timing`. Repeatable.",
-)
-@click.option("--variant", "variants", multiple=True, metavar="AXIS=VALUE,...", help="As for `conformance run`.")
-@click.option("--cases", "folders", multiple=True, type=_FOLDER, help="A further folder of case files. Repeatable.")
-@click.option(
-    "--budget",
-    "budget_s",
-    type=click.FloatRange(min=0, min_open=True),
-    default=Effort.budget_s,
-    show_default=True,
-    help="Seconds for each phase of a request at most.",
-)
-@click.option(
-    "--precision",
-    type=click.FloatRange(min=0),
-    default=Effort.precision,
-    show_default=True,
-    help="Stop a phase when the interval of its ratio is so narrow: half its width, as a share.",
-)
-@click.option(
-    "--smallest",
-    type=click.FloatRange(min=0),
-    default=SMALLEST_EFFECT,
-    show_default=True,
-    help="The smallest effect that counts as faster or slower, as a share.",
-)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of kernels.")
-@click.option(
-    "--compiles",
-    type=click.IntRange(min=0),
-    default=3,
-    show_default=True,
-    help="How often compiling is timed, cold and warm; 0: not at all.",
-)
-@click.option("--callgrind", is_flag=True, help="Count instructions too, where valgrind is installed: minutes each.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and cotangents.")
-@click.option(
-    "--records",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("conformance-timings.jsonl"),
-    show_default=True,
-    help="Where timings are written, one line each, as they come.",
-)
-@click.option("--quiet", "-q", is_flag=True, help="No progress bar, and only the last line of the summary.")
-@click.pass_context
-def _bench(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
-    """Time each phase of what conforms in blocks that alternate with eager's, and give the ratio with its interval.
-
-    Before, each request is shown to conform, and eager is timed against itself: where that spreads wider than the
-    smallest effect that counts, nothing is called faster or slower.
-    """
-    from conformance import bench, bench_summary
-    from conformance.progress import steps
-
-    ready = bench.prepare(bench.BenchOptions(**options))  # type: ignore[arg-type]
-    with steps(ready.steps, quiet=quiet) as advance:
-        result = ready.execute(advance)
-    click.echo(bench_summary.text(result, quiet=quiet))
-    ctx.exit(result.exit_code)
-
-
-@main.command(
-    "compare",
-    short_help="Hold two runs against each other.",
-    epilog="\n\n".join(
-        [
-            _examples(
-                "conformance compare main.jsonl branch.jsonl               two commits, or two versions of torch",
-                "conformance compare run.jsonl@aot_eager run.jsonl@inductor  two backends of one run",
-                "conformance compare old.jsonl new.jsonl --gate timing       only what is slower exits with 1",
-            ),
-            _EXIT_CODES,
-        ]
-    ),
-)
-@click.argument("before")
-@click.argument("after")
-@click.option(
-    "--gate",
-    "gates",
-    multiple=True,
-    type=click.Choice(GATES),
-    default=GATES,
-    help="What exits with 1: what conforms no longer, what is slower, what is counted more. Repeatable; default: all.",
-)
-@click.pass_context
-def _compare(ctx: click.Context, *, before: str, after: str, gates: Sequence[str]) -> None:
-    """Print, as markdown, what differs between two runs, of records or of timings, or folders of both.
-
-    They are matched by case, variant and phase, and by backend unless each run is of one. What is compared is what
-    happened: expectations have no say.
-    """
-    from conformance import comparison
-
-    found = comparison.compare(comparison.load(before), comparison.load(after))
-    click.echo(found.markdown(), nl=False)
-    ctx.exit(1 if found.red(gates) else 0)
-
-
-@main.command(
     "list",
     short_help="List cases, backends or checks.",
-    epilog=_examples(
+    epilog=examples(
         "conformance list",
         "conformance list 'grad_mode.*' 'aliasing.*'",
         "conformance list --tag law",
@@ -320,7 +185,7 @@ def _compare(ctx: click.Context, *, before: str, after: str, gates: Sequence[str
 @click.option("--backends", "what", flag_value="backends", help="List the installed backends instead.")
 @click.option("--checks", "what", flag_value="checks", help="List what is compared with eager instead.")
 @click.option("--tag", "tags", multiple=True, help="Only cases that have the tag. Repeatable.")
-@click.option("--cases", "folders", multiple=True, type=_FOLDER, help="A further folder of case files. Repeatable.")
+@click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
 def _list(globs: Sequence[str], what: str | None, tags: Sequence[str], folders: Sequence[Path]) -> None:
     """List cases (id, variants, tags, title), those that match one of the GLOBS if any is given.
 
@@ -335,12 +200,12 @@ def _list(globs: Sequence[str], what: str | None, tags: Sequence[str], folders: 
 @main.command(
     "show",
     short_help="Show the YAML of a case and the function made of it.",
-    epilog=_examples(
+    epilog=examples(
         "conformance show pre_dispatch.autocast_simple", "conformance show my.own.case --cases path/to/folder"
     ),
 )
 @click.argument("case_id", metavar="CASE")
-@click.option("--cases", "folders", multiple=True, type=_FOLDER, help="A further folder of case files. Repeatable.")
+@click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
 def _show(case_id: str, folders: Sequence[Path]) -> None:
     """Show the YAML of one case and the Python function made of it, for each variant that differs."""
     from conformance import listing
@@ -351,11 +216,11 @@ def _show(case_id: str, folders: Sequence[Path]) -> None:
 @main.command(
     "validate",
     short_help="Check case files and expectations.",
-    epilog=_examples(
+    epilog=examples(
         "conformance validate", "conformance validate my_cases/", "conformance validate mine.expected.yaml"
     ),
 )
-@click.argument("paths", nargs=-1, type=_PATH)
+@click.argument("paths", nargs=-1, type=PATH)
 @click.pass_context
 def _validate(ctx: click.Context, paths: Sequence[Path]) -> None:
     """Check case files and expectations and print every problem of all of them.
@@ -373,7 +238,7 @@ def _validate(ctx: click.Context, paths: Sequence[Path]) -> None:
 @main.command(
     "capabilities",
     short_help="Try what backends claim, and what they do not.",
-    epilog=_examples("conformance capabilities", "conformance capabilities --backend mine --most 50"),
+    epilog=examples("conformance capabilities", "conformance capabilities --backend mine --most 50"),
 )
 @click.option("--backend", "backends", multiple=True, metavar="REF", help="Default: every installed one. Repeatable.")
 @click.option(
@@ -400,20 +265,20 @@ def _expectations() -> None:
 @_expectations.command(
     "update",
     short_help="Make a file of expectations say what a run showed.",
-    epilog=_examples(
+    epilog=examples(
         "conformance run --backend mine --records mine.jsonl",
         "conformance expectations update --records mine.jsonl",
         "conformance expectations update --like aot_eager    what fails as it does there has its reason",
     ),
 )
 @click.option(
-    "--records", type=_FILE, default="conformance-records.jsonl", show_default=True, help="The record file of the run."
+    "--records", type=FILE, default="conformance-records.jsonl", show_default=True, help="The record file of the run."
 )
 @click.option("--backend", metavar="NAME", help="Which one, where the run was of several.")
 @click.option("--like", metavar="BACKEND", help="Take the reasons of this backend for what fails in the same way.")
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=RECORDS,
     help="The file to rewrite; default: the backend's own, else <name>.expected.yaml here.",
 )
 @click.pass_context
@@ -436,10 +301,10 @@ def _update(ctx: click.Context, *, records: Path, backend: str | None, like: str
 @_expectations.command(
     "apply",
     short_help="Hold the records of a run against the expectations of today.",
-    epilog=_examples("conformance expectations apply", "conformance expectations apply --records mine.jsonl"),
+    epilog=examples("conformance expectations apply", "conformance expectations apply --records mine.jsonl"),
 )
 @click.option(
-    "--records", type=_FILE, default="conformance-records.jsonl", show_default=True, help="The record file of the run."
+    "--records", type=FILE, default="conformance-records.jsonl", show_default=True, help="The record file of the run."
 )
 @click.pass_context
 def _apply(ctx: click.Context, *, records: Path) -> None:
@@ -454,7 +319,7 @@ def _apply(ctx: click.Context, *, records: Path) -> None:
 @main.command(
     "report",
     short_help="Write markdown pages from record files.",
-    epilog=_examples(
+    epilog=examples(
         "conformance report",
         "conformance report --records conformance-records.jsonl --output /tmp/pages",
         "conformance report --check      in CI: fail if the committed pages are not what the records give",
@@ -463,7 +328,7 @@ def _apply(ctx: click.Context, *, records: Path) -> None:
 @click.option(
     "--records",
     multiple=True,
-    type=_PATH,
+    type=PATH,
     default=["results/records"],
     show_default=True,
     help="A record file, or a folder of them. Repeatable.",
@@ -481,3 +346,7 @@ def _report(ctx: click.Context, *, records: Sequence[Path], output: Path, check:
     verb = "differs from its records" if check else "written"
     click.echo("\n".join(f"{path}: {verb}" for path in touched) or "nothing to do: the pages are what the records give")
     ctx.exit(1 if check and touched else 0)
+
+
+for _command in (*cli_timing.COMMANDS, *cli_causes.COMMANDS):
+    main.add_command(_command)

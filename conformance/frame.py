@@ -12,7 +12,9 @@ import pandas as pd
 from conformance import record as record_file
 from conformance.discover import by_ladder
 from conformance.errors import RecordError
+from conformance.ladder import first_in_records
 from conformance.model import Evidence, Grade, Level, Outcome, Stage, Verdict
+from conformance.symptom import Symptom
 from conformance.timing_file import is_timings
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ _KEY = ("backend", "area", "case", "variant")
 _COLUMNS = (
     *(*_KEY, *_AXES, "params", "clauses"),
     *("outcome", "verdict", "conforms", "scored", "green", "stage", "message", "failing", "advisories"),
+    *("first_rung", "first_stage"),
     *(f"{check}_grade" for check in _GRADED),
     *_EVIDENCE,
     *("kind", "reason", "issue", "duration_s", "seed", "reproduce", "run_id", "torch"),
@@ -55,7 +58,9 @@ def load(*paths: str | Path) -> pd.DataFrame:
 
     Columns: backend, area, case, variant; the axes grad, autocast, dtype, dynamic and `params` (a case's own axes as
     text); clauses, with a space between them; outcome, verdict, and the booleans conforms, scored, green; stage,
-    message; failing and advisories (names of MUST and SHOULD checks that did not hold); values_grade, gradients_grade;
+    message; failing and advisories (names of MUST and SHOULD checks that did not hold); first_rung and first_stage: the
+    first of PyTorch's own backends in which a failure shows, and whether it does in forward or backward, empty where
+    not all of them have a record; values_grade, gradients_grade;
     the counts of the evidence; kind, reason and issue of the expectation; duration_s, seed, reproduce, run_id, torch;
     then one column for each metric.
 
@@ -110,7 +115,8 @@ def _files_at(path: Path) -> list[Path]:
 def of(records: Iterable[Record | tuple[Record, str]]) -> pd.DataFrame:
     """The frame of `load`, from records in memory; a record may come with the version of torch it was made with."""
     pairs = [item if isinstance(item, tuple) else (item, "") for item in records]
-    rows = [_row(record, torch) for record, torch in pairs]
+    culprits = first_in_records(record for record, _ in pairs)
+    rows = [_row(record, torch) | _rung(record, culprits.get(record.key, "")) for record, torch in pairs]
     metrics = sorted({name for row in rows for name in row}.difference(_COLUMNS))
     return _typed(pd.DataFrame(rows, columns=[*_COLUMNS, *metrics]).astype(_TYPES))
 
@@ -169,6 +175,10 @@ def _row(record: Record, torch: str) -> dict[str, object]:
         "run_id": record.run_id,
         "torch": torch,
     }
+
+
+def _rung(record: Record, first: str) -> dict[str, object]:
+    return {"first_rung": first, "first_stage": Symptom.of_record(record).stage if first else ""}
 
 
 def axes_of(variant: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,12 +33,25 @@ def seed_default(seed: int) -> None:
 
 
 def make(case: Case, variant: Variant, call: Call, seed: int, index: int) -> dict[str, object]:
-    """The arguments of call `index`, by name: leaf tensors and Python scalars.
+    """The arguments of call `index`, by name: leaf tensors and Python scalars, or whatever a user's function makes.
 
     Raises:
         ValueError: an input does not fit its own description (shape, stride or number of values).
     """
-    return {name: _make_one(name, spec, variant, call, stream(seed, index, name)) for name, spec in case.inputs.items()}
+    made = _of_user(case, seed, index)
+    return {
+        name: made[name] if spec.maker else _make_one(name, spec, variant, call, stream(seed, index, name))
+        for name, spec in case.inputs.items()
+    }
+
+
+def _of_user(case: Case, seed: int, index: int) -> dict[str, object]:
+    makers = {spec.maker for spec in case.inputs.values() if spec.maker}
+    made: dict[str, object] = {}
+    for maker in makers:
+        seed_default(zlib.crc32(f"{seed}/{index}".encode()))
+        made |= import_module("conformance.usercode").arguments(*maker)
+    return made
 
 
 def _make_one(

@@ -67,7 +67,8 @@ class InputSpec:
 
     A size in `shape` may be the name of a param, whose value in a variant it then is. `dtype` None means the
     variant's dtype. `stride` None means contiguous. `values` gives the numbers row by row. With `scalar` set it is a
-    plain Python value and every other field is ignored.
+    plain Python value and every other field is ignored; so it is with `maker`: a function of the user makes it,
+    together with all other arguments of another (references of both, see `conformance.usercode`).
     """
 
     shape: tuple[int | str, ...] = ()
@@ -79,6 +80,7 @@ class InputSpec:
     high: Number | None = None
     values: tuple[Scalar, ...] | None = None
     scalar: Scalar | None = None
+    maker: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

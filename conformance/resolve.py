@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
 
-__all__ = ["absolute", "describe_backend", "name_of", "patched", "resolve"]
+__all__ = ["absolute", "describe_backend", "import_home", "name_of", "patched", "resolve"]
 
 
 def absolute(ref: str) -> str:
@@ -148,7 +148,7 @@ def _load(ref: str) -> tuple[Backend, str | None]:
         return _from_entry_point(ref)
     if where == "torch":
         return _from_torch(attribute), None
-    module = _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
+    module = import_home(where)
     return _from_module(module, attribute), module.__file__
 
 
@@ -186,6 +186,15 @@ def _torch_names() -> list[str]:
     return list(import_module("torch._dynamo").list_backends(exclude_tags=()))
 
 
+def import_home(where: str) -> ModuleType:
+    """The module that a reference names before its colon: a file is run anew, a module imported once.
+
+    Raises:
+        BackendError: there is no such file or module. Whatever it raises passes through.
+    """
+    return _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
+
+
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         message = f"no file {path}."
@@ -204,7 +213,7 @@ def _import_module(name: str) -> ModuleType:
         return import_module(name)
     except ModuleNotFoundError as error:
         if error.name and f"{name}.".startswith(f"{error.name}."):
-            message = f"no module {error.name!r}, which package.module:attribute would name a backend in."
+            message = f"no module {error.name!r}, in which package.module:attribute would be."
             raise BackendError(message) from error
         raise
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
+from torch.utils import _pytree as pytree
 
 from conformance import ambient, inputs, snapshot
 from conformance.evidence import has_compiled_backward
@@ -18,7 +19,7 @@ from conformance.model import Stage
 from conformance.raised import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from types import ModuleType
 
@@ -136,8 +137,8 @@ class _Driver:
         return seen
 
     def _tracked(self) -> dict[str, object]:
-        tensors = {name: value for name, value in self.arguments.items() if isinstance(value, torch.Tensor)}
-        return {**tensors, **self.role.state()}
+        leaves = {path: leaf for name, value in self.arguments.items() for path, leaf in _leaves_of(name, value)}
+        return {**leaves, **self.role.state()}
 
     def _renew_weights(self) -> None:
         state = self.role.state().values()
@@ -224,7 +225,17 @@ def _modes(request: Request, call: Call) -> AbstractContextManager[None]:
 def _arguments(role: Role, call: Call, index: int) -> dict[str, object]:
     request = role.request
     made = inputs.make(request.case, request.variant, call, request.seed, index)
-    return {name: role.prepare(value) if isinstance(value, torch.Tensor) else value for name, value in made.items()}
+    return {name: pytree.tree_map_only(torch.Tensor, role.prepare, value) for name, value in made.items()}
+
+
+def _leaves_of(name: str, value: object) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of an argument by path: its name, or `name[0]['key']` in what a user's function made."""
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif not isinstance(value, bool | int | float | str):
+        yield from (
+            (path, leaf) for path, leaf in snapshot.flatten(value, name).items() if isinstance(leaf, torch.Tensor)
+        )
 
 
 def differentiable(results: Mapping[str, object]) -> dict[str, torch.Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from conformance import isolate
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from conformance.model import Environment, Expectation, Request
     from conformance.selection import Plan
 
-__all__ = ["BATCH", "Run"]
+__all__ = ["BATCH", "Run", "records"]
 
 BATCH = 16
 SLOW_BATCH = 4  # where compiling takes seconds: so that two jobs stay busy, and a limit is not reached by many
@@ -164,6 +164,29 @@ def _in_order(
     scouts = [request for request in plan.scouts if request.backend.name in gating]
     ordered = sorted([*scouts, *todo], key=lambda request: not is_smoke(request))
     return ordered, {request.key for request in scouts}
+
+
+def records(
+    plan: Plan,
+    environment: Environment,
+    expectations: Mapping[str, Sequence[Expectation]] | None = None,
+    run_id: str = "",
+) -> Iterator[Record]:
+    """Run all of a plan that is no run of its own: no smoke case decides on the rest, and nothing is written."""
+    executor = ThreadPoolExecutor(environment.threads)
+    try:
+        yield from Run(
+            plan,
+            executor,
+            expectations=expectations or {},
+            environment=environment,
+            run_id=run_id,
+            jobs=environment.threads,
+            smoke_gate=False,
+            submit=isolate.run_batch,
+        )
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 class _Gate:

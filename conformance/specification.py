@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from conformance.model import Case
 
-__all__ = ["clauses", "uncovered"]
+__all__ = ["clause_texts", "clauses", "uncovered"]
 
 _CLAUSE = re.compile(r"^- \*\*([A-Z]{2}-[0-9]+)\*\* ", re.MULTILINE)
+_WHOLE = re.compile(_CLAUSE.pattern + r"((?:.+\n?)(?:  .+\n?)*)", re.MULTILINE)
 _ENOUGH = 2  # cases of a clause
 
 
@@ -26,6 +27,12 @@ def clauses(text: str | None = None) -> dict[str, Location]:
     text = (files("conformance.cases") / "SPEC.md").read_text(encoding="utf-8") if text is None else text
     found = ((match[1], text.count("\n", 0, match.start()) + 1) for match in _CLAUSE.finditer(text))
     return {clause: Location(file="cases/SPEC.md", line=line, column=5) for clause, line in found}
+
+
+def clause_texts() -> dict[str, str]:
+    """Each clause of the packaged specification in one line, its reason and links included."""
+    text = (files("conformance.cases") / "SPEC.md").read_text(encoding="utf-8")
+    return {found[1]: " ".join(found[2].split()) for found in _WHOLE.finditer(text)}
 
 
 def uncovered(cases: Iterable[Case], known: dict[str, Location]) -> list[Problem]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conformance.model import CheckResult, Record
     from conformance.session import Result
 
-__all__ = ["text"]
+__all__ = ["finding", "text"]
 
 _FEW = 5  # requests that are shown in full
 _MANY = 25  # red rows; beyond, the report is the better reader
@@ -43,12 +43,12 @@ def text(result: Result, *, quiet: bool, command: Sequence[str]) -> str:
 
 def _red(records: Sequence[Record]) -> Iterator[str]:
     red = [record for record in records if not record.verdict.is_green]
-    yield from map(_finding, red[:_MANY])
+    yield from map(finding, red[:_MANY])
     if len(red) > _MANY:
         yield f"... and {len(red) - _MANY} more red; `conformance report` writes pages that hold them all."
 
 
-def _finding(record: Record) -> str:
+def finding(record: Record) -> str:
     """Where, what, and how to see it again."""
     return f"{_what(record)}\n  Reproduce: {record.reproduce}"
 
@@ -60,7 +60,7 @@ def _what(record: Record) -> str:
 
 
 def _full(record: Record) -> str:
-    told = _what(record) if record.verdict is Verdict.PASS else _finding(record)
+    told = _what(record) if record.verdict is Verdict.PASS else finding(record)
     lines = [told, f"  outcome {record.outcome}, stage {record.stage}, {record.duration_s:.2f} s"]
     if record.evidence:
         lines.append(f"  evidence: {_pairs(vars(record.evidence))}")

@@ -66,6 +66,11 @@ class Symptom:
             outcome=happened, check=broken.check, observable=_observable(first), kind=first.kind, said=_words(first)
         )
 
+    @property
+    def stage(self) -> str:
+        """Whether it shows in backward, or before."""
+        return "backward" if self.observable == "gradient" or "in backward" in self.said else "forward"
+
     def __str__(self) -> str:
         return " ".join(filter(None, [self.check or self.outcome, self.observable, self.kind, self.said]))
 

@@ -80,8 +80,9 @@ def _reason(reason: str, kind: str, issue: str, number: int) -> str:
 
 def _item(row: pd.Series) -> str:
     failing = f": {row['failing']}" if row["failing"] else ""
+    first = f"; first in {markdown.code(row['first_rung'])}, {row['first_stage']}" if row["first_rung"] else ""
     lines = [
-        f"- {markdown.code(row['case'])} {markdown.code(row['variant'])}{failing}",
+        f"- {markdown.code(row['case'])} {markdown.code(row['variant'])}{failing}{first}",
         markdown.fenced(row["message"], indent="  "),
         markdown.fenced(row["reproduce"], "sh", indent="  "),
     ]

@@ -45,13 +45,25 @@ def typed(line: str, folder: Path, status: int) -> str:
     return done.stdout
 
 
+def assert_shown(start: str, readme: str, printed: str) -> None:
+    """The output block of the README that begins like this is what was printed, but for what it leaves out."""
+    blocks = re.findall(r"^```text\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    (shown,) = [block for block in blocks if block.startswith(start)]
+    for part in shown.split("...\n"):
+        assert part.strip() in printed
+
+
+def test_the_function_of_the_readme_shows_what_it_says(readme: str, folder: Path) -> None:
+    """The table that the README shows is the one that is printed."""
+    printed = typed(command(readme, "conformance check step.py:loss"), folder, 1)
+    assert_shown("grad=enabled", readme, printed)
+
+
 def test_the_backend_of_the_readme_is_found_out(readme: str, folder: Path) -> None:
     """The report that the README shows is the one that is printed."""
     line = command(readme, "conformance run --backend mine.py:mine")
     printed = typed(f"{line} --case 'pre_dispatch.*'", folder, 1)
-    (shown,) = re.findall(r"^```text\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-    for part in shown.split("...\n"):
-        assert part.strip() in printed
+    assert_shown("area          mine", readme, printed)
 
 
 def test_the_backend_of_the_readme_is_found_out_by_pytest(readme: str, folder: Path) -> None:
@@ -77,7 +89,7 @@ def test_the_timing_of_the_readme_gives_ratios(readme: str, folder: Path) -> Non
     """Each phase has its row, and what was timed can be read as a frame."""
     printed = typed(f"{command(readme, 'conformance bench')} --budget 0.1 --compiles 1", folder, 0)
     for phase in ("compile_cold", "compile_warm", "forward", "backward", "step"):
-        assert re.search(rf"^aot_eager +training.steps.mlp +grad=enabled +{phase} ", printed, re.MULTILINE)
+        assert re.search(rf"^aot_eager +training.steps.mlp +grad=enabled,rows=8 +{phase} ", printed, re.MULTILINE)
     assert set(conformance.load_timing(folder / "conformance-timings.jsonl")["case"]) == {"training.steps.mlp"}
 
 

@@ -1,0 +1,140 @@
+"""The commands of `conformance` that time backends and hold runs against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conformance.cli_words import EXIT_CODES, FOLDER, RECORDS, examples
+from conformance.timing import GATES, SMALLEST_EFFECT, Effort
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["COMMANDS"]
+
+
+@click.command(
+    "bench",
+    short_help="Time what conforms against eager.",
+    epilog="\n\n".join(
+        [
+            examples(
+                "conformance bench                                     the cases tagged `timing`, every backend",
+                "conformance bench --backend inductor --case 'training.steps.*' --budget 5",
+                "conformance bench --backend mine.py:mine --case training.steps.mlp --callgrind",
+                "conformance report --records conformance-timings.jsonl --output pages",
+            ),
+            EXIT_CODES,
+        ]
+    ),
+)
+@click.option("--backend", "backends", multiple=True, metavar="BACKEND", help="As for `conformance run`. Repeatable.")
+@click.option(
+    "--case",
+    "case_globs",
+    multiple=True,
+    metavar="GLOB",
+    help="Only cases whose id matches, whatever their tags; default: those tagged `timing`. Repeatable.",
+)
+@click.option("--variant", "variants", multiple=True, metavar="AXIS=VALUE,...", help="As for `conformance run`.")
+@click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
+@click.option(
+    "--budget",
+    "budget_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=Effort.budget_s,
+    show_default=True,
+    help="Seconds for each phase of a request at most.",
+)
+@click.option(
+    "--precision",
+    type=click.FloatRange(min=0),
+    default=Effort.precision,
+    show_default=True,
+    help="Stop a phase when the interval of its ratio is so narrow: half its width, as a share.",
+)
+@click.option(
+    "--smallest",
+    type=click.FloatRange(min=0),
+    default=SMALLEST_EFFECT,
+    show_default=True,
+    help="The smallest effect that counts as faster or slower, as a share.",
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of kernels.")
+@click.option(
+    "--compiles",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="How often compiling is timed, cold and warm; 0: not at all.",
+)
+@click.option("--callgrind", is_flag=True, help="Count instructions too, where valgrind is installed: minutes each.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and cotangents.")
+@click.option(
+    "--records",
+    type=RECORDS,
+    default=Path("conformance-timings.jsonl"),
+    show_default=True,
+    help="Where timings are written, one line each, as they come.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar, and only the last line of the summary.")
+@click.pass_context
+def bench(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
+    """Time each phase of what conforms in blocks that alternate with eager's, and give the ratio with its interval.
+
+    Before, each request is shown to conform, and eager is timed against itself: where that spreads wider than the
+    smallest effect that counts, nothing is called faster or slower.
+    """
+    from conformance import bench_summary
+    from conformance.bench import BenchOptions, prepare
+    from conformance.progress import steps
+
+    ready = prepare(BenchOptions(**options))  # type: ignore[arg-type]
+    with steps(ready.steps, quiet=quiet) as advance:
+        result = ready.execute(advance)
+    click.echo(bench_summary.text(result, quiet=quiet))
+    ctx.exit(result.exit_code)
+
+
+@click.command(
+    "compare",
+    short_help="Hold two runs against each other.",
+    epilog="\n\n".join(
+        [
+            examples(
+                "conformance compare main.jsonl branch.jsonl               two commits, or two versions of torch",
+                "conformance compare run.jsonl@aot_eager run.jsonl@inductor  two backends of one run",
+                "conformance compare old.jsonl new.jsonl --gate timing       only what is slower exits with 1",
+            ),
+            EXIT_CODES,
+        ]
+    ),
+)
+@click.argument("before")
+@click.argument("after")
+@click.option(
+    "--gate",
+    "gates",
+    multiple=True,
+    type=click.Choice(GATES),
+    default=GATES,
+    help="What exits with 1: what conforms no longer, what is slower, what is counted more. Repeatable; default: all.",
+)
+@click.pass_context
+def compare(ctx: click.Context, *, before: str, after: str, gates: Sequence[str]) -> None:
+    """Print, as markdown, what differs between two runs, of records or of timings, or folders of both.
+
+    They are matched by case, variant and phase, and by backend unless each run is of one. What is compared is what
+    happened: expectations have no say.
+    """
+    from conformance import comparison
+
+    found = comparison.compare(comparison.load(before), comparison.load(after))
+    click.echo(found.markdown(), nl=False)
+    ctx.exit(1 if found.red(gates) else 0)
+
+
+COMMANDS = (bench, compare)

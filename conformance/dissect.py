@@ -1,0 +1,263 @@
+"""Child side: a failing request once more, its captured graphs kept and run node by node against eager."""
+
+# ruff: noqa: SLF001 - what Dynamo keeps of a compiled frame has no public name
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch._dynamo.eval_frame import _debug_get_cache_entry_list
+from torch._dynamo.utils import counters
+from torch.utils import _pytree as pytree
+
+from conformance import ambient, inputs, program
+from conformance.dissection import CapturedGraph, Dissection, NodeDifference
+from conformance.evidence import compile_with
+from conformance.model import Stage
+from conformance.resolve import patched, resolve
+from conformance.role import Role, perform
+from conformance.tolerance import CLOSE, FACTOR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from conformance.backend import Backend
+    from conformance.model import Request
+
+__all__ = ["run"]
+
+_MOST = 400  # guards
+_NO_GUARD = re.compile(
+    # Names of levels, and what stands on every frame whatever the program is.
+    r"(Root)?GuardManager|TREE_GUARD_MANAGER|DIMENSION_DYNAMIC_MARKING_GUARD|TORCH_FUNCTION_MODE_STACK|DEFAULT_DEVICE"
+    r"|LAMBDA_GUARD: torch._functorch.aot_autograd|ID_MATCH: ___check_obj_id\(G\['torch'\]|NO_TENSOR_ALIASING$"
+)
+_STATE = re.compile(r'GLOBAL_STATE: .*"enabled":\[(\w+).*"grad_mode":(\w+).*')
+
+
+@dataclass(kw_only=True)
+class _Kept:
+    """A graph as it was handed to the backend, and what it was first called with, under which modes."""
+
+    graph: torch.fx.GraphModule
+    arguments: list[Any] | None = None
+    grad: bool = True
+    inference: bool = False
+    autocast: bool = False
+    low: torch.dtype = torch.bfloat16
+
+    @contextlib.contextmanager
+    def modes(self) -> Iterator[None]:
+        """The modes it was first called under."""
+        with (
+            torch.inference_mode(self.inference),
+            torch.set_grad_enabled(self.grad),
+            torch.autocast("cpu", dtype=self.low, enabled=self.autocast),
+        ):
+            yield
+
+
+@dataclass(kw_only=True)
+class _Keeper:
+    """A compiler that keeps each graph and leaves the work to the backend's."""
+
+    compiler: Callable[..., Any]
+    kept: list[_Kept] = field(default_factory=list)
+
+    def __call__(self, graph: torch.fx.GraphModule, example_inputs: list[Any], **options: Any) -> Any:  # noqa: ANN401
+        """Compile as the backend does."""
+        kept = _Kept(graph=_same(graph))
+        self.kept.append(kept)
+        compiled = self.compiler(graph, example_inputs, **options)
+
+        def called(*arguments: Any) -> Any:  # noqa: ANN401 - whatever the graph takes and gives
+            if kept.arguments is None:
+                kept.grad, kept.inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+                kept.autocast, kept.low = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+                kept.arguments = _fresh(arguments)
+            return compiled(*arguments)
+
+        return called
+
+
+def run(request: Request, report: Callable[[Stage], None]) -> Dissection:
+    """Drive a request's program compiled, then look for the first node that differs in each graph.
+
+    Args:
+        request: what fails.
+        report: told each stage as it begins.
+    """
+    report(Stage.COMPILE)
+    backend = resolve(request.backend.ref)
+    inputs.seed_default(request.seed)
+    generated = program.generate(request.case, request.variant)
+    module = generated.load()
+    counters.clear()
+    with patched({**backend.patches, "_functorch.config.donated_buffer": False}):
+        keeper = _Keeper(compiler=_compiler(backend))
+        kept_by = replace(backend, factory=None, compile={**backend.compile, "backend": keeper})
+        function, _ = compile_with(kept_by, module.program, dynamic=request.variant.dynamic)
+        with contextlib.suppress(Exception):  # what it leaves behind may keep the next call from being made
+            perform(Role(request=request, module=module, function=function, report=report))
+        report(Stage.COMPARE)
+        graphs = tuple(_searched(kept, keeper.compiler, generated.filename) for kept in keeper.kept)
+    return Dissection(
+        source=generated.source,
+        graphs=graphs,
+        graph_breaks=tuple(_reason(text) for text in counters["graph_break"]),
+        guards=tuple(dict.fromkeys(_guards(module.program)))[:_MOST],
+    )
+
+
+def _compiler(backend: Backend) -> Callable[..., Any]:
+    named = backend.compile.get("backend", backend.name)
+    return torch._dynamo.lookup_backend(named) if isinstance(named, str) else named  # type: ignore[return-value]
+
+
+def _same(graph: torch.fx.GraphModule) -> torch.fx.GraphModule:
+    """A copy of the nodes; modules and weights are shared."""
+    copied = torch.fx.Graph()
+    copied.output(copied.graph_copy(graph.graph, {}))
+    return torch.fx.GraphModule(graph, copied)
+
+
+def _fresh(arguments: Sequence[Any]) -> list[Any]:
+    """Arguments as they are just now: leaves of their own that require what these require."""
+    with torch.inference_mode(False), torch.no_grad():
+        return [
+            value.detach().clone().requires_grad_(value.requires_grad and not value.is_inference())
+            if isinstance(value, torch.Tensor)
+            else value
+            for value in arguments
+        ]
+
+
+def _searched(kept: _Kept, compiler: Callable[..., Any], filename: str) -> CapturedGraph:
+    text = kept.graph.print_readable(print_output=False)
+    if kept.arguments is None:
+        return CapturedGraph(text=text, searched="the graph was never run")
+    base = ambient.capture()
+    try:
+        found = _first(kept, compiler, filename)
+    except Exception as error:  # noqa: BLE001 - what cannot be taken apart is told so
+        said = str(error).strip().partition("\n")[0]
+        return CapturedGraph(text=text, searched=f"with each value returned, it raised {type(error).__name__}: {said}")
+    finally:
+        ambient.restore(base)
+    why = "" if found else "with each value returned, all are as in eager: the difference needs the graph as it was"
+    return CapturedGraph(text=text, difference=found, searched=why)
+
+
+def _first(kept: _Kept, compiler: Callable[..., Any], filename: str) -> NodeDifference | None:
+    """The first node whose value differs, else the first whose gradient does."""
+    graph, nodes = _returning_all(kept.graph)
+    assert kept.arguments is not None  # noqa: S101 - the caller has looked
+    theirs, ours = _fresh(kept.arguments), _fresh(kept.arguments)
+    with kept.modes():
+        expected = graph(*theirs)
+    with kept.modes():
+        actual = compiler(_same(graph), ours)(*ours)
+    values = list(zip(nodes, pytree.tree_leaves(list(actual)), pytree.tree_leaves(list(expected)), strict=True))
+    for node, one, other in values:
+        for kind, seen, wanted in _facts(one, other):
+            return _told(node, "forward", kind, seen, wanted, filename)
+    for place, (node, one, other) in enumerate(values):
+        for kind, seen, wanted in _gradients(one, other, ours, theirs, place):
+            return _told(node, "backward", kind, seen, wanted, filename)
+    return None
+
+
+def _returning_all(graph: torch.fx.GraphModule) -> tuple[torch.fx.GraphModule, list[torch.fx.Node]]:
+    """The graph with every tensor that a node computes among its results."""
+    copied = _same(graph)
+    nodes = [node for node in copied.graph.nodes if _is_tensor(node)]
+    output = next(node for node in copied.graph.nodes if node.op == "output")
+    output.args = (tuple(nodes),)
+    copied.recompile()
+    return copied, nodes
+
+
+def _is_tensor(node: torch.fx.Node) -> bool:
+    return node.op not in {"placeholder", "output"} and isinstance(node.meta.get("example_value"), torch.Tensor)
+
+
+def _facts(actual: torch.Tensor, expected: torch.Tensor) -> Iterator[tuple[str, str, str]]:
+    """What differs between two values: kind, and both in words."""
+    readers: Mapping[str, Callable[[torch.Tensor], object]] = {
+        "shape": lambda value: tuple(value.shape),
+        "dtype": lambda value: value.dtype,
+        "is_inference": lambda value: value.is_inference(),
+        "requires_grad": lambda value: value.requires_grad,
+    }
+    for kind, read in readers.items():
+        if read(actual) != read(expected):
+            yield kind, str(read(actual)), str(read(expected))
+            return
+    if not _near(actual.detach(), expected.detach()):
+        yield "values", _words(actual), _words(expected)
+
+
+def _near(actual: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Whether numbers agree as far as their dtype lets one expect it of two ways to compute them."""
+    if expected.dtype not in CLOSE:
+        return torch.equal(actual, expected)
+    relative, absolute = (FACTOR * bound for bound in CLOSE[expected.dtype])
+    return torch.allclose(actual, expected, rtol=relative, atol=absolute, equal_nan=True)
+
+
+def _gradients(
+    actual: torch.Tensor, expected: torch.Tensor, ours: Sequence[Any], theirs: Sequence[Any], place: int
+) -> Iterator[tuple[str, str, str]]:
+    if actual.grad_fn is None or expected.grad_fn is None:
+        return  # a view of a leaf that no_grad has made requires gradients and has none
+    cotangent = inputs.cotangent(expected.detach(), inputs.stream(0, place))
+    for one, other in zip(_backward(actual, cotangent, ours), _backward(expected, cotangent, theirs), strict=True):
+        if not _near(one, other):
+            yield "gradient", _words(one), _words(other)
+
+
+def _backward(value: torch.Tensor, cotangent: torch.Tensor, arguments: Sequence[Any]) -> Sequence[torch.Tensor]:
+    """Gradients; zeros where there is none, for a graph with further results may give either."""
+    leaves = [leaf for leaf in arguments if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
+    if not leaves:
+        return ()
+    found: Sequence[torch.Tensor | None] = torch.autograd.grad(
+        value, leaves, cotangent, retain_graph=True, allow_unused=True
+    )
+    return [torch.zeros_like(leaf) if one is None else one for leaf, one in zip(leaves, found, strict=True)]
+
+
+def _words(value: torch.Tensor) -> str:
+    numbers = value.detach().flatten()[:4].tolist()
+    more = ", ..." if value.numel() > len(numbers) else ""
+    return f"[{', '.join(f'{number:.6g}' for number in numbers)}{more}]"
+
+
+def _told(node: torch.fx.Node, stage: str, kind: str, actual: str, expected: str, filename: str) -> NodeDifference:  # noqa: PLR0917
+    lines = re.findall(rf'File "{re.escape(filename)}", line (\d+)', str(node.meta.get("stack_trace", "")))
+    return NodeDifference(
+        node=node.name,
+        target=getattr(node.target, "__name__", str(node.target)),
+        stage=stage,
+        kind=kind,
+        actual=actual,
+        expected=expected,
+        line=int(lines[-1]) if lines else 0,
+    )
+
+
+def _reason(text: str) -> str:
+    return "; ".join(line.strip() for line in text.split("\n")[:2])
+
+
+def _guards(function: Callable[..., Any]) -> Iterator[str]:
+    """What must hold for the compiled code of a function to be used again, a line each."""
+    for entry in _debug_get_cache_entry_list(function.__code__):
+        for line in str(entry.guard_manager).split("\n"):
+            said = re.sub(r"^[| ]*\+- ", "", line).partition("  # ")[0].strip()
+            if said and not _NO_GUARD.match(said):
+                yield _STATE.sub(r"GLOBAL_STATE: grad_mode \2, autocast of the CPU \1", said)

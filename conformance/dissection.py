@@ -1,0 +1,43 @@
+"""What can be seen of a failure from inside, in words; child side in `conformance.dissect`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["CapturedGraph", "Dissection", "NodeDifference"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeDifference:
+    """The first node of a captured graph whose value the backend gives otherwise than eager.
+
+    `stage` is `forward`, or `backward` where the value is right and its gradient is not. `line` is that of the
+    program, from 1 in the source that is generated from the case; 0 where the graph does not tell.
+    """
+
+    node: str
+    target: str
+    stage: str
+    kind: str
+    actual: str
+    expected: str
+    line: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapturedGraph:
+    """What a backend was given to compile, as Python; `searched` says why no node was found where none was."""
+
+    text: str
+    difference: NodeDifference | None = None
+    searched: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dissection:
+    """What Dynamo made of a program, and where a backend begins to differ from eager."""
+
+    source: str
+    graphs: tuple[CapturedGraph, ...] = ()
+    graph_breaks: tuple[str, ...] = ()
+    guards: tuple[str, ...] = ()

@@ -1,0 +1,167 @@
+"""One `conformance explain`: a failure from its record to its cause, as far as the suite can follow it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from textwrap import shorten
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from conformance import isolate
+from conformance.dissection import Dissection
+from conformance.errors import UsageError
+from conformance.found import find, live
+from conformance.ladder import below, climb, first
+from conformance.listing import show
+from conformance.specification import clause_texts
+from conformance.symptom import Symptom
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from conformance.dissection import CapturedGraph
+    from conformance.found import Found
+    from conformance.ladder import Rung
+    from conformance.model import Record
+
+__all__ = ["Explanation", "explain", "text"]
+
+_FEW_GUARDS = 30
+_MARK = ">"
+_WIDE = 60  # characters of a cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """A failure, what was seen of it from inside (or why nothing was), and what each rung of the ladder does."""
+
+    found: Found
+    dissection: Dissection | str
+    rungs: Sequence[Rung]
+
+    @property
+    def first_rung(self) -> str:
+        """The first backend that shows the failure; empty where it did not show again."""
+        return first(self.rungs)
+
+
+def explain(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -> Explanation:
+    """Run a recorded failure again, on its backend from inside, and on each rung below.
+
+    Args:
+        name: `BACKEND/CASE/VARIANT`; see `conformance.found`.
+        places: record files, or folders of them.
+        folders: of cases, beyond those that the run had.
+
+    Raises:
+        UsageError: there is no such record, or it is no failure.
+        ConformanceError: records, cases or the backend cannot be read.
+    """
+    found = find(name, places, folders)
+    if not found.record.outcome.is_failure:
+        message = f"{'/'.join(found.record.key)}: {found.record.outcome}; there is nothing to explain"
+        raise UsageError(message)
+    request = live(found.request)
+    infos = [isolate.describe(rung) for rung in below(request.backend.name)]
+    rungs = tuple(climb(request, Symptom.of_record(found.record), infos, isolate.run))
+    end = isolate.run_task("conformance.dissect:run", request, env=request.backend.env, timeout_s=2 * request.timeout_s)
+    seen = isolate.result(Dissection, end)
+    return Explanation(found=found, dissection=seen if isinstance(seen, Dissection) else str(seen), rungs=rungs)
+
+
+def text(of: Explanation) -> str:
+    """The explanation for a terminal, from what is known for sure to what was found."""
+    record = of.found.record
+    parts = [
+        f"{' / '.join(record.key)}: {record.verdict}",
+        _section("Program", _program(of)),
+        _section("What differs", _observed(record)),
+        _section("Ladder", _ladder(of)),
+        *_inside(of.dissection),
+        _section("Specification", "\n".join(_clauses(record))),
+        f"Script: conformance repro '{'/'.join(record.key)}'",
+    ]
+    return "\n\n".join(parts)
+
+
+def _section(title: str, body: str) -> str:
+    return f"{title}\n{'-' * len(title)}\n{body}"
+
+
+def _program(of: Explanation) -> str:
+    """The Python of the case, with the line marked that the first node that differs comes from."""
+    if isinstance(of.dissection, str):
+        return show(of.found.request.case.id)
+    marked = {graph.difference.line for graph in of.dissection.graphs if graph.difference}
+    lines = of.dissection.source.rstrip().split("\n")
+    return "\n".join(f"{_MARK if number in marked else ' '} {line}" for number, line in enumerate(lines, 1))
+
+
+def _observed(record: Record) -> str:
+    """Eager's observation and the backend's, side by side."""
+    rows = [
+        tuple(
+            shorten(word, _WIDE, placeholder=" ...")
+            for word in (check.check, difference.path, difference.kind, difference.expected, difference.actual)
+        )
+        for check in record.checks
+        if check.breaks
+        for difference in check.differences
+    ]
+    if not rows:
+        return record.message
+    table = tabulate(
+        rows, ("check", "where", "what", "eager", record.backend), tablefmt="simple", disable_numparse=True
+    )
+    return f"{record.message}\n\n{table}" if record.raised else table
+
+
+def _ladder(of: Explanation) -> str:
+    rows = [(rung.backend, "differs" if rung.same else "", str(rung.symptom)) for rung in of.rungs]
+    table = tabulate(rows, ("backend", "", "what it shows"), tablefmt="simple", disable_numparse=True)
+    if not of.first_rung:
+        return f"{table}\nThe failure of the record did not show again."
+    return f"{table}\nThis failure is first seen in {of.first_rung}, {_stage(of)}."
+
+
+def _stage(of: Explanation) -> str:
+    return Symptom.of_record(of.found.record).stage
+
+
+def _inside(seen: Dissection | str) -> Iterator[str]:
+    if isinstance(seen, str):
+        yield _section("From inside", f"It could not be looked at: {seen.partition(chr(10))[0]}")
+        return
+    for number, graph in enumerate(seen.graphs, 1):
+        title = f"Captured graph {number} of {len(seen.graphs)}" if len(seen.graphs) > 1 else "Captured graph"
+        yield _section(title, f"{_without_files(graph.text)}\n\n{_node(graph)}")
+    breaks = "\n".join(f"- {reason}" for reason in seen.graph_breaks)
+    yield _section("Graph breaks", breaks or "none")
+    more = f"\n... and {len(seen.guards) - _FEW_GUARDS} more" if len(seen.guards) > _FEW_GUARDS else ""
+    yield _section("Guards", ("\n".join(seen.guards[:_FEW_GUARDS]) or "none") + more)
+
+
+def _node(graph: CapturedGraph) -> str:
+    found = graph.difference
+    if found is None:
+        return f"No node was found that differs: {graph.searched}."
+    where = f", line {found.line} of the program" if found.line else ""
+    return (
+        f"The first node that differs, with each value returned: {found.node} ({found.target}){where}, {found.stage}:"
+        f" {found.kind} {found.actual}, eager {found.expected}."
+    )
+
+
+def _without_files(graph: str) -> str:
+    """The graph without the paths that comments tell; the code they quote stays."""
+    lines = [re.sub(r"# File: .*, code: ", "# ", line) for line in graph.strip().split("\n")]
+    return "\n".join(line for line in lines if line.strip() and "No stacktrace found" not in line)
+
+
+def _clauses(record: Record) -> Iterator[str]:
+    texts = clause_texts()
+    for clause in record.clauses:
+        yield f"{clause}  {texts.get(clause, 'no longer in the specification')}"

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from conformance import isolate
+from conformance.cli import main
+from conformance.discover import LADDER
+from conformance.homes import collect
+from conformance.runner import records as records_of
+from conformance.selection import select
+from conformance.tests.fakes import a_record, an_environment
+from conformance.tests.runs import a_run
+from conformance.tests.saboteurs import ref
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.torch
+
+
+def explained(path: Path, name: str) -> tuple[int, str]:
+    """Exit code and output of `conformance explain`."""
+    result = CliRunner().invoke(main, ["explain", name, "--records", str(path)])
+    return result.exit_code, result.output
+
+
+def recorded(path: Path, backend: str, case: str, variant: str = "") -> Path:
+    """The records of one case on one backend."""
+    info = isolate.describe(backend)
+    plan = select(collect(), [info], case_globs=[case], variants=[variant] if variant else [])
+    found = list(records_of(plan, an_environment()))
+    return a_run(path, *found, requests=plan.requests, backends=(info,))
+
+
+def test_a_defect_is_explained_down_to_the_node_and_its_line(tmp_path: Path) -> None:
+    """The program is marked where the first node that differs comes from; no rung below shows it."""
+    case = "grad_mode.nesting.enable_in_no_grad"
+    path = recorded(tmp_path / "r.jsonl", ref("modes", "grad_modes_dropped"), case, "grad=enabled")
+    code, output = explained(path, f"grad_modes_dropped/{case}")
+    assert code == 0, output
+    assert [line.split()[0] for line in output.splitlines() if line.startswith(LADDER)] == list(LADDER)
+    assert "This failure is first seen in grad_modes_dropped" in output
+    marked = [line for line in output.splitlines() if line.startswith("> ")]
+    assert len(marked) == 1
+    assert "b = a.cos()" in marked[0]
+    assert "The first node that differs, with each value returned: b (cos)" in output
+    assert "requires_grad True, eager False" in output
+    assert "GM-3  Inside `enable_grad`" in output
+
+
+def test_a_failure_in_backward_names_its_stage(tmp_path: Path) -> None:
+    """The values are right, the gradient of a node is not."""
+    path = recorded(tmp_path / "r.jsonl", "aot_eager", "autocast.backward.disabled_inside", "autocast=bfloat16")
+    code, output = explained(path, "aot_eager/autocast.backward.disabled_inside")
+    assert code == 0, output
+    assert "This failure is first seen in aot_eager, backward." in output
+    assert "matmul (matmul), line" in output
+    assert ", backward: gradient" in output
+
+
+def test_what_raises_while_it_is_compiled_is_explained_without_a_node(tmp_path: Path) -> None:
+    """The graph that the backend was given is there all the same."""
+    path = recorded(tmp_path / "r.jsonl", "aot_eager", "inference_mode.regions.view")
+    code, output = explained(path, "aot_eager/inference_mode.regions.view")
+    assert code == 0, output
+    assert "l_a_.view(-1)" in output
+    assert "No node was found that differs: the graph was never run." in output
+
+
+def test_graph_breaks_and_guards_are_told(tmp_path: Path) -> None:
+    """Reasons of breaks are Dynamo's, guards those of the program."""
+    path = recorded(tmp_path / "r.jsonl", "aot_eager", "grad_mode.contexts.across_graph_break")
+    code, output = explained(path, "aot_eager/grad_mode.contexts.across_graph_break")
+    assert code == 0, output
+    assert "Captured graph 1 of 2" in output
+    assert "Graph breaks\n------------\n- " in output
+    assert "TENSOR_MATCH: check_tensor(L['" in output
+
+
+def test_a_child_that_dies_leaves_the_rest_of_the_explanation(tmp_path: Path) -> None:
+    """What cannot be looked at from inside is said."""
+    case = next(one.id for one in collect() if "smoke" in one.tags and len(one.variants) == 1)
+    path = recorded(tmp_path / "r.jsonl", ref("process", "segfaults_at_compile"), case)
+    code, output = explained(path, f"segfaults_at_compile/{case}")
+    assert code == 0, output
+    assert "It could not be looked at: killed by SIGSEGV" in output
+
+
+def test_a_pass_has_nothing_to_explain(tmp_path: Path) -> None:
+    """The record is named with its outcome."""
+    path = a_run(tmp_path / "r.jsonl", a_record("grad_mode.nesting.enable_in_no_grad"))
+    code, output = explained(path, "fake/grad_mode.nesting.enable_in_no_grad")
+    assert (code, "pass; there is nothing to explain" in output) == (2, True)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance import found
+from conformance.errors import SelectionError, UsageError
+from conformance.tests.fakes import a_backend, a_record, a_request
+from conformance.tests.runs import a_run, red
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CASE = "grad_mode.nesting.enable_in_no_grad"
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    """A run in which one of two variants of a case of the catalogue fails."""
+    return a_run(
+        tmp_path / "records.jsonl",
+        red(CASE, variant="grad=enabled"),
+        a_record(CASE, variant="grad=disabled"),
+        a_record("demo.first.one"),
+    )
+
+
+def test_a_name_finds_its_record_and_request(records: Path) -> None:
+    """Backend, case and variant as summaries print them."""
+    one = found.find(f"fake / {CASE} / grad=disabled", [records])
+    assert one.record.key == ("fake", CASE, "grad=disabled")
+    assert one.request.key == one.record.key
+    assert one.request.case.program.startswith("with torch.no_grad()")
+
+
+def test_without_a_variant_the_one_that_fails_is_meant(records: Path) -> None:
+    """Nobody asks about the others."""
+    assert found.find(f"fake/{CASE}", [records]).record.variant == "grad=enabled"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("fake", "not of the form BACKEND/CASE"),
+        ("fake/grad_mode.nesting.enable_in_no_gras", "Did you mean fake/grad_mode.nesting.enable_in_no_grad?"),
+        (f"fake/{CASE}/grad=inference", f"fake/{CASE}/grad=enabled  fail"),
+        ("fake/demo.first.one", "is its folder missing"),
+        ("other/x.y", "prints the names of what is red"),
+    ],
+)
+def test_a_name_that_finds_nothing_says_what_there_is(records: Path, name: str, said: str) -> None:
+    """A typing error is told from a record that is not there."""
+    with pytest.raises(UsageError, match=re.escape(said)):
+        found.find(name, [records])
+
+
+def test_without_records_it_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The option that names others is told."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="--records"):
+        found.find(f"fake/{CASE}")
+
+
+def test_the_records_of_the_last_run_go_before_the_published_ones(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody has just run is what he asks about."""
+    records.rename(tmp_path / "conformance-records.jsonl")
+    a_run(tmp_path / "results" / "records" / "other.jsonl", red("base.other.one"))
+    monkeypatch.chdir(tmp_path)
+    assert found.find(f"fake/{CASE}").record.case_id == CASE
+
+
+def test_a_live_request_has_the_backend_as_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records keep no environment variables."""
+    monkeypatch.setattr("conformance.isolate.describe", lambda ref: a_backend(ref, env={"A": "1"}))
+    assert found.live(a_request()).backend.env == {"A": "1"}
+
+
+def test_variants_that_all_fail_are_listed(tmp_path: Path) -> None:
+    """One of them is to be named."""
+    path = a_run(tmp_path / "r.jsonl", red(CASE, variant="grad=enabled"), red(CASE, variant="grad=disabled"))
+    with pytest.raises(SelectionError, match="may be any of these"):
+        found.find(f"fake/{CASE}", [path])

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import conformance
+from conformance.cli import main
+from conformance.errors import UsageError
+from conformance.tests.saboteurs import ref
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.torch
+
+USERS = '''
+import torch
+import conformance
+from beside import factor
+
+scale = torch.nn.Parameter(torch.full((4,), 2.0))
+
+
+def loss(x, y, *, power=2):
+    """Chases a target."""
+    with torch.no_grad():
+        wanted = (y["a"] * scale).tanh()
+    return (x * scale * factor - wanted).abs() ** power
+
+
+def loss_inputs():
+    return {"x": torch.randn(3, 4, requires_grad=True), "y": {"a": torch.randn(4)}, "power": 3}
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.out(x)
+
+
+def make() -> torch.nn.Module:
+    return Net()
+
+
+def inputs():
+    return torch.randn(3, 4)
+
+
+@conformance.case(inputs={"a": "[4],requires_grad"}, grad=["enabled", "disabled"])
+def declared(a):
+    with torch.no_grad():
+        return a.sin()
+
+
+def declared_inputs():
+    return (torch.randn(2),)
+
+
+def wrong(a, b):
+    return a
+
+
+def several(*many):
+    return sum(many)
+
+
+def several_inputs():
+    return torch.ones(2), torch.ones(2)
+'''
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Path:
+    """A file of functions, with a module beside it that they import."""
+    (tmp_path / "beside.py").write_text("factor = 0.5\n")
+    path = tmp_path / "users.py"
+    path.write_text(USERS)
+    return path
+
+
+def checked(*words: str) -> tuple[int, str]:
+    """Exit code and output of `conformance check`."""
+    result = CliRunner().invoke(main, ["check", *words])
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize("name", ["loss", "Net", "make", "several"])
+def test_functions_and_modules_conform_where_the_backend_is_right(users: Path, name: str) -> None:
+    """Inputs come from the function beside it, nested ones and keywords too."""
+    code, output = checked(f"{users}:{name}", "--backend", "aot_eager")
+    assert (code, "verdict         pass" in output) == (0, True), output
+
+
+def test_a_broken_backend_is_caught_and_its_cells_are_named(users: Path) -> None:
+    """The table says which check, below stands what differs and how to see it again."""
+    backend = ref("modes", "grad_modes_dropped")
+    code, output = checked(f"{users}:loss", "--backend", "eager", "--backend", backend)
+    assert code == 1
+    table = {line.split()[0]: line.split()[1:] for line in output.splitlines() if line[:1].isalpha()}
+    assert table["verdict"] == ["pass", "fail"]
+    assert table["gradients"] == ["yes", "NO"]
+    assert f"Reproduce: conformance check {users}:loss --backend " in output
+
+
+def test_given_inputs_go_before_those_beside_the_function(users: Path) -> None:
+    """A case can be tried with another shape without touching the file."""
+    code, output = checked(f"{users}:Net", "--backend", "eager", "--input", "x=float32[5,4]")
+    assert code == 0, output
+    code, output = checked(f"{users}:Net", "--backend", "eager", "--input", "x=float32[5,3]")
+    assert (code, "RuntimeError" in output) == (1, True)
+
+
+def test_axes_that_are_declared_are_tables_of_their_own(users: Path) -> None:
+    """Each variant is a table."""
+    code, output = checked(f"{users}:declared", "--backend", "eager")
+    assert code == 0
+    assert [line.split()[0] for line in output.splitlines() if line.endswith(" eager")] == [
+        "grad=enabled",
+        "grad=disabled",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["{}:nothing"], "no 'nothing' in"),
+        (["{}:scale"], "which cannot be called"),
+        (["{}"], "is not of the form path/to/file.py:function"),
+        (["/no/such/file.py:f"], "no file /no/such/file.py"),
+        (["{}:wrong"], "does not fit"),
+        (["{}:loss", "--input", "x"], "is not of the form name="),
+        (["no_such_module_:f"], "no module 'no_such_module_'"),
+    ],
+)
+def test_what_cannot_be_checked_is_a_usage_error(users: Path, words: list[str], said: str) -> None:
+    """It says what was seen."""
+    code, output = checked(*(word.format(users) for word in words))
+    assert (code, said in output) == (2, True), output
+
+
+def test_a_file_that_raises_says_so(tmp_path: Path) -> None:
+    """The traceback is the user's own."""
+    path = tmp_path / "raises.py"
+    path.write_text("raise ValueError('not today')\n")
+    code, output = checked(f"{path}:f")
+    assert code == 2
+    assert "ValueError: not today" in output
+
+
+def test_from_python_a_closure_is_checked_and_a_frame_comes_back() -> None:
+    """What a notebook defines has no file."""
+    factor = torch.tensor(3.0)
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            y = x * factor
+        return x * y
+
+    frame = conformance.check(
+        function, {"x": torch.ones(4, requires_grad=True)}, backends=["aot_eager", ref("modes", "grad_modes_dropped")]
+    )
+    assert dict(zip(frame["backend"], frame["verdict"], strict=True)) == {
+        "aot_eager": "pass",
+        "grad_modes_dropped": "fail",
+    }
+
+
+def test_from_python_a_module_is_checked_with_inputs_in_order() -> None:
+    """A tuple is the arguments, a tensor the only one."""
+    frame = conformance.check(torch.nn.Linear(4, 2), torch.ones(3, 4), backends=["eager"])
+    assert list(frame["verdict"]) == ["pass"]
+
+
+def test_what_cannot_be_pickled_is_refused() -> None:
+    """It says what cannot be handed over."""
+    lock = __import__("threading").Lock()
+    with pytest.raises(UsageError, match="cannot be handed to another process"):
+        conformance.check(lambda x: (lock, x), torch.ones(1), backends=["eager"])

@@ -1,0 +1,173 @@
+"""One `conformance check`: a user's own function on backends, with all checks, each run in a process of its own."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import shlex
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cloudpickle
+from tabulate import tabulate
+
+from conformance import discover, environment, frame, isolate
+from conformance.checks import CATALOGUE
+from conformance.discover import relative
+from conformance.errors import UsageError
+from conformance.ladder import first_in_records
+from conformance.resolve import absolute
+from conformance.runner import records
+from conformance.selection import select
+from conformance.summary import finding
+from conformance.userfunction import INPUTS, PICKLE, UserFunction, as_case
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import pandas as pd
+
+    from conformance.model import Case, CheckResult, Record
+
+__all__ = ["CheckOptions", "check", "load_case", "run", "text"]
+
+_LIMIT_S = 120.0
+_HELD, _BROKEN, _ADVISORY, _SILENT = "yes", "NO", "note", ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """What the user asked for; the names are those of `conformance check`."""
+
+    ref: str
+    backends: Sequence[str] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    timeout_s: float | None = None
+
+
+def load_case(options: CheckOptions) -> Case:
+    """The function as a case; its file is run, in a child.
+
+    Raises:
+        UsageError: there is no such function, or nothing says what its inputs are.
+        HarnessError: the fork server does not start, or died twice.
+    """
+    ref = absolute(options.ref)
+    if ":" not in ref:
+        message = f"{options.ref!r} is not of the form path/to/file.py:function or module:function"
+        raise UsageError(message)
+    end = isolate.run_task("conformance.usercode:describe", ref, env={}, timeout_s=options.timeout_s or _LIMIT_S)
+    if end.ended is None and end.report.kind == "refused":
+        raise UsageError(end.report.body)
+    found = isolate.result(UserFunction, end)
+    if not isinstance(found, UserFunction):
+        message = f"{options.ref} cannot be loaded: {found}"
+        raise UsageError(message)
+    return as_case(found, options.inputs)
+
+
+def run(options: CheckOptions, advance: Callable[[int, Record], None]) -> list[Record]:
+    """Run the function on the backends; `advance` is told how many records there will be, and each as it comes.
+
+    Raises:
+        ConformanceError: whatever is wrong with what was asked for.
+    """
+    case = load_case(options)
+    infos = {info.name: info for info in discover.find(options.backends, isolate.describe)}
+    plan = select([case], infos.values(), seed=options.seed, timeout_s=options.timeout_s)
+    found = []
+    for record in records(plan, environment.capture(), run_id="check"):
+        again = shlex.join(["conformance", "check", options.ref, "--backend", relative(infos[record.backend].ref)])
+        told = replace(record, reproduce=f"{again} --seed {options.seed}" if options.seed else again)
+        advance(len(plan.requests), told)
+        found.append(told)
+    order = {request.key: place for place, request in enumerate(plan.requests)}
+    return sorted(found, key=lambda record: order[record.key])
+
+
+def check(
+    function: Callable[..., object],
+    inputs: object,
+    *,
+    backends: Sequence[str] = (),
+    seed: int = 0,
+    timeout_s: float | None = None,
+) -> pd.DataFrame:
+    """Run a function on backends with all checks; the frame is that of `conformance.load`, a row each backend.
+
+    Args:
+        function: a function, or a module; it and what it uses are pickled, and unpickled anew for each role.
+        inputs: its arguments: a mapping by name, a tuple in order, or the only one; or a function that makes them.
+        backends: as `--backend` names them; default: every installed one.
+        seed: what random numbers are seeded with before inputs are made and before each call.
+        timeout_s: seconds for each backend.
+
+    Raises:
+        UsageError: inputs are not what the function takes, or it cannot be pickled.
+        ConformanceError: there is no such backend, or the harness failed.
+    """
+    with _pickled(function, inputs) as ref:
+        options = CheckOptions(ref=ref, backends=backends, seed=seed, timeout_s=timeout_s)
+        return frame.of(run(options, lambda _total, _record: None))
+
+
+@contextmanager
+def _pickled(function: Callable[..., object], inputs: object) -> Iterator[str]:
+    name = getattr(function, "__name__", type(function).__name__)
+    name = name if name.isidentifier() else "function"
+    made = inputs if inspect.isfunction(inputs) else (lambda: copy.deepcopy(inputs))  # each call has its own
+    with tempfile.TemporaryDirectory(prefix="conformance-check-") as folder:
+        path = Path(folder, f"{name}{PICKLE}")
+        try:
+            content = cloudpickle.dumps({name: function, INPUTS: made})
+        except Exception as error:
+            message = f"{name} cannot be handed to another process: {type(error).__name__}: {error}"
+            raise UsageError(message) from error
+        path.write_bytes(cloudpickle.dumps((sys.path, content)))
+        yield f"{path}:{name}"
+
+
+def text(found: Sequence[Record]) -> str:
+    """For each variant a table, checks x backends, then what does not hold, in full."""
+    variants = list(dict.fromkeys(record.variant for record in found))
+    tables = [_table(variant, [record for record in found if record.variant == variant]) for variant in variants]
+    legend = f"{_HELD}: as eager does; {_BROKEN}: not; {_ADVISORY}: a SHOULD that does not hold; empty: not looked at."
+    red = [finding(record) for record in found if not record.verdict.is_green]
+    return "\n\n".join([*tables, legend, *red])
+
+
+def _table(variant: str, found: Sequence[Record]) -> str:
+    rows = [["verdict", *(record.verdict.value for record in found)]]
+    for name in CATALOGUE:
+        marks = [_mark([each for each in record.checks if each.check == name]) for record in found]
+        rows += [[name, *marks]] if any(marks) else []
+    rows += [[name, *(tell(record) for record in found)] for name, tell in _EVIDENCE.items()]
+    culprits = first_in_records(found)
+    rows += [["first differs in", *(culprits.get(record.key, "") for record in found)]] if culprits else []
+    return tabulate(rows, [variant, *(record.backend for record in found)], tablefmt="simple", disable_numparse=True)
+
+
+def _mark(results: Sequence[CheckResult]) -> str:
+    if not results:
+        return _SILENT
+    if any(each.breaks for each in results):
+        return _BROKEN
+    return _HELD if all(each.held for each in results) else _ADVISORY
+
+
+def _counted(name: str) -> Callable[[Record], str]:
+    return lambda record: str(getattr(record.evidence, name)) if record.evidence else ""
+
+
+_EVIDENCE: Mapping[str, Callable[[Record], str]] = {
+    "graphs": _counted("graphs"),
+    "graph breaks": _counted("graph_breaks"),
+    "recompiles": _counted("recompiles"),
+    "first call": lambda record: f"{record.metrics['first_call_s']:.2f} s" if "first_call_s" in record.metrics else "",
+}
+"""What is told of how a backend did it."""
