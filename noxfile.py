@@ -159,6 +159,20 @@ def accuracy(session: nox.Session) -> None:
 
 
 @nox.session
+def scripts(session: nox.Session) -> None:
+    """Run the stand-alone script of every failure of the committed records, and hold it against its record."""
+    install(session, "--editable", ".[test]")
+    session.run("python", "-m", "conformance.tests.scripts", *session.posargs)
+
+
+@nox.session(name="fuzz-speed")
+def fuzz_speed(session: nox.Session) -> None:
+    """Measure how fast programs are drawn and run, and which defects fuzzing finds within a minute."""
+    install(session, "--editable", ".[test]")
+    session.run("python", "-m", "conformance.tests.fuzz_speed", *session.posargs)
+
+
+@nox.session
 def speed(session: nox.Session) -> None:
     """Measure what isolation costs, how fast a whole run is, and how soon commands answer."""
     install(session, "--editable", ".[test]")

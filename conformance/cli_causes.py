@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,11 +13,27 @@ from conformance.cli_words import EXIT_CODES, FOLDER, PATH, examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from conformance.model import Record
 
 __all__ = ["COMMANDS"]
+
+
+_FUZZ_S = 60.0
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class _Duration(click.ParamType[float]):
+    """`600`, `90s`, `10m` or `1h`, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value))
+        if found is None or not float(found[1]):
+            self.fail(f"{value!r} is no duration such as 90s, 10m or 1h", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
 
 
 record_argument = click.argument("name", metavar="BACKEND/CASE[/VARIANT]")
@@ -104,6 +122,130 @@ def explain(name: str, places: Sequence[Path], folders: Sequence[Path]) -> None:
     click.echo(explaining.text(explaining.explain(name, places, folders)))
 
 
+@click.command(
+    "repro",
+    short_help="A stand-alone script that shows one failure.",
+    epilog="\n\n".join(
+        [
+            examples(
+                "conformance repro inductor/mutation.views.shared_after_apart > repro.py && python repro.py",
+                "conformance repro aot_eager/autocast.lists.inference_inside --issue > report.md",
+            ),
+            EXIT_CODES,
+        ]
+    ),
+)
+@record_argument
+@record_options
+@click.option("--issue", is_flag=True, help="Print a filled-in PyTorch bug report with the script in it.")
+def repro(name: str, places: Sequence[Path], folders: Sequence[Path], *, issue: bool) -> None:
+    """Print a script that imports torch alone and asserts the one observable that differs.
+
+    It exits with 1 where the divergence is there, with 0 where it is not.
+    """
+    from dataclasses import replace
+
+    from conformance import bug_report, script
+    from conformance.found import find, live
+
+    found = find(name, places, folders)
+    found = replace(found, request=live(found.request))
+    text = script.of(found, script.compiler(found.request.backend))
+    click.echo(bug_report.of(found, text, bug_report.environment()) if issue else text, nl=False)
+
+
+@click.command(
+    "fuzz",
+    short_help="Draw programs, and find what a backend does otherwise than eager.",
+    epilog="\n\n".join(
+        [
+            examples(
+                "conformance fuzz --backend inductor --budget 10m --seed 1",
+                "conformance fuzz --backend mine.py:mine --programs 1000 --output found",
+                "conformance run --backend mine.py:mine --cases found    what was found, as cases",
+            ),
+            EXIT_CODES,
+        ]
+    ),
+)
+@click.option("--backend", required=True, metavar="BACKEND", help="As for `conformance run`.")
+@click.option("--budget", "budget_s", type=_Duration(), metavar="10m", help="How long: seconds, or 90s, 10m, 1h.")
+@click.option("--programs", type=click.IntRange(min=1), metavar="N", help="About how many programs.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed draws the same programs.")
+@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Batches at a time; default: one for each CPU.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="Seconds for each program.")
+@click.option(
+    "--known",
+    multiple=True,
+    type=PATH,
+    help="Records of failures that are no news. Repeatable; default: results/records, where that is.",
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("conformance-fuzz"),
+    show_default=True,
+    help="The folder of findings; a run that is in it already is continued.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+@click.pass_context
+def fuzz(ctx: click.Context, /, *, known: Sequence[Path], quiet: bool, **options: object) -> None:
+    """Draw programs at random from the grammar of cases, run them with all checks, and shrink what differs.
+
+    Findings are told apart by what differs, the first of PyTorch's own backends that shows it, and the nest of modes;
+    each is a YAML file in the output folder, beside `report.md` and the state from which the run can be continued.
+    """
+    from conformance import fuzzing
+    from conformance.fuzz import Options
+    from conformance.progress import steps
+
+    if options["budget_s"] is None and options["programs"] is None:
+        options["budget_s"] = _FUZZ_S
+    ready = fuzzing.prepare(Options(**options), known)  # type: ignore[arg-type]
+    with steps(ready.steps, quiet=quiet) as advance:
+        result = ready.execute(advance)
+    click.echo(result.text)
+    ctx.exit(result.exit_code)
+
+
+@click.command(
+    "shrink",
+    short_help="The smallest case that still shows a failure.",
+    epilog="\n\n".join(
+        [
+            examples(
+                "conformance shrink aot_eager/autocast.lists.inference_inside",
+                "conformance shrink grad_mode.nesting.enable_in_no_grad --backend mine.py:mine --output smaller",
+            ),
+            EXIT_CODES,
+        ]
+    ),
+)
+@click.argument("name", metavar="BACKEND/CASE[/VARIANT]|CASE")
+@record_options
+@click.option("--backend", metavar="BACKEND", help="Run CASE on it first: there need be no record.")
+@click.option("--variant", default="", metavar="AXIS=VALUE,...", help="Which one of CASE; default: the first.")
+@click.option("--budget", type=click.IntRange(min=1), default=400, show_default=True, help="How many attempts.")
+@click.option("--jobs", "-j", type=click.IntRange(min=1), default=1, show_default=True, help="Attempts at a time.")
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), help="A folder for the case and the script."
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+def shrink(name: str, *, budget: int, jobs: int, output: Path | None, quiet: bool, **where: object) -> None:
+    """Make a failing case smaller as long as it shows the same failure, and print it as YAML with its script.
+
+    Statements, contexts, inputs and calls are dropped, operations, shapes and dtypes replaced by simpler ones; each
+    step is run in a process of its own, so that crashes and hangs shrink too.
+    """
+    from conformance import shrinking
+    from conformance.progress import steps
+
+    wanted = shrinking.wanted(name, **where)  # type: ignore[arg-type]
+    with steps(budget, quiet=quiet) as advance:
+        small = shrinking.shrunk(wanted, budget=budget, jobs=jobs, advance=advance)
+    click.echo(shrinking.text(small) if output is None else shrinking.write(small, output))
+
+
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name.strip() and equals):
@@ -126,4 +268,4 @@ def _bar(stack: ExitStack, *, quiet: bool) -> Callable[[int, Record], None]:
     return told
 
 
-COMMANDS = (check, explain)
+COMMANDS = (check, explain, repro, shrink, fuzz)

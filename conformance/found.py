@@ -7,19 +7,20 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import homes, isolate, record
+from conformance import environment, homes, isolate, record
 from conformance.errors import SelectionError, UsageError
 from conformance.frame import find_kinds
 from conformance.model import Request
-from conformance.selection import TIMEOUT_S
+from conformance.record import RunFile
+from conformance.runner import records
+from conformance.selection import TIMEOUT_S, Plan, digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from conformance.model import BackendInfo, Record
-    from conformance.record import RunFile
 
-__all__ = ["DEFAULT", "Found", "find", "live", "request"]
+__all__ = ["DEFAULT", "Found", "find", "live", "now", "request"]
 
 DEFAULT = (Path("conformance-records.jsonl"), Path("results", "records"))
 """Where records are looked for unless it is said: those of the last run here, else the published ones."""
@@ -77,6 +78,24 @@ def request(of: Record, run: RunFile, folders: Sequence[Path] = ()) -> Request:
     info = _backend(of, run)
     limit = case.timeout_s or info.compile_timeout_s or TIMEOUT_S
     return Request(case=case, backend=info, variant=variant, seed=of.seed, timeout_s=limit)
+
+
+def now(request: Request) -> Found:
+    """Run a request, with its backend as it is here, and give what a run of it alone would have recorded.
+
+    Raises:
+        HarnessError: the fork server does not start, or died twice.
+    """
+    plan = Plan(
+        requests=(request,),
+        backends=(request.backend,),
+        selection={},
+        total=1,
+        digest=digest([request.key]),
+    )
+    machine = environment.capture()
+    (made,) = records(plan, machine)
+    return Found(record=made, run=RunFile(header=record.make_header(plan, machine, "")), request=request)
 
 
 def live(request: Request) -> Request:

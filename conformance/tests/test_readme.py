@@ -98,3 +98,31 @@ def test_the_comparison_of_the_readme_is_markdown(readme: str, checkout: Path) -
     printed = typed(command(readme, "conformance compare"), checkout, 1)
     assert "aot_eager against results" in printed
     assert "#### New failures" in printed
+
+
+def test_a_failure_of_the_published_records_is_explained(readme: str, checkout: Path) -> None:
+    """What the README shows is what is printed."""
+    printed = typed(command(readme, "conformance explain"), checkout, 0)
+    assert_shown("Program", readme, printed)
+
+
+def test_a_failure_of_the_published_records_has_a_script(readme: str, checkout: Path, tmp_path: Path) -> None:
+    """It shows the failure by itself."""
+    line = command(readme, "conformance repro").replace("repro.py", str(tmp_path / "repro.py"))
+    typed(line, checkout, 0)
+    assert "compiled: False" in typed(f"python {tmp_path / 'repro.py'}", tmp_path, 1)
+
+
+def test_a_failure_of_the_published_records_is_shrunk(readme: str, checkout: Path) -> None:
+    """To the lines that the README shows."""
+    printed = typed(command(readme, "conformance shrink"), checkout, 0)
+    assert_shown("# 2 lines", readme, printed)
+
+
+def test_fuzzing_finds_what_is_known(readme: str, checkout: Path, tmp_path: Path) -> None:
+    """A few programs are enough; findings are cases that load."""
+    line = command(readme, "conformance fuzz").replace("--budget 60s", "--programs 60")
+    printed = typed(f"{line} --known {checkout / 'results' / 'records'} --output found || true", tmp_path, 0)
+    assert "## Known findings" in printed
+    assert (tmp_path / "found" / "report.md").read_text().rstrip() in printed
+    typed("conformance validate found", tmp_path, 0)

@@ -1,0 +1,110 @@
+"""A failing record as a bug report that PyTorch's own form asks for, in markdown."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from conformance.errors import HarnessError
+from conformance.model import Outcome
+from conformance.script import what
+from conformance.script_observable import difference
+from conformance.script_parts import clause
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conformance.found import Found
+
+__all__ = ["environment", "of"]
+
+_LIMIT_S = 120.0
+_TITLE = 120  # characters
+_SPECIFICATION = "the specification of torch-compile-conformance, cases/SPEC.md"
+
+
+def environment() -> str:
+    """What `python -m torch.utils.collect_env` says of this machine, from a process of its own.
+
+    Raises:
+        HarnessError: it fails, or takes too long.
+    """
+    command = [sys.executable, "-m", "torch.utils.collect_env"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_LIMIT_S)  # noqa: S603 - our own Python
+    except (subprocess.SubprocessError, OSError) as error:
+        message = f"torch.utils.collect_env says nothing: {error}"
+        raise HarnessError(message) from error
+    return done.stdout.strip()
+
+
+def of(found: Found, script_text: str, environment_text: str) -> str:
+    """Fill in PyTorch's form for bug reports.
+
+    Args:
+        found: the failing record.
+        script_text: its reproduction script.
+        environment_text: what `environment` says.
+
+    Raises:
+        UsageError: the record is of no failure.
+    """
+    sections = [
+        f"**Title:** {_title(found)}",
+        "### 🐛 Describe the bug",
+        *_described(found),
+        "This script exits with 1 where the bug is there, with 0 where it is not:",
+        _fenced(script_text, "python"),
+        *_logs(found),
+        "### Versions",
+        f"<details>\n\n{_fenced(environment_text, '')}\n\n</details>",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _title(found: Found) -> str:
+    text = " ".join(f"[{found.record.backend}] {what(found)}".split())
+    return text if len(text) <= _TITLE else f"{text[:_TITLE].rstrip()}..."
+
+
+def _described(found: Found) -> Iterator[str]:
+    record = found.record
+    yield (
+        f"A function compiled with `torch.compile(backend={record.backend!r})` does not do what it does in eager"
+        f" (`{record.case_id}`: {found.request.case.title})."
+    )
+    eager, compiled = _sides(found)
+    yield f"- eager: {eager}\n- compiled: {compiled}"
+    owed = [f"> **{name}** {text}" for name in record.clauses if (text := clause(name))]
+    if owed:
+        yield "\n>\n".join([*owed, f"> ({_SPECIFICATION})"])
+
+
+def _sides(found: Found) -> tuple[str, str]:
+    """What eager does, and what compiled does."""
+    record, first = found.record, difference(found)
+    if record.raised is not None:
+        return "runs without an exception", f"raises `{record.raised.type}` at stage {record.raised.stage}; see the log"
+    if record.outcome in {Outcome.CRASH, Outcome.TIMEOUT}:
+        return "runs", record.message.partition("\n")[0]
+    if first is None:
+        return "runs", what(found)
+    place, off = f"{first.kind} of `{first.path}`", f", off by up to {first.max_abs:.4g}" if first.max_abs else ""
+    return f"{place} is `{first.expected}`", f"{place} is `{first.actual}`{off}"
+
+
+def _logs(found: Found) -> Iterator[str]:
+    raised = found.record.raised
+    if raised is None:
+        return
+    frames = "\n".join(f"  {frame}" for frame in raised.traceback)
+    yield "### Error logs"
+    yield _fenced("\n".join(filter(None, [frames, f"{raised.type}: {raised.message}"])), "")
+
+
+def _fenced(text: str, language: str) -> str:
+    """A block of code; its fence is longer than any within."""
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall(r"`{3,}", text))])
+    return f"{fence}{language}\n{text.strip(chr(10))}\n{fence}"

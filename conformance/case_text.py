@@ -1,0 +1,280 @@
+"""A case as text, and its texts as syntax trees: the case file that gives it, and setup and program to be edited.
+
+What `dump` writes, `conformance.loader` reads back to an equal case. Keys stand in the order of the catalogue's files,
+defaults are left out, setup and program are literal blocks.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from conformance.errors import UsageError
+from conformance.model import CALLS, Call, Capability, InputSpec, Variant
+from conformance.program import substitute
+from conformance.yaml_marks import compose
+
+if TYPE_CHECKING:
+    from conformance.model import Case, ExpectedRaise
+
+__all__ = ["Edit", "Texts", "dump", "edited", "filename"]
+
+_WIDTH = 118
+_STRING = "tag:yaml.org,2002:str"
+_AXES = ("grad", "autocast", "dtype", "dynamic")
+
+
+def dump(case: Case) -> str:
+    """The YAML of a file that holds this case alone. Comments and blanks at the ends of lines are lost.
+
+    Raises:
+        UsageError: no file can say it: it has a twin, variants that are no product of axes, or inputs that a function
+            makes.
+    """
+    data = {"topic": case.topic, "cases": [_case(case)]}
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH, default_flow_style=False)
+
+
+def filename(case: Case) -> str:
+    """The name of the file it belongs in: `<area>_<topic>.yaml` of the id `area.topic.name`."""
+    return f"{'_'.join(case.id.split('.')[:2])}.yaml"
+
+
+Edit = Mapping[ast.AST, Sequence[ast.AST]]
+"""What is put in the place of nodes of a tree; nothing, where a node is dropped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """Setup and program as syntax trees, with the params of the first variant in their places."""
+
+    setup: ast.Module
+    program: ast.Module
+
+    @classmethod
+    def of(cls, case: Case) -> Texts:
+        """Those of a case."""
+        setup, program = (ast.parse(substitute(text, case.variants[0].params)) for text in (case.setup, case.program))
+        return cls(setup=setup, program=program)
+
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Every node, in the order of `ast.walk`."""
+        return [*ast.walk(self.setup), *ast.walk(self.program)]
+
+    @cached_property
+    def blocks(self) -> list[list[ast.stmt]]:
+        """Every list of statements."""
+        named = (getattr(node, name, []) for node in self.nodes for name in ("body", "orelse", "finalbody"))
+        return [block for block in named if isinstance(block, list) and block]
+
+    @cached_property
+    def simple(self) -> list[ast.stmt]:
+        """Every statement that has no blocks."""
+        return [one for block in self.blocks for one in block if not hasattr(one, "body")]
+
+    @cached_property
+    def loaded(self) -> set[str]:
+        """The names that are read anywhere."""
+        return {node.id for node in self.nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+    def loads(self, name: str) -> list[ast.Name]:
+        """Every place where a name is read."""
+        named = [node for node in self.nodes if isinstance(node, ast.Name) and node.id == name]
+        return [node for node in named if isinstance(node.ctx, ast.Load)]
+
+    def calls(self, name: str) -> list[ast.Call]:
+        """Every call of what has a name."""
+        loads = {*self.loads(name)}
+        return [node for node in self.nodes if isinstance(node, ast.Call) and node.func in loads]
+
+    def attributes(self, name: str) -> list[ast.Attribute]:
+        """Every attribute taken of what has a name."""
+        loads = {*self.loads(name)}
+        return [node for node in self.nodes if isinstance(node, ast.Attribute) and node.value in loads]
+
+    def put_into(self, case: Case) -> Case:
+        """The case with these texts."""
+        setup, program = (
+            f"{ast.unparse(ast.fix_missing_locations(tree))}\n" if tree.body else ""
+            for tree in (self.setup, self.program)
+        )
+        return replace(case, setup=setup, program=program)
+
+    def edited(self, edit: Edit) -> Texts:
+        """Both after an edit; these trees stay as they are."""
+        (setup,), (program,) = (edited(tree, edit) for tree in (self.setup, self.program))
+        assert isinstance(setup, ast.Module)  # noqa: S101 - an edit replaces no module
+        assert isinstance(program, ast.Module)  # noqa: S101
+        return Texts(setup=setup, program=program)
+
+    def without_unused(self) -> Texts:
+        """Without the definitions of the setup that nothing reads."""
+        defined = {one: _defined(one) for one in self.setup.body}
+        unused: dict[ast.AST, Sequence[ast.AST]] = {
+            one: [] for one, names in defined.items() if names and names.isdisjoint(self.loaded)
+        }
+        return self.edited(unused).without_unused() if unused else self
+
+
+def edited(node: ast.AST, edit: Edit) -> Sequence[ast.AST]:
+    """What stands in the place of a node after an edit, which reaches into what is put there too.
+
+    A block that is left empty gets a `pass`; the node itself stays as it is.
+    """
+    if node in edit:
+        others = {other: new for other, new in edit.items() if other is not node}
+        return [made for new in edit[node] for made in edited(new, others)]
+    values = {name: _edited_field(value, edit) for name, value in ast.iter_fields(node)}
+    if values.get("body") == [] and not isinstance(node, ast.Module):
+        values["body"] = [ast.Pass()]
+    return [type(node)(**values)]
+
+
+def _edited_field(value: object, edit: Edit) -> object:
+    if isinstance(value, list):
+        made = (edited(one, edit) if isinstance(one, ast.AST) else [one] for one in value)
+        return [one for several in made for one in several]
+    return edited(value, edit)[0] if isinstance(value, ast.AST) else value
+
+
+def _defined(statement: ast.stmt) -> set[str]:
+    """The names that a statement of a setup is there to define."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return {statement.name}
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
+
+
+class _Block(str):
+    """A text whose lines are lines of the file."""
+
+    __slots__ = ()
+
+
+class _Row(dict[str, Any]):
+    """A mapping on one line."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Indents lists, as the catalogue does, and writes no aliases, which the loader refuses."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - PyYAML's signature
+        """Indent a list below its key too."""
+        super().increase_indent(flow, False)
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 - PyYAML's signature
+        """Write equal values again."""
+        return True
+
+
+def _string(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    """Plain only where both YAML 1.1 and our loader read it as text."""
+    as_text = dumper.resolve(yaml.ScalarNode, value, (True, False)) == _STRING  # type: ignore[no-untyped-call]
+    return dumper.represent_scalar(_STRING, value, style=None if as_text and compose(value, "").data == value else '"')
+
+
+def _block(dumper: yaml.SafeDumper, value: _Block) -> yaml.Node:
+    lines = "\n".join(line.rstrip() for line in value.split("\n"))
+    return dumper.represent_scalar(_STRING, lines, style="|")
+
+
+def _row(dumper: yaml.SafeDumper, value: _Row) -> yaml.Node:
+    return dumper.represent_mapping("tag:yaml.org,2002:map", value, flow_style=True)
+
+
+def _list(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.Node:
+    rows = any(isinstance(each, dict) for each in value)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=not rows)
+
+
+_Dumper.add_representer(str, _string)
+_Dumper.add_representer(_Block, _block)
+_Dumper.add_representer(_Row, _row)
+_Dumper.add_representer(list, _list)
+
+
+def _case(case: Case) -> dict[str, Any]:
+    if case.twin:
+        message = f"{case.id} has a twin, which no case file can give"
+        raise UsageError(message)
+    told: dict[str, Any] = {
+        "id": case.id,
+        "title": case.title,
+        "clauses": list(case.clauses),
+        "tags": sorted(case.tags),
+        "source": case.source,
+        "inputs": {name: _input(name, spec) for name, spec in case.inputs.items()},
+        "setup": _Block(case.setup),
+        "program": _Block(case.program),
+        "calls": [] if case.calls == CALLS else [_Row(_call(call)) for call in case.calls],
+        "axes": _axes(case),
+        "raises": _raises(case.raises) if case.raises else None,
+        "graph_breaks": case.graph_breaks,
+        "recompiles": case.recompiles,
+        "requires": [str(one) for one in Capability if one in case.requires],
+        "checks": _Row({name: str(level) for name, level in case.checks.items()}),
+        "tolerance": _Row(case.tolerance),
+        "torch": case.torch,
+        "timeout_s": case.timeout_s,
+    }
+    # `recompiles: 0` is no default.
+    return {key: value for key, value in told.items() if value or (key == "recompiles" and value is not None)}
+
+
+def _input(name: str, spec: InputSpec) -> _Row:
+    if spec.maker:
+        message = f"a function makes the input {name!r}, which no case file can give"
+        raise UsageError(message)
+    if spec.scalar is not None:
+        return _Row(scalar=spec.scalar)
+    return _Row({"shape": list(spec.shape)} | _changed(spec, InputSpec(shape=spec.shape)))
+
+
+def _call(call: Call) -> dict[str, Any]:
+    named = {key: _Row(value) if isinstance(value, dict) else value for key, value in _changed(call, Call()).items()}
+    if call.shapes:
+        named["shapes"] = _Row({name: list(shape) for name, shape in call.shapes.items()})
+    return named
+
+
+def _changed(one: InputSpec | Call, default: InputSpec | Call) -> dict[str, Any]:
+    """The fields that are not as in the default, tuples as lists."""
+    values = {field.name: getattr(one, field.name) for field in fields(one)}
+    changed = {name: value for name, value in values.items() if value != getattr(default, name)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
+
+
+def _raises(raises: ExpectedRaise) -> _Row:
+    return _Row(stage=str(raises.stage), type=raises.type)
+
+
+def _axes(case: Case) -> _Row:
+    """The axes whose product the variants are."""
+    named = {name: list(dict.fromkeys(getattr(one, name) for one in case.variants)) for name in _AXES}
+    params = {name: _distinct([one.params[name] for one in case.variants]) for name in case.variants[0].params}
+    if [_point(one) for one in case.variants] != [
+        (*fixed, tuple(zip(params, values, strict=True)))
+        for fixed in product(*named.values())
+        for values in product(*params.values())
+    ]:
+        message = f"the variants of {case.id} are no product of axes"
+        raise UsageError(message)
+    axes: dict[str, Any] = {name: values for name, values in named.items() if values != [getattr(Variant(), name)]}
+    axes |= {"dynamic": ["auto" if one is None else one for one in named["dynamic"]]} if "dynamic" in axes else {}
+    return _Row(axes, **({"params": _Row(params)} if params else {}))
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    """Each value once; `1`, `1.0` and `True` are three."""
+    return list({(type(value), value): value for value in values}.values())
+
+
+def _point(variant: Variant) -> tuple[Any, ...]:
+    return (*(getattr(variant, name) for name in _AXES), tuple(variant.params.items()))

@@ -1,0 +1,229 @@
+"""What fuzzing has found: told apart by symptom, first rung that shows it and shape of the nest; known or new."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from conformance import isolate, ladder, record
+from conformance.discover import LADDER, find
+from conformance.frame import find_kinds
+from conformance.nests import AMBIENT, MODES, Level
+from conformance.report.markdown import code as quoted
+from conformance.report.markdown import fenced, plain, table
+from conformance.symptom import Symptom
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from conformance.fuzz import FuzzResult
+    from conformance.model import Case, Record, Request
+
+__all__ = ["Finding", "code", "first_rung", "known_failures", "levels_of", "merged", "nest", "report", "write"]
+
+_LEVELS = {ast.dump(ast.parse(mode.text, mode="eval").body): name for name, mode in MODES.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One way in which a backend differs from eager.
+
+    Args:
+        symptom: what goes wrong.
+        rung: the first of PyTorch's own backends that shows it, else the backend itself.
+        nest: how the modes of the shrunk program are nested; empty where the finding is known.
+        case_id: of the program that shows it.
+        program: its text.
+        seen: how many programs showed it.
+        known: the case of the suite that shows it too; empty where it is new.
+        file: the name of the case's file; empty where the finding is known.
+    """
+
+    symptom: Symptom
+    rung: str
+    nest: str
+    case_id: str
+    program: str
+    seen: int = 1
+    known: str = ""
+    file: str = ""
+
+    @property
+    def key(self) -> tuple[Symptom, str, str]:
+        """What it is told from others by."""
+        return (self.symptom, self.rung, self.nest)
+
+
+def merged(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings of one key are one, seen as often as all of them; the first of each is kept, in their order."""
+    found: dict[tuple[Symptom, str, str], Finding] = {}
+    for one in findings:
+        earlier = found.get(one.key)
+        found[one.key] = replace(earlier, seen=earlier.seen + one.seen) if earlier else one
+    return list(found.values())
+
+
+def code(case: Case) -> tuple[str, ...]:
+    """What makes two cases the same program, whatever they are called."""
+    return (case.program, case.setup, repr(case.inputs), repr(case.calls), repr(case.variants))
+
+
+def nest(case: Case, ambient: str = "") -> str:
+    """The nesting of the modes of a program, without names and operations: `disabled: no_grad_with(set_true_call)`."""
+    around = ambient or next((name for name, one in AMBIENT.items() if one == case.variants[0]), case.variants[0].id)
+    called = [_words(call.grad, call.autocast) for call in case.calls]
+    held = ", ".join(dict.fromkeys([around, *filter(None, called)]))
+    inside = _told(ast.parse(case.program).body)
+    return f"{held}: {inside}" if inside else held
+
+
+def levels_of(program: str) -> Iterator[tuple[int, Level]]:
+    """Every level of a program with its depth, the outermost ones at 1, in the order of the text."""
+    yield from _levels(ast.parse(program).body, 1)
+
+
+def _words(grad: str | None, autocast: str | None) -> str:
+    return " ".join(filter(None, [grad, autocast]))
+
+
+def _told(body: Sequence[ast.stmt]) -> str:
+    parts = []
+    for statement in body:
+        inner = ", ".join(filter(None, map(_told, _bodies(statement))))
+        level = _level(statement)
+        parts.append(f"{level}({inner})" if level and inner else str(level or inner))
+    return ", ".join(filter(None, parts))
+
+
+def _levels(body: Sequence[ast.stmt], depth: int) -> Iterator[tuple[int, Level]]:
+    for statement in body:
+        level = _level(statement)
+        if level:
+            yield depth, level
+        for inner in _bodies(statement):
+            yield from _levels(inner, depth + bool(level))
+
+
+def _bodies(statement: ast.stmt) -> list[list[ast.stmt]]:
+    """The blocks of a statement that has any."""
+    named = (getattr(statement, name, []) for name in ("body", "orelse", "finalbody"))
+    return [body for body in named if body]
+
+
+def _level(statement: ast.stmt) -> Level | None:
+    """The mode that a statement sets, and in which form."""
+    match statement:
+        case ast.With(items=[ast.withitem(context_expr=context)]):
+            return _mode(context, "with")
+        case ast.FunctionDef(decorator_list=[decorator]):
+            return _mode(decorator, "def")
+        case ast.Expr(value=ast.Call() as value):
+            return _mode(value, "call")
+    return None
+
+
+def _mode(node: ast.expr, form: str) -> Level | None:
+    name = _LEVELS.get(ast.dump(node))
+    return Level(name, form) if name and (form != "call" or MODES[name].callable) else None
+
+
+def first_rung() -> Callable[[Request, Symptom], str]:
+    """What tells the first rung that shows a failure of a request; the request's own backend, where no rung does.
+
+    Raises:
+        ConformanceError: the backends of the ladder cannot be described.
+    """
+    infos = find(LADDER, isolate.describe)
+    return lambda request, wanted: (
+        ladder.first(ladder.climb(request, wanted, infos, isolate.run)) or request.backend.name
+    )
+
+
+def known_failures(places: Sequence[Path]) -> Mapping[tuple[Symptom, str], str]:
+    """What records of earlier runs show, each by its symptom and first rung, with the first case that shows it.
+
+    Args:
+        places: record files, or folders of them.
+
+    Raises:
+        RecordError: there are none, or they cannot be read.
+    """
+    files = find_kinds(*places)[0] if places else []
+    records = [one for path in files for one in record.read(path).records]
+    return _by_symptom(records, ladder.first_in_records(records))
+
+
+def _by_symptom(
+    records: Iterable[Record], rungs: Mapping[tuple[str, str, str], str]
+) -> Mapping[tuple[Symptom, str], str]:
+    found: dict[tuple[Symptom, str], str] = {}
+    for one in records:
+        if one.key in rungs:
+            found.setdefault((Symptom.of_record(one), rungs[one.key]), one.case_id)
+    return found
+
+
+def write(folder: Path, case: Case, dump: Callable[[Case], str]) -> str:
+    """Write a case into a file of its own, which `conformance run --cases` takes with its folder; gives its name."""
+    name = f"{'_'.join(case.id.split('.'))}.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(dump(case), encoding="utf-8")
+    return name
+
+
+def report(result: FuzzResult) -> str:
+    """What a run found and what it drew, as markdown."""
+    new, known = result.new, [one for one in result.findings if one.known]
+    blocks = [f"# Fuzzing {plain(result.backend)}, seed {result.seed}", _counts(result)]
+    blocks += [_headed("## New findings", _table(new, result)), *map(_program, new)]
+    blocks += [
+        _headed("## Known findings", _table(known, result)),
+        _headed("## Programs that eager refuses", _invalid(result)),
+    ]
+    rows = [(name, count) for name, count in result.coverage.items()]
+    blocks += [_headed("## Parts of the grammar", table(("part", "programs"), rows, right=[1]))]
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def _counts(result: FuzzResult) -> str:
+    programs, seconds = result.programs, result.seconds
+    rows = [
+        ("programs", str(programs)),
+        ("accepted by eager and the semantics model", f"{result.accepted} ({result.accepted / max(programs, 1):.1%})"),
+        ("left out: they need what the backend does not claim", str(result.unsupported)),
+        ("failed", str(result.failures.total())),
+        ("seconds", f"{seconds:.0f}"),
+        ("programs per second", f"{programs / seconds:.1f}" if seconds else ""),
+        ("findings", f"{len(result.new)} new, {len(result.findings) - len(result.new)} known"),
+    ]
+    return table(("what", "how many"), rows, right=[1])
+
+
+def _headed(head: str, content: str) -> str:
+    return f"{head}\n\n{content or 'None.'}"
+
+
+def _table(findings: Sequence[Finding], result: FuzzResult) -> str:
+    headers = ("what goes wrong", "first rung", "nest", "programs with it", "case")
+    rows = [
+        (
+            plain(str(one.symptom)),
+            one.rung,
+            one.nest,
+            result.failures[one.symptom],
+            quoted(one.known or one.file or one.case_id),
+        )
+        for one in findings
+    ]
+    return table(headers, rows, right=[3]) if rows else ""
+
+
+def _program(finding: Finding) -> str:
+    return f"{quoted(finding.case_id)}\n\n{fenced(finding.program.rstrip(), 'python')}"
+
+
+def _invalid(result: FuzzResult) -> str:
+    rows = [(quoted(case), plain(reason)) for case, reason in result.invalid.items()]
+    return table(("program", "why"), rows) if rows else ""

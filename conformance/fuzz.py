@@ -1,0 +1,396 @@
+"""Fuzzing: chunks of programs drawn at random, run on one backend; each way in which it differs from eager told once.
+
+A chunk is the same programs for the same seed, and its results are taken in the order of its programs, so what is found
+depends on nothing but seed and backend. Each finished chunk is one line of `fuzz.jsonl` in the output folder, from
+which the same command goes on; beside it stand the cases of what is new, which `conformance run --cases` takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence  # noqa: TC003 - pydantic reads them
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from conformance import grammar, isolate, wire
+from conformance.discover import find
+from conformance.environment import capture
+from conformance.errors import BackendError, UsageError
+from conformance.findings import Finding, code, merged, nest, write
+from conformance.judge import outcome
+from conformance.linefile import LineFile, split, telling
+from conformance.model import Outcome, Request
+from conformance.runner import SLOW_BATCH
+from conformance.selection import SLOW_COMPILE, TIMEOUT_S, decided
+from conformance.symptom import Symptom
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from conformance.model import Attempt, BackendInfo, Case
+
+__all__ = ["STATE", "Chunk", "Fuzz", "FuzzResult", "Options", "Tools", "prepare"]
+
+STATE = "fuzz.jsonl"
+"""The file in the output folder that a run is continued from."""
+
+_START = b'{"kind":"fuzz"'
+_BATCH = 12  # programs that share a process: three a chunk
+_AHEAD = 3  # chunks that are under way, so that no job waits for the last program of one
+_REASON = 160  # characters of why a program is invalid
+_TITLE = 100  # characters
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the user asked for; the names are those of `conformance fuzz`.
+
+    Args:
+        backend: a reference, as `--backend` takes it.
+        output: the folder of the findings and of the state.
+        seed: tells this sequence of programs from others.
+        budget_s: how long programs are drawn and run, earlier runs of the same command included; None is no limit.
+        programs: about how many are run, earlier runs included; None is no limit.
+        jobs: how many batches run at a time; None is one for each processor.
+        timeout_s: of each program; None is the backend's own limit.
+    """
+
+    backend: str
+    output: Path
+    seed: int = 0
+    budget_s: float | None = None
+    programs: int | None = None
+    jobs: int | None = None
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What a run is made with.
+
+    Args:
+        rung: tells the first of PyTorch's own backends that shows the failure of a request.
+        shrink: gives a smaller request that shows the same failure; a UsageError where that one shows it no more.
+        dump: writes a case as YAML.
+        known: by symptom and first rung, the case of the suite that shows them.
+        run: runs requests of one backend.
+        generate: gives the programs of a chunk, by its number and the seed.
+        describe: tells what is known of a backend.
+        clock: gives seconds.
+    """
+
+    rung: Callable[[Request, Symptom], str]
+    shrink: Callable[[Request, Symptom], Request]
+    dump: Callable[[Case], str]
+    known: Mapping[tuple[Symptom, str], str] = field(default_factory=dict)
+    run: Callable[[Sequence[Request]], Sequence[Attempt]] = isolate.run_batch
+    generate: Callable[[int, int], Sequence[Case]] = grammar.chunk
+    describe: Callable[[str], BackendInfo] = isolate.describe
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """What came of one chunk; a line of the state.
+
+    Args:
+        number: which one.
+        programs: how many were run.
+        unsupported: how many need what the backend does not claim.
+        seconds: from the end of the chunk before it to its own.
+        codes: digests of its programs, so that none is run twice.
+        features: how many programs use each part of the grammar.
+        invalid: by case id, why eager does not do what a program is for.
+        failures: the symptom of each program that failed, in their order.
+        findings: those failures that were looked into.
+    """
+
+    number: int
+    programs: int
+    unsupported: int = 0
+    seconds: float = 0.0
+    codes: tuple[str, ...] = ()
+    features: Mapping[str, int] = field(default_factory=dict)
+    invalid: Mapping[str, str] = field(default_factory=dict)
+    failures: tuple[Symptom, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FuzzResult:
+    """What came of a run and of those that it continues."""
+
+    backend: str
+    seed: int
+    output: Path
+    chunks: Sequence[Chunk]
+    interrupted: bool = False
+
+    @property
+    def programs(self) -> int:
+        """How many programs were run."""
+        return sum(chunk.programs for chunk in self.chunks)
+
+    @property
+    def unsupported(self) -> int:
+        """How many more were drawn that the backend does not claim to support."""
+        return sum(chunk.unsupported for chunk in self.chunks)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return sum(chunk.seconds for chunk in self.chunks)
+
+    @property
+    def invalid(self) -> Mapping[str, str]:
+        """By case id, why eager does not do what a program is for."""
+        return {case: reason for chunk in self.chunks for case, reason in chunk.invalid.items()}
+
+    @property
+    def accepted(self) -> int:
+        """How many programs could be judged."""
+        return self.programs - len(self.invalid)
+
+    @property
+    def coverage(self) -> dict[str, int]:
+        """For each part of the grammar, how many programs use it."""
+        used = Counter[str]()
+        for chunk in self.chunks:
+            used.update(chunk.features)
+        return {name: used[name] for name in grammar.FEATURES}
+
+    @property
+    def failures(self) -> Counter[Symptom]:
+        """How many programs show each symptom."""
+        return Counter(symptom for chunk in self.chunks for symptom in chunk.failures)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Every way in which the backend differs, once, in the order in which they were found."""
+        return merged(finding for chunk in self.chunks for finding in chunk.findings)
+
+    @property
+    def new(self) -> list[Finding]:
+        """The findings that no record of the suite shows."""
+        return [finding for finding in self.findings if not finding.known]
+
+    @property
+    def exit_code(self) -> int:
+        """0 where nothing is new, 1 with findings, 130 after Ctrl-C."""
+        return _INTERRUPTED if self.interrupted else int(bool(self.new))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Running:
+    """A chunk whose programs are handed to the executor."""
+
+    number: int
+    cases: Sequence[Case]
+    unsupported: int
+    batches: Sequence[tuple[Sequence[Request], Future[Sequence[Attempt]]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fuzz:
+    """A run that is ready to start; its state is open.
+
+    Attributes:
+        done: the chunks of the run that it continues.
+    """
+
+    options: Options
+    tools: Tools
+    backend: BackendInfo
+    file: LineFile
+    done: Sequence[Chunk] = ()
+
+    def execute(self, advance: Callable[[Chunk], None] = lambda _: None) -> FuzzResult:
+        """Draw and run programs until the budget is spent, tell `advance` of each chunk; Ctrl-C ends it with what is.
+
+        What was found by then is still shrunk.
+        """
+        jobs = self.options.jobs or capture().threads
+        executor = ThreadPoolExecutor(jobs)
+        chunks, interrupted = list(self.done), False
+        try:
+            with self.file:
+                try:
+                    for chunk in _Course(self, executor):
+                        self.file.put(wire.encode(wire.to_plain(chunk)))
+                        chunks.append(chunk)
+                        advance(chunk)
+                except KeyboardInterrupt:
+                    interrupted = True
+        finally:
+            isolate.shutdown()  # first: it ends what the executor waits for
+            executor.shutdown(cancel_futures=True)
+        return FuzzResult(
+            backend=self.backend.name,
+            seed=self.options.seed,
+            output=self.options.output,
+            chunks=chunks,
+            interrupted=interrupted,
+        )
+
+
+class _Course:
+    """The chunks of a run; iterating over it, once, does the work and gives each as it is complete."""
+
+    def __init__(self, fuzz: Fuzz, executor: ThreadPoolExecutor) -> None:
+        self._fuzz, self._tools, self._executor = fuzz, fuzz.tools, executor
+        self._next = len(fuzz.done)
+        self._drawn = sum(chunk.programs for chunk in fuzz.done)
+        self._codes = {digest for chunk in fuzz.done for digest in chunk.codes}
+        self._failures = Counter(symptom for chunk in fuzz.done for symptom in chunk.failures)
+        self._keys = {finding.key for chunk in fuzz.done for finding in chunk.findings}
+        # What earlier runs took counts as if this one had begun as much earlier.
+        self._last = fuzz.tools.clock()
+        self._began = self._last - sum(chunk.seconds for chunk in fuzz.done)
+        self._torch = metadata.version("torch")
+
+    def __iter__(self) -> Iterator[Chunk]:
+        ahead: deque[_Running] = deque()
+        while True:
+            while len(ahead) < _AHEAD and self._goes_on():
+                ahead.append(self._start())
+            if not ahead:
+                return
+            yield self._finish(ahead.popleft())
+
+    def _goes_on(self) -> bool:
+        budget, programs = self._fuzz.options.budget_s, self._fuzz.options.programs
+        spent = self._tools.clock() - self._began
+        return (budget is None or spent < budget) and (programs is None or self._drawn < programs)
+
+    def _start(self) -> _Running:
+        """Draw the next chunk and hand what is new of it to the executor."""
+        number, self._next = self._next, self._next + 1
+        drawn = self._tools.generate(number, self._fuzz.options.seed)
+        fresh = [case for case in drawn if _digest(case) not in self._codes]
+        self._codes.update(map(_digest, fresh))
+        requests = list(map(self._request, fresh))
+        able = [request for request in requests if decided(request, self._torch) is None]
+        self._drawn += len(able)
+        size = SLOW_BATCH if SLOW_COMPILE in self._fuzz.backend.tags else _BATCH
+        parts = [able[start : start + size] for start in range(0, len(able), size)]
+        return _Running(
+            number=number,
+            cases=fresh,
+            unsupported=len(requests) - len(able),
+            batches=[(part, self._executor.submit(self._tools.run, part)) for part in parts],
+        )
+
+    def _request(self, case: Case) -> Request:
+        limit = self._fuzz.options.timeout_s or self._fuzz.backend.compile_timeout_s or TIMEOUT_S
+        return Request(case=case, backend=self._fuzz.backend, variant=case.variants[0], timeout_s=limit)
+
+    def _finish(self, running: _Running) -> Chunk:
+        """Wait for a chunk, look into what failed, and say what came of it."""
+        made = [pair for part, future in running.batches for pair in zip(part, future.result(), strict=True)]
+        happened = [(request, attempt, outcome(attempt)) for request, attempt in made]
+        failed = [(request, Symptom.of(attempt)) for request, attempt, came in happened if came.is_failure]
+        invalid = {r.case.id: _reason(attempt) for r, attempt, came in happened if came is Outcome.INVALID}
+        findings = self._look_into([one for one in failed if self._is_due(one[1])])
+        began, self._last = self._last, self._tools.clock()
+        return Chunk(
+            number=running.number,
+            programs=len(made),
+            unsupported=running.unsupported,
+            seconds=round(self._last - began, 3),
+            codes=tuple(map(_digest, running.cases)),
+            features=dict(Counter(name for request, _ in made for name in grammar.features(request.case))),
+            invalid=invalid,
+            failures=tuple(symptom for _, symptom in failed),
+            findings=tuple(findings),
+        )
+
+    def _is_due(self, symptom: Symptom) -> bool:
+        """Whether a failure is to be looked into: the first with its symptom, the second, the fourth, the eighth...
+
+        Several causes may have one symptom, and a frequent one must not take all the time.
+        """
+        self._failures[symptom] += 1
+        return self._failures[symptom].bit_count() == 1
+
+    def _look_into(self, failed: Sequence[tuple[Request, Symptom]]) -> list[Finding]:
+        looks = [self._executor.submit(self._shrunk, *one) for one in failed]
+        return [self._told(*look.result()) for look in looks]
+
+    def _shrunk(self, request: Request, symptom: Symptom) -> tuple[Request, Symptom, str]:
+        """The smallest program of a failure, and its first rung; one that is known stays as it is."""
+        rung = self._tools.rung(request, symptom)
+        if (symptom, rung) in self._tools.known:
+            return request, symptom, rung
+        try:
+            small = self._tools.shrink(request, symptom)
+        except UsageError:  # it does not fail each time, which is a finding too
+            return request, symptom, rung
+        small = replace(small, case=replace(small.case, id=request.case.id))
+        return small, symptom, rung if small == request else self._tools.rung(small, symptom)
+
+    def _told(self, request: Request, symptom: Symptom, rung: str) -> Finding:
+        """The finding of a failure; the case of one that is new is written."""
+        known = self._tools.known.get((symptom, rung), "")
+        case = replace(request.case, title=str(symptom)[:_TITLE], variants=(request.variant,))
+        finding = Finding(
+            symptom=symptom,
+            rung=rung,
+            nest="" if known else nest(case),
+            case_id=case.id,
+            program=case.program,
+            known=known,
+        )
+        if not known and finding.key not in self._keys:
+            finding = replace(finding, file=write(self._fuzz.options.output, case, self._tools.dump))
+        self._keys.add(finding.key)
+        return finding
+
+
+def prepare(options: Options, tools: Tools) -> Fuzz:
+    """Describe the backend, and open the state or read the one that is to be continued.
+
+    Raises:
+        BackendError: nothing has that name, or it cannot be used here.
+        UsageError: the output folder holds a run with another seed or backend, or of another version.
+        RecordError: the state cannot be read or written.
+    """
+    (backend,) = find([options.backend], tools.describe)
+    if reason := backend.broken or backend.unavailable:
+        message = f"{backend.name} cannot be used here: {reason}"
+        raise BackendError(message)
+    header = {"kind": "fuzz", "backend": backend.name, "seed": options.seed, "version": grammar.version()}
+    path = options.output / STATE
+    lines, cut = split(path, _START, "the state of a fuzzing run") if path.exists() else ([], 0)
+    if not lines:
+        file = LineFile(path, _START)
+        file.put(wire.encode(header))
+        return Fuzz(options=options, tools=tools, backend=backend, file=file)
+    with telling(f"cannot read {path}"):
+        _refuse_others(json.loads(lines[0]), header, path)
+        done = [wire.from_plain(Chunk, json.loads(line)) for line in lines[1:]]
+    return Fuzz(options=options, tools=tools, backend=backend, file=LineFile(path, _START, truncate=cut), done=done)
+
+
+def _refuse_others(found: Mapping[str, object], wanted: Mapping[str, object], path: Path) -> None:
+    differing = [
+        f"{name} was {found.get(name)}, is now {wanted[name]}" for name in wanted if found.get(name) != wanted[name]
+    ]
+    if differing:
+        message = f"{path} belongs to another run: {'; '.join(differing)}.\n  Name another folder with --output."
+        raise UsageError(message)
+
+
+def _digest(case: Case) -> str:
+    return hashlib.sha256(repr(code(case)).encode()).hexdigest()[:16]
+
+
+def _reason(attempt: Attempt) -> str:
+    return (attempt.invalid or "nothing was compared").partition("\n")[0][:_REASON]

@@ -1,0 +1,93 @@
+"""One `conformance fuzz`: the driver with the real ladder, shrinker and writer, and what a terminal is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance import case_text, findings, fuzz
+from conformance.shrink import shrink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from conformance.fuzz import Chunk, Fuzz, FuzzResult, Options
+    from conformance.model import Request
+    from conformance.symptom import Symptom
+
+__all__ = ["REPORT", "Fuzzed", "Fuzzing", "prepare"]
+
+REPORT = "report.md"
+_PUBLISHED = Path("results", "records")
+_ATTEMPTS = 200  # to shrink one finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fuzzed:
+    """What came of it; its report is written."""
+
+    result: FuzzResult
+    report: Path
+
+    @property
+    def exit_code(self) -> int:
+        """1 with findings that are new, 130 after Ctrl-C."""
+        return self.result.exit_code
+
+    @property
+    def text(self) -> str:
+        """The report for a terminal, and where it is."""
+        return f"{findings.report(self.result).rstrip()}\n\n{self.report}: written"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fuzzing:
+    """A run that is ready to start."""
+
+    run: Fuzz
+
+    @property
+    def steps(self) -> int:
+        """About how much `execute` tells: seconds of the budget, or programs."""
+        return int(self.run.options.programs or self.run.options.budget_s or 0)
+
+    def execute(self, advance: Callable[[str], None]) -> Fuzzed:
+        """Draw, run, look into what fails, and write the report; `advance` is told how far it has come."""
+        by_programs = self.run.options.programs is not None
+        counted = 0.0
+
+        def told(chunk: Chunk) -> None:
+            nonlocal counted
+            before, counted = int(counted), counted + (chunk.programs if by_programs else chunk.seconds)
+            for _ in range(int(counted) - before):
+                advance(f"chunk {chunk.number}: {len(chunk.failures)} of {chunk.programs} differ")
+
+        result = self.run.execute(told)
+        path = self.run.options.output / REPORT
+        path.write_text(findings.report(result), encoding="utf-8")
+        return Fuzzed(result=result, report=path)
+
+
+def prepare(options: Options, known: Sequence[Path] = ()) -> Fuzzing:
+    """Describe the backends, read what is known, and open the state.
+
+    Args:
+        options: what the user asked for.
+        known: record files, or folders of them, whose failures are no news; default: the published ones.
+
+    Raises:
+        ConformanceError: whatever is wrong with what was asked for.
+    """
+    places = list(known) or [place for place in (_PUBLISHED,) if place.is_dir()]
+    tools = fuzz.Tools(
+        rung=findings.first_rung(),
+        shrink=_smaller,
+        dump=case_text.dump,
+        known=findings.known_failures(places),
+    )
+    return Fuzzing(run=fuzz.prepare(options, tools))
+
+
+def _smaller(request: Request, wanted: Symptom) -> Request:
+    return shrink(request, wanted, budget=_ATTEMPTS).request

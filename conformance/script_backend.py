@@ -1,0 +1,101 @@
+"""Child side: how a script that does not know this project names a backend."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance.errors import UsageError
+from conformance.model import Stage
+from conformance.resolve import resolve
+from conformance.script import Compiler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["describe"]
+
+_OWN = Path(__file__).parent
+_TESTS = _OWN / "tests"
+
+
+def describe(ref: str, report: Callable[[Stage], None]) -> Compiler:
+    """Say how a script names a backend.
+
+    Args:
+        ref: what `--backend` takes.
+        report: told the stage.
+
+    Raises:
+        BackendError: nothing has that name.
+        UsageError: its compiler, or a setting of it, cannot be written down without this project.
+    """
+    report(Stage.LOAD)
+    backend = resolve(ref)
+    settings = {"backend": backend.name, **backend.compile}
+    imports, expression = _named(settings.pop("backend"), ref)
+    return Compiler(
+        imports=(*(f"import {module}" for module in backend.imports), *imports),
+        expression=expression,
+        options={name: _literal(value, ref) for name, value in settings.items()},
+        patches={name: _literal(value, ref) for name, value in backend.patches.items()},
+        env=backend.env,
+    )
+
+
+def _literal(value: object, ref: str) -> str:
+    text = repr(value)
+    try:
+        ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        raise UsageError(_refusal(ref, f"its setting {text} cannot be written down")) from None
+    return text
+
+
+def _named(compiler: object, ref: str) -> tuple[tuple[str, ...], str]:
+    """The lines that import a compiler, and what it is then called."""
+    if isinstance(compiler, str):
+        return (), repr(compiler).replace("'", '"')
+    home, _, attribute = ref.rpartition(":")
+    if home.endswith(".py"):
+        return _of_file(compiler, Path(home), attribute, ref)
+    module, name = getattr(compiler, "__module__", ""), getattr(compiler, "__qualname__", "")
+    if home and _is_at(compiler, home, attribute):
+        module, name = home, attribute
+    if not _is_at(compiler, module, name):
+        raise UsageError(_refusal(ref, "no module has its compiler by a name"))
+    if module.partition(".")[0] == "conformance" and not module.startswith("conformance.tests."):
+        raise UsageError(_refusal(ref, f"its compiler is {module}.{name}, of this project"))
+    return _imported(module, name)
+
+
+def _of_file(compiler: object, path: Path, attribute: str, ref: str) -> tuple[tuple[str, ...], str]:
+    if not _is_at(compiler, f"_conformance_{path.stem}", attribute):
+        raise UsageError(_refusal(ref, "it is no plain callable"))
+    if path.is_relative_to(_TESTS):
+        return _imported(".".join(path.relative_to(_OWN.parent).with_suffix("").parts), attribute)
+    lines = (
+        "import importlib.util",
+        f'spec = importlib.util.spec_from_file_location("{path.stem}", {str(path)!r})',
+        "module = importlib.util.module_from_spec(spec)",
+        "spec.loader.exec_module(module)",
+    )
+    return lines, f"module.{attribute}"
+
+
+def _imported(module: str, name: str) -> tuple[tuple[str, ...], str]:
+    return (f"from {module} import {name.partition('.')[0]}",), name
+
+
+def _is_at(value: object, module: str, name: str) -> bool:
+    try:
+        return attrgetter(name)(sys.modules[module]) is value
+    except (AttributeError, KeyError):
+        return False
+
+
+def _refusal(ref: str, why: str) -> str:
+    return f"a script by itself cannot name the backend {ref}: {why}"

@@ -1,0 +1,300 @@
+"""What a reproduction script looks at: the one observable that differs, when it is seen, and its Python."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from conformance.errors import UsageError
+from conformance.model import Outcome, Stage
+from conformance.script_parts import local
+from conformance.symptom import Symptom
+
+if TYPE_CHECKING:
+    from conformance.found import Found
+    from conformance.model import Difference, Request
+
+__all__ = ["Moment", "Observable", "difference", "observable"]
+
+_BACKWARD = re.compile(r"grad\((grad\()?(?P<name>.*?)\)+")
+_CALL = re.compile(r"call\[(\d+)\]\.?")
+
+
+def difference(found: Found) -> Difference | None:
+    """The first difference of the first check that decided the verdict; None where no check could.
+
+    Raises:
+        UsageError: the record is of no failure.
+    """
+    if not found.record.outcome.is_failure:
+        message = f"{'/'.join(found.record.key)} is a {found.record.outcome}: there is nothing to reproduce"
+        raise UsageError(message)
+    broken = next((check for check in found.record.checks if check.breaks), None)
+    return broken.differences[0] if broken and broken.differences else None
+
+
+class Moment(IntEnum):
+    """When it is seen: in the caller's modes, after them, on results, after backward, after the last call."""
+
+    INSIDE = 0
+    CALLED = 1
+    RESULTS = 2
+    BACKWARD = 3
+    END = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observable:
+    """What the script looks at.
+
+    Args:
+        index: of the call in which it is seen.
+        moment: when in that call.
+        expression: what it is, as Python.
+        differs: whether it differs, as Python.
+        before: what has to stand before the call.
+        after: what has to stand just before the expression.
+        earlier: the call whose output the expression names as `earlier`.
+        kept: what of that output is copied when it is returned.
+        caught: whether exceptions of that call are what is seen; the expression is then their word.
+    """
+
+    index: int
+    moment: Moment
+    expression: str = ""
+    differs: str = "compiled != eager"
+    before: str = ""
+    after: str = ""
+    earlier: int | None = None
+    kept: str = ""
+    caught: bool = False
+
+
+_FACTS = {
+    "dtype": "{}.dtype",
+    "shape": "tuple({}.shape)",
+    "device": "{}.device",
+    "tensor_layout": "{}.layout",
+    "stride": "[step for size, step in zip({0}.shape, {0}.stride()) if size > 1]",
+    "storage_offset": "{}.storage_offset()",
+    "channels_last": "{}.is_contiguous(memory_format=torch.channels_last)",
+    "conjugated": "{0}.is_conj() or {0}.is_neg()",
+    "requires_grad": "{}.requires_grad",
+    "is_leaf": "{}.is_leaf",
+    "grad_fn": "{}.grad_fn is not None",
+    "is_inference": "{}.is_inference()",
+}
+_STATE = {
+    "grad_mode": "torch.is_grad_enabled()",
+    "inference_mode": "torch.is_inference_mode_enabled()",
+    "autocast": 'torch.is_autocast_enabled("cpu")',
+    "autocast_dtype": 'torch.get_autocast_dtype("cpu")',
+    "autocast_cache": "torch.is_autocast_cache_enabled()",
+    "autocast_nesting": "(torch.autocast_increment_nesting(), torch.autocast_decrement_nesting())[0] - 1",
+    "saved_tensor_hooks": "torch._C._autograd._top_saved_tensors_default_hooks(True) is not None",
+    "default_dtype": "torch.get_default_dtype()",
+    "anomaly_mode": "torch.is_anomaly_enabled()",
+    "deterministic": "torch.are_deterministic_algorithms_enabled()",
+    "function_modes": "torch._C._len_torch_function_stack()",
+    "dispatch_modes": "torch._C._len_torch_dispatch_stack()",
+    "threads": "torch.get_num_threads()",
+    "matmul_precision": "torch.get_float32_matmul_precision()",
+    "flush_denormal": "sys.float_info.min * 0.5 == 0.0",
+    "rng": "zlib.crc32(torch.get_rng_state().numpy().tobytes())",
+    "python_rng": "zlib.crc32(repr(random.getstate()).encode())",
+    "works": "(torch.ones(2, dtype=torch.float64) + 1).tolist()",
+}
+
+
+def observable(found: Found) -> Observable:
+    """What the script of a failing record has to look at.
+
+    Raises:
+        UsageError: the record is of no failure, or of one that no script can show.
+    """
+    record, request = found.record, found.request
+    last = len(request.case.calls) - 1
+    if record.outcome in {Outcome.CRASH, Outcome.TIMEOUT}:
+        return Observable(index=last, moment=Moment.BACKWARD, expression='"returned"')
+    if record.raised is not None:
+        moment = Moment.BACKWARD if record.raised.stage is Stage.BACKWARD else Moment.RESULTS
+        return Observable(index=_raising(found), moment=moment, expression='"no exception"')
+    first = difference(found)
+    if first is None:
+        raise UsageError(_unknown(found))
+    twin = first.path.startswith("twin: ")
+    first = replace(first, path=first.path.removeprefix("twin: "))
+    seen = _of_difference(first, request, last)
+    if seen is None:
+        raise UsageError(_unknown(found))
+    return replace(seen, differs=seen.differs.replace("eager", "expected")) if twin else seen
+
+
+def _unknown(found: Found) -> str:
+    return f"no script can show this of {'/'.join(found.record.key)}: {Symptom.of_record(found.record)}"
+
+
+def _raising(found: Found) -> int:
+    """The call in which the compiled function raised alone."""
+    told = (one for check in found.record.checks if check.check == "exceptions" for one in check.differences)
+    return next((_split(one.path)[0] for one in told if one.expected == "no exception"), 0)
+
+
+def _split(path: str) -> tuple[int, str]:
+    """`(1, "output[0]")` of `call[1].output[0]`."""
+    match = _CALL.match(path)
+    return (int(match[1]), path[match.end() :]) if match else (0, path)
+
+
+def _of_difference(first: Difference, request: Request, last: int) -> Observable | None:  # noqa: PLR0911 - one a kind
+    index, path = _split(first.path)
+    match first.kind:
+        case "state":
+            return _state(index, path, request)
+        case "exception" | "exception type":
+            return _exception(first, index)
+        case "alias":
+            return _aliasing(index, path)
+        case "reach":
+            return _reaching(first, last)
+        case "retained":
+            return _retained(index, path, last)
+        case "version":
+            return _version(index, _expression(path))
+        case "evidence":
+            return _evidence(first, last)
+        case "bytes":
+            return Observable(index=1, moment=Moment.INSIDE, expression="sizes", differs="compiled > eager")
+        case "count" if path == "graph_breaks":
+            return _graph_breaks(first, last)
+        case _:
+            return _leaf(first, index, path, request)
+
+
+def _state(index: int, path: str, request: Request) -> Observable:
+    moment, _, name = path.rpartition(".")
+    when = Moment.INSIDE if moment == "after_call" else Moment.BACKWARD
+    seeded = f"random.seed({request.seed + index})" if name == "python_rng" else ""
+    return Observable(index=index, moment=when, expression=_STATE[name], before=seeded)
+
+
+def _exception(first: Difference, index: int) -> Observable:
+    """Its stage tells how far the call has to go; where only the type is another one, that may be either."""
+    at_call = first.kind == "exception" and "in backward" not in first.actual + first.expected
+    said = 'f"{kind(error)} {stage}"' if first.kind == "exception" else "type(error).__name__"
+    moment = Moment.RESULTS if at_call else Moment.BACKWARD
+    return Observable(index=index, moment=moment, expression=said, caught=True)
+
+
+def _retained(index: int, path: str, last: int) -> Observable:
+    held = path.replace("output", "earlier", 1)
+    return Observable(
+        index=last,
+        moment=Moment.END,
+        expression=f'"unchanged" if torch.equal(kept, {held}) else "changed by a later call"',
+        earlier=index,
+        kept=path,
+    )
+
+
+def _version(index: int, name: str) -> Observable:
+    before = f"version = {name}._version"
+    return Observable(index=index, moment=Moment.CALLED, expression=f"{name}._version - version", before=before)
+
+
+def _graph_breaks(first: Difference, last: int) -> Observable:
+    return Observable(
+        index=last,
+        moment=Moment.BACKWARD,
+        expression='sum(torch._dynamo.utils.counters["graph_break"].values())',
+        differs=f"compiled > {first.expected.rpartition(' ')[2]}",
+    )
+
+
+def _evidence(first: Difference, last: int) -> Observable | None:
+    missing = {
+        "graphs": "graphs == 0",
+        "backend_calls": "calls == 0",
+        "engaged": "handed_back == graphs" if first.actual.startswith("every graph was handed back") else "",
+    }
+    lacks = missing.get(first.path, "")
+    seen = Observable(index=last, moment=Moment.RESULTS, expression='"returned"', differs=lacks)
+    return seen if lacks else None
+
+
+def _aliasing(index: int, path: str) -> Observable:
+    one, _, other = path.partition(" ~ ")
+    call, inner = _split(other)
+    earlier = call if inner != other else None
+    name = _expression(other) if earlier is None else inner.replace("output", "earlier", 1)
+    expression = f"relation({one}, {name})"
+    return Observable(index=index, moment=Moment.CALLED, expression=expression, earlier=earlier)
+
+
+def _reaching(first: Difference, last: int) -> Observable:
+    """Of several things that a write may have changed, one that only one side changed."""
+    written = first.path.removeprefix("writing into ")
+    write = f"{written}.logical_not_() if {written}.dtype is torch.bool else {written}.add_(1)"
+    end = Observable(index=last, moment=Moment.END)
+    if "raises " in first.actual + first.expected:
+        return replace(end, expression='f"raises {type(error).__name__}"', after=f"{write}\n", caught=True)
+    sides = [set(side.split(", ")) - {"nothing", ""} for side in (first.actual, first.expected)]
+    other = min(sides[0] ^ sides[1])
+    call, name = _split(other)
+    is_result = name != other
+    earlier = call if is_result and call != last else None
+    where = name if is_result else _expression(name)
+    if earlier is not None:
+        where = name.replace("output", "earlier", 1)
+    return replace(
+        end,
+        after=f"reached = {where}.detach().clone()\nwith torch.inference_mode():\n    {write}",
+        expression=f'"unchanged" if torch.equal(reached, {where}) else "changed"',
+        earlier=earlier,
+    )
+
+
+def _leaf(first: Difference, index: int, path: str, request: Request) -> Observable | None:
+    gradient = _BACKWARD.fullmatch(path)
+    if gradient:
+        double = "double_backward" in request.case.checks
+        name = gradient["name"]
+        held = f'{"second" if gradient[1] else "first"}.get("{name}")' if double else f"{_expression(name)}.grad"
+        seen = Observable(index=index, moment=Moment.BACKWARD)
+        if first.kind == "value":
+            return replace(seen, expression=f'"no gradient" if {held} is None else "a gradient"')
+        if first.kind == "presence":
+            return replace(seen, expression=f'"{name}" in second' if gradient[1] else f"{_expression(name)}.is_leaf")
+    elif path == "output.structure" or first.kind == "presence":
+        shape = "str(pytree.tree_structure(output))"
+        return Observable(index=index, moment=Moment.RESULTS, expression=shape)
+    else:
+        is_output = path.startswith("output")
+        seen = Observable(index=index, moment=Moment.RESULTS if is_output else Moment.CALLED)
+        held = path if is_output else _expression(path)
+    return _fact(first, seen, held)
+
+
+def _fact(first: Difference, seen: Observable, held: str) -> Observable | None:
+    if first.kind in _FACTS:
+        return replace(seen, expression=_FACTS[first.kind].format(held))
+    if first.kind == "value":
+        tensors = any(" tensor of shape " in side for side in (first.actual, first.expected))
+        return replace(seen, expression=f"type({held}).__name__" if tensors else held)
+    if "unreadable" in {first.actual, first.expected} or first.kind not in {"values", "nonfinite"}:
+        return None
+    differs = "not torch.equal(compiled, eager)"
+    if first.kind == "nonfinite":
+        differs = "not torch.equal(compiled.isfinite(), eager.isfinite())"
+    elif first.ulp is not None and first.max_abs:
+        differs = f"((compiled - eager).abs() > {first.max_abs / 2:.2g}).any()"
+    copied = held if held.endswith(".grad") else f"{held}.detach()"
+    return replace(seen, expression=copied, differs=differs)
+
+
+def _expression(path: str) -> str:
+    """An argument or a weight as Python: `net[0].weight` of `net.0.weight`."""
+    head, *steps = path.split(".")
+    return local(head) + "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in steps)

@@ -1,0 +1,368 @@
+"""The parts that a reproduction script is put together from: its program, its arguments, and the functions it needs."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.resources import files
+from textwrap import indent
+from typing import TYPE_CHECKING
+
+from conformance import program
+from conformance.errors import UsageError
+from conformance.specification import clauses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from conformance.model import Call, Request
+
+__all__ = ["HELPERS", "ProgramText", "argument", "clause", "helpers", "local", "modes"]
+
+HELPERS: Mapping[str, str] = {
+    "stream": '''
+def stream(name):
+    """A random generator that depends on nothing but the name."""
+    return torch.Generator().manual_seed(zlib.crc32(name.encode()))
+''',
+    "cotangent": """
+def cotangent(result, name):
+    generator = stream(name)
+    signs = torch.randint(0, 2, result.shape, generator=generator) * 2 - 1
+    return (torch.randint(1, 33, result.shape, generator=generator) * signs / 16).to(result.dtype)
+""",
+    "complex_cotangent": """
+def complex_cotangent(result, name):
+    def sixteenths():
+        signs = torch.randint(0, 2, result.shape, generator=generator) * 2 - 1
+        return (torch.randint(1, 33, result.shape, generator=generator) * signs).double() / 16
+
+    generator = stream(name)
+    return (sixteenths() + 1j * sixteenths() if result.is_complex() else sixteenths()).to(result.dtype)
+""",
+    "differentiable": '''
+def differentiable(output):
+    """The results that have a history, by path."""
+    leaves, _ = pytree.tree_flatten_with_path(output)
+    tensors = {"output" + pytree.keystr(path): leaf for path, leaf in leaves if isinstance(leaf, torch.Tensor)}
+    return {path: leaf for path, leaf in tensors.items() if leaf.requires_grad and leaf.grad_fn is not None}
+''',
+    "backward": '''
+def backward(output, call):
+    """Go backward from all results at once, with random cotangents."""
+    results = differentiable(output)
+    if results:
+        cotangents = [COTANGENT(leaf, f"{call}/first/{path}") for path, leaf in results.items()]
+        torch.autograd.backward(list(results.values()), cotangents)
+''',
+    "backward_twice": '''
+def backward_twice(output, call, leaves):
+    """Gradients, and gradients of them, by name of the leaf, for random cotangents."""
+    results = differentiable(output)
+    leaves = {name: leaf for name, leaf in leaves.items() if leaf.is_leaf and leaf.requires_grad}
+    if not results:
+        return {}, {}
+    wanted = list(leaves.values())
+    cotangents = [COTANGENT(leaf, f"{call}/first/{path}") for path, leaf in results.items()]
+    first = torch.autograd.grad(list(results.values()), wanted, cotangents, create_graph=True, allow_unused=True)
+    again = {name: value for name, value in zip(leaves, first) if value is not None and value.requires_grad}
+    if not again:
+        return dict(zip(leaves, first)), {}
+    cotangents = [COTANGENT(value, f"{call}/second/grad({name})") for name, value in again.items()]
+    second = torch.autograd.grad(list(again.values()), wanted, cotangents, allow_unused=True)
+    return dict(zip(leaves, first)), dict(zip(leaves, second))
+''',
+    "perturb": '''
+def perturb(name, *parameters):
+    """Double or halve every weight, at random; make 1/16 of zero."""
+    generator = stream(name)
+    with torch.no_grad():
+        for parameter in parameters:
+            factor = (torch.randint(0, 2, parameter.shape, generator=generator) * 1.5 + 0.5).to(parameter.dtype)
+            parameter.copy_(torch.where(parameter == 0, 0.0625, parameter * factor))
+''',
+    "weights_of": """
+def weights_of(value):
+    if isinstance(value, torch.nn.Module):
+        return list(value.parameters())
+    return [value] if isinstance(value, torch.nn.Parameter) else []
+""",
+    "double_in_place": '''
+def double_in_place(output):
+    """What a caller does who scales a result in place."""
+    for value in pytree.tree_leaves(output):
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            value.mul_(2)
+''',
+    "kind": '''
+def kind(error):
+    """The nearest built-in class of an exception."""
+    return next(each.__name__ for each in type(error).__mro__ if each.__module__ == "builtins")
+''',
+    "relation": """
+def relation(one, other):
+    if one is other:
+        return "same object"
+    start = one.untyped_storage().data_ptr()
+    return "same storage" if start and start == other.untyped_storage().data_ptr() else "unrelated"
+""",
+    "watched": '''
+graphs = calls = handed_back = 0
+
+
+def watched(graph, inputs):
+    """The backend, which counts the graphs it is given and the calls of what it makes of them."""
+    global graphs, handed_back
+    compiled = torch._dynamo.lookup_backend(BACKEND)(graph, inputs)
+    graphs += 1
+    handed_back += compiled is graph or getattr(compiled, "__self__", None) is graph
+
+    def counted(*arguments):
+        global calls
+        calls += 1
+        return compiled(*arguments)
+
+    return counted
+''',
+}
+"""Functions of a script by name, in an order in which each needs only those before it."""
+
+_OTHERS = """
+    F compiled contextlib earlier eager error function importlib kept math module os output program pytree reached run
+    setup sizes spec sys torch twin version zlib
+"""
+_RESERVED = frozenset({*HELPERS, *_OTHERS.split(), "graphs", "calls", "handed_back"})
+_DRAWS = re.compile(
+    r"rand|drop|bernoulli|multinomial|normal|uniform|poisson|exponential|rrelu|rng|seed|\.nn\.[A-Z]|checkpoint|attention"
+)
+_COMPLEX = re.compile(r"complex|fft|stft|polar|\dj\b")
+_LASTS = re.compile(r"set_grad_enabled\(|__enter__|= .*torch\.(no_grad|enable_grad|inference_mode)\(|__exit__")
+_DIFFERENTIATES = re.compile(r"\.grad\b|backward|hook|optim|Function")
+
+
+def helpers(text: str, cotangent: str = "cotangent") -> str:
+    """The source of every helper that a text calls, and of those that these call.
+
+    Args:
+        text: what calls them.
+        cotangent: the helper that makes cotangents.
+    """
+    needed: dict[str, str] = {}
+    for name, source in reversed(list(HELPERS.items())):
+        if re.search(rf"\b{name}\b", "".join([text, *needed.values()])):
+            needed[name] = source.replace("COTANGENT", cotangent)
+    return "\n".join(reversed(needed.values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramText:
+    """The module of a program in three parts.
+
+    Args:
+        fixed: functions and classes of the setup that stand before anything is computed.
+        state: what the setup computes, with what follows it; it has to be run anew for each role.
+        function: the definition of `program`.
+    """
+
+    fixed: str
+    state: str
+    function: str
+
+    @classmethod
+    def of(cls, request: Request) -> ProgramText:
+        """Take the module of a request apart.
+
+        Raises:
+            UsageError: its setup has a name that the script needs, or is a function of a user.
+        """
+        source = program.generate(request.case, request.variant).source
+        lines, body = source.split("\n"), ast.parse(source).body
+        if "conformance" in source:
+            message = f"{request.case.id} calls a function in a file, which a script by itself cannot hold"
+            raise UsageError(message)
+        *setup, function = [node for node in body if not isinstance(node, ast.Import)]
+        first = next((node for node in setup if not _is_fixed(node)), function)
+        head = body[len(body) - len(setup) - 2].end_lineno or 0
+        start, end = _start(first) - 1, _start(function) - 1
+        parts = ["\n".join(part).strip("\n") for part in (lines[head:start], lines[start:end], lines[end:])]
+        return cls(fixed=parts[0], state=parts[1], function=parts[2]).checked()
+
+    def checked(self) -> ProgramText:
+        """Itself.
+
+        Raises:
+            UsageError: a name of the setup is one that the script needs.
+        """
+        taken = [node.name for node in ast.parse(self.fixed).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+        if clash := sorted(_RESERVED.intersection([*taken, *self.names])):
+            message = f"the script has its own {clash[0]}; give that of the setup another name"
+            raise UsageError(message)
+        return self
+
+    @cached_property
+    def text(self) -> str:
+        """All of it, to look for words in."""
+        return f"{self.fixed}\n{self.state}\n{self.function}"
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What the changing part of the setup binds."""
+        found = [name for node in ast.parse(self.state).body for name in _bound(node)]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def draws(self) -> bool:
+        """Whether it may draw random numbers."""
+        return bool(_DRAWS.search(self.text))
+
+    @property
+    def cotangent(self) -> str:
+        """The helper that makes cotangents for its results."""
+        return "complex_cotangent" if _COMPLEX.search(self.text) else "cotangent"
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether what an earlier backward did may change what a later call does."""
+        return bool(_DIFFERENTIATES.search(self.text))
+
+    def setup(self, seed: int) -> str:
+        """The function that makes the state anew; empty where there is none."""
+        if not self.state:
+            return ""
+        seeded = f"    torch.manual_seed({seed})\n" if self.draws else ""
+        return f"def setup():\n    global {', '.join(self.names)}\n{seeded}{indent(self.state, ' ' * 4)}\n"
+
+    def parameters(self) -> tuple[str, ...]:
+        """Expressions for the weights among the state: `*net.parameters()`, `w`."""
+        values = dict(pair for node in ast.parse(self.state).body for pair in _assigned(node))
+        found = ((name, self._sort(values[name])) for name in self.names if name in values)
+        forms = {"module": "*{}.parameters()", "parameter": "{}", "unknown": "*weights_of({})"}
+        return tuple(forms[sort].format(name) for name, sort in found if sort in forms)
+
+    def _sort(self, value: ast.expr) -> str:
+        if not isinstance(value, ast.Call):
+            return "plain" if isinstance(value, (ast.Constant, ast.List, ast.Dict)) else "unknown"
+        called = ast.unparse(value.func)
+        if called == "torch.nn.Parameter":
+            return "parameter"
+        own = re.search(rf"class {re.escape(called)}\(.*Module", self.text)
+        if own or re.fullmatch(r"torch\.nn\.[A-Z]\w*", called):
+            return "module"
+        return "plain" if called.startswith(("torch.", "F.")) else "unknown"
+
+
+def argument(name: str, request: Request, call: Call, index: int) -> str:
+    """What makes one argument of a call, with the numbers that every role of the request gets.
+
+    Raises:
+        UsageError: a function of a user makes it.
+    """
+    spec, variant = request.case.inputs[name], request.variant
+    if spec.maker:
+        message = f"{spec.maker[0]} makes {name}, which a script by itself cannot hold"
+        raise UsageError(message)
+    if spec.scalar is not None:
+        return repr(call.scalars.get(name, spec.scalar))
+    sizes = call.shapes.get(name, spec.shape)
+    shape = tuple(int(variant.params[size]) if isinstance(size, str) else size for size in sizes)
+    dtype = spec.dtype or call.dtype or variant.dtype
+    numbers = _numbers(name, shape, dtype, request, f'stream("{request.seed}/{index}/{name}")')
+    if spec.stride is not None and shape == spec.shape:
+        numbers = f"torch.empty_strided({shape}, {spec.stride}, dtype=torch.{dtype}).copy_({numbers})"
+    requires_grad = call.requires_grad.get(name, spec.requires_grad)
+    return numbers + ".requires_grad_()" * requires_grad
+
+
+def _numbers(name: str, shape: tuple[int, ...], dtype: str, request: Request, stream: str) -> str:
+    spec = request.case.inputs[name]
+    sizes = ", ".join(map(str, shape)) or "()"
+    whole = not dtype.startswith(("float", "bfloat", "complex"))
+    if spec.values is not None:
+        shaped = "" if shape == (len(spec.values),) else f".reshape({sizes})"
+        return f"torch.tensor({list(spec.values)}, dtype=torch.float64){shaped}{_cast(dtype)}"
+    if spec.distribution == "integers" or whole:
+        high = int(spec.high) if spec.high is not None else 2 if dtype == "bool" else 10
+        return f"torch.randint({int(spec.low or 0)}, {high}, {shape}, generator={stream}).to(torch.{dtype})"
+    if spec.distribution == "uniform":
+        start, end = 0.0 if spec.low is None else spec.low, 1.0 if spec.high is None else spec.high
+        made = f"torch.rand({sizes}, generator={stream}, dtype=torch.float64)"
+        return f"({made} * {end - start} + {start}){_cast(dtype)}"
+    wide = "complex128" if dtype.startswith("complex") else "float64"
+    made = f"torch.randn({sizes}, generator={stream}, dtype=torch.{wide})"
+    return made if dtype == wide else made + _cast(dtype)
+
+
+def _cast(dtype: str) -> str:
+    return "" if dtype == "float64" else {"float32": ".float()"}.get(dtype, f".to(torch.{dtype})")
+
+
+def modes(request: Request, call: Call, text: str) -> list[str]:
+    """The context managers in which the caller makes a call; `text` is the program's."""
+    grad, autocast = call.grad or request.variant.grad, call.autocast or request.variant.autocast
+    # Where the program itself may set a mode for good, the caller's region is what ends it.
+    regions = {"disabled": ["torch.no_grad()"], "inference": ["torch.inference_mode()"]}
+    default = ["torch.enable_grad()"] if _LASTS.search(text) else []
+    cast = [] if autocast == "off" else [f'torch.autocast("cpu", dtype=torch.{autocast})']
+    return regions.get(grad, default) + cast
+
+
+def local(name: str) -> str:
+    """The variable that holds an input."""
+    return f"{name}_" if name in _RESERVED else name
+
+
+def clause(name: str) -> str:
+    """What a clause of the specification demands, on one line; empty where there is none of that name."""
+    place = clauses().get(name)
+    if place is None:
+        return ""
+    lines = (files("conformance.cases") / "SPEC.md").read_text(encoding="utf-8").split("\n")[place.line - 1 :]
+    rest = _while_indented(lines[1:])
+    text = " ".join([lines[0].partition("** ")[2], *(line.strip() for line in rest)])
+    return text.partition(" *")[0]
+
+
+def _while_indented(lines: Sequence[str]) -> Iterator[str]:
+    for line in lines:
+        if not line.startswith("  "):
+            return
+        yield line
+
+
+def _is_fixed(node: ast.stmt) -> bool:
+    """Whether a statement of the setup means the same however often it is run."""
+    if isinstance(node, ast.ClassDef):
+        return all(isinstance(each, (ast.FunctionDef, ast.Expr, ast.Pass)) for each in node.body)
+    return isinstance(node, ast.FunctionDef)
+
+
+def _start(node: ast.stmt) -> int:
+    decorators = node.decorator_list if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else []
+    return min([node.lineno, *(each.lineno for each in decorators)])
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        yield node.name
+        return
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            yield each.id
+
+
+def _assigned(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
+    if not isinstance(node, ast.Assign):
+        return
+    for target in node.targets:
+        if isinstance(target, ast.Name):
+            yield target.id, node.value
+        elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            pairs = zip(target.elts, node.value.elts, strict=False)
+            yield from ((one.id, value) for one, value in pairs if isinstance(one, ast.Name))
+
+
+def as_twin(request: Request) -> Request:
+    """The request with the other program of its case."""
+    return replace(request, case=replace(request.case, program=request.case.twin, twin=""))

@@ -1,0 +1,154 @@
+"""Measures what fuzzing promises: programs per second, that eager finds nothing in itself, and how soon defects show.
+
+`python -m conformance.tests.fuzz_speed --programs 20000` runs so many programs on the backend `eager`, fuzzes
+`aot_eager` for `--seconds`, and each saboteur of modes until a program shows what the backend that it is made from does
+not, or for so long.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from tabulate import tabulate
+
+from conformance import isolate
+from conformance.findings import first_rung, known_failures
+from conformance.fuzz import FuzzResult, Options, Tools, prepare
+from conformance.shrink import shrink
+from conformance.tests.saboteurs import SABOTEURS, ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from conformance.fuzz import Chunk
+    from conformance.model import Case, Request
+    from conformance.symptom import Symptom
+
+_RECORDS = Path(__file__).parents[2] / "results" / "records"
+_MODES = [name for name, saboteur in SABOTEURS.items() if saboteur.home == "modes"]
+
+Row = tuple[str, str, str]
+
+
+@click.command()
+@click.option("--programs", default=2000, show_default=True, help="Programs run on eager.")
+@click.option("--seconds", default=60.0, show_default=True, help="Time for aot_eager and for each saboteur.")
+@click.option("--jobs", type=int, default=None, help="Batches at a time; default: one for each processor.")
+@click.option("--seed", default=0, show_default=True)
+@click.argument("names", metavar="[SABOTEUR ...]", nargs=-1, type=click.Choice(_MODES))
+def main(programs: int, seconds: float, jobs: int | None, seed: int, names: Sequence[str]) -> None:
+    """Measure and print one table; with names, those saboteurs alone."""
+    tools = Tools(
+        rung=first_rung(),
+        shrink=_unshrunk,
+        dump=_text,
+        known=known_failures([_RECORDS]) if _RECORDS.is_dir() else {},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        given = Options(backend="", output=Path(folder), seed=seed, jobs=jobs)
+        rows = [] if names else [*_alone(given, tools, programs), _fast(given, tools, seconds)]
+        found = [_saboteur(given, tools, name, seconds) for name in names or _MODES]
+        rows += [row for row, _ in found]
+        rows += [_median([lines for _, lines in found if lines is not None])]
+    sys.stdout.write(tabulate(rows, headers=("what", "measured", "must be"), tablefmt="github") + "\n")
+
+
+def _unshrunk(request: Request, _: Symptom) -> Request:
+    return request
+
+
+def _text(case: Case) -> str:
+    return case.program
+
+
+def _fuzzed(given: Options, tools: Tools, backend: str, **limits: float) -> FuzzResult:
+    folder = given.output / str(sum(1 for _ in given.output.iterdir()))
+    options = Options(backend=backend, output=folder, seed=given.seed, jobs=given.jobs, **limits)  # type: ignore[arg-type]
+    return prepare(options, tools).execute()
+
+
+def _median(lines: Sequence[int]) -> Row:
+    measured = f"{statistics.median(lines):g} (of {len(lines)})" if lines else "nothing was found"
+    return ("lines of the smallest programs, median", measured, "at most 5")
+
+
+def _alone(given: Options, tools: Tools, programs: int) -> Iterator[Row]:
+    """What eager shows: nothing is to be found, and nearly every program to be accepted."""
+    result = _fuzzed(given, tools, "eager", programs=programs)
+    _tell(result)
+    found = ", ".join(f"{finding.symptom} ({finding.case_id})" for finding in result.new) or "nothing"
+    yield (f"{result.programs} programs on eager: findings", found, "nothing")
+    yield ("of these, accepted", f"{result.accepted / max(result.programs, 1):.1%}", "at least 90 %")
+    unused = [name for name, count in result.coverage.items() if not count]
+    yield ("parts of the grammar that none of them uses", ", ".join(unused) or "none", "none")
+    yield ("programs per second on eager", _rate(result), "")
+
+
+def _fast(given: Options, tools: Tools, seconds: float) -> Row:
+    result = _fuzzed(given, tools, "aot_eager", budget_s=seconds)
+    _tell(result)
+    return ("programs per second on aot_eager, isolated", _rate(result), "at least 15")
+
+
+def _saboteur(given: Options, tools: Tools, name: str, seconds: float) -> tuple[Row, int | None]:
+    """How soon a saboteur is found, and how many lines the smallest program has that shows it."""
+    backend = ref(SABOTEURS[name].home, name)
+    options = replace(given, backend=backend, output=given.output / name, budget_s=seconds)
+    watch, lines = _Watch(SABOTEURS[name].kin), None
+    try:
+        prepare(options, replace(tools, shrink=watch.keep, known={})).execute(watch)
+        measured = f"NOT FOUND in {watch.programs} programs"
+    except _FoundError as found:
+        small = shrink(*found.args).request
+        isolate.shutdown()
+        lines = small.case.program.count("\n")
+        measured = f"{watch.seconds:.0f} s, {watch.programs} programs; {lines} lines: {found.args[1]}"
+    click.echo(f"{name}: {measured}", err=True)
+    return (f"{name} is found after", measured, f"at most {seconds:.0f} s"), lines
+
+
+class _FoundError(Exception):
+    """A program shows what the saboteur's kin does not: the request and its symptom."""
+
+
+class _Watch:
+    """Ends a run as soon as something is found that `kin`, the lowest of PyTorch's own backends, does not show."""
+
+    def __init__(self, kin: str) -> None:
+        self._kin = kin
+        self.programs, self.seconds = 0, 0.0
+        self._requests: dict[str, Request] = {}
+
+    def keep(self, request: Request, _: Symptom) -> Request:
+        """Stand in the place of the shrinker, and remember what was to be shrunk."""
+        self._requests[request.case.id] = request
+        return request
+
+    def __call__(self, chunk: Chunk) -> None:
+        self.programs += chunk.programs
+        self.seconds += chunk.seconds
+        for finding in chunk.findings:
+            if finding.rung != self._kin:
+                raise _FoundError(self._requests[finding.case_id], finding.symptom)
+
+
+def _rate(result: FuzzResult) -> str:
+    return f"{result.programs / max(result.seconds, 1e-3):.1f} ({result.programs} in {result.seconds:.0f} s)"
+
+
+def _tell(result: FuzzResult) -> None:
+    click.echo(f"{result.backend}: {_rate(result)}, {result.failures.total()} failed", err=True)
+    for finding in result.findings:
+        click.echo(
+            f"  {finding.symptom} | {finding.rung} | {finding.nest or finding.known} | {finding.case_id}", err=True
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Whether the scripts of failing records reproduce: `python -m conformance.tests.scripts [RECORD_FILE ...]`.
+
+Each script runs in a child of its own, as `python script.py` would run it. It exits with 1 where one does not show what
+its record says.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from conformance import isolate, record, script
+from conformance.errors import UsageError
+from conformance.found import Found
+from conformance.model import Attempt, Outcome, Request
+from conformance.symptom import Symptom
+from conformance.tests.trial import CASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from conformance.model import Record, Stage
+    from conformance.record import RunFile
+
+__all__ = ["Run", "execute", "failing", "has_case", "run", "sampled"]
+
+IN_TREE = Path(__file__).parents[2] / "results" / "records" / "in-tree.jsonl"
+
+_LIMIT_S = 120.0
+_BY_ID = {case.id: case for case in CASES}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What came of a script: its exit status, if it had one, how it ended otherwise, and what it printed."""
+
+    status: int | None = None
+    ended: str = ""
+    output: str = ""
+
+    def shows(self, outcome: Outcome) -> bool:
+        """Whether it ended as the script of a record of this outcome has to."""
+        if outcome is Outcome.TIMEOUT:
+            return "timed out" in self.ended
+        if outcome is Outcome.CRASH:
+            return self.ended != "" and "timed out" not in self.ended
+        return self.status == 1
+
+
+def execute(text: str, _report: Callable[[Stage], None]) -> Attempt:
+    """Run a script in this process as Python would; what it exits with is the metric `status`."""
+    module = sys.modules["__main__"] = ModuleType("__main__")
+    module.__file__ = "<reproduction>"
+    linecache.cache[module.__file__] = (len(text), None, text.splitlines(keepends=True), module.__file__)
+    try:
+        exec(compile(text, module.__file__, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - it is our own
+    except SystemExit as error:
+        return Attempt(metrics={"status": int(error.code or 0)})
+    return Attempt(metrics={"status": 0})
+
+
+def run(text: str, timeout_s: float = _LIMIT_S) -> Run:
+    """Run a script in a child of the fork server; what it raises is no exit status, though Python's would be 1."""
+    end = isolate.run_task(f"{__spec__.name}:execute", text, env={}, timeout_s=timeout_s)
+    made = isolate.result(Attempt, end)
+    if isinstance(made, Attempt):
+        return Run(status=int(made.metrics["status"]), output=end.output)
+    return Run(ended=str(made), output=end.output)
+
+
+def has_case(of: Record) -> bool:
+    """Whether the case of a record, and its variant, still are there."""
+    return of.case_id in _BY_ID and any(each.id == of.variant for each in _BY_ID[of.case_id].variants)
+
+
+def failing(file: RunFile) -> list[Found]:
+    """The failures of a run whose cases and variants still are there, each with its request."""
+    infos = {info.name: info for info in file.header.backends}
+    return [
+        Found(record=each, run=file, request=_request(each, infos[each.backend]))
+        for each in file.records
+        if each.outcome.is_failure and has_case(each)
+    ]
+
+
+def _request(of: Record, info: Any) -> Request:
+    case = _BY_ID[of.case_id]
+    variant = next(each for each in case.variants if each.id == of.variant)
+    return Request(case=case, backend=info, variant=variant, seed=of.seed)
+
+
+def sampled(found: Iterable[Found], number: int) -> Iterator[Found]:
+    """At most so many of each symptom on each backend; 0 is all."""
+    taken: Counter[tuple[Symptom, str]] = Counter()
+    for each in found:
+        key = Symptom.of_record(each.record), each.record.backend
+        taken[key] += 1
+        if not number or taken[key] <= number:
+            yield each
+
+
+@cache
+def _compiler(ref: str) -> script.Compiler:
+    return script.compiler(isolate.describe(ref))
+
+
+@click.command()
+@click.argument("files", metavar="[RECORD_FILE ...]", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--sample", metavar="N", default=0, help="At most N records of each symptom on each backend.")
+def main(files: Sequence[Path], sample: int) -> None:
+    """Run the scripts, and say which do not reproduce."""
+    runs = [record.read(path) for path in files or [IN_TREE]]
+    stale = sum(each.outcome.is_failure and not has_case(each) for file in runs for each in file.records)
+    tried = [(found, _tried(found)) for file in runs for found in sampled(failing(file), sample)]
+    wrong = [(found, run) for found, run in tried if not run.shows(found.record.outcome)]
+    click.echo(f"{len(tried) - len(wrong)} of {len(tried)} scripts reproduce; {stale} records have no case any more")
+    for symptom, ends in _by_symptom(wrong).items():
+        click.echo(f"\n{len(ends)} do not: {symptom}")
+        for name, end in ends:
+            click.echo(
+                f"  {name}: {end.ended.strip() or f'exits with {end.status}'}\n    {end.output.strip()[-300:]!r}"
+            )
+    sys.exit(1 if wrong else 0)
+
+
+def _tried(found: Found) -> Run:
+    try:
+        made = run(script.of(found, _compiler(found.request.backend.ref)))
+    except UsageError as error:
+        made = Run(ended=f"refused: {error}")
+    mark = "" if made.shows(found.record.outcome) else "  DOES NOT REPRODUCE"
+    click.echo(f"{'/'.join(found.record.key)}{mark}")
+    return replace(made, output=made.output[-2000:])
+
+
+def _by_symptom(wrong: Iterable[tuple[Found, Run]]) -> dict[str, list[tuple[str, Run]]]:
+    by: defaultdict[str, list[tuple[str, Run]]] = defaultdict(list)
+    for found, end in wrong:
+        by[str(Symptom.of_record(found.record))].append(("/".join(found.record.key), end))
+    return by
+
+
+if __name__ == "__main__":
+    main()

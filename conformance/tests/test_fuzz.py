@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conformance.errors import BackendError, UsageError
+from conformance.findings import Finding, known_failures, merged, nest, report
+from conformance.fuzz import STATE, Chunk, FuzzResult, Options, Tools, prepare
+from conformance.model import Call, Capability, Case, Outcome, Request, Variant
+from conformance.symptom import Symptom
+from conformance.tests.fakes import a_backend, a_case, a_difference, a_record, an_attempt, failed
+from conformance.tests.runs import a_run, red
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from conformance.model import Attempt
+
+VALUES = Symptom.of(failed("values"))
+
+
+def some_cases(number: int, seed: int) -> list[Case]:
+    """Four programs: the last of each chunk is one with no_grad, the third is the same in each chunk."""
+    texts = [f"return a * {number}{seed}", f"return a + {number}", "return a.sin()", _region(number)]
+    return [
+        a_case(f"fuzz.s{seed}.p{number * 4 + place}", program=f"{text}\n", calls=(Call(),))
+        for place, text in enumerate(texts)
+    ]
+
+
+def _region(number: int) -> str:
+    return f"with torch.no_grad():\n    b = a * {number}\nreturn b"
+
+
+def breaking(*texts: str, made: Attempt | None = None) -> Callable[[Sequence[Request]], list[Attempt]]:
+    """Something that runs requests: what holds any of these texts fails in its values."""
+    wrong = made or failed("values")
+    return lambda batch: [wrong if any(t in r.case.program for t in texts) else an_attempt() for r in batch]
+
+
+def tools(**changes: Any) -> Tools:
+    """Tools that run nothing: programs with no_grad fail, each is its own smallest, and shows on the backend alone."""
+    plain = Tools(
+        rung=lambda request, _: request.backend.name,
+        shrink=lambda request, _: request,
+        dump=lambda case: f"topic: {case.id}\n",
+        run=breaking("no_grad"),
+        generate=some_cases,
+        describe=lambda ref: a_backend("fake", ref=ref),
+        clock=count().__next__,
+    )
+    return replace(plain, **changes)
+
+
+def options(folder: Path, **changes: Any) -> Options:
+    """Two chunks of a backend that nobody declares."""
+    return replace(Options(backend="some:fake", output=folder, programs=8, jobs=1), **changes)
+
+
+def fuzzed(folder: Path, given: Tools | None = None, **changes: Any) -> FuzzResult:
+    """What comes of a run."""
+    return prepare(options(folder, **changes), given or tools()).execute()
+
+
+def test_each_program_is_run_once(tmp_path: Path) -> None:
+    """What an earlier chunk had is left out, and the rest is counted."""
+    result = fuzzed(tmp_path)
+    assert [chunk.programs for chunk in result.chunks][:2] == [4, 3]
+    assert result.programs >= 8
+    assert result.accepted == result.programs
+
+
+def test_a_failure_becomes_a_finding_with_a_file(tmp_path: Path) -> None:
+    """A case is written under a name that the loader takes, and stands in the result."""
+    result = fuzzed(tmp_path)
+    (finding,) = result.findings
+    assert (finding.symptom, finding.rung, finding.nest) == (VALUES, "fake", "enabled: no_grad_with")
+    assert (tmp_path / finding.file).read_text() == "topic: fuzz.s0.p3\n"
+    assert finding.file == "fuzz_s0_p3.yaml"
+    assert result.exit_code == 1
+
+
+def test_without_failures_nothing_is_found(tmp_path: Path) -> None:
+    """A backend that does what eager does has no findings and no files, and the exit code is 0."""
+    result = fuzzed(tmp_path, tools(run=breaking("nothing at all")))
+    assert (result.findings, result.exit_code) == ([], 0)
+    assert [path.name for path in tmp_path.iterdir()] == [STATE]
+
+
+def test_findings_of_one_key_are_one(tmp_path: Path) -> None:
+    """The second and the fourth failure with one symptom are looked into, and add to the first; only one is written."""
+    result = fuzzed(tmp_path, programs=16)
+    assert result.failures[VALUES] > 4
+    assert [finding.seen for finding in result.findings] == [3]
+    assert len(list(tmp_path.glob("*.yaml"))) == 1
+
+
+def test_findings_with_other_nests_are_told_apart(tmp_path: Path) -> None:
+    """The same symptom in a region and outside of one is two findings."""
+    result = fuzzed(tmp_path, tools(run=breaking("no_grad", "return a +")))
+    assert {finding.nest for finding in result.findings} == {"enabled", "enabled: no_grad_with"}
+
+
+def test_what_is_told_is_the_shrunk_program(tmp_path: Path) -> None:
+    """The nest, the text and the file are of the smaller program."""
+    small = a_case("shrunk.other.name", program="return a\n", calls=(Call(),))
+    result = fuzzed(tmp_path, tools(shrink=lambda request, _: replace(request, case=small)))
+    assert [(one.program, one.nest) for one in result.findings] == [("return a\n", "enabled")]
+    assert [one.file for one in result.findings] == ["fuzz_s0_p3.yaml"]
+
+
+def test_what_does_not_fail_again_is_told_as_it_was(tmp_path: Path) -> None:
+    """A failure that the shrinker does not see stays a finding with the program that was drawn."""
+
+    def refuse(request: Request, symptom: Symptom) -> Request:
+        message = f"{request.key} does not show {symptom}"
+        raise UsageError(message)
+
+    assert [one.case_id for one in fuzzed(tmp_path, tools(shrink=refuse)).findings] == ["fuzz.s0.p3"]
+
+
+def test_a_known_failure_is_recognised_and_not_shrunk(tmp_path: Path) -> None:
+    """What a record shows too names its case, has no file, and is no reason to be red."""
+
+    def never(request: Request, symptom: Symptom) -> Request:
+        raise AssertionError(request, symptom)
+
+    result = fuzzed(tmp_path, tools(known={(VALUES, "fake"): "demo.first.one"}, shrink=never))
+    (finding,) = result.findings
+    assert (finding.known, finding.file, result.new, result.exit_code) == ("demo.first.one", "", [], 0)
+
+
+def test_known_failures_come_from_records(tmp_path: Path) -> None:
+    """The symptom of a record counts for the first rung that shows it, where every rung below has a record."""
+    path = tmp_path / "some.jsonl"
+    a_run(path, a_record("demo.first.two", "eager"), red("demo.first.two", "pre_dispatch_eager"))
+    known = known_failures([path])
+    assert known == {(VALUES, "pre_dispatch_eager"): "demo.first.two"}
+
+
+def test_what_eager_refuses_is_no_finding(tmp_path: Path) -> None:
+    """An invalid program is counted with its reason and lowers the acceptance."""
+    refused = an_attempt(invalid="eager raised RuntimeError\nand more", checks=())
+    result = fuzzed(tmp_path, tools(run=breaking("no_grad", made=refused)))
+    assert set(result.invalid.values()) == {"eager raised RuntimeError"}
+    assert result.accepted == result.programs - len(result.invalid)
+    assert result.exit_code == 0
+
+
+def test_what_a_backend_does_not_claim_is_not_run(tmp_path: Path) -> None:
+    """A program that needs more is counted apart."""
+
+    def needing(number: int, seed: int) -> list[Case]:
+        first, *others = some_cases(number, seed)
+        return [replace(first, requires=frozenset({Capability.AUTOCAST})), *others]
+
+    lacking = a_backend("fake", ref="some:fake", capabilities=frozenset())
+    result = fuzzed(tmp_path, tools(generate=needing, describe=lambda _: lacking))
+    assert result.unsupported == len(result.chunks)
+
+
+def test_the_same_command_goes_on(tmp_path: Path) -> None:
+    """With more programs asked for, what is there is kept, and the result is that of one longer run."""
+    whole = fuzzed(tmp_path / "whole", programs=16)
+    fuzzed(tmp_path / "parts", programs=8)
+    parts = fuzzed(tmp_path / "parts", programs=16)
+    shorter = min(len(whole.chunks), len(parts.chunks))
+    bare = [[replace(chunk, seconds=0.0) for chunk in result.chunks[:shorter]] for result in (whole, parts)]
+    assert bare[0] == bare[1]
+    assert parts.programs >= 16
+
+
+def test_a_line_that_was_cut_off_is_run_again(tmp_path: Path) -> None:
+    """A run that was killed while it wrote goes on from the last whole line."""
+    before = fuzzed(tmp_path)
+    state = tmp_path / STATE
+    state.write_bytes(state.read_bytes()[:-20])
+    after = fuzzed(tmp_path)
+    assert [chunk.codes for chunk in after.chunks[: len(before.chunks)]] == [chunk.codes for chunk in before.chunks]
+    assert all(json.loads(line) for line in state.read_text().splitlines())
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"backend": "other:one"}])
+def test_another_run_is_not_continued(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """A folder holds one seed and one backend; another is refused with what differs."""
+    fuzzed(tmp_path)
+    named = tools(describe=lambda ref: a_backend(ref.partition(":")[2], ref=ref))
+    with pytest.raises(UsageError, match=r"(seed|backend) was \S+, is now "):
+        prepare(options(tmp_path, **changes), named)
+
+
+def test_the_budget_counts_what_earlier_runs_took(tmp_path: Path) -> None:
+    """A run whose time is spent draws nothing more, and tells what was found."""
+    first = fuzzed(tmp_path, programs=None, budget_s=6)
+    again = fuzzed(tmp_path, programs=None, budget_s=6)
+    assert first.chunks
+    assert again.chunks == first.chunks
+
+
+def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path) -> None:
+    """Ctrl-C ends the run with its findings so far and exit code 130."""
+
+    def interrupt(chunk: Chunk) -> None:
+        raise KeyboardInterrupt(chunk.number)
+
+    result = prepare(options(tmp_path, programs=None), tools()).execute(interrupt)
+    assert (len(result.chunks), result.interrupted, result.exit_code) == (1, True, 130)
+
+
+def test_a_backend_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    """Before anything is drawn, with the reason."""
+    with pytest.raises(BackendError, match="no compiler"):
+        prepare(options(tmp_path), tools(describe=lambda ref: a_backend("fake", ref=ref, unavailable="no compiler")))
+
+
+TWICE = """\
+with torch.no_grad():
+    b = a
+    torch.set_grad_enabled(True)
+with torch.no_grad():
+    pass
+return b
+"""
+DECORATED = """\
+@torch.inference_mode()
+def f():
+    if a:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            pass
+f()
+return a
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("return a\n", "enabled"),
+        ("torch.set_grad_enabled(False)\nreturn a\n", "enabled: set_false_call"),
+        (TWICE, "enabled: no_grad_with(set_true_call), no_grad_with"),
+        (DECORATED, "enabled: inference_def(bfloat16_with)"),
+    ],
+)
+def test_a_nest_is_told_without_names(program: str, told: str) -> None:
+    """Modes and forms as they are nested; what is computed in them is left out."""
+    assert nest(a_case(program=program)) == told
+
+
+def test_a_nest_tells_what_the_caller_holds() -> None:
+    """The ambient mode, and those of calls that have their own."""
+    case = a_case(variants=(Variant(grad="disabled"),), calls=(Call(), Call(autocast="bfloat16")))
+    assert nest(case) == "disabled, bfloat16"
+
+
+def test_merged_findings_keep_the_first() -> None:
+    """Findings of one key are counted together, those of others stand in their order."""
+    first = Finding(symptom=VALUES, rung="eager", nest="enabled", case_id="a.b.c", program="return a\n")
+    other = replace(first, rung="aot_eager")
+    assert merged([first, other, replace(first, case_id="x.y.z")]) == [replace(first, seen=2), other]
+
+
+def test_the_report_tells_counts_findings_and_coverage(tmp_path: Path) -> None:
+    """Each finding with its program, how many programs were accepted, and every part of the grammar."""
+    text = report(fuzzed(tmp_path, tools(run=breaking("no_grad", "return a +"))))
+    assert "with torch.no_grad():" in text
+    assert "(100.0%)" in text
+    assert "2 new, 0 known" in text
+    assert "enabled: no_grad_with" in text
+    assert "op sin" in text
+
+
+def test_symptoms_survive_the_state(tmp_path: Path) -> None:
+    """What a line of the state says of a finding is read back as it was."""
+    difference = a_difference(kind="dtype", actual="torch.float32 tensor", expected="torch.bfloat16 tensor")
+    checks = tuple(replace(one, differences=(difference,)) for one in failed("values").checks if not one.held)
+    result = fuzzed(tmp_path, tools(run=breaking("no_grad", made=an_attempt(checks=checks))))
+    assert fuzzed(tmp_path).chunks == result.chunks
+    assert result.findings[0].symptom.outcome is Outcome.FAIL

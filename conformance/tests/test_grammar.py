@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+
+from conformance import agreement, program
+from conformance.findings import code, levels_of
+from conformance.grammar import CHUNK, FEATURES, chunk, features, programs
+from conformance.model import Capability
+from conformance.nests import MODES
+from conformance.tests.fakes import a_request
+from conformance.tests.roles import observed
+
+if TYPE_CHECKING:
+    from conformance.model import Case
+
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
+
+_SHOW = "from conformance.grammar import chunk\nprint([case.program for case in chunk(2, 7)])"
+
+
+@given(programs())
+@settings(max_examples=200, deadline=None)
+def test_every_program_is_in_the_subset(case: Case) -> None:
+    """Nothing that is drawn is refused where a person could have written it into a case file."""
+    assert program.problems(case) == []
+
+
+@given(programs())
+@settings(max_examples=200, deadline=None)
+def test_a_case_says_what_its_program_needs(case: Case) -> None:
+    """Capabilities of its modes, of training and of mutation, and how many graph breaks it asks for."""
+    modes = frozenset[Capability]().union(*(MODES[level.mode].requires for _, level in levels_of(case.program)))
+    assert modes <= case.requires
+    assert case.graph_breaks == case.program.count("graph_break()")
+    if any(spec.requires_grad for spec in case.inputs.values()):
+        assert Capability.TRAINING in case.requires
+    if any(f"{name}.mul_(" in case.program for name in case.inputs):
+        assert Capability.INPUT_MUTATION in case.requires
+
+
+@given(programs())
+@settings(max_examples=100, deadline=None)
+def test_features_are_parts_of_the_grammar(case: Case) -> None:
+    """What a program is said to use is in the list that coverage is counted by, its ambient mode and calls always."""
+    used = features(case)
+    assert used <= set(FEATURES)
+    assert {name.partition(" ")[0] for name in used} >= {"ambient", "calls", "depth"}
+
+
+def test_a_chunk_is_the_same_each_time() -> None:
+    """The same number and seed give the same cases; another number or seed others."""
+    assert chunk(1, 5) == chunk(1, 5)
+    texts = [[case.program for case in part] for part in (chunk(1, 5), chunk(2, 5), chunk(1, 6))]
+    assert texts[0] not in texts[1:]
+
+
+def test_a_chunk_is_the_same_in_another_process() -> None:
+    """What a chunk holds depends on nothing that a process has done or imported before."""
+    other = subprocess.run([sys.executable, "-c", _SHOW], capture_output=True, check=True, text=True)
+    assert other.stdout.strip() == str([case.program for case in chunk(2, 7)])
+
+
+def test_programs_of_a_chunk_differ() -> None:
+    """Each has an id of its own, which tells seed and place, and no program stands in a chunk twice."""
+    cases = chunk(3, 0)
+    assert len({case.id for case in cases}) == len(cases) <= CHUNK
+    assert cases[0].id == f"fuzz.s0.p{3 * CHUNK}"
+    assert len(set(map(code, cases))) == len(cases)
+
+
+def test_every_part_of_the_grammar_is_drawn() -> None:
+    """Some hundred programs use each part."""
+    used = Counter(name for number in range(15) for case in chunk(number, 0) for name in features(case))
+    assert [name for name in FEATURES if not used[name]] == []
+
+
+def test_eager_takes_nearly_every_program() -> None:
+    """Of what is drawn at least nine of ten programs run in eager, backward included, and agree with the oracle."""
+    cases = [case for number in range(2) for case in chunk(number, 3)]
+    refused = list[str]()
+    for case in cases:
+        seen = observed(case, case.variants[0])
+        raised = [call.raised.message for call in seen.calls if call.raised]
+        disagreement = agreement.compare(a_request(case), seen)[1]
+        refused += [*raised, *filter(None, [disagreement])][:1]
+    assert len(refused) * 10 <= len(cases), refused

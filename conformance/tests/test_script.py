@@ -1,0 +1,341 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance import bug_report, isolate, record, script
+from conformance.errors import BackendError, UsageError
+from conformance.found import Found
+from conformance.judge import judge, outcome
+from conformance.model import BackendInfo, Call, InputSpec, Outcome, Request
+from conformance.script import Compiler
+from conformance.symptom import Symptom
+from conformance.tests import scripts
+from conformance.tests.fakes import a_backend, a_case, a_difference, a_record, a_request, failed, raised
+from conformance.tests.saboteurs import SABOTEURS, ref
+from conformance.tests.trial import CASES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from conformance.model import Attempt, Case, Difference
+    from conformance.record import RunFile
+
+pytestmark = pytest.mark.torch
+
+EAGER = Compiler(expression='"eager"')
+AOT_EAGER = Compiler(expression='"aot_eager"')
+
+
+@pytest.fixture(scope="session")
+def published() -> RunFile:
+    """The records of the backends in this repository."""
+    return record.read(scripts.IN_TREE)
+
+
+@pytest.fixture(scope="session")
+def by_symptom(published: RunFile) -> Mapping[Symptom, Found]:
+    """One failure of each symptom."""
+    return {Symptom.of_record(each.record): each for each in reversed(scripts.failing(published))}
+
+
+def named(published: RunFile, backend: str, case: str) -> Found:
+    """The failure of a backend in a case."""
+    names = (backend, case)
+    return next(f for f in scripts.failing(published) if (f.record.backend, f.record.case_id) == names)
+
+
+def told(published: RunFile, request: Request, attempt: Attempt, first: str = "") -> Found:
+    """What came of a request as a record; the check that is named stands first."""
+    happened = outcome(attempt)
+    made = a_record(
+        request.case.id,
+        request.backend.name,
+        variant=request.variant.id,
+        outcome=happened,
+        checks=tuple(sorted(attempt.checks, key=lambda check: check.check != first)),
+        raised=attempt.raised,
+        message=judge(happened, attempt, None)[1],
+    )
+    return Found(record=made, run=published, request=request)
+
+
+def made_up(published: RunFile, case: Case, difference: Difference, check: str = "values") -> Found:
+    """A failure with one difference, of a case that no backend has run."""
+    broken = failed(check)
+    checks = tuple(replace(each, differences=(difference,)) if each.check == check else each for each in broken.checks)
+    return told(published, a_request(case), replace(broken, checks=checks), check)
+
+
+def imported(text: str) -> set[str]:
+    """The packages that a script imports."""
+    nodes = list(ast.walk(ast.parse(text)))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return {name.partition(".")[0] for name in plain | {n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)}}
+
+
+def body(text: str) -> str:
+    """A script without its docstring."""
+    return text.split('"""', 2)[2]
+
+
+def test_every_symptom_of_the_published_records_is_shown(by_symptom: Mapping[Symptom, Found]) -> None:
+    """A script exits with 1 where the backend still does what its record says."""
+    quiet = {}
+    for symptom, found in by_symptom.items():
+        end = scripts.run(script.of(found, Compiler(expression=f'"{found.record.backend}"')))
+        if end.status != 1:
+            quiet[str(symptom)] = end
+    assert not quiet
+
+
+def test_scripts_need_torch_and_nothing_else(by_symptom: Mapping[Symptom, Found]) -> None:
+    """Whoever reads one has PyTorch, and need not have this project."""
+    for found in by_symptom.values():
+        text = script.of(found, Compiler(expression=f'"{found.record.backend}"'))
+        assert "torch" in imported(text)
+        assert imported(text) - {"torch"} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "aliasing.views.view_from_no_grad",
+        "autocast.backward.no_overflow",
+        "autograd.transforms.saved_operand_changed",
+        "calls.modes.every_mode_in_turn",
+        "inference_mode.regions.view",
+        "mutation.state.version_counter",
+    ],
+)
+def test_an_honest_backend_shows_nothing(published: RunFile, case: str) -> None:
+    """The script of what AOTAutograd does wrong exits with 0 on Dynamo alone, as it would once that is mended."""
+    assert scripts.run(script.of(named(published, "aot_eager", case), EAGER)).status == 0
+
+
+@pytest.mark.parametrize(
+    ("backend", "case"),
+    [
+        ("eager", "exceptions.modes.failing_operation"),
+        ("aot_eager", "calls.modes.every_mode_in_turn"),
+        ("aot_eager", "inference_mode.regions.view"),
+    ],
+)
+def test_python_runs_a_script(published: RunFile, tmp_path: Path, backend: str, case: str) -> None:
+    """What it prints and exits with is for whoever has the file alone."""
+    path = tmp_path / "reproduction.py"
+    path.write_text(script.of(named(published, backend, case), Compiler(expression=f'"{backend}"')), encoding="utf-8")
+    done = subprocess.run([sys.executable, path.name], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()][:2] == ["eager", "compiled"]
+
+
+@pytest.mark.parametrize(
+    ("saboteur", "case"),
+    [
+        ("asks_for_eager", "aliasing.views.as_strided"),
+        ("backward_draws", "aliasing.views.as_strided"),
+        ("drifts_with_each_compilation", "laws.decorated.no_grad_def"),
+        ("exception_replaced", "exceptions.modes.bad_index"),
+        ("hangs_at_compile", "aliasing.views.as_strided"),
+        ("layout_lost", "aliasing.views.as_strided"),
+        ("more_saved", "autograd.functions.nothing_saved"),
+        ("no_second_derivative", "autograd.functions.second_derivative"),
+        ("python_rng_consumed", "aliasing.views.as_strided"),
+        ("returned_overwritten", "aliasing.views.as_strided"),
+        ("second_derivatives_scaled", "autograd.functions.second_derivative"),
+        ("segfaults_at_run", "aliasing.views.as_strided"),
+    ],
+)
+def test_a_saboteur_is_shown(published: RunFile, saboteur: str, case: str) -> None:
+    """What no backend of this repository does wrong, one that is broken on purpose does, and Dynamo alone does not."""
+    known = SABOTEURS[saboteur]
+    info = BackendInfo(ref=ref(known.home, saboteur), name=saboteur)
+    chosen = next(each for each in CASES if each.id == case)
+    limit_s = 6.0 if known.meant == Outcome.TIMEOUT else 120.0
+    request = Request(case=chosen, backend=info, variant=chosen.variants[0], timeout_s=limit_s)
+    found = told(published, request, isolate.run(request), known.meant)
+    assert scripts.run(script.of(found, script.compiler(info)), limit_s).shows(found.record.outcome)
+    assert scripts.run(script.of(found, EAGER)).status == 0
+
+
+def test_a_write_that_reaches_less_is_shown(published: RunFile) -> None:
+    """What changes when the caller writes into a result, told by one thing that changes on one side alone."""
+    name = "aliases_lost"
+    case = a_case(program="b = a * 2\nreturn b, b.view(-1)\n")
+    difference = a_difference(
+        path="writing into output[0]",
+        kind="reach",
+        actual="call[1].output[0]",
+        expected="call[1].output[0], call[1].output[1]",
+    )
+    found = made_up(published, case, difference, "aliasing")
+    broken = script.compiler(a_backend(ref=ref(SABOTEURS[name].home, name)))
+    assert scripts.run(script.of(found, broken)).status == 1
+    assert scripts.run(script.of(found, EAGER)).status == 0
+
+
+def test_a_script_has_only_the_parts_it_needs(published: RunFile) -> None:
+    """What differs at once is seen after one call, without backward."""
+    difference = a_difference(path="output", kind="dtype", actual="torch.float64 x", expected="torch.float32 x")
+    text = script.of(made_up(published, a_case(), difference), EAGER)
+    assert [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)] == [
+        "stream",
+        "program",
+        "run",
+    ]
+    assert body(text).count("function(") == 1
+    assert "setup" not in text
+
+
+def test_a_later_call_is_reached_by_those_before_it(published: RunFile) -> None:
+    """With the modes, inputs and weights that the case gives each call, and backward where gradients are seen."""
+    case = a_case(
+        setup="net = torch.nn.Linear(4, 4)\nw = torch.nn.Parameter(torch.ones(4))\n",
+        program="return net(a) * w\n",
+        calls=(Call(grad="disabled", inplace=True), Call(autocast="bfloat16", perturb=True), Call()),
+    )
+    difference = a_difference(path="call[1].grad(net.weight)", kind="values", max_abs=1.0, ulp=8.0)
+    text = body(script.of(made_up(published, case, difference, "calls"), EAGER))
+    assert text.count("output = function(a)") == 2
+    assert "    with torch.no_grad():\n        output = function(a)\n    double_in_place(output)\n" in text
+    assert 'with torch.autocast("cpu", dtype=torch.bfloat16):' in text
+    assert 'perturb("0/1/perturb", *net.parameters(), w)' in text
+    assert "global net, w" in text
+    assert "return net.weight.grad" in text
+    assert "> 0.5).any()" in text
+
+
+def test_the_docstring_says_what_where_and_why(published: RunFile) -> None:
+    """Backend, version of PyTorch, symptom, and the clause with its text."""
+    found = named(published, "aot_eager", "calls.modes.every_mode_in_turn")
+    text = ast.get_docstring(ast.parse(script.of(found, AOT_EAGER))) or ""
+    words = ["aot_eager", published.header.environment.torch, *found.record.clauses, "call[2].grad(a)", "Exits with 1"]
+    assert not [word for word in words if word not in text]
+    assert str(Symptom.of_record(found.record)) in " ".join(text.split())
+
+
+def test_names_of_the_script_do_not_meet_those_of_the_program(published: RunFile) -> None:
+    """An input may be called as a variable of the script is; a name of the setup may not."""
+    difference = a_difference(path="output", max_abs=None)
+    case = a_case(
+        program="return output * function\n", inputs={"output": InputSpec(shape=(2,)), "function": InputSpec()}
+    )
+    assert "output = function(output_, function_)" in script.of(made_up(published, case, difference), EAGER)
+    with pytest.raises(UsageError, match="the script has its own stream"):
+        script.of(made_up(published, a_case(setup="stream = torch.ones(4)\n"), difference), EAGER)
+
+
+def test_settings_of_a_backend_stand_in_the_script(published: RunFile) -> None:
+    """Environment before torch is imported, configuration after it, options where it is compiled."""
+    how = Compiler(
+        expression="mine",
+        imports=("from elsewhere import mine",),
+        options={"mode": "'reduce-overhead'"},
+        patches={"_inductor.config.fallback_random": "True"},
+        env={"FLAG": "1"},
+    )
+    text = script.of(made_up(published, a_case(), a_difference(path="output")), how)
+    assert text.index("os.environ['FLAG'] = '1'") < text.index("import torch\n") < text.index("from elsewhere")
+    assert "torch._inductor.config.fallback_random = True" in text
+    assert "torch.compile(program, backend=mine, dynamic=False, mode='reduce-overhead')" in text
+
+
+def test_what_no_script_can_show_is_refused(published: RunFile) -> None:
+    """A pass, an observable that has no Python, and a program that is in a file of the user's."""
+    request = a_request()
+    passed = Found(record=a_record(), run=published, request=request)
+    with pytest.raises(UsageError, match="is a pass: there is nothing to reproduce"):
+        script.of(passed, EAGER)
+    with pytest.raises(UsageError, match="no script can show this of fake/"):
+        script.of(made_up(published, a_case(), a_difference(kind="flavour")), EAGER)
+    theirs = a_case(inputs={"a": InputSpec(maker=("f.py:inputs", "f.py:f"))})
+    with pytest.raises(UsageError, match=r"f\.py:inputs makes a, which a script by itself cannot hold"):
+        script.of(made_up(published, theirs, a_difference(path="output")), EAGER)
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("aot_eager", AOT_EAGER),
+        ("torch:inductor", Compiler(expression='"inductor"')),
+        (
+            "torch._dynamo.backends.debugging:eager_noexcept",
+            Compiler(
+                expression="eager_noexcept", imports=("from torch._dynamo.backends.debugging import eager_noexcept",)
+            ),
+        ),
+    ],
+)
+def test_a_backend_is_named_without_this_project(name: str, how: Compiler) -> None:
+    """By the name that torch has for it, or imported from where it is."""
+    assert script.compiler(a_backend(ref=name)) == how
+
+
+def test_a_backend_in_a_file_is_loaded_from_it(published: RunFile, tmp_path: Path) -> None:
+    """Who has the file and the script has all there is to it."""
+    path = tmp_path / "mine.py"
+    path.write_text("def doubles(gm, inputs):\n    return lambda *args: [2 * each for each in gm.forward(*args)]\n")
+    how = script.compiler(a_backend(ref=f"{path}:doubles"))
+    found = made_up(published, a_case(), a_difference(path="output", max_abs=0.25, ulp=1.0))
+    assert scripts.run(script.of(found, how)).status == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("backend = Backend(name='x', factory=lambda: print)", "it is no plain callable"),
+        ("backend = Backend(name='eager', compile={'options': {'x': print}})", "cannot be written down"),
+    ],
+)
+def test_a_backend_that_only_this_project_can_name_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    """Its script would not be one by itself."""
+    path = tmp_path / "mine.py"
+    path.write_text(f"from conformance.backend import Backend\n\n{text}\n")
+    with pytest.raises(UsageError, match=said):
+        script.compiler(a_backend(ref=f"{path}:backend"))
+
+
+def test_a_backend_that_cannot_be_loaded_says_so(tmp_path: Path) -> None:
+    """Nothing is known of it, so nothing can be written."""
+    path = tmp_path / "mine.py"
+    path.write_text("raise ValueError('not today')\n")
+    with pytest.raises(BackendError, match="cannot be loaded: ValueError: not today"):
+        script.compiler(a_backend(ref=f"{path}:backend"))
+
+
+def test_a_bug_report_has_what_the_form_asks_for(published: RunFile) -> None:
+    """Title, what eager and compiled do, the clause, the script and the versions."""
+    text = bug_report.of(named(published, "aot_eager", "calls.modes.every_mode_in_turn"), "import torch\n", "torch: 2")
+    assert text.startswith("**Title:** [aot_eager] value of call[2].grad(a) is torch.float32 tensor")
+    for part in (
+        "### 🐛 Describe the bug",
+        "- eager: value of `call[2].grad(a)` is `None`",
+        "> **GM-",
+        "```python\nimport torch\n```",
+        "### Versions",
+        "torch: 2",
+    ):
+        assert part in text
+    assert "### Error logs" not in text
+
+
+def test_a_bug_report_of_an_exception_has_its_log(published: RunFile) -> None:
+    """Where it was raised, and what it said."""
+    attempt = raised(type="KeyError", message="no ``` here", traceback=("a.py:1 in f",))
+    text = bug_report.of(told(published, a_request(), attempt), "```\n", "")
+    assert "- eager: runs without an exception\n- compiled: raises `KeyError` at stage forward; see the log" in text
+    assert "### Error logs\n\n````\n  a.py:1 in f\nKeyError: no ``` here\n````" in text
+    assert "````python\n```\n````" in text
+
+
+def test_the_environment_is_what_torch_collects() -> None:
+    """The form asks for it word for word."""
+    assert "PyTorch version: 2." in bug_report.environment()
