@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "code", "first_rung", "known_failures", "levels_of", "merged", "nest", "report", "write"]
 
+_NOT_ALONE = "not seen again by itself"
 _LEVELS = {ast.dump(ast.parse(mode.text, mode="eval").body): name for name, mode in MODES.items()}
 
 
@@ -32,7 +33,7 @@ class Finding:
 
     Args:
         symptom: what goes wrong.
-        rung: the first of PyTorch's own backends that shows it, else the backend itself.
+        rung: the first of PyTorch's own backends that shows it, else the backend itself; empty where none does alone.
         nest: how the modes of the shrunk program are nested; empty where the finding is known.
         case_id: of the program that shows it.
         program: its text.
@@ -130,15 +131,13 @@ def _mode(node: ast.expr, form: str) -> Level | None:
 
 
 def first_rung() -> Callable[[Request, Symptom], str]:
-    """What tells the first rung that shows a failure of a request; the request's own backend, where no rung does.
+    """What tells the first rung that shows a failure of a request, its own backend last; empty where none does.
 
     Raises:
         ConformanceError: the backends of the ladder cannot be described.
     """
     infos = find(LADDER, isolate.describe)
-    return lambda request, wanted: (
-        ladder.first(ladder.climb(request, wanted, infos, isolate.run)) or request.backend.name
-    )
+    return lambda request, wanted: ladder.first(ladder.climb(request, wanted, infos, isolate.run))
 
 
 def known_failures(places: Sequence[Path]) -> Mapping[tuple[Symptom, str], str]:
@@ -210,7 +209,7 @@ def _table(findings: Sequence[Finding], result: FuzzResult) -> str:
     rows = [
         (
             plain(str(one.symptom)),
-            one.rung,
+            one.rung or _NOT_ALONE,
             one.nest,
             result.failures[one.symptom],
             quoted(one.known or one.file or one.case_id),

@@ -77,7 +77,7 @@ class Tools:
     """What a run is made with.
 
     Args:
-        rung: tells the first of PyTorch's own backends that shows the failure of a request.
+        rung: tells the first of PyTorch's own backends that shows the failure of a request, the request's own last.
         shrink: gives a smaller request that shows the same failure; a UsageError where that one shows it no more.
         dump: writes a case as YAML.
         known: by symptom and first rung, the case of the suite that shows them.
@@ -91,7 +91,7 @@ class Tools:
     shrink: Callable[[Request, Symptom], Request]
     dump: Callable[[Case], str]
     known: Mapping[tuple[Symptom, str], str] = field(default_factory=dict)
-    run: Callable[[Sequence[Request]], Sequence[Attempt]] = isolate.run_batch
+    run: Callable[[Sequence[Request]], Sequence[Attempt]] = isolate.sweep
     generate: Callable[[int, int], Sequence[Case]] = grammar.chunk
     describe: Callable[[str], BackendInfo] = isolate.describe
     clock: Callable[[], float] = time.monotonic
@@ -327,12 +327,12 @@ class _Course:
     def _shrunk(self, request: Request, symptom: Symptom) -> tuple[Request, Symptom, str]:
         """The smallest program of a failure, and its first rung; one that is known stays as it is."""
         rung = self._tools.rung(request, symptom)
-        if (symptom, rung) in self._tools.known:
+        if not rung or (symptom, rung) in self._tools.known:
             return request, symptom, rung
         try:
             small = self._tools.shrink(request, symptom)
         except UsageError:  # it does not fail each time, which is a finding too
-            return request, symptom, rung
+            return request, symptom, ""
         small = replace(small, case=replace(small.case, id=request.case.id))
         return small, symptom, rung if small == request else self._tools.rung(small, symptom)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from conformance.model import Request
     from conformance.watch import Exit
 
-__all__ = ["attempt", "describe", "result", "run", "run_batch", "run_task", "shutdown"]
+__all__ = ["attempt", "describe", "result", "run", "run_batch", "run_task", "shutdown", "sweep"]
 
 T = TypeVar("T")
 
@@ -69,14 +69,35 @@ def run_batch(requests: Sequence[Request]) -> list[Attempt]:
     return attempts + [run(request) for request in requests[len(attempts) :]]
 
 
+def sweep(requests: Sequence[Request]) -> list[Attempt]:
+    """Run requests of one backend in as few children as their failures allow.
+
+    As `run_batch`, but what is no pass is not run again alone: of thousands of programs, those that matter will be.
+
+    Raises:
+        HarnessError: the fork server does not start, or died twice.
+    """
+    attempts: list[Attempt] = []
+    while waiting := requests[len(attempts) :]:
+        made = _together(waiting)
+        if made is None:
+            break
+        attempts += made
+    return attempts + [run(request) for request in requests[len(attempts) :]]
+
+
 def _passes(requests: Sequence[Request]) -> list[Attempt] | None:
     """The plain passes that requests begin with, run in one child; None when it gave no result."""
+    made = _together(requests)
+    return None if made is None else list(takewhile(lambda attempt: outcome(attempt) is Outcome.PASS, made))
+
+
+def _together(requests: Sequence[Request]) -> Sequence[Attempt] | None:
+    """The attempts made in one child, the last of which may be no pass; None when it gave no result."""
     limit = max(request.timeout_s for request in requests)
     end = run_task("conformance.observe:run_all", tuple(requests), env=requests[0].backend.env, timeout_s=limit)
     made = result(Attempts, end)
-    if not isinstance(made, Attempts):
-        return None
-    return list(takewhile(lambda attempt: outcome(attempt) is Outcome.PASS, made.made))
+    return made.made if isinstance(made, Attempts) else None
 
 
 def attempt(end: Exit) -> Attempt:

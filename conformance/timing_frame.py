@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from conformance.timing import Blocks, Noise, Timing
     from conformance.timing_file import TimingRun
 
-__all__ = ["REFERENCE", "is_quiet", "load_timing", "of", "smallest_told"]
+__all__ = ["REFERENCE", "by_number", "is_quiet", "load_timing", "of", "smallest_told"]
 
 REFERENCE = "uncompiled"
 """The name under which pytest-benchmark times eager itself, which every ratio is to."""
@@ -180,4 +181,14 @@ def _frame(rows: Iterable[dict[str, object]]) -> pd.DataFrame:
     frame["phase"] = categorical(frame["phase"], [str(phase) for phase in Phase])
     frame["speed"] = categorical(frame["speed"], [str(speed) for speed in Speed])
     frame["backend"] = categorical(frame["backend"], by_ladder(frame["backend"]))
-    return frame.sort_values(["backend", "case", "variant", "phase"], ignore_index=True, kind="stable")
+    by = ["backend", "case", "variant", "phase"]
+    return frame.sort_values(by, ignore_index=True, kind="stable", key=_by_size)
+
+
+def by_number(text: str) -> tuple[str | int, ...]:
+    """What texts are sorted by so that `rows=8` stands before `rows=128`."""
+    return tuple(int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text))
+
+
+def _by_size(column: pd.Series) -> pd.Series:
+    return column.map(by_number) if column.name == "variant" else column

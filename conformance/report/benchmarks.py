@@ -204,7 +204,7 @@ def _compiled(key: tuple[str, str, str], found: Found) -> str:
 def _counted(timings: Sequence[Timing]) -> str:
     rows = [
         (timing.backend, timing.case_id, _axes(timing.variant), *(_count(timing, name) for name in _COUNTED))
-        for timing in sorted(timings, key=lambda timing: (timing.case_id, timing.variant))
+        for timing in sorted(timings, key=lambda timing: (timing.case_id, timing_frame.by_number(timing.variant)))
         if timing.metrics
     ]
     return markdown.table(("backend", "case", "variant", *_COUNTED.values()), rows, right=range(3, 13))

@@ -13,7 +13,7 @@ from conformance.selection import select
 from conformance.tests.fakes import a_backend, a_case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from conformance.model import Request
@@ -54,8 +54,11 @@ def test_a_pass_in_a_batch_says_what_it_says_alone(backend: str) -> None:
     ("body", "happened"),
     [("[value * 2 for value in graph(*given)]", Outcome.FAIL), ("__import__('os')._exit(3)", Outcome.CRASH)],
 )
-def test_what_is_no_pass_is_run_again_alone(tmp_path: Path, body: str, happened: Outcome) -> None:
-    """A backend that fails or ends the process at one program costs its neighbours nothing."""
+@pytest.mark.parametrize("run", [isolate.run_batch, isolate.sweep])
+def test_what_is_no_pass_costs_its_neighbours_nothing(
+    tmp_path: Path, body: str, happened: Outcome, run: Callable[[Sequence[Request]], list[Attempt]]
+) -> None:
+    """A backend that fails or ends the process at one program is seen to do so there, and nowhere else."""
     path = tmp_path / "theirs.py"
     path.write_text(
         "def mine(graph, inputs):\n"
@@ -66,7 +69,7 @@ def test_what_is_no_pass_is_run_again_alone(tmp_path: Path, body: str, happened:
     programs = ["return a.sin(), a", "return a.sinh(), a", "return a.cos(), a", "return a.exp(), a"]
     cases = [replace(a_case(f"demo.first.case{index}"), program=text) for index, text in enumerate(programs)]
     batch = select(cases, [isolate.describe(f"{path}:mine")]).requests
-    attempts = isolate.run_batch(batch)
+    attempts = run(batch)
     assert [outcome(attempt) for attempt in attempts] == [Outcome.PASS, happened, Outcome.PASS, Outcome.PASS]
     assert said(attempts[1]) == said(isolate.run(batch[1]))
 

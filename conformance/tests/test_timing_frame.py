@@ -99,3 +99,10 @@ def test_other_json_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(RecordError, match=r"b\.json"):
         conformance.load_timing(path)
+
+
+def test_sizes_are_sorted_by_number(tmp_path: Path) -> None:
+    """A table reads from small to large."""
+    sizes = [a_timing(variant=f"grad=enabled,rows={rows}") for rows in (128, 8, 16)]
+    frame = conformance.load_timing(some_timings(tmp_path / "t.jsonl", *sizes))
+    assert list(dict.fromkeys(frame["params"])) == ["rows=8", "rows=16", "rows=128"]
