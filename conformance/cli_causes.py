@@ -231,7 +231,18 @@ def fuzz(ctx: click.Context, /, *, known: Sequence[Path], quiet: bool, **options
     "--output", type=click.Path(file_okay=False, path_type=Path), help="A folder for the case and the script."
 )
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
-def shrink(name: str, *, budget: int, jobs: int, output: Path | None, quiet: bool, **where: object) -> None:
+def shrink(
+    name: str,
+    *,
+    places: Sequence[Path],
+    folders: Sequence[Path],
+    backend: str | None,
+    variant: str,
+    budget: int,
+    jobs: int,
+    output: Path | None,
+    quiet: bool,
+) -> None:
     """Make a failing case smaller as long as it shows the same failure, and print it as YAML with its script.
 
     Statements, contexts, inputs and calls are dropped, operations, shapes and dtypes replaced by simpler ones; each
@@ -240,7 +251,16 @@ def shrink(name: str, *, budget: int, jobs: int, output: Path | None, quiet: boo
     from conformance import shrinking
     from conformance.progress import steps
 
-    wanted = shrinking.wanted(name, **where)  # type: ignore[arg-type]
+    if backend is None and variant:
+        message = "is for a case that is run now, with --backend; the variant of a record stands in its name"
+        raise click.BadParameter(message, param_hint="--variant")
+    if backend is not None and places:
+        message = "is for a record; with --backend the case is run now"
+        raise click.BadParameter(message, param_hint="--records")
+    if backend is None:
+        wanted = shrinking.recorded(name, places, folders)
+    else:
+        wanted = shrinking.fresh(name, backend, variant, folders)
     with steps(budget, quiet=quiet) as advance:
         small = shrinking.shrunk(wanted, budget=budget, jobs=jobs, advance=advance)
     click.echo(shrinking.text(small) if output is None else shrinking.write(small, output))

@@ -106,7 +106,6 @@ def run(request: Request, report: Callable[[Stage], None]) -> Dissection:
         report(Stage.COMPARE)
         graphs = tuple(_searched(kept, keeper.compiler, generated.filename) for kept in keeper.kept)
     return Dissection(
-        source=generated.source,
         graphs=graphs,
         graph_breaks=tuple(_reason(text) for text in counters["graph_break"]),
         guards=tuple(dict.fromkeys(_guards(module.program)))[:_MOST],

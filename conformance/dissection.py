@@ -37,7 +37,6 @@ class CapturedGraph:
 class Dissection:
     """What Dynamo made of a program, and where a backend begins to differ from eager."""
 
-    source: str
     graphs: tuple[CapturedGraph, ...] = ()
     graph_breaks: tuple[str, ...] = ()
     guards: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from conformance.dissection import Dissection
 from conformance.errors import UsageError
 from conformance.found import find, live
 from conformance.ladder import below, climb, first
-from conformance.listing import show
+from conformance.program import generate
 from conformance.specification import clause_texts
 from conformance.symptom import Symptom
 
@@ -81,7 +81,7 @@ def text(of: Explanation) -> str:
         _section("What differs", _observed(record)),
         _section("Ladder", _ladder(of)),
         *_inside(of.dissection),
-        _section("Specification", "\n".join(_clauses(record))),
+        _section("Specification", "\n".join(_clauses(record)) or "The case names no clause."),
         f"Script: conformance repro '{'/'.join(record.key)}'",
     ]
     return "\n\n".join(parts)
@@ -93,10 +93,9 @@ def _section(title: str, body: str) -> str:
 
 def _program(of: Explanation) -> str:
     """The Python of the case, with the line marked that the first node that differs comes from."""
-    if isinstance(of.dissection, str):
-        return show(of.found.request.case.id)
-    marked = {graph.difference.line for graph in of.dissection.graphs if graph.difference}
-    lines = of.dissection.source.rstrip().split("\n")
+    graphs = () if isinstance(of.dissection, str) else of.dissection.graphs
+    marked = {graph.difference.line for graph in graphs if graph.difference}
+    lines = generate(of.found.request.case, of.found.request.variant).source.rstrip().split("\n")
     return "\n".join(f"{_MARK if number in marked else ' '} {line}" for number, line in enumerate(lines, 1))
 
 

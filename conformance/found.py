@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance import environment, homes, isolate, record
-from conformance.errors import SelectionError, UsageError
+from conformance.errors import BackendError, SelectionError, UsageError
 from conformance.frame import find_kinds
 from conformance.model import Request
 from conformance.record import RunFile
 from conformance.runner import records
-from conformance.selection import TIMEOUT_S, Plan, digest
+from conformance.selection import Plan, digest, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -69,14 +69,15 @@ def request(of: Record, run: RunFile, folders: Sequence[Path] = ()) -> Request:
     Raises:
         SelectionError: there is no such case, or no such variant of it, any more.
     """
-    cases = homes.collect([*map(Path, run.header.folders), *folders])
+    told = [folder for folder in map(Path, run.header.folders) if folder.is_dir()]
+    cases = homes.collect(list({folder.resolve(): folder for folder in (*told, *folders)}.values()))
     case = next((each for each in cases if each.id == of.case_id), None)
     variant = next((each for each in case.variants if each.id == of.variant), None) if case else None
     if case is None or variant is None:
         message = f"no case {of.case_id} with a variant {of.variant} any more; is its folder missing (--cases)?"
         raise SelectionError(message)
     info = _backend(of, run)
-    limit = case.timeout_s or info.compile_timeout_s or TIMEOUT_S
+    limit = time_limit(case, info, run.header.selection.get("timeout_s"))
     return Request(case=case, backend=info, variant=variant, seed=of.seed, timeout_s=limit)
 
 
@@ -102,10 +103,14 @@ def live(request: Request) -> Request:
     """The request with its backend as it is installed here: records keep no environment variables and no paths.
 
     Raises:
-        BackendError: nothing has that name here.
+        BackendError: nothing has that name here, or it cannot be used.
         HarnessError: the fork server does not start, or died twice.
     """
-    return replace(request, backend=isolate.describe(request.backend.ref))
+    info = isolate.describe(request.backend.ref)
+    if reason := info.broken or info.unavailable:
+        message = f"{info.name} cannot be used here: {reason}"
+        raise BackendError(message)
+    return replace(request, backend=info)
 
 
 def _parts(name: str) -> tuple[str, str, str]:
@@ -138,5 +143,7 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 
 def _several(name: str, records: Sequence[tuple[Record, RunFile]]) -> str:
+    named = "=" in name.rpartition("/")[2]
+    said = f"no record of {name}; there are" if named else f"{name} may be any of these; name one"
     listed = "\n".join(f"  {'/'.join(one.key)}  {one.outcome}" for one, _ in records)
-    return f"{name} may be any of these; name one:\n{listed}"
+    return f"{said}:\n{listed}"

@@ -26,7 +26,7 @@ from conformance.judge import outcome
 from conformance.linefile import LineFile, split, telling
 from conformance.model import Outcome, Request
 from conformance.runner import SLOW_BATCH
-from conformance.selection import SLOW_COMPILE, TIMEOUT_S, decided
+from conformance.selection import SLOW_COMPILE, decided, time_limit
 from conformance.symptom import Symptom
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ class _Course:
         )
 
     def _request(self, case: Case) -> Request:
-        limit = self._fuzz.options.timeout_s or self._fuzz.backend.compile_timeout_s or TIMEOUT_S
+        limit = time_limit(case, self._fuzz.backend, self._fuzz.options.timeout_s)
         return Request(case=case, backend=self._fuzz.backend, variant=case.variants[0], timeout_s=limit)
 
     def _finish(self, running: _Running) -> Chunk:

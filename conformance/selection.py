@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from conformance.model import BackendInfo, Case, Variant
 
-__all__ = ["SLOW_COMPILE", "Plan", "decided", "digest", "holds", "is_smoke", "select"]
+__all__ = ["SLOW_COMPILE", "Plan", "decided", "digest", "holds", "is_smoke", "select", "time_limit"]
 
 SMOKE = "smoke"
 TIMEOUT_S = 120.0
@@ -203,8 +203,13 @@ def _requests(
 ) -> Iterator[Request]:
     # A broken backend is one row that says so, not hundreds.
     for case, variant in pairs[:1] if backend.broken is not None else pairs:
-        limit = timeout_s or case.timeout_s or backend.compile_timeout_s or TIMEOUT_S
+        limit = time_limit(case, backend, timeout_s)
         yield Request(case=case, backend=backend, variant=variant, seed=seed, timeout_s=limit)
+
+
+def time_limit(case: Case, backend: BackendInfo, asked: float | None) -> float:
+    """Seconds one request may take: what is asked for, else what the case says, else the backend, else 120."""
+    return asked or case.timeout_s or backend.compile_timeout_s or TIMEOUT_S
 
 
 def _plan(whole: tuple[Request, ...], shard: tuple[int, int] | None, **given: Any) -> Plan:  # noqa: ANN401 - of Plan

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from conformance.found import Found
     from conformance.shrink import Shrunk
 
-__all__ = ["Small", "shrunk", "text", "wanted", "write"]
+__all__ = ["Small", "fresh", "recorded", "shrunk", "text", "write"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,37 +32,39 @@ class Small:
     no_script: str = ""
 
 
-def wanted(
-    name: str,
-    places: Sequence[Path] = (),
-    folders: Sequence[Path] = (),
-    *,
-    backend: str | None = None,
-    variant: str = "",
-) -> Found:
-    """The failure that is to be shrunk.
-
-    Args:
-        name: of a record, or the id of a case where a backend is given.
-        places: record files, or folders of them.
-        folders: of cases, beyond the packaged ones.
-        backend: run the case on it first.
-        variant: which one of the case; empty: the first.
+def recorded(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -> Found:
+    """A failure of a record that is to be shrunk; the arguments are those of `conformance.found.find`.
 
     Raises:
-        UsageError: there is no such record or case, or it does not fail.
+        UsageError: there is no such record, or it is of no failure.
         ConformanceError: records, cases or the backend cannot be read.
     """
-    if backend is None:
-        one = found.find(name, places, folders)
-        one = replace(one, request=found.live(one.request))
-    else:
-        cases = [case for case in collect(folders) if case.id == name]
-        if not cases:
-            message = f"no case {name!r}.\n  `conformance list` shows what there is."
-            raise SelectionError(message)
-        plan = select(cases, [isolate.describe(backend)], case_globs=[name], variants=[variant] if variant else [])
-        one = found.now(plan.requests[0])
+    one = found.find(name, places, folders)
+    return _failing(replace(one, request=found.live(one.request)))
+
+
+def fresh(case_id: str, backend: str, variant: str = "", folders: Sequence[Path] = ()) -> Found:
+    """A failure that is to be shrunk, of a case that is run on a backend now.
+
+    Args:
+        case_id: of the case.
+        backend: as `--backend` takes it.
+        variant: which one of the case; empty: the first.
+        folders: of cases, beyond the packaged ones.
+
+    Raises:
+        UsageError: there is no such case, or it does not fail.
+        ConformanceError: cases or the backend cannot be read.
+    """
+    cases = [case for case in collect(folders) if case.id == case_id]
+    if not cases:
+        message = f"no case {case_id!r}.\n  `conformance list` shows what there is."
+        raise SelectionError(message)
+    plan = select(cases, [isolate.describe(backend)], case_globs=[case_id], variants=[variant] if variant else [])
+    return _failing(found.now(plan.requests[0]))
+
+
+def _failing(one: Found) -> Found:
     if not one.record.outcome.is_failure:
         message = f"{'/'.join(one.record.key)}: {one.record.outcome}; there is no failure to shrink"
         raise UsageError(message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import shlex
 import sys
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from conformance.model import Case, CheckResult, Record
+    from conformance.model import BackendInfo, Case, CheckResult, Record
 
 __all__ = ["CheckOptions", "check", "load_case", "run", "text"]
 
@@ -66,7 +65,7 @@ def load_case(options: CheckOptions) -> Case:
         raise UsageError(end.report.body)
     found = isolate.result(UserFunction, end)
     if not isinstance(found, UserFunction):
-        message = f"{options.ref} cannot be loaded: {found}"
+        message = f"{options.ref} cannot be loaded: {str(found).partition(chr(10))[0]}"
         raise UsageError(message)
     return as_case(found, options.inputs)
 
@@ -82,12 +81,21 @@ def run(options: CheckOptions, advance: Callable[[int, Record], None]) -> list[R
     plan = select([case], infos.values(), seed=options.seed, timeout_s=options.timeout_s)
     found = []
     for record in records(plan, environment.capture(), run_id="check"):
-        again = shlex.join(["conformance", "check", options.ref, "--backend", relative(infos[record.backend].ref)])
-        told = replace(record, reproduce=f"{again} --seed {options.seed}" if options.seed else again)
+        told = replace(record, reproduce=_again(options, infos[record.backend]))
         advance(len(plan.requests), told)
         found.append(told)
     order = {request.key: place for place, request in enumerate(plan.requests)}
     return sorted(found, key=lambda record: order[record.key])
+
+
+def _again(options: CheckOptions, info: BackendInfo) -> str:
+    """The command that does it again; what Python handed over has none."""
+    if PICKLE in options.ref:
+        return ""
+    words = ["conformance", "check", options.ref, "--backend", relative(info.ref)]
+    words += [word for name, text in options.inputs.items() for word in ("--input", f"{name}={text}")]
+    words += ["--seed", str(options.seed)] if options.seed else []
+    return shlex.join([*words, "--timeout", f"{options.timeout_s:g}"] if options.timeout_s else words)
 
 
 def check(
@@ -120,7 +128,7 @@ def check(
 def _pickled(function: Callable[..., object], inputs: object) -> Iterator[str]:
     name = getattr(function, "__name__", type(function).__name__)
     name = name if name.isidentifier() else "function"
-    made = inputs if inspect.isfunction(inputs) else (lambda: copy.deepcopy(inputs))  # each call has its own
+    made = inputs if inspect.isfunction(inputs) else (lambda: inputs)
     with tempfile.TemporaryDirectory(prefix="conformance-check-") as folder:
         path = Path(folder, f"{name}{PICKLE}")
         try:

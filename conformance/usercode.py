@@ -1,7 +1,9 @@
 """A user's own function as the program of a case: what `conformance check` is given, described and loaded in a child.
 
 A reference is `path/to/file.py:function`, `package.module:function`, or `path/to/file.pickle:function` for what Python
-handed over. A file is run anew for each role, so that each begins with its own state.
+handed over. Each role runs the user's code anew, with what lies beside it, so that it begins with its own state; what
+is installed is imported once. Of a function's state, modules and tensors are seen that it, or functions of the same
+file that it calls, find by name.
 """
 
 from __future__ import annotations
@@ -10,23 +12,30 @@ import copy
 import inspect
 import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
+from types import FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import torch
 
 from conformance.errors import UsageError
+from conformance.inputs import seed_default
 from conformance.resolve import import_home
 from conformance.userfunction import DECLARED, INPUTS, PICKLE, UserFunction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from conformance.model import Stage
 
 __all__ = ["arguments", "describe", "load", "state"]
+
+_VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+_INSTALLED = {"site-packages", "dist-packages"}
+_MAIN = "__main__"
+_PRIVATE = "conformance_user_main"
 
 
 def describe(ref: str, report: Callable[[Stage], None]) -> UserFunction:  # noqa: ARG001 - as every task of a child
@@ -35,18 +44,21 @@ def describe(ref: str, report: Callable[[Stage], None]) -> UserFunction:  # noqa
     Raises:
         UsageError: there is no such file or function, or its inputs are not what it takes.
     """
-    function = load(ref)
+    home, _, _ = ref.rpartition(":")
+    function = _made(_found(_home(home), ref), ref)
     declared = getattr(function, DECLARED, {})
+    signature = _signature(function, ref)
     maker = _maker(ref)
-    signature = _signature(function)
     if maker:
-        bound = _bound(_attribute(maker)(), signature, maker, ref)
+        bound = _bound(_call_maker(maker), signature, maker, ref)
     else:
         bound = _declared(signature, declared.get("inputs", {}))
+    anything = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in signature.parameters.values())
     return UserFunction(
         ref=ref,
         call=_call(bound),
         arguments=tuple(_flat(bound)),
+        takes=() if anything else tuple(signature.parameters),
         maker=maker,
         declared={name: value for name, value in declared.items() if value},
         title=(inspect.getdoc(function) or "").partition("\n")[0],
@@ -57,11 +69,59 @@ def load(ref: str) -> Any:  # noqa: ANN401 - a function or a module
     """The function with a state of its own, or the module that a factory makes.
 
     Raises:
-        UsageError: there is no such file or function.
+        UsageError: there is no such file or function, or it cannot be called.
     """
-    value = _attribute(ref, fresh=True)
+    return _made(_found(_run(ref.rpartition(":")[0]), ref), ref)
+
+
+def state(function: object, taken: Collection[str]) -> Mapping[str, object]:
+    """Modules and tensors that a function, or what it calls in the same file, finds by name.
+
+    Args:
+        function: what is called.
+        taken: names that mean something else; a module or tensor of such a name gets another.
+    """
+    found: dict[str, object] = {}
+    pending, seen = [function], set[int]()
+    while pending:
+        value = pending.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        for name, each in _named(value):
+            if isinstance(each, torch.nn.Module | torch.Tensor):
+                found.setdefault(f"{name}_" if name in taken else name, each)
+            elif isinstance(each, MethodType) or _is_beside(each, value):
+                pending.append(each)
+    return found
+
+
+def arguments(maker: str, ref: str, seed: int) -> dict[str, object]:
+    """What a function makes as arguments of what `ref` names, by name; what it draws depends on the seed alone.
+
+    Raises:
+        UsageError: they are not what it takes.
+    """
+    signature = _signature(_callable(ref), ref)  # first: to run the user's file may draw too
+    seed_default(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed)
+    return _flat(_bound(_call_maker(maker), signature, maker, ref))
+
+
+@cache
+def _callable(ref: str) -> Any:  # noqa: ANN401 - a function or a module
+    return _made(_found(_home(ref.rpartition(":")[0]), ref), ref)
+
+
+def _made(value: Any, ref: str) -> Any:  # noqa: ANN401 - a function or a module
+    """What is to be called: the value itself, the module that it makes, or a copy of the module that it is."""
     if _is_factory(value):
-        value = value()
+        try:
+            value = value()
+        except TypeError as error:
+            message = f"{ref} cannot be made without arguments: {error}\n  Name a function that makes and returns it."
+            raise UsageError(message) from error
     if isinstance(value, torch.nn.Module):
         return copy.deepcopy(value)
     if not callable(value):
@@ -70,31 +130,27 @@ def load(ref: str) -> Any:  # noqa: ANN401 - a function or a module
     return value
 
 
-def state(function: object) -> Mapping[str, object]:
-    """Modules and tensors that a function finds in its file or in the functions around it, by name."""
-    if not inspect.isfunction(function):
-        return {}
-    found = inspect.getclosurevars(function)
-    names = {**found.globals, **found.nonlocals}
-    return {name: value for name, value in names.items() if isinstance(value, torch.nn.Module | torch.Tensor)}
+def _named(value: object) -> Iterator[tuple[str, object]]:
+    """What a function or method finds by name."""
+    if isinstance(value, MethodType):
+        yield "self", value.__self__
+        value = value.__func__
+    if isinstance(value, FunctionType):
+        found = inspect.getclosurevars(value)
+        yield from {**found.globals, **found.nonlocals, "wrapped": getattr(value, "__wrapped__", None)}.items()
 
 
-def arguments(maker: str, ref: str) -> dict[str, object]:
-    """What a function makes as arguments of what `ref` names, by name.
-
-    Raises:
-        UsageError: they are not what it takes.
-    """
-    return _flat(_bound(_attribute(maker)(), _signature(_callable(ref)), maker, ref))
-
-
-@cache
-def _callable(ref: str) -> Any:  # noqa: ANN401 - a function or a module
-    return load(ref)
+def _is_beside(value: object, function: object) -> bool:
+    """Whether it is a function of the same file."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return isinstance(value, FunctionType) and code is not None and value.__code__.co_filename == code.co_filename
 
 
 def _bound(made: object, signature: inspect.Signature, maker: str, ref: str) -> inspect.BoundArguments:
     """A mapping is arguments by name, a tuple or list those in order, anything else the only one."""
+    if made is None:
+        message = f"{maker} returns None\n  It returns the arguments: by name, in order, or the only one."
+        raise UsageError(message)
     try:
         if isinstance(made, dict):
             return signature.bind(**made)
@@ -105,18 +161,24 @@ def _bound(made: object, signature: inspect.Signature, maker: str, ref: str) -> 
 
 
 def _declared(signature: inspect.Signature, given: Mapping[str, str]) -> inspect.BoundArguments:
-    """Those that are declared, else those without a default."""
-    required = [each.name for each in signature.parameters.values() if each.default is inspect.Parameter.empty]
-    return signature.bind_partial(**{name: name for name in given or required if name in signature.parameters})
+    """Those without a default, and those that are declared beside them."""
+    needed = [
+        each.name
+        for each in signature.parameters.values()
+        if each.kind not in _VARIADIC and (each.default is inspect.Parameter.empty or each.name in given)
+    ]
+    return inspect.BoundArguments(signature, {name: name for name in needed})
 
 
 def _call(bound: inspect.BoundArguments) -> str:
     """How the arguments are handed on, as Python; they have the names of `_flat`."""
-    by_name = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
-    words = []
-    for name, value in bound.arguments.items():
-        kind = bound.signature.parameters[name].kind
-        words += [f"{each}={each}" if kind in by_name else each for each in _names(name, value, kind)]
+    by_name, words = False, []
+    for name, parameter in bound.signature.parameters.items():
+        if name not in bound.arguments:
+            by_name = by_name or parameter.kind not in _VARIADIC  # what comes after one that is left out
+            continue
+        by_name = by_name or parameter.kind in {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
+        words += [f"{each}={each}" if by_name else each for each in _names(name, bound.arguments[name], parameter.kind)]
     return ", ".join(words)
 
 
@@ -124,8 +186,7 @@ def _flat(bound: inspect.BoundArguments) -> dict[str, object]:
     """Arguments by name; those that `*args` takes are numbered."""
     found: dict[str, object] = {}
     for name, value in bound.arguments.items():
-        kind = bound.signature.parameters[name].kind
-        found |= _names(name, value, kind)
+        found |= _names(name, value, bound.signature.parameters[name].kind)
     return found
 
 
@@ -145,8 +206,12 @@ def _is_factory(value: object) -> bool:
     return isinstance(told, type) and issubclass(told, torch.nn.Module)
 
 
-def _signature(function: Any) -> inspect.Signature:  # noqa: ANN401 - a function or a module
-    return inspect.signature(getattr(function, "forward", function))
+def _signature(function: Any, ref: str) -> inspect.Signature:  # noqa: ANN401 - a function or a module
+    try:
+        return inspect.signature(getattr(function, "forward", function))
+    except (TypeError, ValueError) as error:
+        message = f"what {ref} takes cannot be told ({error})\n  Name a Python function that calls it."
+        raise UsageError(message) from error
 
 
 def _maker(ref: str) -> str:
@@ -156,13 +221,24 @@ def _maker(ref: str) -> str:
     return next((f"{home}:{each}" for each in (f"{name}_{INPUTS}", INPUTS) if hasattr(beside, each)), "")
 
 
-def _attribute(ref: str, *, fresh: bool = False) -> Any:  # noqa: ANN401 - whatever is found
-    home, _, name = ref.rpartition(":")
-    value: Any = _run(home) if fresh else _home(home)
+def _call_maker(maker: str) -> object:
+    made = _found(_home(maker.rpartition(":")[0]), maker)
+    try:
+        inspect.signature(made).bind()
+    except (TypeError, ValueError) as error:
+        message = f"{maker} makes inputs, so it is to be a function without arguments ({error})"
+        raise UsageError(message) from error
+    return made()
+
+
+def _found(home: object, ref: str) -> Any:  # noqa: ANN401 - whatever it is
+    """The attribute that a reference names."""
+    where, _, name = ref.rpartition(":")
+    value: Any = home
     for step in name.split("."):
         if not hasattr(value, step):
             known = ", ".join(sorted(each for each in vars(value) if not each.startswith("_"))) or "nothing"
-            message = f"no {step!r} in {home}; it has {known}"
+            message = f"no {step!r} in {where}; it has {known}"
             raise UsageError(message)
         value = getattr(value, step)
     return value
@@ -174,11 +250,67 @@ def _home(home: str) -> Any:  # noqa: ANN401 - a module, or what stands in a pic
 
 
 def _run(home: str) -> Any:  # noqa: ANN401 - a module, or what stands in a pickle
-    if not home.endswith(PICKLE):
-        folder = str(Path(home).parent)
-        if home.endswith(".py") and folder not in sys.path:
-            sys.path.insert(0, folder)  # as if Python ran it: what lies beside it can be imported
+    """Run a user's file or module anew, and what lies beside it."""
+    if home.endswith(PICKLE):
+        return _unpickled(Path(home))
+    if home.endswith(".py"):
+        folder = Path(home).parent
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))  # as if Python ran it: what lies beside it can be imported
+    else:
+        folder = _folder_of(home)
+    _forget(folder)
+    try:
         return import_home(home)
-    path, content = cloudpickle.loads(Path(home).read_bytes())
-    sys.path += [each for each in path if each not in sys.path]
-    return SimpleNamespace(**cloudpickle.loads(content))
+    except ImportError as error:
+        if "relative import" in str(error):
+            message = f"{home}: {error}\n  Name it as package.module:function."
+            raise UsageError(message) from error
+        raise
+
+
+def _folder_of(module: str) -> Path:
+    """Where the top-level package or module of a name lies."""
+    spec = find_spec(module.partition(".")[0])
+    return Path(spec.origin).parent if spec and spec.origin and spec.has_location else Path("/nowhere")
+
+
+def _forget(folder: Path) -> None:
+    """Let modules in a folder be imported anew; those of installed packages and of this one stay as they are."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if not file or name == _MAIN or name.partition(".")[0] in {"conformance", "torch"}:
+            continue
+        path = Path(file)
+        installed = _INSTALLED & set(path.parts) or path.is_relative_to(sys.base_prefix)
+        if path.is_relative_to(folder) and not installed:
+            del sys.modules[name]
+
+
+def _unpickled(path: Path) -> SimpleNamespace:
+    paths, content = cloudpickle.loads(path.read_bytes())
+    sys.path += [each for each in paths if each not in sys.path]
+    held = cloudpickle.loads(content)
+    for value in held.values():
+        for names in _globals_of(value):
+            _give_home(names)
+    return SimpleNamespace(**held)
+
+
+def _globals_of(value: object) -> Iterator[dict[str, Any]]:
+    """The globals of a function, or of the methods of a module's classes."""
+    if isinstance(value, FunctionType):
+        yield value.__globals__
+    elif isinstance(value, torch.nn.Module):
+        classes = {type(each) for each in value.modules()}
+        methods = (method for one in classes for method in vars(one).values() if isinstance(method, FunctionType))
+        yield from (method.__globals__ for method in methods)
+
+
+def _give_home(names: dict[str, Any]) -> None:
+    """What was defined in a script or notebook finds its globals there, and Dynamo by the name of their module."""
+    if names.get("__name__") == _MAIN:
+        names["__name__"] = _PRIVATE
+        home = ModuleType(_PRIVATE)
+        vars(home).update(names)
+        sys.modules[_PRIVATE] = home

@@ -9,11 +9,12 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
+from pydantic import ValidationError
 
 from conformance.documents import AxesDocument, InputDocument
 from conformance.errors import UsageError
 from conformance.model import Case, InputSpec, Location, Variant
-from conformance.rules import is_argument
+from conformance.rules import broken_inputs, is_argument
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,7 @@ class UserFunction:
         ref: the reference.
         call: how the arguments are handed on, as Python: `x, y, scale=scale`.
         arguments: their names.
+        takes: names of all that it may be given; empty where that is anything.
         maker: reference of the function that makes the arguments; empty where there is none.
         declared: what `conformance.case` was given.
         title: the first line of its docstring.
@@ -51,6 +53,7 @@ class UserFunction:
     ref: str
     call: str = ""
     arguments: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
     maker: str = ""
     declared: Mapping[str, Any] = field(default_factory=dict)
     title: str = ""
@@ -91,23 +94,29 @@ def case(
 def input_spec(text: str) -> InputSpec:
     """The input that `float32[4,4],requires_grad` describes: a dtype if it is not the variant's, sizes, and flags.
 
-    A Python value is its own text: `3`, `0.5`, `true`.
+    A Python number is its own text: `3`, `0.5`, `true`.
 
     Raises:
         UsageError: it is neither.
     """
     found = _INPUT.fullmatch(text.strip())
     try:
-        if not found and "[" not in text:
-            return InputSpec(scalar=InputDocument.model_validate({"scalar": yaml.safe_load(text)}).scalar)
-        form = InputDocument.model_validate(_tensor(found) if found else {"shape": text})
-    except (ValueError, yaml.YAMLError) as error:
-        reason = str(error).split("\n")[2:3] or [str(error)]  # pydantic's own words stand in its third line
+        form = InputDocument.model_validate(_tensor(found) if found else {"scalar": yaml.safe_load(text)})
+        reason = next((each.message for each in broken_inputs({"x": form})), "")
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+    except yaml.YAMLError:
+        reason = "it is not to be read"
+    if not reason and isinstance(form.scalar, str):
+        reason = "it is no number"
+    if reason:
         message = (
-            f"{text!r} is no input: {reason[0].strip()}\n"
+            f"{text!r} is no input: {reason}\n"
             "  Write float32[4,4],requires_grad for a tensor (dtype and requires_grad may be left out), or a number."
         )
-        raise UsageError(message) from error
+        raise UsageError(message)
+    if form.scalar is not None:
+        return InputSpec(scalar=form.scalar)
     return InputSpec(shape=tuple(form.shape or ()), dtype=form.dtype, requires_grad=form.requires_grad)
 
 
@@ -138,6 +147,7 @@ def as_case(user: UserFunction, given: Mapping[str, str]) -> Case:
             f" --input '{missing[0]}=float32[4,4],requires_grad'."
         )
         raise UsageError(message)
+    callee = "function" if "function" not in specs else "function_"
     name = re.sub(r"\W+", "_", user.ref.rpartition(":")[2].lower()).strip("_") or "function"
     return Case(
         id=f"user.{name}",
@@ -145,9 +155,9 @@ def as_case(user: UserFunction, given: Mapping[str, str]) -> Case:
         topic="A function of a user",
         setup=(
             "from conformance.usercode import load, state\n\n"
-            f"function = load({user.ref!r})\nglobals().update(state(function))\n"
+            f"{callee} = load({user.ref!r})\nglobals().update(state({callee}, [*globals(), {callee!r}]))\n"
         ),
-        program=f"return function({_call(user, specs)})\n",
+        program=f"return {callee}({_call(user, specs)})\n",
         location=Location(file=user.ref, line=1, column=1),
         inputs=specs,
         variants=_variants(user.declared.get("axes", {})),
@@ -161,14 +171,19 @@ def _call(user: UserFunction, specs: Mapping[str, InputSpec]) -> str:
     if unfit := [name for name in specs if not is_argument(name)]:
         message = f"{unfit[0]!r} cannot be the name of an argument"
         raise UsageError(message)
+    if user.takes and (unknown := [name for name in further if name not in user.takes]):
+        message = f"{user.ref} takes no {unknown[0]!r}; it takes {', '.join(user.takes)}"
+        raise UsageError(message)
     return ", ".join(filter(None, [user.call, *(f"{name}={name}" for name in further)]))
 
 
 def _variants(axes: Mapping[str, Sequence[Any]]) -> tuple[Variant, ...]:
     try:
-        form = AxesDocument.model_validate({name: values for name, values in axes.items() if values})
-    except ValueError as error:
-        message = f"conformance.case: {error}"
+        given = {name: list(dict.fromkeys(values)) for name, values in axes.items() if values}
+        form = AxesDocument.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = f"conformance.case: {first['loc'][0]} cannot be {first['input']!r}: {first['msg']}"
         raise UsageError(message) from error
     chosen = product(*(getattr(form, name) for name in _AXES))
     return tuple(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 from click.testing import CliRunner
 
 import conformance
+from conformance import isolate
 from conformance.cli import main
 from conformance.errors import UsageError
 from conformance.tests.saboteurs import ref
@@ -70,6 +73,67 @@ def several(*many):
     return sum(many)
 
 
+def computed(x):
+    return x.sin()
+
+
+def computed_inputs():
+    return torch.randn(4, requires_grad=True) * 2
+
+
+def helped(x):
+    return helper(x)
+
+
+def helper(x):
+    return x * scale
+
+
+def helped_inputs():
+    return torch.randn(4)
+
+
+kept = torch.randn(4, requires_grad=True)
+count = torch.zeros(())
+
+
+def counting(x):
+    count.add_(1)
+    return x * count
+
+
+def counting_inputs():
+    return kept
+
+
+def skipping(x, a=1.0, b=2.0):
+    assert a == 1.0
+    return x * b
+
+
+def skipping_inputs():
+    return {"x": torch.randn(4), "b": 5.0}
+
+
+def function(x, /, function=2.0, *rest, **more):
+    return x * function
+
+
+def nothing_inputs():
+    pass
+
+
+nothing = computed
+
+
+def asking(x):
+    return x
+
+
+def asking_inputs(size):
+    return size
+
+
 def several_inputs():
     return torch.ones(2), torch.ones(2)
 '''
@@ -90,9 +154,14 @@ def checked(*words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-@pytest.mark.parametrize("name", ["loss", "Net", "make", "several"])
+@pytest.mark.parametrize(
+    "name", ["loss", "Net", "make", "several", "computed", "helped", "counting", "skipping", "beside_it"]
+)
 def test_functions_and_modules_conform_where_the_backend_is_right(users: Path, name: str) -> None:
-    """Inputs come from the function beside it, nested ones and keywords too."""
+    """Inputs come from the function beside it, nested ones and keywords too; state is each role's own."""
+    users.with_name("beside_it.py").write_text(USERS)
+    users = users.with_name("beside_it.py") if name == "beside_it" else users
+    name = "counting" if name == "beside_it" else name
     code, output = checked(f"{users}:{name}", "--backend", "aot_eager")
     assert (code, "verdict         pass" in output) == (0, True), output
 
@@ -129,11 +198,15 @@ def test_axes_that_are_declared_are_tables_of_their_own(users: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["{}:nothing"], "no 'nothing' in"),
+        (["{}:nowhere"], "no 'nowhere' in"),
         (["{}:scale"], "which cannot be called"),
         (["{}"], "is not of the form path/to/file.py:function"),
         (["/no/such/file.py:f"], "no file /no/such/file.py"),
         (["{}:wrong"], "does not fit"),
+        (["{}:nothing"], "returns None"),
+        (["{}:asking"], "is to be a function without arguments"),
+        (["{}:Net", "--input", "z=3"], "takes no 'z'; it takes x"),
+        (["torch:sin"], "what torch:sin takes cannot be told"),
         (["{}:loss", "--input", "x"], "is not of the form name="),
         (["no_such_module_:f"], "no module 'no_such_module_'"),
     ],
@@ -182,3 +255,51 @@ def test_what_cannot_be_pickled_is_refused() -> None:
     lock = __import__("threading").Lock()
     with pytest.raises(UsageError, match="cannot be handed to another process"):
         conformance.check(lambda x: (lock, x), torch.ones(1), backends=["eager"])
+
+
+@pytest.mark.parametrize("name", ["computed", "helped"])
+def test_gradients_of_computed_inputs_and_of_weights_behind_a_helper_are_compared(users: Path, name: str) -> None:
+    """What eager differentiates is what the backend has to."""
+    code, output = checked(f"{users}:{name}", "--backend", ref("derivatives", "gradients_scaled"))
+    assert code == 1, output
+    table = {line.split()[0]: line.split()[1:] for line in output.splitlines() if line[:1].isalpha()}
+    assert table["gradients"] == ["NO"]
+
+
+def test_a_function_of_a_module_is_checked_with_its_own_state(users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module is imported anew for each role."""
+    monkeypatch.syspath_prepend(users.parent)
+    monkeypatch.setenv("PYTHONPATH", str(users.parent))
+    isolate.shutdown()
+    code, output = checked("users:counting", "--backend", "eager")
+    assert code == 0, output
+
+
+def test_arguments_are_given_as_the_signature_wants_them(users: Path) -> None:
+    """One may be called `function`, be positional only, and stand before *args and **kwargs."""
+    code, output = checked(f"{users}:function", "--backend", "eager", "--input", "x=[3]", "--input", "function=3.0")
+    assert code == 0, output
+
+
+def test_the_command_to_see_it_again_has_the_inputs(users: Path) -> None:
+    """Without them it would be another call."""
+    words = ["--backend", ref("modes", "grad_modes_dropped"), "--input", "a=[3],requires_grad"]
+    _, output = checked(f"{users}:declared", *words)
+    assert "--input 'a=[3],requires_grad'" in output
+
+
+def test_from_python_a_script_finds_its_globals(tmp_path: Path) -> None:
+    """Functions and modules of a script or notebook are handed over with what they name."""
+    path = tmp_path / "script.py"
+    path.write_text(
+        "import torch, conformance\n"
+        "net = torch.nn.Linear(4, 4)\n"
+        "factor = torch.tensor(2.0)\n"
+        "def helper(x):\n    return net(x) * factor\n"
+        "def loss(x):\n    return helper(x).sin()\n"
+        "if __name__ == '__main__':\n"
+        "    frame = conformance.check(loss, torch.ones(3, 4, requires_grad=True), backends=['aot_eager'])\n"
+        "    print(frame['verdict'].iloc[0], frame['message'].iloc[0])\n"
+    )
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "pass"
