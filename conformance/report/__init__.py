@@ -78,7 +78,8 @@ def pages(records: Sequence[Path], folder: Path) -> dict[str, str]:
     Records give an overview and a page for each backend, timings a page of their own; either may be missing.
     """
     others, timings = frame.find_kinds(*records)
-    return (_conformance(others, folder) if others else {}) | _benchmarks(timings, folder)
+    timed = _benchmarks(timings, folder)
+    return (_conformance(others, folder, tuple(timed)) if others else {}) | timed
 
 
 def _plots(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
@@ -102,14 +103,14 @@ def _benchmarks(timings: Sequence[Path], folder: Path) -> dict[str, str]:
     return {_BENCHMARKS: benchmarks_page(run, _name(path, folder), folder.resolve().name)}
 
 
-def _conformance(records: Sequence[Path], folder: Path) -> dict[str, str]:
+def _conformance(records: Sequence[Path], folder: Path, beside: Sequence[str]) -> dict[str, str]:
     groups = published(records)
     runs = [run for _, run in groups]
     sources = [_source(paths, run, folder) for paths, run in groups]
     rows = frame.of((entry, run.header.environment.torch) for run in runs for entry in run.records)
     checks = frame.checks_of(entry for run in runs for entry in run.records)
     made = {
-        _OVERVIEW: overview(rows, sources, folder.resolve().name),
+        _OVERVIEW: overview(rows, sources, folder.resolve().name, beside),
         _COVERAGE: coverage(rows, checks, _families(runs)),
     }
     for run in runs:

@@ -43,11 +43,18 @@ class Source:
     gated: Mapping[str, str] = field(default_factory=dict)
 
 
-def overview(rows: pd.DataFrame, sources: Sequence[Source], folder: str) -> str:
-    """The page, from the frame of all records, the runs they came from, and the folder as commands say it."""
+def overview(rows: pd.DataFrame, sources: Sequence[Source], folder: str, beside: Sequence[str] = ()) -> str:
+    """The page.
+
+    Args:
+        rows: the frame of all records.
+        sources: the runs they came from.
+        folder: of the pages, as commands say it.
+        beside: pages of timings.
+    """
     return markdown.page(
         "# Results",
-        _HOW_TO_READ,
+        "\n".join([_HOW_TO_READ, *(f"How fast: [{page.removesuffix('.md')}]({page})." for page in beside)]),
         *(_matrix(rows[rows["backend"].isin(names)]) for names in panels(rows["backend"].unique())),
         "## Backends",
         _backends(rows, {info.name: _what(info, source.gated) for source in sources for info in source.backends}),

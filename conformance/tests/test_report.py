@@ -379,3 +379,12 @@ def test_without_matplotlib_there_are_pages(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(report, "available", lambda: False)
     touched = report.write([some_timings(tmp_path / "t.jsonl", *_timings())], tmp_path / "out")
     assert [path.name for path in touched] == ["benchmarks.md"]
+
+
+def test_the_overview_leads_to_the_timings(tmp_path: Path) -> None:
+    """Where there are any."""
+    folder = tmp_path / "records"
+    a_run(folder / "run.jsonl")
+    assert "benchmarks.md" not in report.pages([folder], tmp_path)["README.md"]
+    some_timings(folder / "timings.jsonl", a_timing())
+    assert "How fast: [benchmarks](benchmarks.md)." in report.pages([folder], tmp_path)["README.md"]
