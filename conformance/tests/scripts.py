@@ -7,8 +7,10 @@ its record says.
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -119,7 +121,9 @@ def main(files: Sequence[Path], sample: int) -> None:
     """Run the scripts, and say which do not reproduce."""
     runs = [record.read(path) for path in files or [IN_TREE]]
     stale = sum(each.outcome.is_failure and not has_case(each) for file in runs for each in file.records)
-    tried = [(found, _tried(found)) for file in runs for found in sampled(failing(file), sample)]
+    chosen = [found for file in runs for found in sampled(failing(file), sample)]
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        tried = list(zip(chosen, executor.map(_tried, chosen), strict=True))
     wrong = [(found, run) for found, run in tried if not run.shows(found.record.outcome)]
     click.echo(f"{len(tried) - len(wrong)} of {len(tried)} scripts reproduce; {stale} records have no case any more")
     for symptom, ends in _by_symptom(wrong).items():

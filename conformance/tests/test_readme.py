@@ -121,7 +121,7 @@ def test_a_failure_of_the_published_records_is_shrunk(readme: str, checkout: Pat
 
 def test_fuzzing_finds_what_is_known(readme: str, checkout: Path, tmp_path: Path) -> None:
     """A few programs are enough; findings are cases that load."""
-    line = command(readme, "conformance fuzz").replace("--budget 60s", "--programs 60")
+    line = command(readme, "conformance fuzz").replace("--budget 60s", "--programs 30")
     printed = typed(f"{line} --known {checkout / 'results' / 'records'} --output found || true", tmp_path, 0)
     assert "## Known findings" in printed
     assert (tmp_path / "found" / "report.md").read_text().rstrip() in printed
