@@ -79,11 +79,13 @@ def _legend() -> str:
     epilog="\n\n".join(
         [
             examples(
+                "conformance check step.py:loss                       a function of your own on every backend",
                 "conformance run                                      every case on every backend",
                 "conformance run --backend inductor --case 'grad_mode.*'",
                 "conformance run --backend mylib.compiler:backend     a backend of your own, nothing to install",
                 "conformance list 'autocast.*'                        the cases there are",
                 "conformance show pre_dispatch.autocast_simple        one case and the function made of it",
+                "conformance explain inductor/aliasing.views.view_from_no_grad   from a red cell to its cause",
                 "conformance report                                   markdown pages from records",
             ),
             EXIT_CODES,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import conformance
+from conformance.tests.saboteurs import ref
 
 pytestmark = pytest.mark.torch
 
@@ -119,10 +120,13 @@ def test_a_failure_of_the_published_records_is_shrunk(readme: str, checkout: Pat
     assert_shown("# 2 lines", readme, printed)
 
 
-def test_fuzzing_finds_what_is_known(readme: str, checkout: Path, tmp_path: Path) -> None:
-    """A few programs are enough; findings are cases that load."""
+def test_fuzzing_finds_a_defect_and_writes_it_down(readme: str, checkout: Path, tmp_path: Path) -> None:
+    """On a backend that is broken on purpose few programs are enough; what was found is a case that shows it again."""
     line = command(readme, "conformance fuzz").replace("--budget 60s", "--programs 30")
-    printed = typed(f"{line} --known {checkout / 'results' / 'records'} --output found || true", tmp_path, 0)
-    assert "## Known findings" in printed
+    broken = ref("modes", "grad_modes_dropped")
+    options = f"--known {checkout / 'results' / 'records'} --output found"
+    printed = typed(f"{line.replace('aot_eager', broken)} {options}", tmp_path, 1)
     assert (tmp_path / "found" / "report.md").read_text().rstrip() in printed
     typed("conformance validate found", tmp_path, 0)
+    again = typed(f"conformance run --cases found --case 'fuzz.*' --backend {broken}", tmp_path, 1)
+    assert re.search(r"^\d+ (fail|error)", again, re.MULTILINE), again
