@@ -14,7 +14,7 @@ from conformance.homes import collect
 from conformance.model import Capability, Outcome
 from conformance.progress import progress
 from conformance.runner import records
-from conformance.selection import Plan, digest, select
+from conformance.selection import plan_of, select
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -104,16 +104,9 @@ def _needing(capability: Capability, info: BackendInfo, cases: Sequence[Case], m
 
 
 def _conforming(requests: Collection[Request]) -> dict[tuple[str, str, str], bool]:
-    plan = Plan(
-        requests=tuple(requests),
-        backends=(),
-        selection={},
-        total=len(requests),
-        digest=digest(request.key for request in requests),
-    )
     with progress(len(requests)) as advance:
         conforms = {}
-        for record in records(plan, environment.capture()):
+        for record in records(plan_of(requests), environment.capture()):
             advance(record)
             conforms[record.key] = record.outcome is Outcome.PASS
     return conforms

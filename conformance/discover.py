@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from conformance.model import BackendInfo
 
-__all__ = ["GROUP", "LADDER", "by_ladder", "find", "names", "relative"]
+__all__ = ["GROUP", "LADDER", "by_ladder", "find", "names", "relative", "usable"]
 
 GROUP = "conformance.backends"
 
@@ -46,6 +46,18 @@ def find(refs: Sequence[str], describe: Callable[[str], BackendInfo]) -> tuple[B
     infos = tuple(describe(ref) for ref in dict.fromkeys(refs or known))
     _refuse_namesakes(infos)
     return infos
+
+
+def usable(info: BackendInfo) -> BackendInfo:
+    """The backend itself, where it can be used here.
+
+    Raises:
+        BackendError: it cannot.
+    """
+    if reason := info.broken or info.unavailable:
+        message = f"{info.name} cannot be used here: {reason}"
+        raise BackendError(message)
+    return info
 
 
 def relative(ref: str) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance import environment, homes, isolate, record
-from conformance.errors import BackendError, SelectionError, UsageError
+from conformance.discover import usable
+from conformance.errors import SelectionError, UsageError
 from conformance.frame import find_kinds
 from conformance.model import Request
 from conformance.record import RunFile
 from conformance.runner import records
-from conformance.selection import Plan, digest, time_limit
+from conformance.selection import plan_of, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -87,13 +88,7 @@ def now(request: Request) -> Found:
     Raises:
         HarnessError: the fork server does not start, or died twice.
     """
-    plan = Plan(
-        requests=(request,),
-        backends=(request.backend,),
-        selection={},
-        total=1,
-        digest=digest([request.key]),
-    )
+    plan = plan_of([request])
     machine = environment.capture()
     (made,) = records(plan, machine)
     return Found(record=made, run=RunFile(header=record.make_header(plan, machine, "")), request=request)
@@ -106,11 +101,7 @@ def live(request: Request) -> Request:
         BackendError: nothing has that name here, or it cannot be used.
         HarnessError: the fork server does not start, or died twice.
     """
-    info = isolate.describe(request.backend.ref)
-    if reason := info.broken or info.unavailable:
-        message = f"{info.name} cannot be used here: {reason}"
-        raise BackendError(message)
-    return replace(request, backend=info)
+    return replace(request, backend=usable(isolate.describe(request.backend.ref)))
 
 
 def _parts(name: str) -> tuple[str, str, str]:

@@ -18,9 +18,9 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from conformance import grammar, isolate, wire
-from conformance.discover import find
+from conformance.discover import find, usable
 from conformance.environment import capture
-from conformance.errors import BackendError, UsageError
+from conformance.errors import UsageError
 from conformance.findings import Finding, code, merged, nest, write
 from conformance.judge import outcome
 from conformance.linefile import LineFile, split, telling
@@ -362,10 +362,7 @@ def prepare(options: Options, tools: Tools) -> Fuzz:
         UsageError: the output folder holds a run with another seed or backend, or of another version.
         RecordError: the state cannot be read or written.
     """
-    (backend,) = find([options.backend], tools.describe)
-    if reason := backend.broken or backend.unavailable:
-        message = f"{backend.name} cannot be used here: {reason}"
-        raise BackendError(message)
+    (backend,) = map(usable, find([options.backend], tools.describe))
     header = {"kind": "fuzz", "backend": backend.name, "seed": options.seed, "version": grammar.version()}
     path = options.output / STATE
     lines, cut = split(path, _START, "the state of a fuzzing run") if path.exists() else ([], 0)

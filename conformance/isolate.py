@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from conformance.model import Request
     from conformance.watch import Exit
 
-__all__ = ["attempt", "describe", "result", "run", "run_batch", "run_task", "shutdown", "sweep"]
+__all__ = ["attempt", "describe", "refusal", "result", "run", "run_batch", "run_task", "shutdown", "sweep"]
 
 T = TypeVar("T")
 
@@ -119,8 +119,8 @@ def describe(ref: str) -> BackendInfo:
     """
     ref = absolute(ref)
     end = run_task("conformance.resolve:describe_backend", ref, env={}, timeout_s=IMPORT_LIMIT_S)
-    if end.ended is None and end.report.kind == "refused":
-        raise BackendError(end.report.body)
+    if refused := refusal(end):
+        raise BackendError(refused)
     info = result(BackendInfo, end)
     if isinstance(info, BackendInfo):
         return info
@@ -137,6 +137,11 @@ def result(kind: type[T], end: Exit) -> T | Ended | str:
         return wire.from_plain(kind, end.report.body)
     except ValueError as error:
         return Ended(status=0, note=f"its result cannot be read: {error}")
+
+
+def refusal(end: Exit) -> str:
+    """What a child said that it was asked wrongly for; empty where it did not."""
+    return end.report.body if end.ended is None and end.report.kind == "refused" else ""
 
 
 def run_task(function: str, argument: object, *, env: Mapping[str, str], timeout_s: float) -> Exit:

@@ -56,8 +56,8 @@ def compiler(info: BackendInfo) -> Compiler:
         HarnessError: the fork server does not start, or died twice.
     """
     end = isolate.run_task("conformance.script_backend:describe", info.ref, env=info.env, timeout_s=_LIMIT_S)
-    if end.ended is None and end.report.kind == "refused":
-        raise UsageError(end.report.body)
+    if refused := isolate.refusal(end):
+        raise UsageError(refused)
     found = isolate.result(Compiler, end)
     if isinstance(found, Compiler):
         return found

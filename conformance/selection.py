@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from conformance.model import BackendInfo, Case, Variant
 
-__all__ = ["SLOW_COMPILE", "Plan", "decided", "digest", "holds", "is_smoke", "select", "time_limit"]
+__all__ = ["SLOW_COMPILE", "Plan", "decided", "digest", "holds", "is_smoke", "plan_of", "select", "time_limit"]
 
 SMOKE = "smoke"
 TIMEOUT_S = 120.0
@@ -205,6 +205,17 @@ def _requests(
     for case, variant in pairs[:1] if backend.broken is not None else pairs:
         limit = time_limit(case, backend, timeout_s)
         yield Request(case=case, backend=backend, variant=variant, seed=seed, timeout_s=limit)
+
+
+def plan_of(requests: Collection[Request]) -> Plan:
+    """A plan of requests that are at hand, whatever they were selected from."""
+    return Plan(
+        requests=tuple(requests),
+        backends=tuple({request.backend.name: request.backend for request in requests}.values()),
+        selection={},
+        total=len(requests),
+        digest=digest(request.key for request in requests),
+    )
 
 
 def time_limit(case: Case, backend: BackendInfo, asked: float | None) -> float:

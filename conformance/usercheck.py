@@ -61,8 +61,8 @@ def load_case(options: CheckOptions) -> Case:
         message = f"{options.ref!r} is not of the form path/to/file.py:function or module:function"
         raise UsageError(message)
     end = isolate.run_task("conformance.usercode:describe", ref, env={}, timeout_s=options.timeout_s or _LIMIT_S)
-    if end.ended is None and end.report.kind == "refused":
-        raise UsageError(end.report.body)
+    if refused := isolate.refusal(end):
+        raise UsageError(refused)
     found = isolate.result(UserFunction, end)
     if not isinstance(found, UserFunction):
         message = f"{options.ref} cannot be loaded: {str(found).partition(chr(10))[0]}"
