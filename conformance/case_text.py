@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from conformance import syntax
 from conformance.errors import UsageError
 from conformance.model import CALLS, Call, Capability, InputSpec, Variant
 from conformance.program import substitute
@@ -60,7 +61,8 @@ class Texts:
     @classmethod
     def of(cls, case: Case) -> Texts:
         """Those of a case."""
-        setup, program = (ast.parse(substitute(text, case.variants[0].params)) for text in (case.setup, case.program))
+        params = case.variants[0].params
+        setup, program = (syntax.parse(substitute(text, params)) for text in (case.setup, case.program))
         return cls(setup=setup, program=program)
 
     @cached_property

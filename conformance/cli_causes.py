@@ -193,7 +193,8 @@ def fuzz(ctx: click.Context, /, *, known: Sequence[Path], quiet: bool, **options
     """Draw programs at random from the grammar of cases, run them with all checks, and shrink what differs.
 
     Findings are told apart by what differs, the first of PyTorch's own backends that shows it, and the nest of modes;
-    each is a YAML file in the output folder, beside `report.md` and the state from which the run can be continued.
+    each is a YAML file in the output folder with its stand-alone script, which was run to confirm it, beside
+    `report.md` and the state from which the run can be continued.
     """
     from conformance import fuzzing
     from conformance.fuzz import Options

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, replace
+from importlib import metadata
 from typing import TYPE_CHECKING
 
-from conformance import isolate, ladder, record
+from conformance import isolate, ladder, record, syntax
 from conformance.discover import LADDER, find
 from conformance.frame import find_kinds
 from conformance.nests import AMBIENT, MODES, Level
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from conformance.confirm import Confirmation
     from conformance.fuzz import FuzzResult
     from conformance.model import Case, Record, Request
 
@@ -76,13 +78,13 @@ def nest(case: Case, ambient: str = "") -> str:
     around = ambient or next((name for name, one in AMBIENT.items() if one == case.variants[0]), case.variants[0].id)
     called = [_words(call.grad, call.autocast) for call in case.calls]
     held = ", ".join(dict.fromkeys([around, *filter(None, called)]))
-    inside = _told(ast.parse(case.program).body)
+    inside = _told(syntax.parse(case.program).body)
     return f"{held}: {inside}" if inside else held
 
 
 def levels_of(program: str) -> Iterator[tuple[int, Level]]:
     """Every level of a program with its depth, the outermost ones at 1, in the order of the text."""
-    yield from _levels(ast.parse(program).body, 1)
+    yield from _levels(syntax.parse(program).body, 1)
 
 
 def _words(grad: str | None, autocast: str | None) -> str:
@@ -172,11 +174,20 @@ def write(folder: Path, case: Case, dump: Callable[[Case], str]) -> str:
     return name
 
 
-def report(result: FuzzResult) -> str:
-    """What a run found and what it drew, as markdown."""
+def report(result: FuzzResult, confirmed: Mapping[str, Confirmation]) -> str:
+    """What a run found and what it drew, as markdown.
+
+    Args:
+        result: of the run.
+        confirmed: what the scripts of findings came to, by the id of the case.
+    """
     new, known = result.new, [one for one in result.findings if one.known]
-    blocks = [f"# Fuzzing {plain(result.backend)}, seed {result.seed}", _counts(result)]
-    blocks += [_headed("## New findings", _table(new, result)), *map(_program, new)]
+    blocks = [
+        f"# Fuzzing {plain(result.backend)}, seed {result.seed}",
+        _counts(result),
+        _headed("## New findings", _table(new, result)),
+    ]
+    blocks += [_program(one, confirmed.get(one.case_id)) for one in new]
     blocks += [
         _headed("## Known findings", _table(known, result)),
         _headed("## Programs that eager refuses", _invalid(result)),
@@ -189,6 +200,7 @@ def report(result: FuzzResult) -> str:
 def _counts(result: FuzzResult) -> str:
     programs, seconds = result.programs, result.seconds
     rows = [
+        ("torch", metadata.version("torch")),
         ("programs", str(programs)),
         ("accepted by eager and the semantics model", f"{result.accepted} ({result.accepted / max(programs, 1):.1%})"),
         ("left out: they need what the backend does not claim", str(result.unsupported)),
@@ -219,8 +231,10 @@ def _table(findings: Sequence[Finding], result: FuzzResult) -> str:
     return table(headers, rows, right=[3]) if rows else ""
 
 
-def _program(finding: Finding) -> str:
-    return f"{quoted(finding.case_id)}\n\n{fenced(finding.program.rstrip(), 'python')}"
+def _program(finding: Finding, confirmed: Confirmation | None) -> str:
+    script = f", script {quoted(confirmed.script)}" if confirmed and confirmed.script else ""
+    says = f": {plain(str(confirmed))}" if confirmed else ""
+    return f"{quoted(finding.case_id)}{script}{says}\n\n{fenced(finding.program.rstrip(), 'python')}"
 
 
 def _invalid(result: FuzzResult) -> str:

@@ -199,6 +199,19 @@ class _Running:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """A chunk whose programs were run, and whose failures the executor looks into."""
+
+    chunk: Chunk
+    looks: Sequence[Future[tuple[Request, Symptom, str]]]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing of it is left to be waited for."""
+        return all(look.done() for look in self.looks)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fuzz:
     """A run that is ready to start; its state is open.
 
@@ -213,9 +226,9 @@ class Fuzz:
     done: Sequence[Chunk] = ()
 
     def execute(self, advance: Callable[[Chunk], None] = lambda _: None) -> FuzzResult:
-        """Draw and run programs until the budget is spent, tell `advance` of each chunk; Ctrl-C ends it with what is.
+        """Draw and run programs until the budget is spent, and tell `advance` of each chunk that is complete.
 
-        What was found by then is still shrunk.
+        Ctrl-C ends it with those.
         """
         jobs = self.options.jobs or capture().threads
         executor = ThreadPoolExecutor(jobs)
@@ -257,13 +270,18 @@ class _Course:
         self._torch = metadata.version("torch")
 
     def __iter__(self) -> Iterator[Chunk]:
-        ahead: deque[_Running] = deque()
+        running: deque[_Running] = deque()
+        judged: deque[_Judged] = deque()
         while True:
-            while len(ahead) < _AHEAD and self._goes_on():
-                ahead.append(self._start())
-            if not ahead:
+            while len(running) < _AHEAD and self._goes_on():
+                running.append(self._start())
+            if running:
+                judged.append(self._judge(running.popleft()))
+            elif not judged:
                 return
-            yield self._finish(ahead.popleft())
+            # What is looked into holds nobody up, until nothing else is left to do.
+            while judged and (judged[0].is_complete or not running):
+                yield self._complete(judged.popleft())
 
     def _goes_on(self) -> bool:
         budget, programs = self._fuzz.options.budget_s, self._fuzz.options.programs
@@ -292,25 +310,28 @@ class _Course:
         limit = time_limit(case, self._fuzz.backend, self._fuzz.options.timeout_s)
         return Request(case=case, backend=self._fuzz.backend, variant=case.variants[0], timeout_s=limit)
 
-    def _finish(self, running: _Running) -> Chunk:
-        """Wait for a chunk, look into what failed, and say what came of it."""
+    def _judge(self, running: _Running) -> _Judged:
+        """Wait for the programs of a chunk, and have looked into what failed."""
         made = [pair for part, future in running.batches for pair in zip(part, future.result(), strict=True)]
         happened = [(request, attempt, outcome(attempt)) for request, attempt in made]
         failed = [(request, Symptom.of(attempt)) for request, attempt, came in happened if came.is_failure]
-        invalid = {r.case.id: _reason(attempt) for r, attempt, came in happened if came is Outcome.INVALID}
-        findings = self._look_into([one for one in failed if self._is_due(one[1])])
-        began, self._last = self._last, self._tools.clock()
-        return Chunk(
+        chunk = Chunk(
             number=running.number,
             programs=len(made),
             unsupported=running.unsupported,
-            seconds=round(self._last - began, 3),
             codes=tuple(map(_digest, running.cases)),
             features=dict(Counter(name for request, _ in made for name in grammar.features(request.case))),
-            invalid=invalid,
+            invalid={r.case.id: _reason(attempt) for r, attempt, came in happened if came is Outcome.INVALID},
             failures=tuple(symptom for _, symptom in failed),
-            findings=tuple(findings),
         )
+        looks = [self._executor.submit(self._shrunk, *one) for one in failed if self._is_due(one[1])]
+        return _Judged(chunk=chunk, looks=looks)
+
+    def _complete(self, judged: _Judged) -> Chunk:
+        """Wait for what a chunk's failures come to."""
+        findings = [self._told(*look.result()) for look in judged.looks]
+        began, self._last = self._last, self._tools.clock()
+        return replace(judged.chunk, seconds=round(self._last - began, 3), findings=tuple(findings))
 
     def _is_due(self, symptom: Symptom) -> bool:
         """Whether a failure is to be looked into: the first with its symptom, the second, the fourth, the eighth...
@@ -319,10 +340,6 @@ class _Course:
         """
         self._failures[symptom] += 1
         return self._failures[symptom].bit_count() == 1
-
-    def _look_into(self, failed: Sequence[tuple[Request, Symptom]]) -> list[Finding]:
-        looks = [self._executor.submit(self._shrunk, *one) for one in failed]
-        return [self._told(*look.result()) for look in looks]
 
     def _shrunk(self, request: Request, symptom: Symptom) -> tuple[Request, Symptom, str]:
         """The smallest program of a failure, and its first rung; one that is known stays as it is."""

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import case_text, findings, fuzz
+from conformance import case_text, findings, fuzz, isolate
+from conformance.confirm import confirm
+from conformance.environment import capture
 from conformance.shrink import shrink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from conformance.confirm import Confirmation
     from conformance.fuzz import Chunk, Fuzz, FuzzResult, Options
     from conformance.model import Request
     from conformance.symptom import Symptom
@@ -28,6 +31,7 @@ class Fuzzed:
     """What came of it; its report is written."""
 
     result: FuzzResult
+    confirmed: Mapping[str, Confirmation]
     report: Path
 
     @property
@@ -38,7 +42,7 @@ class Fuzzed:
     @property
     def text(self) -> str:
         """The report for a terminal, and where it is."""
-        return f"{findings.report(self.result).rstrip()}\n\n{self.report}: written"
+        return f"{findings.report(self.result, self.confirmed).rstrip()}\n\n{self.report}: written"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,10 @@ class Fuzzing:
         return int(self.run.options.programs or self.run.options.budget_s or 0)
 
     def execute(self, advance: Callable[[str], None]) -> Fuzzed:
-        """Draw, run, look into what fails, and write the report; `advance` is told how far it has come."""
+        """Draw, run, look into what fails, run the scripts of what is new, and write the report.
+
+        `advance` is told how far it has come.
+        """
         by_programs = self.run.options.programs is not None
         counted = 0.0
 
@@ -64,9 +71,15 @@ class Fuzzing:
                 advance(f"chunk {chunk.number}: {len(chunk.failures)} of {chunk.programs} differ")
 
         result = self.run.execute(told)
-        path = self.run.options.output / REPORT
-        path.write_text(findings.report(result), encoding="utf-8")
-        return Fuzzed(result=result, report=path)
+        folder = self.run.options.output
+        new = [] if result.interrupted else result.new
+        try:
+            confirmed = confirm(new, self.run.backend, folder, jobs=self.run.options.jobs or capture().threads)
+        finally:
+            isolate.shutdown()
+        path = folder / REPORT
+        path.write_text(findings.report(result, confirmed), encoding="utf-8")
+        return Fuzzed(result=result, confirmed=confirmed, report=path)
 
 
 def prepare(options: Options, known: Sequence[Path] = ()) -> Fuzzing:

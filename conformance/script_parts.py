@@ -10,7 +10,7 @@ from importlib.resources import files
 from textwrap import indent
 from typing import TYPE_CHECKING
 
-from conformance import program
+from conformance import program, syntax
 from conformance.errors import UsageError
 from conformance.specification import clauses
 
@@ -178,7 +178,7 @@ class ProgramText:
             UsageError: its setup has a name that the script needs, or is a function of a user.
         """
         source = program.generate(request.case, request.variant).source
-        lines, body = source.split("\n"), ast.parse(source).body
+        lines, body = source.split("\n"), syntax.parse(source).body
         if "conformance" in source:
             message = f"{request.case.id} calls a function in a file, which a script by itself cannot hold"
             raise UsageError(message)
@@ -195,7 +195,8 @@ class ProgramText:
         Raises:
             UsageError: a name of the setup is one that the script needs.
         """
-        taken = [node.name for node in ast.parse(self.fixed).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+        body = syntax.parse(self.fixed).body
+        taken = [node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
         if clash := sorted(_RESERVED.intersection([*taken, *self.names])):
             message = f"the script has its own {clash[0]}; give that of the setup another name"
             raise UsageError(message)
@@ -209,7 +210,7 @@ class ProgramText:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """What the changing part of the setup binds."""
-        found = [name for node in ast.parse(self.state).body for name in _bound(node)]
+        found = [name for node in syntax.parse(self.state).body for name in _bound(node)]
         return tuple(dict.fromkeys(found))
 
     @property
@@ -236,7 +237,7 @@ class ProgramText:
 
     def parameters(self) -> tuple[str, ...]:
         """Expressions for the weights among the state: `*net.parameters()`, `w`."""
-        values = dict(pair for node in ast.parse(self.state).body for pair in _assigned(node))
+        values = dict(pair for node in syntax.parse(self.state).body for pair in _assigned(node))
         found = ((name, self._sort(values[name])) for name in self.names if name in values)
         forms = {"module": "*{}.parameters()", "parameter": "{}", "unknown": "*weights_of({})"}
         return tuple(forms[sort].format(name) for name, sort in found if sort in forms)

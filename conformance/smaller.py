@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from conformance import syntax
 from conformance.case_text import Edit, Texts, edited
 from conformance.model import Call, Case, InputSpec, Location, Variant
 from conformance.program import problems, substitute
@@ -243,7 +244,7 @@ def _without_modules(texts: Texts) -> Iterator[Edit]:
                 isinstance(made, ast.Name) and made.id in classes
             ) or _is_module(made):
                 yield (
-                    {statement: ast.parse(f"{name} = {_PARAMETER}").body}
+                    {statement: syntax.parse(f"{name} = {_PARAMETER}").body}
                     | {node: [node.value] for node in texts.attributes(name)}
                     | {node: [_product(*node.args[:1], node.func)] for node in texts.calls(name)}
                 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from conformance import syntax
 from conformance.attributes import ATTRIBUTES, is_reserved
 from conformance.surface import BASES, BUILTINS, CONTEXTS, DECORATORS, DOTTED, DUNDERS, ROOTS
 
@@ -79,7 +80,7 @@ def parse(text: str) -> ast.Module | Finding:
         place = before.count("\n") + 1, odd - before.rfind("\n")
         return Finding(line=place[0], column=place[1], message=f"the character {text[odd]!r} is not allowed")
     try:
-        return ast.parse(text)
+        return syntax.parse(text)
     except SyntaxError as error:
         return Finding(line=error.lineno or 1, column=error.offset or 1, message=f"not Python: {error.msg}")
     except (RecursionError, MemoryError):

@@ -266,7 +266,7 @@ def test_merged_findings_keep_the_first() -> None:
 
 def test_the_report_tells_counts_findings_and_coverage(tmp_path: Path) -> None:
     """Each finding with its program, how many programs were accepted, and every part of the grammar."""
-    text = report(fuzzed(tmp_path, tools(run=breaking("no_grad", "return a +"))))
+    text = report(fuzzed(tmp_path, tools(run=breaking("no_grad", "return a +"))), {})
     assert "with torch.no_grad():" in text
     assert "(100.0%)" in text
     assert "2 new, 0 known" in text

@@ -127,6 +127,7 @@ def test_fuzzing_finds_a_defect_and_writes_it_down(readme: str, checkout: Path, 
     options = f"--known {checkout / 'results' / 'records'} --output found"
     printed = typed(f"{line.replace('aot_eager', broken)} {options}", tmp_path, 1)
     assert (tmp_path / "found" / "report.md").read_text().rstrip() in printed
+    assert printed.count("it exits with 1") == len(list((tmp_path / "found").glob("*.py"))) > 0
     typed("conformance validate found", tmp_path, 0)
     again = typed(f"conformance run --cases found --case 'fuzz.*' --backend {broken}", tmp_path, 1)
     assert re.search(r"^\d+ (fail|error)", again, re.MULTILINE), again

@@ -1,0 +1,86 @@
+"""The script of each finding is written beside its case, and confirms it only by ending as its record says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance.case_text import dump
+from conformance.confirm import Confirmation, confirm
+from conformance.errors import UsageError
+from conformance.findings import Finding, write
+from conformance.model import Outcome
+from conformance.symptom import Symptom
+from conformance.tests.fakes import a_backend, a_case, failed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conformance.model import Request
+
+BACKEND = a_backend("fake", compile_timeout_s=1.0)
+KILLED = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+
+
+def a_finding(folder: Path) -> Finding:
+    """One whose case stands in a folder."""
+    case = a_case("fuzz.s0.p1")
+    file = write(folder, case, dump)
+    symptom = Symptom.of(failed("values"))
+    return Finding(symptom=symptom, rung="fake", nest="", case_id=case.id, program=case.program, file=file)
+
+
+def confirmed(folder: Path, outcome: Outcome, text: str) -> Confirmation:
+    """What comes of a script."""
+    (one,) = confirm([a_finding(folder)], BACKEND, folder, lambda _: (outcome, text), jobs=1).values()
+    return one
+
+
+@pytest.mark.parametrize(
+    ("outcome", "text", "says", "holds"),
+    [
+        (Outcome.FAIL, "raise SystemExit(1)", "it exits with 1", True),
+        (Outcome.FAIL, "", "NOT CONFIRMED: it exits with 0", False),
+        (Outcome.FAIL, KILLED, "NOT CONFIRMED: it exits with -9", False),
+        (Outcome.CRASH, KILLED, "it exits with -9", True),
+        (Outcome.CRASH, "raise SystemExit(1)", "NOT CONFIRMED: it exits with 1", False),
+        (Outcome.TIMEOUT, "", "NOT CONFIRMED: it exits with 0", False),
+    ],
+)
+def test_a_script_has_to_end_as_the_record_says(
+    outcome: Outcome, text: str, says: str, *, holds: bool, tmp_path: Path
+) -> None:
+    """A difference is an exit with 1, a crash any end that Python would not choose."""
+    one = confirmed(tmp_path, outcome, text)
+    assert (str(one), one.holds, one.script) == (says, holds, "fuzz_s0_p1.py")
+    assert (tmp_path / one.script).read_text() == text
+
+
+@pytest.mark.parametrize(("outcome", "holds"), [(Outcome.TIMEOUT, True), (Outcome.FAIL, False)])
+def test_only_a_hang_is_confirmed_by_a_hang(
+    outcome: Outcome, *, holds: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that does not end is ended after the time of its request and that of a start."""
+    monkeypatch.setattr("conformance.confirm._START_S", 0.0)
+    one = confirmed(tmp_path, outcome, "import time\ntime.sleep(60)\n")
+    assert (one.says, one.holds) == ("it does not end", holds)
+
+
+def test_what_has_no_script_says_why(tmp_path: Path) -> None:
+    """A finding that does not show again is not confirmed, and nothing is written."""
+
+    def refuse(_: Request) -> tuple[Outcome, str]:
+        message = "run again it is a pass"
+        raise UsageError(message)
+
+    (one,) = confirm([a_finding(tmp_path)], BACKEND, tmp_path, refuse, jobs=1).values()
+    assert str(one) == "NOT CONFIRMED: no script: run again it is a pass"
+    assert not list(tmp_path.glob("*.py"))
+
+
+def test_only_what_has_a_file_is_confirmed(tmp_path: Path) -> None:
+    """A known finding has no case of its own."""
+    known = replace(a_finding(tmp_path), file="", known="demo.first.one")
+    assert confirm([known], BACKEND, tmp_path, jobs=1) == {}
