@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from conformance import isolate, ladder, record, syntax
+from conformance import isolate, ladder, syntax
 from conformance.discover import LADDER, find
-from conformance.frame import find_kinds
 from conformance.nests import AMBIENT, MODES, Level
 from conformance.report.markdown import code as quoted
 from conformance.report.markdown import fenced, plain, table
-from conformance.symptom import Symptom
+from conformance.symptom import Symptom  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 
     from conformance.confirm import Confirmation
     from conformance.fuzz import FuzzResult
-    from conformance.model import Case, Record, Request
+    from conformance.model import Case, Request
 
-__all__ = ["Finding", "code", "first_rung", "known_failures", "levels_of", "merged", "nest", "report", "write"]
+__all__ = ["Finding", "code", "first_rung", "levels_of", "merged", "nest", "report", "write"]
 
 _NOT_ALONE = "not seen again by itself"
 _LEVELS = {ast.dump(ast.parse(mode.text, mode="eval").body): name for name, mode in MODES.items()}
@@ -140,30 +139,6 @@ def first_rung() -> Callable[[Request, Symptom], str]:
     """
     infos = find(LADDER, isolate.describe)
     return lambda request, wanted: ladder.first(ladder.climb(request, wanted, infos, isolate.run))
-
-
-def known_failures(places: Sequence[Path]) -> Mapping[tuple[Symptom, str], str]:
-    """What records of earlier runs show, each by its symptom and first rung, with the first case that shows it.
-
-    Args:
-        places: record files, or folders of them.
-
-    Raises:
-        RecordError: there are none, or they cannot be read.
-    """
-    files = find_kinds(*places)[0] if places else []
-    records = [one for path in files for one in record.read(path).records]
-    return _by_symptom(records, ladder.first_in_records(records))
-
-
-def _by_symptom(
-    records: Iterable[Record], rungs: Mapping[tuple[str, str, str], str]
-) -> Mapping[tuple[Symptom, str], str]:
-    found: dict[tuple[Symptom, str], str] = {}
-    for one in records:
-        if one.key in rungs:
-            found.setdefault((Symptom.of_record(one), rungs[one.key]), one.case_id)
-    return found
 
 
 def write(folder: Path, case: Case, dump: Callable[[Case], str]) -> str:

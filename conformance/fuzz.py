@@ -23,6 +23,7 @@ from conformance.environment import capture
 from conformance.errors import UsageError
 from conformance.findings import Finding, code, merged, nest, write
 from conformance.judge import outcome
+from conformance.known import Known
 from conformance.linefile import LineFile, split, telling
 from conformance.model import Outcome, Request
 from conformance.runner import SLOW_BATCH
@@ -80,7 +81,7 @@ class Tools:
         rung: tells the first of PyTorch's own backends that shows the failure of a request, the request's own last.
         shrink: gives a smaller request that shows the same failure; a UsageError where that one shows it no more.
         dump: writes a case as YAML.
-        known: by symptom and first rung, the case of the suite that shows them.
+        known: the failures that are no news.
         run: runs requests of one backend.
         generate: gives the programs of a chunk, by its number and the seed.
         describe: tells what is known of a backend.
@@ -90,7 +91,7 @@ class Tools:
     rung: Callable[[Request, Symptom], str]
     shrink: Callable[[Request, Symptom], Request]
     dump: Callable[[Case], str]
-    known: Mapping[tuple[Symptom, str], str] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
     run: Callable[[Sequence[Request]], Sequence[Attempt]] = isolate.sweep
     generate: Callable[[int, int], Sequence[Case]] = grammar.chunk
     describe: Callable[[str], BackendInfo] = isolate.describe
@@ -344,7 +345,7 @@ class _Course:
     def _shrunk(self, request: Request, symptom: Symptom) -> tuple[Request, Symptom, str]:
         """The smallest program of a failure, and its first rung; one that is known stays as it is."""
         rung = self._tools.rung(request, symptom)
-        if not rung or (symptom, rung) in self._tools.known:
+        if not rung or self._tools.known.case_of(request.case, symptom, rung):
             return request, symptom, rung
         try:
             small = self._tools.shrink(request, symptom)
@@ -355,8 +356,8 @@ class _Course:
 
     def _told(self, request: Request, symptom: Symptom, rung: str) -> Finding:
         """The finding of a failure; the case of one that is new is written."""
-        known = self._tools.known.get((symptom, rung), "")
         case = replace(request.case, title=str(symptom)[:_TITLE], variants=(request.variant,))
+        known = self._tools.known.case_of(case, symptom, rung)
         finding = Finding(
             symptom=symptom,
             rung=rung,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from conformance import case_text, findings, fuzz, isolate
 from conformance.confirm import confirm
 from conformance.environment import capture
+from conformance.known import known_failures
 from conformance.shrink import shrink
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def prepare(options: Options, known: Sequence[Path] = ()) -> Fuzzing:
         rung=findings.first_rung(),
         shrink=_smaller,
         dump=case_text.dump,
-        known=findings.known_failures(places),
+        known=known_failures(places),
     )
     return Fuzzing(run=fuzz.prepare(options, tools))
 

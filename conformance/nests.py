@@ -23,6 +23,7 @@ __all__ = [
     "LEVELS",
     "MODES",
     "RULES",
+    "SAYS",
     "Grammar",
     "Level",
     "Mode",
@@ -83,7 +84,8 @@ RULES = {
 
 _DEEP = 3
 _SYMMETRIC = ("bfloat16", "float16")
-_SAYS = {"set_true": "enable_grad", "set_false": "no_grad"}
+SAYS = {"set_true": "enable_grad", "set_false": "no_grad"}
+"""Modes that say what another one says."""
 
 
 class Level(NamedTuple):
@@ -208,7 +210,7 @@ class Grammar:
         mode, own = level
         if depth > 1 and mode == _SYMMETRIC[1] and not seen and self._exchangeable:
             return "exchange"
-        if depth > 1 and own != "call" and Level(_SAYS.get(mode, ""), own) in self.levels:
+        if depth > 1 and own != "call" and Level(SAYS.get(mode, ""), own) in self.levels:
             return "spelling"
         if not mixed and own != "call":
             if form and form != own:

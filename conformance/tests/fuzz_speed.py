@@ -18,8 +18,9 @@ import click
 from tabulate import tabulate
 
 from conformance import isolate
-from conformance.findings import first_rung, known_failures
+from conformance.findings import first_rung
 from conformance.fuzz import FuzzResult, Options, Tools, prepare
+from conformance.known import Known, known_failures
 from conformance.shrink import shrink
 from conformance.tests.saboteurs import SABOTEURS, ref
 
@@ -48,7 +49,7 @@ def main(programs: int, seconds: float, jobs: int | None, seed: int, names: Sequ
         rung=first_rung(),
         shrink=_unshrunk,
         dump=_text,
-        known=known_failures([_RECORDS]) if _RECORDS.is_dir() else {},
+        known=known_failures([_RECORDS]) if _RECORDS.is_dir() else Known(),
     )
     with tempfile.TemporaryDirectory() as folder:
         given = Options(backend="", output=Path(folder), seed=seed, jobs=jobs)
@@ -102,7 +103,7 @@ def _saboteur(given: Options, tools: Tools, name: str, seconds: float) -> tuple[
     options = replace(given, backend=backend, output=given.output / name, budget_s=seconds)
     watch, lines = _Watch(SABOTEURS[name].kin), None
     try:
-        prepare(options, replace(tools, shrink=watch.keep, known={})).execute(watch)
+        prepare(options, replace(tools, shrink=watch.keep, known=Known())).execute(watch)
         measured = f"NOT FOUND in {watch.programs} programs"
     except _FoundError as found:
         small = shrink(*found.args).request

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.errors import BackendError, UsageError
-from conformance.findings import Finding, known_failures, merged, nest, report
+from conformance.findings import Finding, merged, nest, report
 from conformance.fuzz import STATE, Chunk, FuzzResult, Options, Tools, prepare
+from conformance.known import Known, known_failures
 from conformance.model import Call, Capability, Case, Outcome, Request, Variant
 from conformance.symptom import Symptom
 from conformance.tests.fakes import a_backend, a_case, a_difference, a_record, an_attempt, failed
@@ -124,23 +125,43 @@ def test_what_does_not_fail_again_is_told_as_it_was(tmp_path: Path) -> None:
     assert [one.case_id for one in fuzzed(tmp_path, tools(shrink=refuse)).findings] == ["fuzz.s0.p3"]
 
 
+def a_known(*modes: str) -> Known:
+    """One failure, shown by a case with these modes."""
+    return Known({(VALUES, "fake"): [("demo.first.one", frozenset(modes))]})
+
+
 def test_a_known_failure_is_recognised_and_not_shrunk(tmp_path: Path) -> None:
     """What a record shows too names its case, has no file, and is no reason to be red."""
 
     def never(request: Request, symptom: Symptom) -> Request:
         raise AssertionError(request, symptom)
 
-    result = fuzzed(tmp_path, tools(known={(VALUES, "fake"): "demo.first.one"}, shrink=never))
+    result = fuzzed(tmp_path, tools(known=a_known("no_grad", "bfloat16"), shrink=never))
     (finding,) = result.findings
     assert (finding.known, finding.file, result.new, result.exit_code) == ("demo.first.one", "", [], 0)
 
 
+def test_a_failure_that_takes_another_mode_is_new(tmp_path: Path) -> None:
+    """The same symptom on the same rung is not what a case shows that does without the mode."""
+    (finding,) = fuzzed(tmp_path, tools(known=a_known("inference"))).new
+    assert (finding.symptom, finding.rung) == (VALUES, "fake")
+
+
+def test_a_failure_may_be_known_once_it_is_shrunk(tmp_path: Path) -> None:
+    """Modes that it does without are no reason to tell it again."""
+    small = a_case("shrunk.other.name", program="return a\n", calls=(Call(),))
+    result = fuzzed(tmp_path, tools(known=a_known(), shrink=lambda request, _: replace(request, case=small)))
+    assert [one.known for one in result.findings] == ["demo.first.one"]
+    assert not list(tmp_path.glob("*.yaml"))
+
+
 def test_known_failures_come_from_records(tmp_path: Path) -> None:
-    """The symptom of a record counts for the first rung that shows it, where every rung below has a record."""
-    path = tmp_path / "some.jsonl"
-    a_run(path, a_record("demo.first.two", "eager"), red("demo.first.two", "pre_dispatch_eager"))
+    """The symptom of a record counts for the first rung that shows it, with the modes of its case and variant."""
+    path, name = tmp_path / "some.jsonl", "grad_mode.nesting.enable_in_no_grad"
+    keys = {"variant": "grad=disabled"}
+    a_run(path, a_record(name, "eager", **keys), red(name, "pre_dispatch_eager", **keys), red("gone.case.now", "eager"))
     known = known_failures([path])
-    assert known == {(VALUES, "pre_dispatch_eager"): "demo.first.two"}
+    assert known == Known({(VALUES, "pre_dispatch_eager"): ((name, frozenset({"no_grad", "enable_grad"})),)})
 
 
 def test_what_eager_refuses_is_no_finding(tmp_path: Path) -> None:
