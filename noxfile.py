@@ -21,6 +21,7 @@ nox.options.sessions = ["lint", "typing", "cases", "tests"]
 
 ROOT = Path(__file__).parent
 RECORDS = Path("results", "records", "in-tree.jsonl")
+IN_TREE = ("eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition", "inductor")
 LINTER = "ruff==0.17.6"
 THIRD_PARTY = {
     "torch": ((), ("cudagraphs", "aot_eager_default_partitioner", "invoke_subgraph", "aot_ts", "eager_noexcept")),
@@ -163,6 +164,23 @@ def scripts(session: nox.Session) -> None:
     """Run the stand-alone script of every failure of the committed records, and hold it against its record."""
     install(session, "--editable", ".[test]")
     session.run("python", "-m", "conformance.tests.scripts", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz each in-tree backend for ten minutes into results/fuzzing/; with arguments: `conformance fuzz ARGS`."""
+    install(session, "--editable", ".")
+    if session.posargs:
+        session.run("conformance", "fuzz", *session.posargs)
+        return
+    for name in IN_TREE:
+        scratch, published = Path(session.create_tmp(), name), Path("results", "fuzzing", name)
+        for folder in (scratch, published):
+            shutil.rmtree(folder, ignore_errors=True)
+        options = ("--backend", name, "--budget", "10m", "--seed", "0", "--output", str(scratch))
+        session.run("conformance", "fuzz", *options, success_codes=[0, 1])
+        # The state is only for going on.
+        shutil.copytree(scratch, published, ignore=shutil.ignore_patterns("*.jsonl"))
 
 
 @nox.session(name="fuzz-speed")

@@ -312,8 +312,7 @@ class Draft:
         return all(
             world not in memory.kept
             and (modes.inference or not target.facts[world].inference)
-            and not (modes.records and world in memory.quiet)
-            and not (modes.grad and world in memory.leaf)  # in inference_mode too: eager would take it, Dynamo does not
+            and not (modes.records and world in memory.quiet | memory.leaf)
             for world, modes in enumerate(self._worlds)
         )
 

@@ -335,12 +335,13 @@ class _Course:
         return replace(judged.chunk, seconds=round(self._last - began, 3), findings=tuple(findings))
 
     def _is_due(self, symptom: Symptom) -> bool:
-        """Whether a failure is to be looked into: the first with its symptom, the second, the fourth, the eighth...
+        """Whether a failure is to be looked into: the first with its symptom, the 4th, the 16th, the 64th...
 
         Several causes may have one symptom, and a frequent one must not take all the time.
         """
         self._failures[symptom] += 1
-        return self._failures[symptom].bit_count() == 1
+        seen = self._failures[symptom]
+        return seen.bit_count() == 1 and seen.bit_length() % 2 == 1
 
     def _shrunk(self, request: Request, symptom: Symptom) -> tuple[Request, Symptom, str]:
         """The smallest program of a failure, and its first rung; one that is known stays as it is."""

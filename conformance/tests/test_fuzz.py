@@ -94,10 +94,10 @@ def test_without_failures_nothing_is_found(tmp_path: Path) -> None:
 
 
 def test_findings_of_one_key_are_one(tmp_path: Path) -> None:
-    """The second and the fourth failure with one symptom are looked into, and add to the first; only one is written."""
+    """The fourth failure with one symptom is looked into as well, and adds to the first; only one is written."""
     result = fuzzed(tmp_path, programs=16)
-    assert result.failures[VALUES] > 4
-    assert [finding.seen for finding in result.findings] == [3]
+    assert 4 < result.failures[VALUES] < 16
+    assert [finding.seen for finding in result.findings] == [2]
     assert len(list(tmp_path.glob("*.yaml"))) == 1
 
 
