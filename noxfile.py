@@ -167,6 +167,13 @@ def scripts(session: nox.Session) -> None:
 
 
 @nox.session
+def causes(session: nox.Session) -> None:
+    """Lead a failure of each broken backend back to its cause: explain it, show it by a script, shrink it."""
+    install(session, "--editable", ".[test]")
+    session.run("python", "-m", "conformance.tests.causes", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz each in-tree backend for ten minutes into results/fuzzing/; with arguments: `conformance fuzz ARGS`."""
     install(session, "--editable", ".")

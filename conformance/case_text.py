@@ -43,8 +43,8 @@ def dump(case: Case) -> str:
 
 
 def filename(case: Case) -> str:
-    """The name of the file it belongs in: `<area>_<topic>.yaml` of the id `area.topic.name`."""
-    return f"{'_'.join(case.id.split('.')[:2])}.yaml"
+    """The name of a file for one case: `<area>_<topic>_<name>.yaml` of the id `area.topic.name`."""
+    return f"{'_'.join(case.id.split('.'))}.yaml"
 
 
 Edit = Mapping[ast.AST, Sequence[ast.AST]]

@@ -171,7 +171,13 @@ def repro(name: str, places: Sequence[Path], folders: Sequence[Path], *, issue: 
 @click.option("--backend", required=True, metavar="BACKEND", help="As for `conformance run`.")
 @click.option("--budget", "budget_s", type=_Duration(), metavar="10m", help="How long: seconds, or 90s, 10m, 1h.")
 @click.option("--programs", type=click.IntRange(min=1), metavar="N", help="About how many programs.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed draws the same programs.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="The same seed draws the same programs.",
+)
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Batches at a time; default: one for each CPU.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="Seconds for each program.")
 @click.option(

@@ -10,21 +10,32 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import found, script
-from conformance.errors import BackendError, UsageError
+from conformance import found, isolate, script
+from conformance.errors import BackendError, CaseError, UsageError
+from conformance.linefile import telling
 from conformance.loader import load_cases
 from conformance.model import Outcome, Request
 from conformance.selection import time_limit
+from conformance.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from conformance.findings import Finding
-    from conformance.model import BackendInfo
+    from conformance.model import BackendInfo, Case
 
 __all__ = ["Confirmation", "confirm", "scripted"]
 
 _START_S = 30.0  # for Python and the imports of a script, beyond what its program may take
+_RAISED = 70
+# Python exits with 1 for an exception that nobody catches, and so does a script that shows a difference.
+_RUN = f"""\
+import runpy, sys
+try:
+    runpy.run_path(sys.argv[1], run_name="__main__")
+except Exception:
+    sys.exit({_RAISED})
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,77 +56,108 @@ class Confirmation:
         return self.says if self.holds else f"NOT CONFIRMED: {self.says}"
 
 
-def scripted(request: Request) -> tuple[Outcome, str]:
+def scripted(request: Request, wanted: Symptom) -> str:
     """Run a request, and write the script of what comes of it.
 
     Raises:
-        UsageError: it does not fail, or in a way that a script by itself cannot show.
+        UsageError: it does not show what is wanted, or in a way that a script by itself cannot show.
         BackendError: its backend cannot be loaded.
         HarnessError: the fork server does not start, or died twice.
     """
     seen = found.now(request)
-    if not seen.record.outcome.is_failure:
-        message = f"run again it is a {seen.record.outcome}"
+    if (symptom := Symptom.of_record(seen.record)) != wanted:
+        message = f"run again it shows: {symptom}"
         raise UsageError(message)
-    return seen.record.outcome, script.of(seen, script.compiler(request.backend))
+    return script.of(seen, script.compiler(request.backend))
 
 
 def confirm(
     findings: Iterable[Finding],
     backend: BackendInfo,
     folder: Path,
-    write: Callable[[Request], tuple[Outcome, str]] = scripted,
+    write: Callable[[Request, Symptom], str] = scripted,
     *,
+    timeout_s: float | None,
     jobs: int,
 ) -> Mapping[str, Confirmation]:
     """Write the script of each finding into the folder of its case, and run it in a Python process of its own.
 
     Args:
-        findings: those that have a file.
+        findings: those that are new.
         backend: that they are of.
         folder: where the files are.
-        write: gives the outcome of a request and its script.
+        write: gives the script of a request that shows a symptom.
+        timeout_s: that was asked for; None is the limit of the backend.
         jobs: how many scripts run at a time.
 
     Returns:
         What each came to, by the id of its case.
 
     Raises:
-        CaseError: a file is no case.
+        RecordError: a script cannot be written.
         HarnessError: the fork server does not start, or died twice.
     """
-    wanted = {finding.case_id for finding in findings if finding.file}
-    cases = [case for case in load_cases([folder]) if case.id in wanted] if wanted else []
-    requests = [
-        Request(case=case, backend=backend, variant=case.variants[0], timeout_s=time_limit(case, backend, None))
-        for case in cases
-    ]
-    with ThreadPoolExecutor(jobs) as executor:
-        made = list(executor.map(partial(_confirmed, folder=folder, write=write), requests))
-    return {request.case.id: one for request, one in zip(requests, made, strict=True)}
-
-
-def _confirmed(request: Request, *, folder: Path, write: Callable[[Request], tuple[Outcome, str]]) -> Confirmation:
+    one = partial(_confirmed, backend=backend, folder=folder, write=write, timeout_s=timeout_s)
+    wanted = [finding for finding in findings if finding.file]
+    executor = ThreadPoolExecutor(jobs)
     try:
-        outcome, text = write(request)
-    except (UsageError, BackendError) as error:
+        made = list(executor.map(one, wanted))
+    finally:
+        isolate.shutdown()  # first: it ends what the executor waits for
+        executor.shutdown(cancel_futures=True)
+    return {finding.case_id: each for finding, each in zip(wanted, made, strict=True)}
+
+
+def _confirmed(
+    finding: Finding,
+    *,
+    backend: BackendInfo,
+    folder: Path,
+    write: Callable[[Request, Symptom], str],
+    timeout_s: float | None,
+) -> Confirmation:
+    try:
+        case = _case(folder / finding.file, finding.case_id)
+        limit = time_limit(case, backend, timeout_s)
+        request = Request(case=case, backend=backend, variant=case.variants[0], timeout_s=limit)
+        text = write(request, finding.symptom)
+    except (CaseError, UsageError, BackendError) as error:
         return Confirmation(says=f"no script: {error}")
-    path = folder / Path(request.case.location.file).with_suffix(".py").name
-    path.write_text(text, encoding="utf-8")
-    status = _status(path, request.timeout_s + _START_S)
-    says = "it does not end" if status is None else f"it exits with {status}"
-    return Confirmation(script=path.name, says=says, holds=_as_recorded(status, outcome))
+    path = folder / Path(finding.file).with_suffix(".py")
+    with telling(f"cannot write {path}"):
+        path.write_text(text, encoding="utf-8")
+    status = _status(path, limit + _START_S)
+    return Confirmation(script=path.name, says=_words(status), holds=_as_recorded(status, finding.symptom.outcome))
+
+
+def _case(path: Path, name: str) -> Case:
+    for case in load_cases([path]):
+        if case.id == name:
+            return case
+    message = f"{path} holds no case {name}"
+    raise UsageError(message)
 
 
 def _status(path: Path, limit_s: float) -> int | None:
     """What a script exits with, below 0 the signal that ended it; None where it does not end."""
+    command = [sys.executable, "-c", _RUN, path.name]
     try:
-        done = subprocess.run(  # noqa: S603 - it was written here
-            [sys.executable, path.name], cwd=path.parent, capture_output=True, timeout=limit_s, check=False
-        )
+        return subprocess.run(  # noqa: S603 - it was written here
+            command,
+            cwd=path.parent,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=limit_s,
+            check=False,
+        ).returncode
     except subprocess.TimeoutExpired:
         return None
-    return done.returncode
+
+
+def _words(status: int | None) -> str:
+    if status is None:
+        return "it does not end"
+    return "it raises" if status == _RAISED else f"it exits with {status}"
 
 
 def _as_recorded(status: int | None, outcome: Outcome) -> bool:
@@ -123,5 +165,5 @@ def _as_recorded(status: int | None, outcome: Outcome) -> bool:
     if outcome is Outcome.TIMEOUT:
         return status is None
     if outcome is Outcome.CRASH:
-        return status not in {None, 0, 1}
+        return status not in {None, 0, 1, _RAISED}
     return status == 1

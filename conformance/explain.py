@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from conformance.ladder import Rung
     from conformance.model import Record
 
-__all__ = ["Explanation", "explain", "text"]
+__all__ = ["Explanation", "explain", "of", "text"]
 
 _FEW_GUARDS = 30
 _MARK = ">"
@@ -64,7 +64,17 @@ def explain(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()
     if not found.record.outcome.is_failure:
         message = f"{'/'.join(found.record.key)}: {found.record.outcome}; there is nothing to explain"
         raise UsageError(message)
-    request = live(found.request)
+    return of(replace(found, request=live(found.request)))
+
+
+def of(found: Found) -> Explanation:
+    """Explain a failure whose request has its backend as it is installed here.
+
+    Raises:
+        BackendError: a backend of PyTorch's own is not there.
+        HarnessError: the fork server does not start, or died twice.
+    """
+    request = found.request
     infos = [isolate.describe(rung) for rung in below(request.backend.name)]
     rungs = tuple(climb(request, Symptom.of_record(found.record), infos, isolate.run))
     end = isolate.run_task("conformance.dissect:run", request, env=request.backend.env, timeout_s=2 * request.timeout_s)
@@ -72,15 +82,15 @@ def explain(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()
     return Explanation(found=found, dissection=seen if isinstance(seen, Dissection) else str(seen), rungs=rungs)
 
 
-def text(of: Explanation) -> str:
+def text(one: Explanation) -> str:
     """The explanation for a terminal, from what is known for sure to what was found."""
-    record = of.found.record
+    record = one.found.record
     parts = [
         f"{' / '.join(record.key)}: {record.verdict}",
-        _section("Program", _program(of)),
+        _section("Program", _program(one)),
         _section("What differs", _observed(record)),
-        _section("Ladder", _ladder(of)),
-        *_inside(of.dissection),
+        _section("Ladder", _ladder(one)),
+        *_inside(one.dissection),
         _section("Specification", "\n".join(_clauses(record)) or "The case names no clause."),
         f"Script: conformance repro '{'/'.join(record.key)}'",
     ]
@@ -91,11 +101,11 @@ def _section(title: str, body: str) -> str:
     return f"{title}\n{'-' * len(title)}\n{body}"
 
 
-def _program(of: Explanation) -> str:
+def _program(one: Explanation) -> str:
     """The Python of the case, with the line marked that the first node that differs comes from."""
-    graphs = () if isinstance(of.dissection, str) else of.dissection.graphs
+    graphs = () if isinstance(one.dissection, str) else one.dissection.graphs
     marked = {graph.difference.line for graph in graphs if graph.difference}
-    lines = generate(of.found.request.case, of.found.request.variant).source.rstrip().split("\n")
+    lines = generate(one.found.request.case, one.found.request.variant).source.rstrip().split("\n")
     return "\n".join(f"{_MARK if number in marked else ' '} {line}" for number, line in enumerate(lines, 1))
 
 
@@ -118,16 +128,16 @@ def _observed(record: Record) -> str:
     return f"{record.message}\n\n{table}" if record.raised else table
 
 
-def _ladder(of: Explanation) -> str:
-    rows = [(rung.backend, "differs" if rung.same else "", str(rung.symptom)) for rung in of.rungs]
+def _ladder(one: Explanation) -> str:
+    rows = [(rung.backend, "differs" if rung.same else "", str(rung.symptom)) for rung in one.rungs]
     table = tabulate(rows, ("backend", "", "what it shows"), tablefmt="simple", disable_numparse=True)
-    if not of.first_rung:
+    if not one.first_rung:
         return f"{table}\nThe failure of the record did not show again."
-    return f"{table}\nThis failure is first seen in {of.first_rung}, {_stage(of)}."
+    return f"{table}\nThis failure is first seen in {one.first_rung}, {_stage(one)}."
 
 
-def _stage(of: Explanation) -> str:
-    return Symptom.of_record(of.found.record).stage
+def _stage(one: Explanation) -> str:
+    return Symptom.of_record(one.found.record).stage
 
 
 def _inside(seen: Dissection | str) -> Iterator[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 from conformance import isolate, ladder, syntax
+from conformance.case_text import filename
 from conformance.discover import LADDER, find
+from conformance.linefile import telling
 from conformance.nests import AMBIENT, MODES, Level
 from conformance.report.markdown import code as quoted
 from conformance.report.markdown import fenced, plain, table
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from conformance.fuzz import FuzzResult
     from conformance.model import Case, Request
 
-__all__ = ["Finding", "code", "first_rung", "levels_of", "merged", "nest", "report", "write"]
+__all__ = ["Finding", "code", "first_rung", "levels_of", "merged", "modes_of", "nest", "report", "write"]
 
 _NOT_ALONE = "not seen again by itself"
 _LEVELS = {ast.dump(ast.parse(mode.text, mode="eval").body): name for name, mode in MODES.items()}
@@ -38,7 +40,6 @@ class Finding:
         nest: how the modes of the shrunk program are nested; empty where the finding is known.
         case_id: of the program that shows it.
         program: its text.
-        seen: how many programs showed it.
         known: the case of the suite that shows it too; empty where it is new.
         file: the name of the case's file; empty where the finding is known.
     """
@@ -48,7 +49,6 @@ class Finding:
     nest: str
     case_id: str
     program: str
-    seen: int = 1
     known: str = ""
     file: str = ""
 
@@ -59,11 +59,10 @@ class Finding:
 
 
 def merged(findings: Iterable[Finding]) -> list[Finding]:
-    """Findings of one key are one, seen as often as all of them; the first of each is kept, in their order."""
+    """The first finding of each key, in their order."""
     found: dict[tuple[Symptom, str, str], Finding] = {}
     for one in findings:
-        earlier = found.get(one.key)
-        found[one.key] = replace(earlier, seen=earlier.seen + one.seen) if earlier else one
+        found.setdefault(one.key, one)
     return list(found.values())
 
 
@@ -84,6 +83,12 @@ def nest(case: Case, ambient: str = "") -> str:
 def levels_of(program: str) -> Iterator[tuple[int, Level]]:
     """Every level of a program with its depth, the outermost ones at 1, in the order of the text."""
     yield from _levels(syntax.parse(program).body, 1)
+
+
+def modes_of(text: str) -> set[str]:
+    """The modes of `MODES` that a text names, in whatever form."""
+    calls = (node for node in ast.walk(syntax.parse(text)) if isinstance(node, ast.Call))
+    return {_LEVELS[dumped] for call in calls if (dumped := ast.dump(call)) in _LEVELS}
 
 
 def _words(grad: str | None, autocast: str | None) -> str:
@@ -142,11 +147,16 @@ def first_rung() -> Callable[[Request, Symptom], str]:
 
 
 def write(folder: Path, case: Case, dump: Callable[[Case], str]) -> str:
-    """Write a case into a file of its own, which `conformance run --cases` takes with its folder; gives its name."""
-    name = f"{'_'.join(case.id.split('.'))}.yaml"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(dump(case), encoding="utf-8")
-    return name
+    """Write a case into a file of its own, which `conformance run --cases` takes with its folder; gives its name.
+
+    Raises:
+        RecordError: it cannot be written.
+    """
+    path = folder / filename(case)
+    with telling(f"cannot write {path}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(dump(case), encoding="utf-8")
+    return path.name
 
 
 def report(result: FuzzResult, confirmed: Mapping[str, Confirmation]) -> str:
@@ -180,6 +190,7 @@ def _counts(result: FuzzResult) -> str:
         ("accepted by eager and the semantics model", f"{result.accepted} ({result.accepted / max(programs, 1):.1%})"),
         ("left out: they need what the backend does not claim", str(result.unsupported)),
         ("failed", str(result.failures.total())),
+        ("of these, looked into", str(result.looked_into)),
         ("seconds", f"{seconds:.0f}"),
         ("programs per second", f"{programs / seconds:.1f}" if seconds else ""),
         ("findings", f"{len(result.new)} new, {len(result.findings) - len(result.new)} known"),
@@ -192,7 +203,7 @@ def _headed(head: str, content: str) -> str:
 
 
 def _table(findings: Sequence[Finding], result: FuzzResult) -> str:
-    headers = ("what goes wrong", "first rung", "nest", "programs with it", "case")
+    headers = ("what goes wrong", "first rung", "nest", "programs with the symptom", "case")
     rows = [
         (
             plain(str(one.symptom)),

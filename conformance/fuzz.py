@@ -1,8 +1,9 @@
-"""Fuzzing: chunks of programs drawn at random, run on one backend; each way in which it differs from eager told once.
+"""Fuzzing: chunks of programs drawn at random, run on one backend; ways in which it differs from eager, each told once.
 
 A chunk is the same programs for the same seed, and its results are taken in the order of its programs, so what is found
-depends on nothing but seed and backend. Each finished chunk is one line of `fuzz.jsonl` in the output folder, from
-which the same command goes on; beside it stand the cases of what is new, which `conformance run --cases` takes.
+depends on the options, on what is known, and on the backend alone. Each finished chunk is one line of `fuzz.jsonl` in
+the output folder, from which the same command goes on, with a larger budget where the one before it was spent; beside
+it stand the cases of what is new, which `conformance run --cases` takes.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence  # noqa: TC003 - pydantic reads them
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from importlib import metadata
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from conformance import grammar, isolate, wire
 from conformance.discover import find, usable
@@ -33,7 +35,6 @@ from conformance.symptom import Symptom
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
-    from pathlib import Path
 
     from conformance.model import Attempt, BackendInfo, Case
 
@@ -48,6 +49,9 @@ _AHEAD = 3  # chunks that are under way, so that no job waits for the last progr
 _REASON = 160  # characters of why a program is invalid
 _TITLE = 100  # characters
 _INTERRUPTED = 130
+_POLL_S = 0.2
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +178,11 @@ class FuzzResult:
         return Counter(symptom for chunk in self.chunks for symptom in chunk.failures)
 
     @property
+    def looked_into(self) -> int:
+        """Of how many failures the first rung was found."""
+        return sum(len(chunk.findings) for chunk in self.chunks)
+
+    @property
     def findings(self) -> list[Finding]:
         """Every way in which the backend differs, once, in the order in which they were found."""
         return merged(finding for chunk in self.chunks for finding in chunk.findings)
@@ -233,19 +242,23 @@ class Fuzz:
         """
         jobs = self.options.jobs or capture().threads
         executor = ThreadPoolExecutor(jobs)
-        chunks, interrupted = list(self.done), False
+        chunks, interrupted, course = list(self.done), False, _Course(self, executor)
         try:
             with self.file:
                 try:
-                    for chunk in _Course(self, executor):
+                    for chunk in course:
                         self.file.put(wire.encode(wire.to_plain(chunk)))
                         chunks.append(chunk)
                         advance(chunk)
                 except KeyboardInterrupt:
                     interrupted = True
         finally:
-            isolate.shutdown()  # first: it ends what the executor waits for
-            executor.shutdown(cancel_futures=True)
+            executor.shutdown(wait=False, cancel_futures=True)
+            # What runs in a thread ends with its child, and may have started another one meanwhile.
+            while pending := set(course.pending):
+                isolate.shutdown()
+                wait(pending, timeout=_POLL_S)
+            isolate.shutdown()
         return FuzzResult(
             backend=self.backend.name,
             seed=self.options.seed,
@@ -269,6 +282,7 @@ class _Course:
         self._last = fuzz.tools.clock()
         self._began = self._last - sum(chunk.seconds for chunk in fuzz.done)
         self._torch = metadata.version("torch")
+        self.pending: set[Future[Any]] = set()
 
     def __iter__(self) -> Iterator[Chunk]:
         running: deque[_Running] = deque()
@@ -304,8 +318,14 @@ class _Course:
             number=number,
             cases=fresh,
             unsupported=len(requests) - len(able),
-            batches=[(part, self._executor.submit(self._tools.run, part)) for part in parts],
+            batches=[(part, self._submit(self._tools.run, part)) for part in parts],
         )
+
+    def _submit(self, function: Callable[..., T], *arguments: object) -> Future[T]:
+        future = self._executor.submit(function, *arguments)
+        self.pending.add(future)
+        future.add_done_callback(self.pending.discard)
+        return future
 
     def _request(self, case: Case) -> Request:
         limit = time_limit(case, self._fuzz.backend, self._fuzz.options.timeout_s)
@@ -325,7 +345,7 @@ class _Course:
             invalid={r.case.id: _reason(attempt) for r, attempt, came in happened if came is Outcome.INVALID},
             failures=tuple(symptom for _, symptom in failed),
         )
-        looks = [self._executor.submit(self._shrunk, *one) for one in failed if self._is_due(one[1])]
+        looks = [self._submit(self._shrunk, *one) for one in failed if self._is_due(one[1])]
         return _Judged(chunk=chunk, looks=looks)
 
     def _complete(self, judged: _Judged) -> Chunk:
@@ -353,7 +373,8 @@ class _Course:
         except UsageError:  # it does not fail each time, which is a finding too
             return request, symptom, ""
         small = replace(small, case=replace(small.case, id=request.case.id))
-        return small, symptom, rung if small == request else self._tools.rung(small, symptom)
+        same = code(small.case) == code(request.case)
+        return small, symptom, rung if same else self._tools.rung(small, symptom)
 
     def _told(self, request: Request, symptom: Symptom, rung: str) -> Finding:
         """The finding of a failure; the case of one that is new is written."""
@@ -378,11 +399,19 @@ def prepare(options: Options, tools: Tools) -> Fuzz:
 
     Raises:
         BackendError: nothing has that name, or it cannot be used here.
-        UsageError: the output folder holds a run with another seed or backend, or of another version.
+        UsageError: the output folder holds a run with another backend or options, or of another version.
         RecordError: the state cannot be read or written.
     """
     (backend,) = map(usable, find([options.backend], tools.describe))
-    header = {"kind": "fuzz", "backend": backend.name, "seed": options.seed, "version": grammar.version()}
+    header = {
+        "kind": "fuzz",
+        "backend": backend.name,
+        "made of": _made_of(backend),
+        "seed": options.seed,
+        "timeout": options.timeout_s,
+        "known": tools.known.digest,
+        "version": grammar.version(),
+    }
     path = options.output / STATE
     lines, cut = split(path, _START, "the state of a fuzzing run") if path.exists() else ([], 0)
     if not lines:
@@ -402,6 +431,14 @@ def _refuse_others(found: Mapping[str, object], wanted: Mapping[str, object], pa
     if differing:
         message = f"{path} belongs to another run: {'; '.join(differing)}.\n  Name another folder with --output."
         raise UsageError(message)
+
+
+def _made_of(backend: BackendInfo) -> str:
+    """What tells a backend from an earlier state of it: its reference and packages, and the text of its file."""
+    path = Path(backend.ref.rpartition(":")[0])
+    text = path.read_bytes() if path.suffix == ".py" and path.is_file() else b""
+    told = repr((backend.ref, sorted(backend.packages.items()), text))
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 def _digest(case: Case) -> str:

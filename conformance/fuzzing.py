@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import case_text, findings, fuzz, isolate
+from conformance import case_text, findings, fuzz
 from conformance.confirm import confirm
 from conformance.environment import capture
 from conformance.known import known_failures
+from conformance.linefile import telling
+from conformance.model import Outcome
 from conformance.shrink import shrink
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ __all__ = ["REPORT", "Fuzzed", "Fuzzing", "prepare"]
 REPORT = "report.md"
 _PUBLISHED = Path("results", "records")
 _ATTEMPTS = 200  # to shrink one finding
+_ATTEMPTS_AT_A_HANG = 20  # each takes as long as it is given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +75,27 @@ class Fuzzing:
                 advance(f"chunk {chunk.number}: {len(chunk.failures)} of {chunk.programs} differ")
 
         result = self.run.execute(told)
-        folder = self.run.options.output
-        new = [] if result.interrupted else result.new
-        try:
-            confirmed = confirm(new, self.run.backend, folder, jobs=self.run.options.jobs or capture().threads)
-        finally:
-            isolate.shutdown()
-        path = folder / REPORT
-        path.write_text(findings.report(result, confirmed), encoding="utf-8")
+        confirmed: Mapping[str, Confirmation] = {}
+        path = self._write(result, confirmed)
+        if not result.interrupted:
+            try:
+                confirmed = confirm(
+                    result.new,
+                    self.run.backend,
+                    self.run.options.output,
+                    timeout_s=self.run.options.timeout_s,
+                    jobs=self.run.options.jobs or capture().threads,
+                )
+            except KeyboardInterrupt:
+                result = replace(result, interrupted=True)
+            path = self._write(result, confirmed)
         return Fuzzed(result=result, confirmed=confirmed, report=path)
+
+    def _write(self, result: FuzzResult, confirmed: Mapping[str, Confirmation]) -> Path:
+        path = self.run.options.output / REPORT
+        with telling(f"cannot write {path}"):
+            path.write_text(findings.report(result, confirmed), encoding="utf-8")
+        return path
 
 
 def prepare(options: Options, known: Sequence[Path] = ()) -> Fuzzing:
@@ -104,4 +119,5 @@ def prepare(options: Options, known: Sequence[Path] = ()) -> Fuzzing:
 
 
 def _smaller(request: Request, wanted: Symptom) -> Request:
-    return shrink(request, wanted, budget=_ATTEMPTS).request
+    budget = _ATTEMPTS_AT_A_HANG if wanted.outcome is Outcome.TIMEOUT else _ATTEMPTS
+    return shrink(request, wanted, budget=budget).request

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from dataclasses import replace
 from importlib import metadata, resources
@@ -27,7 +28,7 @@ CHUNK = 36
 
 _AT_ONCE = 9  # up to ten hypothesis draws afresh each time; beyond, it varies what it has drawn, which is less diverse
 
-_MADE_OF = ("draft.py", "grammar.py", "nests.py", "symptom.py")
+_MADE_OF = ("draft", "findings", "fuzz", "grammar", "known", "ladder", "nests", "shrink", "smaller", "symptom")
 _LOW = {"bfloat16": Capability.BFLOAT16, "float16": Capability.FLOAT16}
 _CALLS = {
     "default": CALLS,
@@ -58,8 +59,7 @@ FEATURES = (
 def features(case: Case) -> frozenset[str]:
     """Which of `FEATURES` a case that was drawn here uses."""
     text, levels = case.program, list(levels_of(case.program))
-    inside = text.replace(".mul_(0.5)", ".mul_")
-    found = {f"op {name}" for name, op in (UNARY | BINARY).items() if _occurs(op.text, inside)}
+    found = {f"op {name}" for name, op in (UNARY | BINARY).items() if _occurs(op.text, text)}
     found |= {f"view {name}" for name, view in VIEWS.items() if _occurs(view, text)}
     found |= {f"in place {name}" for name in WRITES if f".{name}(" in text}
     found |= {f"level {level}" for _, level in levels}
@@ -78,11 +78,9 @@ def features(case: Case) -> frozenset[str]:
 
 
 def _occurs(template: str, text: str) -> bool:
-    """Whether what stands around and between the operands of a template does so in one line of a text."""
-    parts = [part for part in template.split("{}") if part]
-    if template.startswith("-"):
-        return "= -" in text
-    return any(all(part in line for part in parts) for line in text.split("\n"))
+    """Whether a text has a template with names for its operands."""
+    pattern = r"[a-z][\w.]*".join(map(re.escape, template.split("{}")))
+    return re.search(rf"(?<![\w.)\]]){pattern}", text) is not None
 
 
 def chunk(number: int, of_seed: int) -> list[Case]:
@@ -120,9 +118,9 @@ def _drawn(of_seed: int) -> list[Case]:
 
 
 def version() -> str:
-    """What programs and findings depend on, in twelve digits: this package's grammar, PyTorch and hypothesis."""
+    """What programs and findings depend on, in twelve digits: the modules that make them, PyTorch and hypothesis."""
     versions = [metadata.version(name) for name in ("torch", "hypothesis")]
-    texts = [(resources.files("conformance") / name).read_text(encoding="utf-8") for name in _MADE_OF]
+    texts = [(resources.files("conformance") / f"{name}.py").read_text(encoding="utf-8") for name in _MADE_OF]
     return hashlib.sha256("\n".join([*versions, *texts]).encode()).hexdigest()[:12]
 
 

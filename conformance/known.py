@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance import ladder, record
-from conformance.findings import levels_of
+from conformance.errors import UsageError
+from conformance.findings import modes_of
 from conformance.frame import find_kinds
 from conformance.homes import collect
 from conformance.nests import SAYS
@@ -15,9 +18,9 @@ from conformance.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from conformance.model import Case, Record, Variant
+    from conformance.record import RunFile
 
 __all__ = ["Known", "known_failures"]
 
@@ -29,6 +32,13 @@ class Known:
     """Failures by their symptom and first rung: the cases that show them, each with its modes."""
 
     failures: Mapping[tuple[Symptom, str], Sequence[tuple[str, frozenset[str]]]] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """What tells it from what is known otherwise, in twelve digits."""
+        told = [(str(symptom), rung, cases) for (symptom, rung), cases in self.failures.items()]
+        plain = sorted((*key, [(name, sorted(modes)) for name, modes in cases]) for *key, cases in told)
+        return hashlib.sha256(repr(plain).encode()).hexdigest()[:12]
 
     def case_of(self, case: Case, symptom: Symptom, rung: str) -> str:
         """The first case that shows a failure, with every mode that `case` has for it; empty where there is none.
@@ -47,30 +57,43 @@ def known_failures(places: Sequence[Path]) -> Known:
         places: record files, or folders of them.
 
     Raises:
-        RecordError: there are none, or they cannot be read.
+        UsageError: there are failures, but of none it is known which of PyTorch's own backends shows it first.
+        RecordError: there are no records, or they cannot be read.
         CaseError: the cases cannot be read.
     """
-    files = find_kinds(*places)[0] if places else []
-    records = [one for path in files for one in record.read(path).records]
-    return Known(_by_symptom(records, ladder.first_in_records(records)) if records else {})
+    runs = [record.read(path) for path in (find_kinds(*places)[0] if places else [])]
+    records = [one for run in runs for one in run.records]
+    rungs = ladder.first_in_records(records)
+    if not rungs and any(one.outcome.is_failure for one in records):
+        message = (
+            f"{', '.join(map(str, places))}: nothing can be known from these records.\n"
+            f"  They need those of the backends below as well: {', '.join(ladder.below(records[0].backend))}"
+        )
+        raise UsageError(message)
+    return Known(_by_symptom(records, rungs, _cases(runs)) if rungs else {})
+
+
+def _cases(runs: Iterable[RunFile]) -> Sequence[Case]:
+    """The packaged ones, and those of the folders that the runs had."""
+    folders = {Path(folder).resolve() for run in runs for folder in run.header.folders}
+    return collect(sorted(folder for folder in folders if folder.is_dir()))
 
 
 def _by_symptom(
-    records: Iterable[Record], rungs: Mapping[tuple[str, str, str], str]
+    records: Iterable[Record], rungs: Mapping[tuple[str, str, str], str], cases: Iterable[Case]
 ) -> Mapping[tuple[Symptom, str], Sequence[tuple[str, frozenset[str]]]]:
-    places = {(case.id, variant.id): (case, variant) for case in collect() for variant in case.variants}
+    places = {(case.id, variant.id): (case, variant) for case in cases for variant in case.variants}
     found: dict[tuple[Symptom, str], dict[tuple[str, frozenset[str]], None]] = {}
     for one in records:
         if one.key in rungs and (place := places.get((one.case_id, one.variant))):
             known = found.setdefault((Symptom.of_record(one), rungs[one.key]), {})
             known.setdefault((one.case_id, _modes(*place)))
-    return {key: tuple(cases) for key, cases in found.items()}
+    return {key: tuple(each) for key, each in found.items()}
 
 
 def _modes(case: Case, variant: Variant) -> frozenset[str]:
-    """The modes inside a program and around it, in whatever form and order."""
-    texts = [substitute(text, variant.params) for text in (case.setup, case.program)]
-    inside = {level.mode for text in texts for _, level in levels_of(text)}
+    """The modes around a program and inside it, wherever they stand, if they are written as the grammar writes them."""
+    inside = {mode for text in (case.setup, case.program) for mode in modes_of(substitute(text, variant.params))}
     held = [(variant.grad, variant.autocast), *((call.grad, call.autocast) for call in case.calls)]
     around = {_AROUND.get(word, word) for words in held for word in words if word} - {"enabled", "off"}
     return frozenset(SAYS.get(mode, mode) for mode in inside | around)

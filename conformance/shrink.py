@@ -104,8 +104,10 @@ def shrink(
         and Symptom.of(attempt(replace(smallest, timeout_s=request.timeout_s))) != wanted
     ):
         # It only takes long.
-        search = _Search(wanted=wanted, attempt=attempt, advance=advance, budget=budget, jobs=jobs)
+        tried, left = search.tried, max(1, budget - search.tried)
+        search = _Search(wanted=wanted, attempt=attempt, advance=advance, budget=left, jobs=jobs)
         smallest = search.descend(request)
+        search.tried += tried
     return Shrunk(
         request=replace(smallest, case=_named(smallest, request, wanted), timeout_s=request.timeout_s),
         tried=search.tried,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from conformance import case_text, found, isolate, script
 from conformance.errors import SelectionError, UsageError
 from conformance.homes import collect
+from conformance.linefile import telling
 from conformance.selection import select
 from conformance.shrink import shrink
 from conformance.symptom import Symptom
@@ -24,11 +25,12 @@ __all__ = ["Small", "fresh", "recorded", "shrunk", "text", "write"]
 
 @dataclass(frozen=True, kw_only=True)
 class Small:
-    """What a failure was shrunk to: the search, the case as YAML, and its script (or why there is none)."""
+    """What a failure was shrunk to: the search, the case as YAML, and its script (or why there is none of them)."""
 
     search: Shrunk
     yaml: str
     script: str
+    no_yaml: str = ""
     no_script: str = ""
 
 
@@ -80,29 +82,38 @@ def shrunk(of: Found, *, budget: int, jobs: int, advance: Callable[[str], None])
     """
     search = shrink(of.request, Symptom.of_record(of.record), isolate.run, advance, budget, jobs=jobs)
     small = found.now(search.request)
-    yaml = case_text.dump(search.request.case)
+    yaml, no_yaml = _or_why(lambda: case_text.dump(search.request.case))
+    text, no_text = _or_why(lambda: script.of(small, script.compiler(small.request.backend)))
+    return Small(search=search, yaml=yaml, no_yaml=no_yaml, script=text, no_script=no_text)
+
+
+def _or_why(make: Callable[[], str]) -> tuple[str, str]:
+    """What is made and nothing, or nothing and why there is none."""
     try:
-        return Small(search=search, yaml=yaml, script=script.of(small, script.compiler(small.request.backend)))
+        return make(), ""
     except UsageError as error:
-        return Small(search=search, yaml=yaml, script="", no_script=str(error))
+        return "", str(error)
 
 
 def text(of: Small) -> str:
     """Both for a terminal, and what it took."""
-    return "\n".join([f"# {_taken(of)}", of.yaml, of.script or f"# no script: {of.no_script}"])
+    yaml, script = of.yaml or f"# no case: {of.no_yaml}", of.script or f"# no script: {of.no_script}"
+    return "\n".join([f"# {_taken(of)}", yaml, script])
 
 
 def write(of: Small, folder: Path) -> str:
-    """Write both into a folder; tells their names."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write both into a folder; tells their names.
+
+    Raises:
+        RecordError: it cannot be written to.
+    """
     case = folder / case_text.filename(of.search.request.case)
-    case.write_text(of.yaml, encoding="utf-8")
-    written = [str(case)]
-    if of.script:
-        path = folder / f"{of.search.request.case.id.rpartition('.')[2]}.py"
-        path.write_text(of.script, encoding="utf-8")
-        written.append(str(path))
-    return "\n".join([_taken(of), *(f"{path}: written" for path in written), *filter(None, [of.no_script])])
+    files = {path: text for path, text in ((case, of.yaml), (case.with_suffix(".py"), of.script)) if text}
+    with telling(f"cannot write into {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in files.items():
+            path.write_text(text, encoding="utf-8")
+    return "\n".join([_taken(of), *(f"{path}: written" for path in files), *filter(None, [of.no_yaml, of.no_script])])
 
 
 def _taken(of: Small) -> str:

@@ -11,6 +11,7 @@ import math
 import warnings
 from dataclasses import fields, replace
 from itertools import chain, combinations
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from conformance import syntax
@@ -28,6 +29,7 @@ _Shape = tuple[Any, ...]
 V = TypeVar("V")
 Part = TypeVar("Part", Call, InputSpec, Variant)
 
+_FILTERS = Lock()  # threads share them
 _PARAMETER = "torch.nn.Parameter(torch.ones(()))"
 _NO_MODULES = frozenset({"Buffer", "Module", "Parameter"})
 _RANKS = {"clone": 0, "sin": 1}
@@ -58,7 +60,7 @@ def candidates(case: Case, variant: Variant) -> Iterator[tuple[Case, Variant]]:
 
 def _fits(case: Case) -> bool:
     """Whether its texts are within the subset."""
-    with warnings.catch_warnings():
+    with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)  # such as an integer that is called
         return not problems(case)
 

@@ -25,6 +25,7 @@ def a_run(path: Path, *records: Record, finish: bool = True, **plan: Any) -> Pat
     names = dict.fromkeys(record.backend for record in records)
     generated = {"family": plan.pop("family", None)}
     gated, environment = plan.pop("gated", {}), plan.pop("environment", an_environment())
+    folders = plan.pop("folders", ())
     facts: dict[str, Any] = {
         "requests": tuple(a_request(a_case(record.case_id, **generated)) for record in records),
         "backends": tuple(a_backend(name, description=f"The backend {name}") for name in names),
@@ -32,7 +33,7 @@ def a_run(path: Path, *records: Record, finish: bool = True, **plan: Any) -> Pat
         "total": len(records),
         "digest": digest(record.key for record in records),
     }
-    header = make_header(Plan(**(facts | plan)), environment, "run-1")
+    header = make_header(Plan(**(facts | plan)), environment, "run-1", folders)
     with RecordWriter(path, header) as writer:
         for record in records:
             writer.write(record)

@@ -66,7 +66,7 @@ def test_a_small_case_reads_like_those_of_the_catalogue() -> None:
 
 def test_the_file_is_named_for_area_and_topic() -> None:
     """The name is made of the first two parts of the id."""
-    assert case_text.filename(a_case("demo.first.one.more")) == "demo_first.yaml"
+    assert case_text.filename(a_case("demo.first.one.more")) == "demo_first_one_more.yaml"
 
 
 @pytest.mark.parametrize(

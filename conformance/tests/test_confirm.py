@@ -24,17 +24,17 @@ BACKEND = a_backend("fake", compile_timeout_s=1.0)
 KILLED = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
 
 
-def a_finding(folder: Path) -> Finding:
+def a_finding(folder: Path, outcome: Outcome = Outcome.FAIL) -> Finding:
     """One whose case stands in a folder."""
     case = a_case("fuzz.s0.p1")
     file = write(folder, case, dump)
-    symptom = Symptom.of(failed("values"))
+    symptom = replace(Symptom.of(failed("values")), outcome=outcome)
     return Finding(symptom=symptom, rung="fake", nest="", case_id=case.id, program=case.program, file=file)
 
 
-def confirmed(folder: Path, outcome: Outcome, text: str) -> Confirmation:
+def confirmed(finding: Finding, folder: Path, text: str) -> Confirmation:
     """What comes of a script."""
-    (one,) = confirm([a_finding(folder)], BACKEND, folder, lambda _: (outcome, text), jobs=1).values()
+    (one,) = confirm([finding], BACKEND, folder, lambda *_: text, timeout_s=None, jobs=1).values()
     return one
 
 
@@ -44,6 +44,8 @@ def confirmed(folder: Path, outcome: Outcome, text: str) -> Confirmation:
         (Outcome.FAIL, "raise SystemExit(1)", "it exits with 1", True),
         (Outcome.FAIL, "", "NOT CONFIRMED: it exits with 0", False),
         (Outcome.FAIL, KILLED, "NOT CONFIRMED: it exits with -9", False),
+        (Outcome.FAIL, "import nowhere", "NOT CONFIRMED: it raises", False),
+        (Outcome.CRASH, "import nowhere", "NOT CONFIRMED: it raises", False),
         (Outcome.CRASH, KILLED, "it exits with -9", True),
         (Outcome.CRASH, "raise SystemExit(1)", "NOT CONFIRMED: it exits with 1", False),
         (Outcome.TIMEOUT, "", "NOT CONFIRMED: it exits with 0", False),
@@ -53,7 +55,7 @@ def test_a_script_has_to_end_as_the_record_says(
     outcome: Outcome, text: str, says: str, *, holds: bool, tmp_path: Path
 ) -> None:
     """A difference is an exit with 1, a crash any end that Python would not choose."""
-    one = confirmed(tmp_path, outcome, text)
+    one = confirmed(a_finding(tmp_path, outcome), tmp_path, text)
     assert (str(one), one.holds, one.script) == (says, holds, "fuzz_s0_p1.py")
     assert (tmp_path / one.script).read_text() == text
 
@@ -64,23 +66,35 @@ def test_only_a_hang_is_confirmed_by_a_hang(
 ) -> None:
     """A script that does not end is ended after the time of its request and that of a start."""
     monkeypatch.setattr("conformance.confirm._START_S", 0.0)
-    one = confirmed(tmp_path, outcome, "import time\ntime.sleep(60)\n")
+    one = confirmed(a_finding(tmp_path, outcome), tmp_path, "import time\ntime.sleep(60)\n")
     assert (one.says, one.holds) == ("it does not end", holds)
 
 
 def test_what_has_no_script_says_why(tmp_path: Path) -> None:
     """A finding that does not show again is not confirmed, and nothing is written."""
 
-    def refuse(_: Request) -> tuple[Outcome, str]:
-        message = "run again it is a pass"
+    def refuse(_: Request, wanted: Symptom) -> str:
+        message = f"run again it does not show {wanted.check}"
         raise UsageError(message)
 
-    (one,) = confirm([a_finding(tmp_path)], BACKEND, tmp_path, refuse, jobs=1).values()
-    assert str(one) == "NOT CONFIRMED: no script: run again it is a pass"
+    (one,) = confirm([a_finding(tmp_path)], BACKEND, tmp_path, refuse, timeout_s=None, jobs=1).values()
+    assert str(one) == "NOT CONFIRMED: no script: run again it does not show values"
     assert not list(tmp_path.glob("*.py"))
+
+
+@pytest.mark.parametrize("file", ["", "topic: Other\ncases: []\n", "topic: ["])
+def test_a_case_that_is_gone_says_so(tmp_path: Path, file: str) -> None:
+    """What somebody did to the file of a finding costs that finding alone."""
+    finding = a_finding(tmp_path)
+    if file:
+        (tmp_path / finding.file).write_text(file)
+    else:
+        (tmp_path / finding.file).unlink()
+    one = confirmed(finding, tmp_path, "raise SystemExit(1)")
+    assert (one.holds, finding.file in one.says) == (False, True)
 
 
 def test_only_what_has_a_file_is_confirmed(tmp_path: Path) -> None:
     """A known finding has no case of its own."""
     known = replace(a_finding(tmp_path), file="", known="demo.first.one")
-    assert confirm([known], BACKEND, tmp_path, jobs=1) == {}
+    assert confirm([known], BACKEND, tmp_path, timeout_s=None, jobs=1) == {}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance import case_text, findings
 from conformance.errors import BackendError, UsageError
 from conformance.findings import Finding, merged, nest, report
 from conformance.fuzz import STATE, Chunk, FuzzResult, Options, Tools, prepare
@@ -94,10 +95,10 @@ def test_without_failures_nothing_is_found(tmp_path: Path) -> None:
 
 
 def test_findings_of_one_key_are_one(tmp_path: Path) -> None:
-    """The fourth failure with one symptom is looked into as well, and adds to the first; only one is written."""
+    """The fourth failure with one symptom is looked into as well, and is the first again; only one is written."""
     result = fuzzed(tmp_path, programs=16)
     assert 4 < result.failures[VALUES] < 16
-    assert [finding.seen for finding in result.findings] == [2]
+    assert (result.looked_into, len(result.findings)) == (2, 1)
     assert len(list(tmp_path.glob("*.yaml"))) == 1
 
 
@@ -164,6 +165,22 @@ def test_known_failures_come_from_records(tmp_path: Path) -> None:
     assert known == Known({(VALUES, "pre_dispatch_eager"): ((name, frozenset({"no_grad", "enable_grad"})),)})
 
 
+def test_records_of_users_cases_are_known_too(tmp_path: Path) -> None:
+    """A run with `--cases` says where its cases were."""
+    folder, path = tmp_path / "mine", tmp_path / "some.jsonl"
+    findings.write(folder, a_case("demo.first.one", program="return a\n", calls=(Call(),)), case_text.dump)
+    a_run(path, red("demo.first.one", "eager", variant=Variant().id), folders=(str(folder),))
+    assert known_failures([path]).failures[VALUES, "eager"] == (("demo.first.one", frozenset()),)
+
+
+def test_records_that_nothing_can_be_known_from_are_refused(tmp_path: Path) -> None:
+    """Without the backends below, nobody knows which of them shows a failure first."""
+    path = a_run(tmp_path / "some.jsonl", red("demo.first.one", "aot_eager"))
+    with pytest.raises(UsageError, match="nothing can be known from these records") as error:
+        known_failures([path])
+    assert "eager, pre_dispatch_eager" in str(error.value)
+
+
 def test_what_eager_refuses_is_no_finding(tmp_path: Path) -> None:
     """An invalid program is counted with its reason and lowers the acceptance."""
     refused = an_attempt(invalid="eager raised RuntimeError\nand more", checks=())
@@ -206,13 +223,38 @@ def test_a_line_that_was_cut_off_is_run_again(tmp_path: Path) -> None:
     assert all(json.loads(line) for line in state.read_text().splitlines())
 
 
-@pytest.mark.parametrize("changes", [{"seed": 1}, {"backend": "other:one"}])
-def test_another_run_is_not_continued(tmp_path: Path, changes: dict[str, Any]) -> None:
-    """A folder holds one seed and one backend; another is refused with what differs."""
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [
+        ({"seed": 1}, "seed was 0, is now 1"),
+        ({"backend": "some:other"}, "backend was fake, is now other"),
+        ({"backend": "another:fake"}, "made of was"),
+        ({"timeout_s": 5.0}, "timeout was None, is now 5.0"),
+    ],
+)
+def test_another_run_is_not_continued(tmp_path: Path, changes: dict[str, Any], differs: str) -> None:
+    """A folder holds one run: what would give other findings is refused with what differs."""
     fuzzed(tmp_path)
     named = tools(describe=lambda ref: a_backend(ref.partition(":")[2], ref=ref))
-    with pytest.raises(UsageError, match=r"(seed|backend) was \S+, is now "):
+    with pytest.raises(UsageError, match=differs):
         prepare(options(tmp_path, **changes), named)
+
+
+def test_what_is_known_belongs_to_a_run(tmp_path: Path) -> None:
+    """With other failures that are no news, findings would be others."""
+    fuzzed(tmp_path)
+    with pytest.raises(UsageError, match="known was"):
+        fuzzed(tmp_path, tools(known=a_known("no_grad")))
+
+
+def test_a_backend_that_was_changed_is_fuzzed_anew(tmp_path: Path) -> None:
+    """A run on a file of an earlier text would only tell what that one did."""
+    theirs = tmp_path / "theirs.py"
+    theirs.write_text("fake = 1\n")
+    fuzzed(tmp_path / "found", backend=f"{theirs}:fake")
+    theirs.write_text("fake = 2\n")
+    with pytest.raises(UsageError, match="made of was"):
+        fuzzed(tmp_path / "found", backend=f"{theirs}:fake")
 
 
 def test_the_budget_counts_what_earlier_runs_took(tmp_path: Path) -> None:
@@ -282,7 +324,7 @@ def test_merged_findings_keep_the_first() -> None:
     """Findings of one key are counted together, those of others stand in their order."""
     first = Finding(symptom=VALUES, rung="eager", nest="enabled", case_id="a.b.c", program="return a\n")
     other = replace(first, rung="aot_eager")
-    assert merged([first, other, replace(first, case_id="x.y.z")]) == [replace(first, seen=2), other]
+    assert merged([first, other, replace(first, case_id="x.y.z")]) == [first, other]
 
 
 def test_the_report_tells_counts_findings_and_coverage(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from conformance.findings import code, levels_of
 from conformance.grammar import CHUNK, FEATURES, chunk, features, programs
 from conformance.model import Capability
 from conformance.nests import MODES
-from conformance.tests.fakes import a_request
+from conformance.tests.fakes import a_case, a_request
 from conformance.tests.roles import observed
 
 if TYPE_CHECKING:
@@ -51,6 +51,27 @@ def test_features_are_parts_of_the_grammar(case: Case) -> None:
     used = features(case)
     assert used <= set(FEATURES)
     assert {name.partition(" ")[0] for name in used} >= {"ambient", "calls", "depth"}
+
+
+@pytest.mark.parametrize(
+    ("line", "used"),
+    [
+        ("v1 = a * 0.5", {"op scale"}),
+        ("v1 = a * net.weight", {"op mul"}),
+        ("v1 = a + 1", {"op shift"}),
+        ("v1 = a + b", {"op add"}),
+        ("v1 = -a", {"op neg"}),
+        ("v1 = torch.sub(a, b)", {"op sub"}),
+        ("v1 = net.weight.t()", {"view t"}),
+        ("v1 = a.sin()", {"op sin"}),
+        ("a.sin_()", {"in place sin_"}),
+        ("v1 = torch.cat((a, b))[1:5]", {"op cat"}),
+    ],
+)
+def test_a_feature_is_what_a_line_does(line: str, used: set[str]) -> None:
+    """No operation is taken for another that looks like it."""
+    found = features(a_case(program=f"{line}\nreturn v1\n"))
+    assert {name for name in found if name.startswith(("op ", "view ", "in place "))} == used
 
 
 def test_a_chunk_is_the_same_each_time() -> None:
