@@ -71,9 +71,9 @@ def code(case: Case) -> tuple[str, ...]:
     return (case.program, case.setup, repr(case.inputs), repr(case.calls), repr(case.variants))
 
 
-def nest(case: Case, ambient: str = "") -> str:
+def nest(case: Case) -> str:
     """The nesting of the modes of a program, without names and operations: `disabled: no_grad_with(set_true_call)`."""
-    around = ambient or next((name for name, one in AMBIENT.items() if one == case.variants[0]), case.variants[0].id)
+    around = next((name for name, one in AMBIENT.items() if one == case.variants[0]), case.variants[0].id)
     called = [_words(call.grad, call.autocast) for call in case.calls]
     held = ", ".join(dict.fromkeys([around, *filter(None, called)]))
     inside = _told(syntax.parse(case.program).body)

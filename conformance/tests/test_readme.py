@@ -123,7 +123,7 @@ def test_a_failure_of_the_published_records_is_shrunk(readme: str, checkout: Pat
 def test_fuzzing_finds_a_defect_and_writes_it_down(readme: str, checkout: Path, tmp_path: Path) -> None:
     """On a backend that is broken on purpose few programs are enough; what was found is a case that shows it again."""
     line = command(readme, "conformance fuzz").replace("--budget 60s", "--programs 30")
-    broken = ref("modes", "grad_modes_dropped")
+    broken = ref("modes", "inner_grad_modes_dropped")
     options = f"--known {checkout / 'results' / 'records'} --output found"
     printed = typed(f"{line.replace('aot_eager', broken)} {options}", tmp_path, 1)
     assert (tmp_path / "found" / "report.md").read_text().rstrip() in printed
