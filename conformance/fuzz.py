@@ -83,7 +83,8 @@ class Tools:
 
     Args:
         rung: tells the first of PyTorch's own backends that shows the failure of a request, the request's own last.
-        shrink: gives a smaller request that shows the same failure; a UsageError where that one shows it no more.
+        shrink: gives a smaller request that shows the same failure, and of which something else holds; a UsageError
+            where the request itself shows it no more.
         dump: writes a case as YAML.
         known: the failures that are no news.
         run: runs requests of one backend.
@@ -93,7 +94,7 @@ class Tools:
     """
 
     rung: Callable[[Request, Symptom], str]
-    shrink: Callable[[Request, Symptom], Request]
+    shrink: Callable[[Request, Symptom, Callable[[Request], bool]], Request]
     dump: Callable[[Case], str]
     known: Known = field(default_factory=Known)
     run: Callable[[Sequence[Request]], Sequence[Attempt]] = isolate.sweep
@@ -369,12 +370,12 @@ class _Course:
         if not rung or self._tools.known.case_of(request.case, symptom, rung):
             return request, symptom, rung
         try:
-            small = self._tools.shrink(request, symptom)
+            small = self._tools.shrink(request, symptom, lambda _: True)
+            if self._tools.rung(small, symptom) != rung:  # it slipped into a failure of another part of the compiler
+                small = self._tools.shrink(request, symptom, lambda one: self._tools.rung(one, symptom) == rung)
         except UsageError:  # it does not fail each time, which is a finding too
             return request, symptom, ""
-        small = replace(small, case=replace(small.case, id=request.case.id))
-        same = code(small.case) == code(request.case)
-        return small, symptom, rung if same else self._tools.rung(small, symptom)
+        return replace(small, case=replace(small.case, id=request.case.id)), symptom, rung
 
     def _told(self, request: Request, symptom: Symptom, rung: str) -> Finding:
         """The finding of a failure; the case of one that is new is written."""

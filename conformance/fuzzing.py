@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import case_text, findings, fuzz
+from conformance import case_text, findings, fuzz, isolate
 from conformance.confirm import confirm
 from conformance.environment import capture
 from conformance.known import known_failures
 from conformance.linefile import telling
-from conformance.model import Outcome
+from conformance.model import Attempt, Outcome
 from conformance.shrink import shrink
+from conformance.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from conformance.confirm import Confirmation
     from conformance.fuzz import Chunk, Fuzz, FuzzResult, Options
     from conformance.model import Request
-    from conformance.symptom import Symptom
 
 __all__ = ["REPORT", "Fuzzed", "Fuzzing", "prepare"]
 
@@ -118,6 +118,11 @@ def prepare(options: Options, known: Sequence[Path] = ()) -> Fuzzing:
     return Fuzzing(run=fuzz.prepare(options, tools))
 
 
-def _smaller(request: Request, wanted: Symptom) -> Request:
+def _smaller(request: Request, wanted: Symptom, holds: Callable[[Request], bool]) -> Request:
+    def attempt(one: Request) -> Attempt:
+        made = isolate.run(one)
+        slipped = Symptom.of(made) == wanted and not holds(one)
+        return Attempt(invalid="the symptom is of another failure") if slipped else made
+
     budget = _ATTEMPTS_AT_A_HANG if wanted.outcome is Outcome.TIMEOUT else _ATTEMPTS
-    return shrink(request, wanted, budget=budget).request
+    return shrink(request, wanted, attempt, budget=budget).request

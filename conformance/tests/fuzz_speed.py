@@ -71,7 +71,7 @@ def main(programs: int, seconds: float, jobs: int | None, seed: int, names: Sequ
     sys.exit(0 if all(row.holds for row in rows) else 1)
 
 
-def _unshrunk(request: Request, _: Symptom) -> Request:
+def _unshrunk(request: Request, _: Symptom, __: object) -> Request:
     return request
 
 
@@ -141,7 +141,7 @@ class _Watch:
         self.programs, self.seconds = 0, 0.0
         self._requests: dict[str, Request] = {}
 
-    def keep(self, request: Request, _: Symptom) -> Request:
+    def keep(self, request: Request, _: Symptom, __: object) -> Request:
         """Stand in the place of the shrinker, and remember what was to be shrunk."""
         self._requests[request.case.id] = request
         return request

@@ -49,7 +49,7 @@ def tools(**changes: Any) -> Tools:
     """Tools that run nothing: programs with no_grad fail, each is its own smallest, and shows on the backend alone."""
     plain = Tools(
         rung=lambda request, _: request.backend.name,
-        shrink=lambda request, _: request,
+        shrink=lambda request, *_: request,
         dump=lambda case: f"topic: {case.id}\n",
         run=breaking("no_grad"),
         generate=some_cases,
@@ -111,15 +111,29 @@ def test_findings_with_other_nests_are_told_apart(tmp_path: Path) -> None:
 def test_what_is_told_is_the_shrunk_program(tmp_path: Path) -> None:
     """The nest, the text and the file are of the smaller program."""
     small = a_case("shrunk.other.name", program="return a\n", calls=(Call(),))
-    result = fuzzed(tmp_path, tools(shrink=lambda request, _: replace(request, case=small)))
+    result = fuzzed(tmp_path, tools(shrink=lambda request, *_: replace(request, case=small)))
     assert [(one.program, one.nest) for one in result.findings] == [("return a\n", "enabled")]
     assert [one.file for one in result.findings] == ["fuzz_s0_p3.yaml"]
+
+
+def test_what_slips_into_another_failure_is_shrunk_again(tmp_path: Path) -> None:
+    """A smaller program that shows the symptom on another rung is not the same finding; the first rung must hold."""
+    other, small = (a_case("shrunk.some.name", program=text, calls=(Call(),)) for text in ("return 1\n", "return a\n"))
+
+    def smaller(request: Request, _: Symptom, holds: Callable[[Request], bool]) -> Request:
+        return next(one for case in (other, small) if holds(one := replace(request, case=case)))
+
+    def rung(request: Request, _: Symptom) -> str:
+        return "eager" if request.case.program == other.program else "fake"
+
+    result = fuzzed(tmp_path, tools(shrink=smaller, rung=rung))
+    assert [(one.program, one.rung) for one in result.findings] == [(small.program, "fake")]
 
 
 def test_what_does_not_fail_again_is_told_as_it_was(tmp_path: Path) -> None:
     """A failure that the shrinker does not see stays a finding with the program that was drawn."""
 
-    def refuse(request: Request, symptom: Symptom) -> Request:
+    def refuse(request: Request, symptom: Symptom, _: object) -> Request:
         message = f"{request.key} does not show {symptom}"
         raise UsageError(message)
 
@@ -134,7 +148,7 @@ def a_known(*modes: str) -> Known:
 def test_a_known_failure_is_recognised_and_not_shrunk(tmp_path: Path) -> None:
     """What a record shows too names its case, has no file, and is no reason to be red."""
 
-    def never(request: Request, symptom: Symptom) -> Request:
+    def never(request: Request, symptom: Symptom, _: object) -> Request:
         raise AssertionError(request, symptom)
 
     result = fuzzed(tmp_path, tools(known=a_known("no_grad", "bfloat16"), shrink=never))
@@ -151,7 +165,7 @@ def test_a_failure_that_takes_another_mode_is_new(tmp_path: Path) -> None:
 def test_a_failure_may_be_known_once_it_is_shrunk(tmp_path: Path) -> None:
     """Modes that it does without are no reason to tell it again."""
     small = a_case("shrunk.other.name", program="return a\n", calls=(Call(),))
-    result = fuzzed(tmp_path, tools(known=a_known(), shrink=lambda request, _: replace(request, case=small)))
+    result = fuzzed(tmp_path, tools(known=a_known(), shrink=lambda request, *_: replace(request, case=small)))
     assert [one.known for one in result.findings] == ["demo.first.one"]
     assert not list(tmp_path.glob("*.yaml"))
 
