@@ -1,0 +1,70 @@
+"""torch.compile(backend="aot_eager") does not do what eager does: numbers of grad(net.weight) are off by up to
+0.009766
+
+backend: aot_eager
+torch:   2.13.0+cpu
+symptom: gradients gradient values
+case:    fuzz.s0.p2766 [grad=enabled,autocast=bfloat16], seed 0
+
+Exits with 1 where they differ, with 0 where they do not.
+"""
+
+import sys
+import zlib
+
+import torch
+from torch.utils import _pytree as pytree
+
+
+def stream(name):
+    """A random generator that depends on nothing but the name."""
+    return torch.Generator().manual_seed(zlib.crc32(name.encode()))
+
+
+def cotangent(result, name):
+    generator = stream(name)
+    signs = torch.randint(0, 2, result.shape, generator=generator) * 2 - 1
+    return (torch.randint(1, 33, result.shape, generator=generator) * signs / 16).to(result.dtype)
+
+
+def differentiable(output):
+    """The results that have a history, by path."""
+    leaves, _ = pytree.tree_flatten_with_path(output)
+    tensors = {"output" + pytree.keystr(path): leaf for path, leaf in leaves if isinstance(leaf, torch.Tensor)}
+    return {path: leaf for path, leaf in tensors.items() if leaf.requires_grad and leaf.grad_fn is not None}
+
+
+def backward(output, call):
+    """Go backward from all results at once, with random cotangents."""
+    results = differentiable(output)
+    if results:
+        cotangents = [cotangent(leaf, f"{call}/first/{path}") for path, leaf in results.items()]
+        torch.autograd.backward(list(results.values()), cotangents)
+
+
+def program(c):
+    with torch.autocast('cpu', dtype=torch.float16):
+        return torch.mm(net.weight, c)
+
+
+def setup():
+    global net
+    torch.manual_seed(0)
+    net = torch.nn.Linear(4, 4)
+
+
+def run(function):
+    setup()
+    c = (torch.rand(4, 4, generator=stream("0/0/c"), dtype=torch.float64) * 2.0 + -1.0).float()
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = function(c)
+    backward(output, "0/0")
+    return net.weight.grad
+
+
+eager = run(program)
+print("eager:   ", eager)
+compiled = run(torch.compile(program, backend="aot_eager", dynamic=False))
+print("compiled:", compiled)
+sys.exit(1 if ((compiled - eager).abs() > 0.0049).any() else 0)

@@ -1,0 +1,50 @@
+"""torch.compile(backend="eager") does not do what eager does: TorchRuntimeError where eager raises nothing:
+RuntimeError when making fake tensor call
+
+backend: eager
+torch:   2.13.0+cpu
+symptom: error exception TorchRuntimeError: RuntimeError when making fake tensor call
+case:    fuzz.s0.p95 [grad=inference], seed 0
+
+Exits with 1 where they differ, with 0 where they do not.
+"""
+
+import sys
+import zlib
+
+import torch
+
+
+def stream(name):
+    """A random generator that depends on nothing but the name."""
+    return torch.Generator().manual_seed(zlib.crc32(name.encode()))
+
+
+def program(a):
+    torch.set_grad_enabled(True)
+    return net.copy_(a)
+
+
+def setup():
+    global net
+    torch.manual_seed(0)
+    net = torch.nn.Parameter()
+
+
+def run(function):
+    setup()
+    a = torch.randn((), generator=stream("0/0/a"), dtype=torch.float64).float()
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        function(a)
+    return "no exception"
+
+
+print("eager:   ", run(program))
+try:
+    print("compiled:", run(torch.compile(program, backend="eager", dynamic=False)))
+except Exception as error:
+    if type(error).__name__ != "TorchRuntimeError":
+        raise
+    print("compiled:", type(error).__name__, error)
+    sys.exit(1)

@@ -1,0 +1,77 @@
+"""torch.compile(backend="pre_dispatch_eager") does not do what eager does: value of call[1].grad(net) is None,
+in eager torch.float32 tensor of shape (0,)
+
+backend: pre_dispatch_eager
+torch:   2.13.0+cpu
+symptom: calls gradient value None, not tensor
+case:    fuzz.s0.p55 [grad=enabled], seed 0
+
+Exits with 1 where they differ, with 0 where they do not.
+"""
+
+import sys
+import zlib
+
+import torch
+from torch.utils import _pytree as pytree
+
+
+def stream(name):
+    """A random generator that depends on nothing but the name."""
+    return torch.Generator().manual_seed(zlib.crc32(name.encode()))
+
+
+def cotangent(result, name):
+    generator = stream(name)
+    signs = torch.randint(0, 2, result.shape, generator=generator) * 2 - 1
+    return (torch.randint(1, 33, result.shape, generator=generator) * signs / 16).to(result.dtype)
+
+
+def differentiable(output):
+    """The results that have a history, by path."""
+    leaves, _ = pytree.tree_flatten_with_path(output)
+    tensors = {"output" + pytree.keystr(path): leaf for path, leaf in leaves if isinstance(leaf, torch.Tensor)}
+    return {path: leaf for path, leaf in tensors.items() if leaf.requires_grad and leaf.grad_fn is not None}
+
+
+def backward(output, call):
+    """Go backward from all results at once, with random cotangents."""
+    results = differentiable(output)
+    if results:
+        cotangents = [cotangent(leaf, f"{call}/first/{path}") for path, leaf in results.items()]
+        torch.autograd.backward(list(results.values()), cotangents)
+
+
+def program(b):
+    with torch.inference_mode(False):
+        return b * net
+
+
+def setup():
+    global net
+    torch.manual_seed(0)
+    net = torch.nn.Parameter()
+
+
+def run(function):
+    setup()
+    b = torch.randn((), generator=stream("0/0/b"), dtype=torch.float64).float()
+    torch.manual_seed(0)
+    output = function(b)
+    backward(output, "0/0")
+
+    b = torch.randn((), generator=stream("0/1/b"), dtype=torch.float64).float()
+    for parameter in [net]:
+        parameter.grad = None
+    torch.manual_seed(1)
+    with torch.no_grad():
+        output = function(b)
+    backward(output, "0/1")
+    return "no gradient" if net.grad is None else "a gradient"
+
+
+eager = run(program)
+print("eager:   ", eager)
+compiled = run(torch.compile(program, backend="pre_dispatch_eager", dynamic=False))
+print("compiled:", compiled)
+sys.exit(1 if compiled != eager else 0)
