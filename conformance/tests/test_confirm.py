@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,15 +12,15 @@ from conformance.case_text import dump
 from conformance.confirm import Confirmation, confirm
 from conformance.errors import UsageError
 from conformance.findings import Finding, write
+from conformance.loader import load_cases
 from conformance.model import Outcome
 from conformance.symptom import Symptom
 from conformance.tests.fakes import a_backend, a_case, failed
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conformance.model import Request
 
+PUBLISHED = Path(__file__).parents[2] / "results" / "fuzzing"
 BACKEND = a_backend("fake", compile_timeout_s=1.0)
 KILLED = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
 
@@ -98,3 +99,14 @@ def test_only_what_has_a_file_is_confirmed(tmp_path: Path) -> None:
     """A known finding has no case of its own."""
     known = replace(a_finding(tmp_path), file="", known="demo.first.one")
     assert confirm([known], BACKEND, tmp_path, timeout_s=None, jobs=1) == {}
+
+
+@pytest.mark.parametrize("folder", sorted(PUBLISHED.iterdir()), ids=lambda folder: folder.name)
+def test_what_is_published_is_confirmed(folder: Path) -> None:
+    """Each finding of a committed report is a case that loads, with a script that showed it."""
+    report = (folder / "report.md").read_text(encoding="utf-8")
+    cases = {path.stem: load_cases([path])[0] for path in folder.glob("*.yaml")}
+    assert cases.keys() == {path.stem for path in folder.glob("*.py")}
+    assert "NOT CONFIRMED" not in report
+    for stem, case in cases.items():
+        assert f"`{case.id}`, script `{stem}.py`: it exits with 1" in report
