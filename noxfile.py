@@ -95,7 +95,7 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     env = {"COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").absolute())}
-    session.run("coverage", "run", "-m", "pytest", "conformance/tests", env=env)
+    session.run("coverage", "run", "-m", "pytest", "conformance/tests", "--durations=40", env=env)
     session.run("coverage", "report", "--skip-covered", env=env)
 
 
