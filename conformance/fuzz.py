@@ -204,7 +204,7 @@ class _Running:
     """A chunk whose programs are handed to the executor."""
 
     number: int
-    cases: Sequence[Case]
+    codes: tuple[str, ...]
     unsupported: int
     batches: Sequence[tuple[Sequence[Request], Future[Sequence[Attempt]]]]
 
@@ -308,16 +308,16 @@ class _Course:
         """Draw the next chunk and hand what is new of it to the executor."""
         number, self._next = self._next, self._next + 1
         drawn = self._tools.generate(number, self._fuzz.options.seed)
-        fresh = [case for case in drawn if _digest(case) not in self._codes]
-        self._codes.update(map(_digest, fresh))
-        requests = list(map(self._request, fresh))
+        fresh = {digest: case for case in drawn if (digest := _digest(case)) not in self._codes}
+        self._codes.update(fresh)
+        requests = list(map(self._request, fresh.values()))
         able = [request for request in requests if decided(request, self._torch) is None]
         self._drawn += len(able)
         size = SLOW_BATCH if SLOW_COMPILE in self._fuzz.backend.tags else _BATCH
         parts = [able[start : start + size] for start in range(0, len(able), size)]
         return _Running(
             number=number,
-            cases=fresh,
+            codes=tuple(fresh),
             unsupported=len(requests) - len(able),
             batches=[(part, self._submit(self._tools.run, part)) for part in parts],
         )
@@ -341,7 +341,7 @@ class _Course:
             number=running.number,
             programs=len(made),
             unsupported=running.unsupported,
-            codes=tuple(map(_digest, running.cases)),
+            codes=running.codes,
             features=dict(Counter(name for request, _ in made for name in grammar.features(request.case))),
             invalid={r.case.id: _reason(attempt) for r, attempt, came in happened if came is Outcome.INVALID},
             failures=tuple(symptom for _, symptom in failed),

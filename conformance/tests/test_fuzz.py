@@ -335,7 +335,7 @@ def test_a_nest_tells_what_the_caller_holds() -> None:
 
 
 def test_merged_findings_keep_the_first() -> None:
-    """Findings of one key are counted together, those of others stand in their order."""
+    """Of the findings of one key the first is told, those of others stand in their order."""
     first = Finding(symptom=VALUES, rung="eager", nest="enabled", case_id="a.b.c", program="return a\n")
     other = replace(first, rung="aot_eager")
     assert merged([first, other, replace(first, case_id="x.y.z")]) == [first, other]
