@@ -1,8 +1,9 @@
 """Medians, intervals and verdicts of paired measurements; pure functions of blocks, without torch.
 
-A ratio is the candidate's time over eager's: below 1 is faster. Intervals are percentile intervals of the bootstrap
-(Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), drawn from a fixed seed, so that pages are
-functions of records.
+A ratio is the candidate's time over eager's: below 1 is faster. Of a side's two blocks in a round the lesser counts,
+for what else a machine does only adds to a time (Chen and Revels, Robust benchmarking in noisy environments, 2016,
+arXiv:1608.04295). Intervals are percentile intervals of the bootstrap (Efron and Tibshirani, An Introduction to the
+Bootstrap, 1993, chapter 13), drawn from a fixed seed, so that pages are functions of records.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Estimate:
 
 
 def log_ratios(blocks: Blocks) -> Samples:
-    """For each round, the logarithm of the candidate's time over eager's; drift within a round cancels."""
+    """For each round, the logarithm of the candidate's time over eager's; drift cancels from one to the next."""
     eager, candidate = _by_side(blocks)
     ratios: Samples = np.log(candidate / eager)
     return ratios
@@ -75,13 +76,13 @@ def ratio(blocks: Blocks) -> Estimate:
 def difference(blocks: Blocks) -> Estimate:
     """Seconds by which one call of the candidate takes longer than one of eager: the median over rounds."""
     eager, candidate = _by_side(blocks)
-    return _median((candidate - eager) / (2e9 * blocks.calls))
+    return _median((candidate - eager) / (1e9 * blocks.calls))
 
 
 def seconds(blocks: Blocks) -> tuple[float, float]:
     """The median time of one call, in seconds: eager's and the candidate's."""
     eager, candidate = _by_side(blocks)
-    return tuple(float(np.median(side)) / (2e9 * blocks.calls) for side in (eager, candidate))  # type: ignore[return-value]
+    return tuple(float(np.median(side)) / (1e9 * blocks.calls) for side in (eager, candidate))  # type: ignore[return-value]
 
 
 def change(before: Blocks, after: Blocks) -> Estimate:
@@ -127,10 +128,10 @@ def is_narrow(blocks: Blocks, precision: float) -> bool:
 
 
 def _by_side(blocks: Blocks) -> tuple[Samples, Samples]:
-    """Nanoseconds of each round's two blocks together: eager's, and the candidate's."""
+    """Nanoseconds of each round's lesser block: eager's, and the candidate's."""
     rounds = np.asarray(blocks.ns, dtype=float).reshape(-1, 4)
     mine = _ORDER[np.arange(len(rounds)) % 2]
-    return np.where(mine, 0.0, rounds).sum(1), np.where(mine, rounds, 0.0).sum(1)
+    return np.where(mine, np.inf, rounds).min(1), np.where(mine, rounds, np.inf).min(1)
 
 
 def _median(samples: Samples) -> Estimate:

@@ -32,8 +32,10 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: It
 
 
 def _cell(value: object) -> str:
-    """One line in which a pipe does not end the cell."""
-    return " ".join(str(value).split()).replace("|", "\\|")
+    """One line in which a pipe does not end the cell; what cannot be seen is escaped."""
+    line = " ".join(str(value).split()).replace("|", "\\|")
+    # A cell of U+0001 alone would be tabulate's line between rows.
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
 
 
 def plain(text: str) -> str:

@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 
 _CASE = "training.steps.mlp"
 _PLANTED = 0.05
+_TURN = 40  # repetitions
 _OPS = 200  # of the workload that the slow-down is planted in; 5 % is ten of them
 
 # The same two subjects, as pytest-benchmark times them: each alone, for half the time that a pair takes.
 _UNPAIRED = """
 import pytest
-from conformance.tests.accuracy import subjects
-SIDES = subjects()
+from conformance.tests.accuracy import sides
+SIDES = sides()
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("repetition", range({repetitions}))
 def test_step(benchmark, repetition, side):
@@ -63,22 +64,25 @@ def main() -> None:
     sys.stdout.write(tabulate(rows, headers=("what", "measured", "must be"), tablefmt="github") + "\n")
 
 
-def subjects() -> tuple[paired.Side, paired.Side]:
-    """The same training step twice, as eager runs it, on one thread."""
+def sides() -> tuple[paired.Side, paired.Side]:
+    """The same training step twice, as `conformance bench` times eager against itself, on one thread."""
     torch.set_num_threads(1)
     case = next(case for case in load_cases() if case.id == _CASE)
     request = Request(case=case, backend=BackendInfo(ref="eager", name="eager"), variant=case.variants[0])
-    one, other = (uncompiled(request).side(Phase.STEP) for _ in range(2))
-    return one, other
+    eager = uncompiled(request)
+    return eager.side(Phase.STEP), eager.as_eager().side(Phase.STEP)
 
 
 def _itself(repetitions: int, seconds: float) -> list[tuple[str, str, str]]:
-    one, other = subjects()
+    one, other = sides()
     effort = Effort(budget_s=seconds, precision=0.0)  # the whole budget, as pytest-benchmark takes it
-    found = [stats.ratio(paired.measure(Phase.STEP, one, other, effort)) for _ in range(repetitions)]
+    found, alone = list[stats.Estimate](), list[float]()
+    for done in range(0, repetitions, _TURN):  # by turns, so that both meet the machine alike
+        turn = min(_TURN, repetitions - done)
+        found += [stats.ratio(paired.measure(Phase.STEP, one, other, effort)) for _ in range(turn)]
+        alone += _unpaired(turn, seconds)
     wrong = sum(stats.speed(each) is not Speed.UNDECIDED for each in found)
     pairs = [each.value for each in found]
-    alone = _unpaired(repetitions, seconds)
     ours, theirs = (stats.spread(Noise(ratios={"": tuple(ratios)})) for ratios in (pairs, alone))
     what = f"eager against itself, {repetitions} times {seconds:g} s"
     return [

@@ -8,7 +8,7 @@ import torch
 
 from conformance import isolate
 from conformance.isolate import result
-from conformance.measure import uncompiled
+from conformance.measure import prepared, uncompiled
 from conformance.model import BackendInfo, InputSpec, Variant
 from conformance.tests.fakes import a_case, a_request
 from conformance.timing import DISPATCH, Effort, FirstCall, Noise, Phase, Timing, TimingRequest
@@ -73,6 +73,20 @@ def test_a_program_that_does_nothing_is_timed_as_dispatch() -> None:
     nothing = a_case("demo.first.nothing", inputs={"a": InputSpec(shape=(1,))}, tags=frozenset({DISPATCH}))
     (blocks,) = timed(nothing, "eager").blocks
     assert blocks.phase is Phase.DISPATCH
+
+
+def test_eager_and_candidate_share_their_tensors() -> None:
+    """Else a ratio would tell where tensors lie; the twin is not compiled, and calling it compiles nothing."""
+    with prepared(requested(LINEAR)) as candidate:
+        eager = candidate.as_eager()
+        shared = [*zip(eager.arguments, candidate.arguments, strict=True), (eager.module, candidate.module)]
+        assert all(one is other for one, other in [*shared, *zip(eager.cotangents, candidate.cotangents, strict=True)])
+        assert candidate.watched is not None
+        compiled = candidate.watched.evidence(compiled_backward=False)
+        for _ in range(3):
+            eager.step()
+        assert candidate.watched.evidence(compiled_backward=False) == compiled
+        assert eager.watched is None
 
 
 def test_rewinding_gives_back_what_calls_change() -> None:

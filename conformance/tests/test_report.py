@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
@@ -249,6 +249,7 @@ def test_a_fence_is_not_closed_by_its_text(text: str) -> None:
 
 
 @given(st.text(min_size=1))
+@example("\x01")
 def test_a_cell_is_one_line_and_one_cell(text: str) -> None:
     """Neither newlines nor pipes of a message break the table."""
     *_, row = markdown.table(("a", "b"), [(text, "end")]).split("\n")
