@@ -31,7 +31,7 @@ from conformance.timing import (
     Timing,
     TimingRequest,
 )
-from conformance.timing_file import TimingRun, TimingWriter, make_header
+from conformance.timing_file import TimingRun, TimingWriter, make_header, resume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -67,6 +67,7 @@ class BenchOptions:
     compiles: int = 3
     callgrind: bool = False
     seed: int = 0
+    resume: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +88,25 @@ class BenchResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A run that is ready to start; its file is open."""
+    """A run that is ready to start; its file is open. `done` is what the file holds of an earlier, interrupted run."""
 
     plan: Plan
     options: BenchOptions
     writer: TimingWriter
+    done: TimingRun
     expectations: Mapping[str, Sequence[Expectation]]
+
+    @property
+    def resumed(self) -> str:
+        """What there was of an earlier run, in words; empty where there was nothing."""
+        number, planned = len(self.done.timings), len(self.plan.requests)
+        return f"{self.options.records}: {number} of {planned} timings are there" if number else ""
+
+    @property
+    def remaining(self) -> Sequence[Request]:
+        """What is to be timed: backends on one workload one after another, so that they meet the machine alike."""
+        done = {timing.key for timing in self.done.timings}
+        return sorted((each for each in self.plan.requests if each.key not in done), key=_by_case)
 
     @property
     def effort(self) -> Effort:
@@ -102,19 +116,21 @@ class Bench:
     @property
     def steps(self) -> int:
         """How often `execute` tells that something was done."""
-        return 2 * len(self.plan.requests) + 1
+        return 2 * len(self.remaining) + 1
 
     def execute(self, advance: Callable[[str], None]) -> BenchResult:
         """Do it all; `advance` is told what has been done, once for each record, the noise, and each timing."""
-        noise, timings, interrupted = Noise(), list[Timing](), False
+        noise, timings, interrupted = self.done.noise, list(self.done.timings), False
         try:
             with self.writer:
                 try:
                     found = self._conforming(advance)
-                    noise = self._noise([each for each in self.plan.requests if _conforms(found[each.key])])
-                    self.writer.noise(noise)
+                    ready = [each for each in self.remaining if _conforms(found[each.key])]
+                    if ready:
+                        self.writer.noise(now := self._noise(ready))
+                        noise += now
                     advance("noise")
-                    for request in sorted(self.plan.requests, key=_by_case):
+                    for request in self.remaining:
                         timing = self._timing(request, found[request.key])
                         self.writer.write(timing)
                         timings.append(timing)
@@ -131,7 +147,8 @@ class Bench:
         """The record of each request, by its key."""
         found: dict[tuple[str, str, str], Record] = {}
         header = self.writer.header
-        for record in records(self.plan, header.environment, self.expectations, header.run_id):
+        plan = replace(self.plan, requests=tuple(self.remaining))
+        for record in records(plan, header.environment, self.expectations, header.run_id):
             found[record.key] = record
             advance(f"conforms? {record.backend} {record.case_id}")
         return found
@@ -203,12 +220,12 @@ def prepare(options: BenchOptions) -> Bench:
         smallest=options.smallest,
         planned=len(plan.requests),
     )
-    return Bench(
-        plan=plan,
-        options=options,
-        expectations=known_failures(infos, cases, machine),
-        writer=TimingWriter(options.records, header),
-    )
+    if options.resume:
+        writer, done = resume(options.records, header)
+    else:
+        writer, done = TimingWriter(options.records, header), TimingRun(header=header)
+    expectations = known_failures(infos, cases, machine)
+    return Bench(plan=plan, options=options, expectations=expectations, writer=writer, done=done)
 
 
 def conditions(threads: int) -> Conditions:
@@ -222,7 +239,6 @@ def _load() -> float:
 
 
 def _by_case(request: Request) -> tuple[str, str]:
-    """Backends on one workload are timed one after another, so that they meet the machine in the same state."""
     return request.case.id, request.variant.id
 
 

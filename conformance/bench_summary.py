@@ -10,9 +10,10 @@ from tabulate import tabulate
 
 from conformance import timing_frame
 from conformance.report.benchmarks import noise, overall, time_of
+from conformance.summary import missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from conformance.bench import BenchResult
 
@@ -21,17 +22,19 @@ __all__ = ["text"]
 _FEW = 40  # rows that are shown one by one
 
 
-def text(result: BenchResult, *, quiet: bool) -> str:
+def text(result: BenchResult, *, quiet: bool, command: Sequence[str]) -> str:
     """The table of backends, what was not timed, the noise of the machine, and where the timings are.
 
     Args:
         result: of the run.
         quiet: give the last line only.
+        command: the words after `conformance` that started the run; they say how to resume it.
     """
     run = result.run
     timed = sum(bool(timing.blocks) for timing in run.timings)
     last = f"{timed} of {run.header.planned} requests timed; timings in {result.path}"
-    last += "\nInterrupted; what was timed is kept." if result.interrupted else ""
+    if result.interrupted:
+        last += f"\nInterrupted; {missing(len(run.timings), run.header.planned, command)}"
     if quiet or not run.timings:
         return last
     headers, rows = overall(run)

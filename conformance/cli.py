@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance import cli_causes, cli_timing
-from conformance.cli_words import EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples
+from conformance.cli_words import COMMAND, EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples
 from conformance.errors import ConformanceError
 from conformance.legend import MEANING, counting, gate
 
@@ -30,7 +30,7 @@ class _Group(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the words of the command line for the command that resumes an interrupted run."""
-        ctx.meta[__name__] = tuple(args)
+        ctx.meta[COMMAND] = tuple(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -168,7 +168,7 @@ def _run(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
         click.echo(run.resumed, err=True)
     with progress(run.remaining, quiet=quiet) as advance:
         result = run.execute(advance)
-    click.echo(summary.text(result, quiet=quiet, command=ctx.find_root().meta[__name__]))
+    click.echo(summary.text(result, quiet=quiet, command=ctx.find_root().meta[COMMAND]))
     ctx.exit(result.exit_code)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.cli_words import EXIT_CODES, FOLDER, RECORDS, examples
+from conformance.cli_words import COMMAND, EXIT_CODES, FOLDER, RECORDS, examples
 from conformance.timing import GATES, SMALLEST_EFFECT, Effort
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = ["COMMANDS"]
                 "conformance bench                                     the cases tagged `timing`, every backend",
                 "conformance bench --backend inductor --case 'training.steps.*' --budget 5",
                 "conformance bench --backend mine.py:mine --case training.steps.mlp --callgrind",
+                "conformance bench --resume                            what an interrupted run has left to do",
                 "conformance report --records conformance-timings.jsonl --output pages",
             ),
             EXIT_CODES,
@@ -80,6 +81,7 @@ __all__ = ["COMMANDS"]
     show_default=True,
     help="Where timings are written, one line each, as they come.",
 )
+@click.option("--resume", is_flag=True, help="Continue the file of timings: time exactly what is missing.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar, and only the last line of the summary.")
 @click.pass_context
 def bench(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
@@ -93,9 +95,11 @@ def bench(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
     from conformance.progress import steps
 
     ready = prepare(BenchOptions(**options))  # type: ignore[arg-type]
+    if ready.resumed and not quiet:
+        click.echo(ready.resumed, err=True)
     with steps(ready.steps, quiet=quiet) as advance:
         result = ready.execute(advance)
-    click.echo(bench_summary.text(result, quiet=quiet))
+    click.echo(bench_summary.text(result, quiet=quiet, command=ctx.find_root().meta[COMMAND]))
     ctx.exit(result.exit_code)
 
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import click
 
-__all__ = ["EXIT_CODES", "FILE", "FOLDER", "PATH", "RECORDS", "examples"]
+__all__ = ["COMMAND", "EXIT_CODES", "FILE", "FOLDER", "PATH", "RECORDS", "examples"]
+
+COMMAND = "conformance.command"
+"""Where a context keeps the words of the command line, for the command that resumes an interrupted run."""
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)

@@ -8,7 +8,7 @@ import os
 import platform
 import shlex
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from pathlib import Path
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from importlib.resources.abc import Traversable
 
-__all__ = ["capture", "fingerprint", "now", "suite_hash"]
+    from conformance.model import BackendInfo
+
+__all__ = ["capture", "facts", "fingerprint", "now", "suite_hash"]
 
 NONE = "none"
 _OURS = "torch-compile-conformance"
@@ -51,9 +53,16 @@ def capture(folders: Sequence[Traversable] = ()) -> Environment:
 
 def fingerprint(environment: Environment) -> str:
     """Twelve digits that are equal for equal environments, whenever a run was started."""
-    facts = asdict(environment)
-    del facts["started"]
-    return _hash(json.dumps(facts, sort_keys=True))
+    return _hash(json.dumps(facts(environment), sort_keys=True))
+
+
+def facts(environment: Environment, backends: Iterable[BackendInfo] = ()) -> dict[str, object]:
+    """What is the same whenever a run is started here: of the machine, and of backends, by what each is called."""
+    machine = asdict(environment)
+    del machine["started"]
+    return machine | {
+        f"{field.name} of backend {info.name}": getattr(info, field.name) for info in backends for field in fields(info)
+    }
 
 
 def suite_hash(folders: Sequence[Traversable] = ()) -> str:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Self
 from conformance.errors import RecordError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from io import FileIO
     from pathlib import Path
 
-__all__ = ["LineFile", "split", "telling"]
+__all__ = ["LineFile", "refuse_another", "split", "telling"]
 
 _REASON = 300  # characters of what went wrong
 
@@ -83,6 +83,27 @@ def split(path: Path, start: bytes, what: str) -> tuple[list[bytes], int]:
         raise RecordError(message)
     body, newline, rest = data.rpartition(b"\n")
     return (body.split(b"\n") if newline else []), len(rest)
+
+
+def refuse_another(path: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
+    """Refuse to continue a file that was started with something else.
+
+    Args:
+        path: the file.
+        before: what it was started with, by what that is called; what is called so in one of them only is no conflict.
+        now: what it would be continued with.
+
+    Raises:
+        UsageError: they are in conflict; it tells all that is.
+    """
+    names = [name for name in before if name in now and before[name] != now[name]]
+    if conflicts := [f"{name} was {_words(before[name])}, is now {_words(now[name])}" for name in names]:
+        message = f"{path}: cannot be continued, it was started with something else:\n  " + "\n  ".join(conflicts)
+        raise UsageError(message)
+
+
+def _words(value: object) -> object:
+    return ", ".join(sorted(map(str, value))) if isinstance(value, frozenset) else value
 
 
 @contextmanager

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from conformance import lines
 from conformance.discover import relative
-from conformance.environment import fingerprint, now
-from conformance.errors import RecordError, UsageError
-from conformance.linefile import LineFile, split, telling
+from conformance.environment import facts, fingerprint, now
+from conformance.errors import RecordError
+from conformance.linefile import LineFile, refuse_another, split, telling
 from conformance.lines import SCHEMA_VERSION, Footer, Header
 from conformance.model import Record
 
@@ -164,9 +164,7 @@ def resume(path: Path, header: Header) -> tuple[RecordWriter, tuple[Record, ...]
     run = _scan(path) if path.exists() else None
     if run is None:
         return RecordWriter(path, header), ()
-    if conflicts := _conflicts(run.header, header):
-        message = f"{path}: cannot be continued, it was started with something else:\n  " + "\n  ".join(conflicts)
-        raise UsageError(message)
+    refuse_another(path, _facts(run.header), _facts(header))
     return RecordWriter(path, header, continues=run), run.records
 
 
@@ -219,29 +217,12 @@ def _contents(path: Path, texts: Iterable[bytes], header: Header) -> tuple[tuple
     return tuple(records.values()), footer
 
 
-def _conflicts(old: Header, new: Header) -> list[str]:
-    before, after = _facts(old), _facts(new)
-    names = [name for name in before if name in after and before[name] != after[name]]
-    return [f"{name} was {_words(before[name])}, is now {_words(after[name])}" for name in names]
-
-
-def _words(value: object) -> object:
-    return ", ".join(sorted(map(str, value))) if isinstance(value, frozenset) else value
-
-
 def _facts(header: Header) -> dict[str, object]:
-    """What two headers of one run say alike; of a backend that only one of them has, its name says enough."""
-    machine = asdict(header.environment)
-    del machine["started"]
-    backends = {
-        f"{field.name} of backend {info.name}": getattr(info, field.name)
-        for info in header.backends
-        for field in fields(info)
-    }
+    """What two headers of one run say alike."""
     plan = {
         "plan": f"{header.total} requests ({header.digest})",
         "list of backends": ", ".join(info.name for info in header.backends),
         "seed": header.seed,
         "shard": header.shard,
     }
-    return plan | machine | backends
+    return plan | facts(header.environment, header.backends)

@@ -1,4 +1,4 @@
-"""JSON Schemas of case files, expectations files and record lines, generated from the types that read them.
+"""JSON Schemas of case files, expectations files, lines of records and of timings, from the types that read them.
 
 Editors that speak the YAML language server complete and check a case file that says so in its first line::
 
@@ -19,6 +19,8 @@ from pydantic import TypeAdapter
 from conformance.documents import CaseFileDocument, ExpectationDocument
 from conformance.lines import Footer, Header
 from conformance.model import Grade, Record
+from conformance.timing import Noise, Timing
+from conformance.timing_file import TimingFooter, TimingHeader
 
 __all__ = ["FOLDER", "render", "write"]
 
@@ -36,7 +38,12 @@ def render() -> dict[str, str]:
         "expectation.schema.json": _titled(
             TypeAdapter(list[ExpectationDocument]).json_schema(), "The known failures of a backend"
         ),
-        "record.schema.json": _lines(),
+        "record.schema.json": _shortened(
+            _lines("One line of a record file", header=Header, record=Record, footer=Footer)
+        ),
+        "timing.schema.json": _lines(
+            "One line of a file of timings", timings=TimingHeader, noise=Noise, timing=Timing, footer=TimingFooter
+        ),
     }
     return {name: json.dumps(schema, indent=2) + "\n" for name, schema in schemas.items()}
 
@@ -57,22 +64,22 @@ def _titled(schema: dict[str, Any], title: str) -> dict[str, Any]:
     return {"$schema": _DIALECT} | schema | {"title": title}
 
 
-def _lines() -> dict[str, Any]:
-    """One line of a record file: a header, a record or a footer, told apart by `kind`."""
+def _lines(title: str, **kinds: type) -> dict[str, Any]:
+    """One line of a file: of several types, told apart by `kind`."""
     definitions: dict[str, Any] = {}
-    for kind, type_ in (("header", Header), ("record", Record), ("footer", Footer)):
+    for kind, type_ in kinds.items():
         schema = TypeAdapter(type_).json_schema()
         definitions |= schema.pop("$defs", {})
         schema["properties"]["kind"] = {"const": kind}
         schema["required"] = ["kind", *schema.get("required", [])]
         definitions[kind] = schema | {"additionalProperties": False}
-    _shorten(definitions["record"])
-    choices = [{"$ref": f"#/$defs/{kind}"} for kind in ("header", "record", "footer")]
-    return _titled({"oneOf": choices, "$defs": definitions}, "One line of a record file")
+    choices = [{"$ref": f"#/$defs/{kind}"} for kind in kinds]
+    return _titled({"oneOf": choices, "$defs": definitions}, title)
 
 
-def _shorten(record: dict[str, Any]) -> None:
+def _shortened(schema: dict[str, Any]) -> dict[str, Any]:
     """Allow what `conformance.lines` leaves out or abbreviates: checks that merely held are words or only grades."""
+    record = schema["$defs"]["record"]
     properties = record["properties"]
     word = {"type": "string", "description": "A check that held: its name, or name=grade."}
     properties["checks"]["items"] = {"anyOf": [word, properties["checks"]["items"]]}
@@ -83,6 +90,7 @@ def _shorten(record: dict[str, Any]) -> None:
         "description": "Every usual check held; by grade, the checks that have one.",
     }
     record["required"] = list(_ALWAYS)
+    return schema
 
 
 if __name__ == "__main__":

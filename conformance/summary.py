@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conformance.model import CheckResult, Record
     from conformance.session import Result
 
-__all__ = ["finding", "text"]
+__all__ = ["finding", "missing", "text"]
 
 _FEW = 5  # requests that are shown in full
 _MANY = 25  # red rows; beyond, the report is the better reader
@@ -91,6 +91,11 @@ def _last(result: Result, command: Sequence[str]) -> str:
     line = f"{counts or 'nothing run'}; records in {result.path}"
     if not (result.interrupted or result.stopped):
         return line
-    again = shlex.join(["conformance", *(word for word in command if word != "--resume"), "--resume"])
     why = "Interrupted" if result.interrupted else "Stopped by --max-fail"
-    return f"{line}\n{why}; {result.planned - len(result.records)} requests are missing. Continue: {again}"
+    return f"{line}\n{why}; {missing(len(result.records), result.planned, command)}"
+
+
+def missing(done: int, planned: int, command: Sequence[str]) -> str:
+    """How many of the requests that were planned are missing, and the command that runs them."""
+    again = shlex.join(["conformance", *(word for word in command if word != "--resume"), "--resume"])
+    return f"{planned - done} of {planned} requests are missing. Continue: {again}"

@@ -157,6 +157,10 @@ class Noise:
 
     ratios: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
+    def __add__(self, other: Noise) -> Noise:
+        longer = {what: self.ratios.get(what, ()) + ratios for what, ratios in other.ratios.items()}
+        return Noise(ratios={**self.ratios, **longer})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:

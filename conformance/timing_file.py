@@ -1,6 +1,7 @@
 """Files of timings: JSON lines of one header, the noise of the machine, timings as they come, and a footer.
 
-They are written and cut off as record files are; a file without footer is of a run that was interrupted.
+They are written, cut off and continued as record files are; a file without footer is of a run that was interrupted.
+Each time it is continued, the noise is measured anew, and all that was measured counts.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from conformance import wire
-from conformance.environment import fingerprint, now
+from conformance.environment import facts, fingerprint, now
 from conformance.errors import RecordError
-from conformance.linefile import LineFile, split, telling
+from conformance.linefile import LineFile, refuse_another, split, telling
 from conformance.model import BackendInfo, Environment
 from conformance.timing import SMALLEST_EFFECT, Conditions, Effort, Noise, Timing
 
@@ -32,6 +33,7 @@ __all__ = [
     "make_header",
     "publishable",
     "read",
+    "resume",
 ]
 
 TIMING_VERSION = 1
@@ -69,28 +71,36 @@ class TimingFooter:
 
 @dataclass(frozen=True, kw_only=True)
 class TimingRun:
-    """What a file of timings holds."""
+    """What a file of timings holds. `truncated` counts the bytes of a last line that was cut off; they are left out."""
 
     header: TimingHeader
     noise: Noise = field(default_factory=Noise)
     timings: tuple[Timing, ...] = ()
     footer: TimingFooter | None = None
+    truncated: int = 0
 
 
 class TimingWriter:
     """Writes a file of timings, each line at once; a context manager.
+
+    Args:
+        path: the file; replaced if it exists and nothing is continued.
+        header: what the run is started with.
+        continues: what the file holds already, if that is to be kept; then its header counts.
 
     Raises:
         UsageError: the file exists and is no file of timings.
         RecordError: the file cannot be written; so do all that write.
     """
 
-    def __init__(self, path: Path, header: TimingHeader) -> None:
-        self.header = header
+    def __init__(self, path: Path, header: TimingHeader, continues: TimingRun | None = None) -> None:
+        self.header = continues.header if continues else header
         self._opened = time.monotonic()
-        self._written = 0
-        self._file = LineFile(path, _START)
-        self._put("timings", header)
+        self._written = len(continues.timings) if continues else 0
+        self._finished = continues is not None and continues.footer is not None
+        self._file = LineFile(path, _START, truncate=continues.truncated if continues else None)
+        if continues is None:
+            self._put("timings", header)
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +118,9 @@ class TimingWriter:
         self._written += 1
 
     def finish(self, load: float) -> None:
-        """Write the footer, which says that all that was planned is there."""
+        """Write the footer, which says that all that was planned is there; once."""
+        if self._finished:
+            return
         duration = round(time.monotonic() - self._opened, 1)
         self._put("footer", TimingFooter(timings=self._written, load=load, finished=now(), duration_s=duration))
 
@@ -143,10 +155,45 @@ def read(path: Path) -> TimingRun:
     Raises:
         RecordError: the file cannot be read, or is no file of timings.
     """
-    found, _ = split(path, _START, "a file of timings")
-    if not found:
+    run = _scan(path)
+    if run is None:
         message = f"{path}: holds no header; the run was stopped as it began"
         raise RecordError(message)
+    return run
+
+
+def resume(path: Path, header: TimingHeader) -> tuple[TimingWriter, TimingRun]:
+    """Continue a file of timings, or start it where there is none: the writer, and what the file already holds.
+
+    Raises:
+        UsageError: the file holds a run of another plan or environment, or of another effort.
+        RecordError: the file cannot be read or written, or is no file of timings.
+    """
+    run = _scan(path) if path.exists() else None
+    if run is None:
+        return TimingWriter(path, header), TimingRun(header=header)
+    refuse_another(path, _facts(run.header), _facts(header))
+    return TimingWriter(path, header, continues=run), run
+
+
+def _facts(header: TimingHeader) -> dict[str, object]:
+    """What two headers of one run say alike."""
+    plan = {
+        "number of requests": header.planned,
+        "selection": header.selection,
+        "list of backends": ", ".join(info.name for info in header.backends),
+        "seed": header.seed,
+        "smallest effect": header.smallest,
+        "threads of kernels": header.conditions.threads,
+    }
+    return plan | asdict(header.effort) | facts(header.environment, header.backends)
+
+
+def _scan(path: Path) -> TimingRun | None:
+    """What a file holds; None where not even its header is complete."""
+    found, truncated = split(path, _START, "a file of timings")
+    if not found:
+        return None
     first, *others = found
     with telling(f"{path}:1"):
         header = wire.from_plain(TimingHeader, _body(first, "timings"))
@@ -155,17 +202,17 @@ def read(path: Path) -> TimingRun:
             f"{path}: written in version {header.schema_version} of the format; this package reads {TIMING_VERSION}"
         )
         raise RecordError(message)
-    return _contents(path, header, others)
+    return _contents(path, others, TimingRun(header=header, truncated=truncated))
 
 
-def _contents(path: Path, header: TimingHeader, texts: list[bytes]) -> TimingRun:
+def _contents(path: Path, texts: list[bytes], run: TimingRun) -> TimingRun:
     noise, footer, timings = Noise(), None, dict[tuple[str, str, str], Timing]()
     for number, text in enumerate(texts, start=2):
         with telling(f"{path}:{number}"):
             line = json.loads(text)
             match line.pop("kind", None) if isinstance(line, dict) else None:
                 case "noise":
-                    noise = wire.from_plain(Noise, line)
+                    noise += wire.from_plain(Noise, line)
                 case "timing":
                     timing = wire.from_plain(Timing, line)
                     timings[timing.key] = timing
@@ -174,13 +221,13 @@ def _contents(path: Path, header: TimingHeader, texts: list[bytes]) -> TimingRun
                 case _:
                     message = "not a timing, a noise or a footer"
                     raise ValueError(message)
-    return TimingRun(header=header, noise=noise, timings=tuple(timings.values()), footer=footer)
+    return replace(run, noise=noise, timings=tuple(timings.values()), footer=footer)
 
 
 def publishable(run: TimingRun) -> str | None:
     """Why a run of timings must not be published, or None."""
     if run.footer is None:
-        return "it has no footer: the run was interrupted"
+        return "it has no footer: the run was interrupted (`conformance bench --resume` completes it)"
     if run.header.selection:
         return f"it is a partial run: selected by {', '.join(sorted(run.header.selection))}"
     return None

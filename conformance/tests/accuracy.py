@@ -129,7 +129,7 @@ def _slower(repetitions: int) -> tuple[str, str, str]:
     verdicts, taken = list[Speed](), list[float]()
     for _ in range(repetitions):
         start = time.perf_counter()
-        blocks = paired.measure(Phase.FORWARD, one, other, Effort(budget_s=2.8))
+        blocks = paired.measure(Phase.FORWARD, one, other, Effort(budget_s=2.6))
         taken.append(time.perf_counter() - start)
         verdicts.append(stats.speed(stats.ratio(blocks)))
     share = verdicts.count(Speed.SLOWER) / repetitions

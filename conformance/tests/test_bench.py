@@ -39,7 +39,7 @@ class Child:
         self.tasks: list[tuple[str, object]] = []
         self.attempts: dict[str, Attempt] = {}
         self.ended: Ended | None = None
-        self.interrupts = False
+        self.interrupted_at = ""  # the case at which Ctrl-C is pressed
 
     def check(self, requests: Sequence[Request]) -> list[Attempt]:
         """Say of each that it conforms, unless told otherwise."""
@@ -49,7 +49,7 @@ class Child:
         """Do a task of timing."""
         name = function.partition(":")[2]
         self.tasks.append((name, task))
-        if self.interrupts and name == "run":
+        if name == "run" and task.request.case.id == self.interrupted_at:
             raise KeyboardInterrupt
         return Exit(
             ended=self.ended, report=Report(kind="result", body=self._body(name, task)), output="", duration_s=1
@@ -118,11 +118,57 @@ def test_a_child_that_dies_is_a_line_that_says_so(child: Child, tmp_path: Path) 
 
 def test_ctrl_c_keeps_what_was_timed(child: Child, tmp_path: Path) -> None:
     """The file holds its noise, and no footer."""
-    child.interrupts = True
-    result = prepare(BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])).execute(lambda _: None)
+    child.interrupted_at = "demo.first.two"
+    options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])
+    result = prepare(options).execute(lambda _: None)
     assert (result.interrupted, result.exit_code) == (True, 130)
-    run = timing_file.read(tmp_path / "t.jsonl")
-    assert (run.footer, len(run.noise.ratios)) == (None, 2)
+    run = timing_file.read(options.records)
+    assert (run.footer, len(run.noise.ratios), len(run.timings)) == (None, 2, 1)
+
+
+def test_what_is_missing_of_an_interrupted_run_is_timed(child: Child, tmp_path: Path) -> None:
+    """Nothing else is; the noise of both times counts, and a line that was cut off is timed again."""
+    options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], resume=True)
+    child.interrupted_at = "demo.first.two"
+    prepare(options).execute(lambda _: None)
+    with options.records.open("ab") as file:
+        file.write(b'{"kind":"tim')
+    child.interrupted_at, child.tasks = "", []
+    done: list[str] = []
+    ready = prepare(options)
+    result = ready.execute(done.append)
+    assert {task.request.case.id for _, task in child.tasks} == {"demo.first.two"}  # type: ignore[attr-defined]
+    run = timing_file.read(options.records)
+    assert [timing.case_id for timing in run.timings] == ["demo.first.one", "demo.first.two"]
+    assert run.timings == result.run.timings
+    assert {what: len(ratios) for what, ratios in run.noise.ratios.items()} == {
+        "demo.first.one": 3,
+        "demo.first.two": 6,
+    }
+    assert run.noise == result.run.noise
+    assert run.footer is not None
+    assert (run.footer.timings, len(done), ready.steps, result.exit_code) == (2, 3, 3, 0)
+
+
+def test_a_complete_run_has_nothing_left_to_do(child: Child, tmp_path: Path) -> None:
+    """Its file stays as it is."""
+    options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], resume=True)
+    prepare(options).execute(lambda _: None)
+    before, child.tasks = options.records.read_bytes(), []
+    result = prepare(options).execute(lambda _: None)
+    assert (options.records.read_bytes(), child.tasks, result.exit_code) == (before, [], 0)
+
+
+def test_a_run_of_something_else_is_not_continued(child: Child, tmp_path: Path) -> None:
+    """What differs is told, and the file stays as it is."""
+    options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], resume=True)
+    prepare(options).execute(lambda _: None)
+    before, child.tasks = options.records.read_bytes(), []
+    with pytest.raises(
+        UsageError, match=r"(?s)cannot be continued.*kernels was 1, is now 2.*budget_s was 2.0, is now 9"
+    ):
+        prepare(replace(options, threads=2, budget_s=9))
+    assert (options.records.read_bytes(), child.tasks) == (before, [])
 
 
 def test_a_case_that_is_named_is_timed_whatever_its_tags(child: Child, tmp_path: Path) -> None:
@@ -185,16 +231,23 @@ def test_each_phase_of_a_few_requests_is_told(child: Child, tmp_path: Path) -> N
     assert typed(tmp_path, "--quiet").stdout == last
 
 
+def test_an_interrupted_run_says_how_to_go_on(child: Child, tmp_path: Path) -> None:
+    """The command that is printed does what is missing, and says what is there."""
+    child.interrupted_at = "demo.first.two"
+    interrupted = typed(tmp_path, "--quiet")
+    assert interrupted.exit_code == 130
+    lines = interrupted.stdout.splitlines()
+    again = f"conformance bench --backend m:fake0 --records {tmp_path / 't.jsonl'} --quiet --resume"
+    assert lines[-1] == f"Interrupted; 1 of 2 requests are missing. Continue: {again}"
+    child.interrupted_at = ""
+    resumed = typed(tmp_path, "--resume")
+    assert "1 of 2 timings are there" in resumed.stderr
+    assert "2 of 2 requests timed" in resumed.stdout
+
+
 @pytest.mark.usefixtures("child")
 def test_many_timings_are_only_summed_up(tmp_path: Path) -> None:
     """Beyond forty rows the page is the better reader."""
     printed = typed(tmp_path, backends=8).stdout
     assert "demo.first.one  grad=enabled" not in printed
     assert "16 of 16 requests timed" in printed
-
-
-def test_ctrl_c_is_told(child: Child, tmp_path: Path) -> None:
-    """It exits as other interrupted commands do."""
-    child.interrupts = True
-    result = typed(tmp_path)
-    assert (result.exit_code, "Interrupted; what was timed is kept." in result.stdout) == (130, True)

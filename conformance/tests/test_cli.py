@@ -266,7 +266,7 @@ def test_ctrl_c_leaves_a_file_that_can_be_resumed(world: _World) -> None:
     world.attempts["demo.first.two"] = KeyboardInterrupt()
     result = world.run()
     assert result.exit_code == 130
-    assert "Interrupted; 2 requests are missing. Continue: conformance run --backend fake" in result.stdout
+    assert "Interrupted; 2 of 4 requests are missing. Continue: conformance run --backend fake" in result.stdout
     assert result.stdout.endswith("--jobs 1 --resume\n")
     del world.attempts["demo.first.two"]
     again = world.run("--resume")

@@ -11,8 +11,10 @@ from jsonschema import Draft202012Validator
 
 from conformance import schema
 from conformance.lines import Footer, Header, encode, encode_record
+from conformance.model import Verdict
 from conformance.schema import FOLDER, render, write
-from conformance.tests.fakes import a_backend, a_record, an_environment, failed, vacuous
+from conformance.tests.fakes import a_backend, a_record, a_timing, an_environment, failed, vacuous
+from conformance.tests.runs import some_timings
 from conformance.yaml_marks import compose
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def test_the_committed_schemas_are_fresh() -> None:
     assert {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")} == render()
 
 
-@pytest.mark.parametrize("name", ["case.schema.json", "expectation.schema.json", "record.schema.json"])
+@pytest.mark.parametrize("name", sorted(render()))
 def test_a_schema_is_a_schema(name: str) -> None:
     """Each schema is valid itself, and says what it is."""
     text = json.loads(render()[name])
@@ -165,6 +167,15 @@ def test_headers_and_footers_fit_their_schema() -> None:
     assert line(encode(HEADER)) == []
     assert line(encode(replace(HEADER, shard=(1, 2), selection={"cases": ["a.*"]}))) == []
     assert line(encode(footer)) == []
+
+
+def test_the_lines_of_timings_fit_their_schema(tmp_path: Path) -> None:
+    """Header, noise, timings and footer are described, and nothing else fits."""
+    untimed = a_timing(backend="other", verdict=Verdict.XFAIL, message="values differ", blocks=(), compiles={})
+    texts = some_timings(tmp_path / "t.jsonl", a_timing(), untimed).read_text(encoding="utf-8").splitlines()
+    checker = validator("timing.schema.json")
+    assert [error.message for text in texts for error in checker.iter_errors(json.loads(text))] == []
+    assert not any(checker.is_valid(json.loads(text) | {"verdikt": "pass"}) for text in texts)
 
 
 def test_a_line_with_an_unknown_key_does_not_fit() -> None:

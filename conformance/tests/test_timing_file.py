@@ -37,7 +37,8 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
     run = timing_file.read(path)
     assert run.timings == TIMINGS[:1]
-    assert timing_file.publishable(run) == "it has no footer: the run was interrupted"
+    why = "it has no footer: the run was interrupted (`conformance bench --resume` completes it)"
+    assert timing_file.publishable(run) == why
 
 
 def test_a_choice_of_cases_is_not_published(tmp_path: Path) -> None:
