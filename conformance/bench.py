@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from conformance import discover, environment, isolate
-from conformance.errors import UsageError
+from conformance import discover, environment, isolate, stats
+from conformance.errors import HarnessError, UsageError
 from conformance.expectations import known_failures
 from conformance.homes import collect, homes
 from conformance.paired import resolution_ns
@@ -83,7 +83,7 @@ class BenchResult:
         """1 where something is red or could not be timed, 130 after Ctrl-C; what is slow is no finding."""
         if self.interrupted:
             return 130
-        return int(any(not each.verdict.is_green or (_conforms(each) and not each.blocks) for each in self.run.timings))
+        return int(any(not each.verdict.is_green or (_conforms(each) and each.message) for each in self.run.timings))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,15 +120,13 @@ class Bench:
 
     def execute(self, advance: Callable[[str], None]) -> BenchResult:
         """Do it all; `advance` is told what has been done, once for each record, the noise, and each timing."""
-        noise, timings, interrupted = self.done.noise, list(self.done.timings), False
+        noises, timings, interrupted = list(self.done.noises), list(self.done.timings), False
         try:
             with self.writer:
                 try:
                     found = self._conforming(advance)
                     ready = [each for each in self.remaining if _conforms(found[each.key])]
-                    if ready:
-                        self.writer.noise(now := self._noise(ready))
-                        noise += now
+                    noises += self._heard(ready)
                     advance("noise")
                     for request in self.remaining:
                         timing = self._timing(request, found[request.key])
@@ -140,7 +138,7 @@ class Bench:
                     interrupted = True
         finally:
             isolate.shutdown()
-        run = TimingRun(header=self.writer.header, noise=noise, timings=tuple(timings))
+        run = TimingRun(header=self.writer.header, noises=tuple(noises), timings=tuple(timings))
         return BenchResult(path=self.options.records, run=run, interrupted=interrupted)
 
     def _conforming(self, advance: Callable[[str], None]) -> Mapping[tuple[str, str, str], Record]:
@@ -152,6 +150,24 @@ class Bench:
             found[record.key] = record
             advance(f"conforms? {record.backend} {record.case_id}")
         return found
+
+    def _heard(self, requests: Sequence[Request]) -> list[Noise]:
+        """Measure the noise before these are timed, and write it.
+
+        Raises:
+            HarnessError: the run is continued, and the machine is so noisy now that it would spoil what was timed.
+        """
+        if not requests:
+            return []
+        noise, smallest = self._noise(requests), self.writer.header.smallest
+        if self.done.timings and not stats.is_quiet(noise, smallest):
+            message = (
+                f"eager lies within {stats.spread(noise):.1%} of itself just now, and {smallest:.0%} counts: what was"
+                f" timed is kept in {self.options.records}; go on when the machine is quieter"
+            )
+            raise HarnessError(message)
+        self.writer.noise(noise)
+        return [noise]
 
     def _noise(self, requests: Sequence[Request]) -> Noise:
         """Time eager against itself on workloads from all over the plan."""
@@ -171,19 +187,17 @@ class Bench:
         found = _in_child("run", task, Timing, request, self.effort.budget_s * len(Phase))
         if isinstance(found, str):
             return replace(named, message=f"it could not be timed: {found}")
-        return replace(
-            found,
-            verdict=record.verdict,
-            compiles=self._compiles(request),
-            instructions=self._instructions(task) if self.options.callgrind else {},
-        )
+        found = self._with_compiles(replace(found, verdict=record.verdict), request)
+        return self._with_instructions(found, task) if self.options.callgrind else found
 
-    def _instructions(self, task: TimingRequest) -> Mapping[Phase, tuple[int, int]]:
+    def _with_instructions(self, timing: Timing, task: TimingRequest) -> Timing:
         """What Callgrind counts; valgrind is known to be there."""
         found = _in_child("instructions", task, Timing, task.request, _CALLGRIND_S)
-        return found.instructions if isinstance(found, Timing) else {}
+        if isinstance(found, str):
+            return replace(timing, message=f"its instructions could not be counted: {found}")
+        return replace(timing, instructions=found.instructions)
 
-    def _compiles(self, request: Request) -> Mapping[Phase, tuple[float, ...]]:
+    def _with_compiles(self, timing: Timing, request: Request) -> Timing:
         """Seconds of first calls, cold and warm by turns, each pair with a cache of its own."""
         taken: dict[Phase, tuple[float, ...]] = {}
         for _ in range(self.options.compiles):
@@ -191,9 +205,10 @@ class Bench:
                 for phase in (Phase.COMPILE_COLD, Phase.COMPILE_WARM):
                     task = FirstCall(request=request, phase=phase, cache=cache, threads=self.options.threads)
                     found = _in_child("first_call", task, Timing, request, 0.0)
-                    if isinstance(found, Timing):
-                        taken[phase] = taken.get(phase, ()) + found.compiles[phase]
-        return taken
+                    if isinstance(found, str):
+                        return replace(timing, compiles=taken, message=f"{phase} could not be timed: {found}")
+                    taken[phase] = taken.get(phase, ()) + found.compiles[phase]
+        return replace(timing, compiles=taken)
 
 
 def prepare(options: BenchOptions) -> Bench:
@@ -218,13 +233,15 @@ def prepare(options: BenchOptions) -> Bench:
         conditions=conditions(options.threads),
         effort=Effort(budget_s=options.budget_s, precision=options.precision),
         smallest=options.smallest,
+        compiles=options.compiles,
+        callgrind=options.callgrind,
         planned=len(plan.requests),
     )
+    expectations = known_failures(infos, cases, machine)  # before a file of timings is opened, which replaces it
     if options.resume:
         writer, done = resume(options.records, header)
     else:
         writer, done = TimingWriter(options.records, header), TimingRun(header=header)
-    expectations = known_failures(infos, cases, machine)
     return Bench(plan=plan, options=options, expectations=expectations, writer=writer, done=done)
 
 

@@ -6,6 +6,7 @@ expectations say of it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,26 +14,27 @@ from typing import TYPE_CHECKING, NamedTuple
 from conformance import record, stats, timing_file
 from conformance.errors import UsageError
 from conformance.frame import find_kinds
-from conformance.model import Outcome
+from conformance.model import Outcome, Record, Verdict
 from conformance.report import markdown
-from conformance.timing import GATES, Speed
-from conformance.timing_frame import is_quiet
+from conformance.timing import GATES, Speed, Timing
+from conformance.timing_frame import smallest_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from conformance.model import Record
     from conformance.stats import Estimate
-    from conformance.timing import Phase, Timing
+    from conformance.timing import Phase
 
 __all__ = ["Comparison", "Run", "compare", "load"]
 
 _MOST = 50  # rows of a table
+_INSTRUCTIONS = 0.01  # by which Callgrind's counts of one program may differ, as a share
 _EVIDENCE = ("graphs", "graph_breaks", "recompiles")
 _KEPT = "saved_bytes"
 
 Key = tuple[str, ...]
 Row = tuple[str, ...]
+Pair = tuple[Key, Record, Record] | tuple[Key, Timing, Timing]
 
 
 class Count(NamedTuple):
@@ -86,10 +88,10 @@ class Comparison:
     after: Run
     smallest: float
     matched: int
-    broken: Sequence[tuple[Key, Record, Record]]
-    fixed: Sequence[tuple[Key, Record, Record]]
-    changed: Sequence[tuple[Key, Record, Record]]
-    dropped: Sequence[tuple[Key, Record, Record]]
+    broken: Sequence[Pair]
+    fixed: Sequence[Pair]
+    changed: Sequence[Pair]
+    dropped: Sequence[Pair]
     gone: Sequence[Key]
     added: Sequence[Key]
     timed: Sequence[Change]
@@ -154,7 +156,7 @@ def load(text: str) -> Run:
     files, timed_files = find_kinds(path)
     timings = [timing_file.read(file) for file in timed_files]
     records = [each for file in files for each in record.read(file).records]
-    timed = [each for run in timings for each in run.timings if each.blocks]
+    timed = [each for run in timings for each in run.timings]
     names = sorted({*(each.backend for each in records), *(each.backend for each in timed)})
     if backend and backend not in names:
         message = f"{path} holds nothing of backend {backend!r}; it has {', '.join(names)}"
@@ -165,7 +167,7 @@ def load(text: str) -> Run:
         records={each.key: each for each in records if each.backend in chosen},
         timings={each.key: each for each in timed if each.backend in chosen},
         backends=chosen,
-        quiet=all(is_quiet(run.noise, run.header.smallest) for run in timings),
+        quiet=all(math.isfinite(smallest_told(run)) for run in timings),
         smallest=max((run.header.smallest for run in timings), default=0.0),
     )
 
@@ -183,7 +185,7 @@ def compare(before: Run, after: Run) -> Comparison:
     if not shared:
         message = f"{before.name} and {after.name} have no case and variant in common"
         raise UsageError(message)
-    both = [(key, before.records[key], after.records[key]) for key in shared if _in_both(key, before, after)]
+    both = list(_pairs(shared, before, after))
     return Comparison(
         before=before,
         after=after,
@@ -200,24 +202,33 @@ def compare(before: Run, after: Run) -> Comparison:
     )
 
 
-def _in_both(key: Key, before: Run, after: Run) -> bool:
-    return key in before.records and key in after.records
+def _pairs(shared: Iterable[Key], before: Run, after: Run) -> Iterator[Pair]:
+    """What both runs have of one kind: records, or timings, which say too whether what was to be timed conforms."""
+    for key in shared:
+        if key in before.records and key in after.records:
+            yield key, before.records[key], after.records[key]
+        elif key in before.timings and key in after.timings:
+            yield key, before.timings[key], after.timings[key]
 
 
-def _passes(one: Record) -> bool:
-    return one.outcome is Outcome.PASS
+def _passes(one: Record | Timing) -> bool:
+    return one.outcome is Outcome.PASS if isinstance(one, Record) else bool(one.blocks)
 
 
-def _fails(one: Record) -> bool:
+def _fails(one: Record | Timing) -> bool:
     return _runs(one) and not _passes(one)
 
 
-def _runs(one: Record) -> bool:
-    return one.outcome not in {Outcome.UNSUPPORTED, Outcome.SKIP}
+def _runs(one: Record | Timing) -> bool:
+    if isinstance(one, Record):
+        return one.outcome not in {Outcome.UNSUPPORTED, Outcome.SKIP}
+    return one.verdict not in {Verdict.UNSUPPORTED, Verdict.SKIP}
 
 
-def _how(one: Record) -> str:
-    """The outcome and the checks that decide it."""
+def _how(one: Record | Timing) -> str:
+    """The outcome and the checks that decide it; a timing knows neither of a failure."""
+    if not isinstance(one, Record):
+        return "timed" if one.blocks else "not timed"
     checks = ", ".join(sorted(check.check for check in one.checks if check.breaks))
     return f"{one.outcome}: {checks}" if checks else str(one.outcome)
 
@@ -240,6 +251,10 @@ def _counts(before: Run, after: Run) -> Iterator[Count]:
         for name in old:
             if name in new and old[name] != new[name]:
                 yield Count(key, name, old[name], new[name])
+        for phase, ours in _instructions(before, key).items():
+            theirs = _instructions(after, key).get(phase, ours)
+            if not math.isclose(ours, theirs, rel_tol=_INSTRUCTIONS):
+                yield Count(key, f"instructions of {phase}", ours, theirs)
 
 
 def _counted(run: Run, key: Key) -> dict[str, float]:
@@ -253,6 +268,12 @@ def _counted(run: Run, key: Key) -> dict[str, float]:
         metrics = run.timings[key].metrics
         found |= {name: value for name, value in metrics.items() if not name.startswith("eager_")}
     return found
+
+
+def _instructions(run: Run, key: Key) -> dict[Phase, int]:
+    """Those of the backend's program, as Callgrind counted them."""
+    found = run.timings[key].instructions if key in run.timings else {}
+    return {phase: own for phase, (_, own) in found.items()}
 
 
 def _section(title: str, headers: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
@@ -269,12 +290,12 @@ def _words(key: Key) -> str:
     return markdown.code(" ".join(key))
 
 
-def _what_was(each: tuple[Key, Record, Record]) -> Row:
+def _what_was(each: Pair) -> Row:
     key, before, after = each
     return _words(key), _how(before), _how(after)
 
 
-def _what_broke(each: tuple[Key, Record, Record]) -> Row:
+def _what_broke(each: Pair) -> Row:
     return *_what_was(each), markdown.plain(each[2].message.split("\n", 1)[0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from conformance.model import BackendInfo
 
-__all__ = ["GROUP", "LADDER", "by_ladder", "find", "names", "relative", "usable"]
+__all__ = ["GROUP", "LADDER", "by_ladder", "find", "names", "portable", "relative", "usable"]
 
 GROUP = "conformance.backends"
 
@@ -67,6 +68,11 @@ def relative(ref: str) -> str:
     if not home.endswith(".py") or not Path(home).is_relative_to(here):
         return ref
     return f"{Path(home).relative_to(here)}{colon}{attribute}"
+
+
+def portable(info: BackendInfo) -> BackendInfo:
+    """What of a backend does not depend on where it is installed: what files say of it."""
+    return replace(info, ref=relative(info.ref), expectations=None, env={}, tags=frozenset())
 
 
 def _unknown(ref: str, known: Sequence[str]) -> str:

@@ -76,14 +76,21 @@ class Subject:
         return (Phase.FORWARD, Phase.BACKWARD, Phase.STEP) if self.cotangents else (Phase.FORWARD,)
 
     def side(self, phase: Phase) -> paired.Side:
-        """What a clock needs of a phase; that of a forward is to be called within `modes`."""
+        """What a clock needs of a phase; it is to be called within what `held` holds."""
         if phase is Phase.BACKWARD:
             return paired.Side(call=self.backward, setup=self.before_backward, rewind=self.rewind)
-        return paired.Side(call=self.step if phase is Phase.STEP else self.call, rewind=self.rewind)
+        call = self.step if phase is Phase.STEP else self.forward if self._casts else self.call
+        return paired.Side(call=call, rewind=self.rewind)
+
+    @property
+    def _casts(self) -> bool:
+        """Whether autocast is an ambient mode: it must be left after each call, for eager casts each weight once."""
+        return self.request.variant.autocast != Variant.autocast
 
     def held(self, phase: Phase) -> contextlib.AbstractContextManager[None]:
         """The modes that are held around all calls of a phase; in a step they are entered and left each time."""
-        return self.modes() if phase in {Phase.FORWARD, Phase.DISPATCH} else contextlib.nullcontext()
+        inside = phase in {Phase.FORWARD, Phase.DISPATCH} and not self._casts
+        return self.modes() if inside else contextlib.nullcontext()
 
     def modes(self) -> contextlib.AbstractContextManager[None]:
         """The ambient modes of the variant."""
@@ -139,7 +146,7 @@ class Subject:
         results = self.forward()
         streams = (inputs.stream(self.request.seed, index) for index in range(len(results)))
         made = [inputs.cotangent(result, stream) for result, stream in zip(results, streams, strict=False)]
-        self.cotangents = self.cotangents or made
+        self.cotangents = self.cotangents or made  # a twin has those of the other
         del results
         for _ in range(_WARM_CALLS if self.cotangents else 0):
             self.step()
@@ -153,7 +160,8 @@ class Subject:
         """The same program as eager runs it, warm, on the very same tensors.
 
         Where tensors lie in memory costs or saves some per cent, the same throughout a process, which no number of
-        rounds takes out of a ratio; and two sets of weights would push each other out of the cache.
+        rounds takes out of a ratio; and two sets of weights would push each other out of the cache. What a program
+        keeps in Python, in a global for instance, the two share as well.
         """
         twin = replace(self, function=self.module.program, watched=None)
         twin.warm_up()
@@ -214,10 +222,10 @@ def run_against_itself(task: TimingRequest, report: Callable[[Stage], None]) -> 
     """Time eager as if it were a candidate, again and again: how far ratios lie from 1 that should be 1."""
     torch.set_num_threads(task.threads)
     report(Stage.REFERENCE)
-    eager = uncompiled(task.request)
-    phase = eager.phases[-1]
-    with eager.held(phase):
-        sides = eager.side(phase), eager.as_eager().side(phase)
+    one = uncompiled(task.request)
+    other, phase = one.as_eager(), one.phases[-1]
+    with one.held(phase):
+        sides = one.side(phase), other.side(phase)
         ratios = [stats.ratio(paired.measure(phase, *sides, task.effort)).value for _ in range(task.repetitions)]
     return Noise(ratios={f"{task.request.case.id} {task.request.variant.id} {phase}": tuple(ratios)})
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from conformance import lines
-from conformance.discover import relative
+from conformance.discover import portable
 from conformance.environment import facts, fingerprint, now
 from conformance.errors import RecordError
 from conformance.linefile import LineFile, refuse_another, split, telling
@@ -52,13 +52,12 @@ class RunFile:
 
 def make_header(plan: Plan, environment: Environment, run_id: str, folders: Sequence[str] = ()) -> Header:
     """Build the header of a run; of the backends it keeps what does not depend on where they are installed."""
-    words = [replace(info, ref=relative(info.ref)) for info in plan.backends]
     return Header(
         schema_version=SCHEMA_VERSION,
         run_id=run_id,
         environment=environment,
         fingerprint=fingerprint(environment),
-        backends=tuple(replace(info, expectations=None, env={}, tags=frozenset()) for info in words),
+        backends=tuple(map(portable, plan.backends)),
         selection=plan.selection,
         seed=plan.seed,
         shard=plan.shard,

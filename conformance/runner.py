@@ -185,6 +185,9 @@ def records(
             smoke_gate=False,
             submit=isolate.run_batch,
         )
+    except BaseException:
+        isolate.shutdown()  # it ends what the executor waits for
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
 

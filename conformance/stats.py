@@ -1,9 +1,10 @@
 """Medians, intervals and verdicts of paired measurements; pure functions of blocks, without torch.
 
-A ratio is the candidate's time over eager's: below 1 is faster. Of a side's two blocks in a round the lesser counts,
-for what else a machine does only adds to a time (Chen and Revels, Robust benchmarking in noisy environments, 2016,
-arXiv:1608.04295). Intervals are percentile intervals of the bootstrap (Efron and Tibshirani, An Introduction to the
-Bootstrap, 1993, chapter 13), drawn from a fixed seed, so that pages are functions of records.
+A ratio is the candidate's time over eager's: below 1 is faster. Each two neighbouring blocks of a round give one, and
+the median counts: what disturbs a block costs one ratio of many, and a side that varies more than the other is not
+flattered, as it would be by the lesser of its blocks. Intervals are percentile intervals of the bootstrap (Efron and
+Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), drawn from a fixed seed, so that pages are functions of
+records.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "difference",
     "geometric_mean",
     "is_narrow",
+    "is_quiet",
     "log_ratios",
     "ratio",
     "seconds",
@@ -43,9 +45,9 @@ LEVEL = 0.95
 """The share of intervals that hold what they estimate."""
 
 _RESAMPLES = 1000
-_FEWEST_ROUNDS = 8  # below, an interval of medians says next to nothing
+_FEWEST_PAIRS = 16  # below, an interval of medians says next to nothing
 _SEED = 20130
-_ORDER = np.array([[False, True, True, False], [True, False, False, True]])  # which blocks are the candidate's
+_EAGER_FIRST = np.array([True, False, False, True])  # of the pairs of two rounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,19 +64,19 @@ class Estimate:
 
 
 def log_ratios(blocks: Blocks) -> Samples:
-    """For each round, the logarithm of the candidate's time over eager's; drift cancels from one to the next."""
+    """For each pair of blocks, the logarithm of the candidate's time over eager's; drift cancels within a round."""
     eager, candidate = _by_side(blocks)
     ratios: Samples = np.log(candidate / eager)
     return ratios
 
 
 def ratio(blocks: Blocks) -> Estimate:
-    """The candidate's time over eager's: the median over rounds, with its interval."""
+    """The candidate's time over eager's: the median over pairs, with its interval."""
     return _median(log_ratios(blocks)).exponential()
 
 
 def difference(blocks: Blocks) -> Estimate:
-    """Seconds by which one call of the candidate takes longer than one of eager: the median over rounds."""
+    """Seconds by which one call of the candidate takes longer than one of eager: the median over pairs."""
     eager, candidate = _by_side(blocks)
     return _median((candidate - eager) / (1e9 * blocks.calls))
 
@@ -89,7 +91,7 @@ def change(before: Blocks, after: Blocks) -> Estimate:
     """How the ratio to eager changed from one run to another, as a ratio; the two share no round."""
     medians = _medians(log_ratios(after), 1) - _medians(log_ratios(before), 2)
     value = float(np.median(log_ratios(after)) - np.median(log_ratios(before)))
-    few = min(len(before.ns), len(after.ns)) < 4 * _FEWEST_ROUNDS
+    few = min(len(before.ns), len(after.ns)) < 2 * _FEWEST_PAIRS
     return (Estimate(value=value) if few else _interval(value, medians)).exponential()
 
 
@@ -115,6 +117,11 @@ def spread(noise: Noise) -> float:
     return math.expm1(float(np.quantile(apart, LEVEL))) if apart else math.nan
 
 
+def is_quiet(noise: Noise, smallest: float) -> bool:
+    """Whether eager lies near enough to itself for verdicts to be given on the smallest effect that counts."""
+    return spread(noise) <= smallest
+
+
 def break_even(compile_s: float, eager_s: float, candidate_s: float) -> float:
     """How many calls it takes until compiling has paid; infinite where a call saves nothing."""
     saved = eager_s - candidate_s
@@ -128,15 +135,15 @@ def is_narrow(blocks: Blocks, precision: float) -> bool:
 
 
 def _by_side(blocks: Blocks) -> tuple[Samples, Samples]:
-    """Nanoseconds of each round's lesser block: eager's, and the candidate's."""
-    rounds = np.asarray(blocks.ns, dtype=float).reshape(-1, 4)
-    mine = _ORDER[np.arange(len(rounds)) % 2]
-    return np.where(mine, np.inf, rounds).min(1), np.where(mine, rounds, np.inf).min(1)
+    """Nanoseconds of the two blocks of each pair: eager's, and the candidate's."""
+    first, second = np.asarray(blocks.ns, dtype=float).reshape(-1, 2).T
+    eager_first = _EAGER_FIRST[np.arange(len(first)) % 4]
+    return np.where(eager_first, first, second), np.where(eager_first, second, first)
 
 
 def _median(samples: Samples) -> Estimate:
     value = float(np.median(samples))
-    return _interval(value, _medians(samples, 0)) if len(samples) >= _FEWEST_ROUNDS else Estimate(value=value)
+    return _interval(value, _medians(samples, 0)) if len(samples) >= _FEWEST_PAIRS else Estimate(value=value)
 
 
 def _medians(samples: Samples, stream: int) -> Samples:

@@ -122,8 +122,8 @@ class Timing:
     """One line of a file of timings: one case x variant x backend.
 
     Args:
-        verdict: of conformance; only a pass is timed.
-        message: why nothing was timed, where nothing was.
+        verdict: of conformance; only what conforms is timed.
+        message: why nothing was timed, where nothing was, or what of it was not.
         compiles: seconds of the first calls, by phase, each in a process of its own.
         metrics: what is counted, not timed, and so the same each time: graphs, guards, nodes, kernels, bytes.
         instructions: by phase, of one call as Callgrind counts them: eager's, and the candidate's.
@@ -156,10 +156,6 @@ class Noise:
     """Eager timed against itself, as a candidate is: the ratio of each repetition, by what was called."""
 
     ratios: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-
-    def __add__(self, other: Noise) -> Noise:
-        longer = {what: self.ratios.get(what, ()) + ratios for what, ratios in other.ratios.items()}
-        return Noise(ratios={**self.ratios, **longer})
 
 
 @dataclass(frozen=True, kw_only=True)

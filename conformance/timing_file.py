@@ -1,7 +1,7 @@
 """Files of timings: JSON lines of one header, the noise of the machine, timings as they come, and a footer.
 
 They are written, cut off and continued as record files are; a file without footer is of a run that was interrupted.
-Each time it is continued, the noise is measured anew, and all that was measured counts.
+Each time it is continued, the noise is measured anew, and no timing is judged more leniently than by the loudest.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from conformance import wire
+from conformance.discover import portable
 from conformance.environment import facts, fingerprint, now
 from conformance.errors import RecordError
 from conformance.linefile import LineFile, refuse_another, split, telling
@@ -36,15 +37,17 @@ __all__ = [
     "resume",
 ]
 
-TIMING_VERSION = 1
+TIMING_VERSION = 2
 
 _START = b'{"kind":"timings"'
-_KINDS = {"noise": Noise, "timing": Timing}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimingHeader:
-    """What a run of timings was started with. `smallest` is the smallest effect that counts, as a share."""
+    """What a run of timings was started with.
+
+    `smallest` is the smallest effect that counts, as a share; `compiles` is how often compiling is timed.
+    """
 
     schema_version: int
     run_id: str
@@ -56,6 +59,8 @@ class TimingHeader:
     selection: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     smallest: float = SMALLEST_EFFECT
+    compiles: int = 0
+    callgrind: bool = False
     planned: int = 0
 
 
@@ -71,10 +76,14 @@ class TimingFooter:
 
 @dataclass(frozen=True, kw_only=True)
 class TimingRun:
-    """What a file of timings holds. `truncated` counts the bytes of a last line that was cut off; they are left out."""
+    """What a file of timings holds.
+
+    `noises` has one for each time that it was begun or continued, and something timed. `truncated` counts the bytes of
+    a last line that was cut off; they are left out.
+    """
 
     header: TimingHeader
-    noise: Noise = field(default_factory=Noise)
+    noises: tuple[Noise, ...] = ()
     timings: tuple[Timing, ...] = ()
     footer: TimingFooter | None = None
     truncated: int = 0
@@ -100,7 +109,11 @@ class TimingWriter:
         self._finished = continues is not None and continues.footer is not None
         self._file = LineFile(path, _START, truncate=continues.truncated if continues else None)
         if continues is None:
-            self._put("timings", header)
+            try:
+                self._put("timings", header)
+            except RecordError:
+                self._file.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -123,6 +136,7 @@ class TimingWriter:
             return
         duration = round(time.monotonic() - self._opened, 1)
         self._put("footer", TimingFooter(timings=self._written, load=load, finished=now(), duration_s=duration))
+        self._finished = True
 
     def _put(self, kind: str, part: object) -> None:
         line = wire.encode({"kind": kind} | wire.to_plain(part))
@@ -130,13 +144,13 @@ class TimingWriter:
 
 
 def make_header(plan: Plan, environment: Environment, run_id: str, **given: Any) -> TimingHeader:  # noqa: ANN401 - the other fields
-    """Build the header of a run of timings."""
+    """Build the header of a run of timings; of the backends it keeps what does not depend on where they are."""
     return TimingHeader(
         schema_version=TIMING_VERSION,
         run_id=run_id,
         environment=environment,
         fingerprint=fingerprint(environment),
-        backends=tuple(plan.backends),
+        backends=tuple(map(portable, plan.backends)),
         selection=plan.selection,
         seed=plan.seed,
         **given,
@@ -185,6 +199,8 @@ def _facts(header: TimingHeader) -> dict[str, object]:
         "seed": header.seed,
         "smallest effect": header.smallest,
         "threads of kernels": header.conditions.threads,
+        "number of compiles": header.compiles,
+        "callgrind": header.callgrind,
     }
     return plan | asdict(header.effort) | facts(header.environment, header.backends)
 
@@ -206,22 +222,28 @@ def _scan(path: Path) -> TimingRun | None:
 
 
 def _contents(path: Path, texts: list[bytes], run: TimingRun) -> TimingRun:
-    noise, footer, timings = Noise(), None, dict[tuple[str, str, str], Timing]()
+    noises, timings = list[Noise](), dict[tuple[str, str, str], Timing]()
+    heard, footer = None, None
     for number, text in enumerate(texts, start=2):
         with telling(f"{path}:{number}"):
             line = json.loads(text)
-            match line.pop("kind", None) if isinstance(line, dict) else None:
+            kind = line.pop("kind", None) if isinstance(line, dict) else None
+            match kind if footer is None else "after the footer":
                 case "noise":
-                    noise += wire.from_plain(Noise, line)
+                    heard = wire.from_plain(Noise, line)
                 case "timing":
-                    timing = wire.from_plain(Timing, line)
+                    noises += [heard] if heard else []
+                    heard, timing = None, wire.from_plain(Timing, line)
+                    if timing.key in timings:
+                        message = "it repeats a timing"
+                        raise ValueError(message)
                     timings[timing.key] = timing
                 case "footer":
                     footer = wire.from_plain(TimingFooter, line)
                 case _:
-                    message = "not a timing, a noise or a footer"
+                    message = "not a timing, a noise or a footer, or it follows the footer"
                     raise ValueError(message)
-    return replace(run, noise=noise, timings=tuple(timings.values()), footer=footer)
+    return replace(run, noises=tuple(noises), timings=tuple(timings.values()), footer=footer)
 
 
 def publishable(run: TimingRun) -> str | None:
@@ -230,6 +252,8 @@ def publishable(run: TimingRun) -> str | None:
         return "it has no footer: the run was interrupted (`conformance bench --resume` completes it)"
     if run.header.selection:
         return f"it is a partial run: selected by {', '.join(sorted(run.header.selection))}"
+    if len(run.timings) != run.header.planned:
+        return f"it holds {len(run.timings)} of {run.header.planned} timings"
     return None
 
 

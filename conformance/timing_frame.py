@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.stats import Estimate
-    from conformance.timing import Blocks, Noise, Timing
+    from conformance.timing import Blocks, Timing
     from conformance.timing_file import TimingRun
 
-__all__ = ["REFERENCE", "by_number", "is_quiet", "load_timing", "of", "smallest_told"]
+__all__ = ["REFERENCE", "by_number", "load_timing", "of", "smallest_told"]
 
 REFERENCE = "uncompiled"
 """The name under which pytest-benchmark times eager itself, which every ratio is to."""
@@ -87,14 +87,11 @@ def _of_run(run: TimingRun) -> Iterator[dict[str, object]]:
             yield {**timing.metrics, **_named(timing.backend, timing.case_id, timing.variant), **row, **told}
 
 
-def is_quiet(noise: Noise, smallest: float) -> bool:
-    """Whether eager lies near enough to itself for verdicts to be given."""
-    return stats.spread(noise) <= smallest
-
-
 def smallest_told(run: TimingRun) -> float:
-    """The smallest effect that a run can tell: the one that counts, infinite where the machine was too noisy."""
-    return run.header.smallest if is_quiet(run.noise, run.header.smallest) else math.inf
+    """The smallest effect that a run can tell: the one that counts, infinite where the machine was ever too noisy."""
+    smallest = run.header.smallest
+    quiet = run.noises and all(stats.is_quiet(noise, smallest) for noise in run.noises)
+    return smallest if quiet else math.inf
 
 
 def _of_timing(timing: Timing, smallest: float) -> Iterator[dict[str, object]]:

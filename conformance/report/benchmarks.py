@@ -41,11 +41,11 @@ _COUNTED = {
 }
 
 _HOW_TO_READ = """\
-A ratio is the time of a call over that of uncompiled eager, measured in alternating blocks in one process: 0.5 takes
-half as long, 2 twice as long. It is the median over rounds; behind it stands its 95 % interval. `+` is *faster* and
-**slower** is slower: the whole interval lies beyond {smallest:.0%}, the smallest effect that counts here. `?` is
-*undecided*: nothing of that size was shown, in either direction. Only what conforms on a backend is timed there; an
-empty cell was not.
+A ratio is the time of a call over that of uncompiled eager, measured in alternating blocks in one process on the same
+tensors: 0.5 takes half as long, 2 twice as long. It is the median over pairs of neighbouring blocks; behind it stands
+its 95 % interval. `+` is *faster* and **slower** is slower: the whole interval lies beyond {smallest:.0%}, the smallest
+effect that counts here. `?` is *undecided*: nothing of that size was shown, in either direction. Only what conforms on
+a backend is timed there; an empty cell was not.
 
 Phases: *forward* is one call; *backward* is timed alone, each time behind a forward that is not; *step* is forward,
 backward, and the optimizer's step where the case has one; *dispatch* is a call of a program that does next to nothing,
@@ -70,6 +70,7 @@ def benchmarks_page(run: TimingRun, name: str, folder: str) -> str:
         "## Counted, not timed",
         "These are the same each time, and `conformance compare` holds runs against each other by them.",
         _counted(run.timings),
+        *_instructions(run.timings),
         "## Not timed",
         _untimed(run.timings),
         "## Conditions",
@@ -81,13 +82,15 @@ def benchmarks_page(run: TimingRun, name: str, folder: str) -> str:
 
 def noise(run: TimingRun) -> str:
     """How far eager lies from itself, and what follows."""
-    found = stats.spread(run.noise)
-    if math.isnan(found):
+    spreads = [stats.spread(noise) for noise in run.noises]
+    if not spreads or any(map(math.isnan, spreads)):
         return "Eager was not timed against itself, so nothing is called faster or slower."
-    ratios = [ratio for each in run.noise.ratios.values() for ratio in each]
-    seen = f"{len(ratios)} times: 19 of 20 ratios lie within {found:.1%} of 1 ({min(ratios):.3f} to {max(ratios):.3f})"
-    refused = "" if timing_frame.is_quiet(run.noise, run.header.smallest) else _REFUSED
-    return f"Noise: before the run, eager was timed against itself {seen}.{refused}"
+    ratios = [ratio for noise in run.noises for each in noise.ratios.values() for ratio in each]
+    seen = f"{len(ratios)} times: 19 of 20 ratios lie within {max(spreads):.1%} of 1"
+    often = "" if len(spreads) == 1 else f", in the worst of the {len(spreads)} times that it was begun or continued"
+    refused = _REFUSED if math.isinf(timing_frame.smallest_told(run)) else ""
+    range_ = f"({min(ratios):.3f} to {max(ratios):.3f})"
+    return f"Noise: before the run, eager was timed against itself {seen} {range_}{often}.{refused}"
 
 
 _REFUSED = " **That is wider than the smallest effect that counts, so nothing is called faster or slower.**"
@@ -164,8 +167,8 @@ def time_of(taken: float) -> str:
     return f"{taken / 1e-6:.3g} us"
 
 
-Found = dict[tuple[str, ...], tuple[float, float]]
-"""Seconds, and eager's, by case, variant, backend and phase."""
+Found = dict[tuple[str, ...], tuple[float, float, str]]
+"""Seconds, eager's, and the verdict, by case, variant, backend and phase."""
 
 
 def _compiling(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[str]:
@@ -176,11 +179,11 @@ def _compiling(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[str]:
     yield (
         "Seconds of the first call and its backward in a process that has imported PyTorch and compiled nothing, the"
         " median of all repetitions: with no compiler cache, then with the one that this left. Behind them, how many"
-        " steps (calls, where there is no backward) it takes until the cold compile has paid; *never* where a step is"
-        " not faster than eager's."
+        " steps (calls, where there is no backward) it takes until the cold compile has paid, where a step is *faster*"
+        " than eager's; *never* where it is *slower*, `?` where that is undecided."
     )
     found: Found = {
-        (row["case"], row["variant"], row["backend"], row["phase"]): (row["seconds"], row["eager_s"])
+        (row["case"], row["variant"], row["backend"], row["phase"]): (row["seconds"], row["eager_s"], row["speed"])
         for _, row in rows.iterrows()
     }
     lines = [
@@ -194,11 +197,11 @@ def _compiling(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[str]:
 def _compiled(key: tuple[str, str, str], found: Found) -> str:
     if (*key, Phase.COMPILE_COLD) not in found:
         return ""
-    cold, warm = (found.get((*key, phase), (math.nan, 0.0))[0] for phase in (Phase.COMPILE_COLD, Phase.COMPILE_WARM))
+    cold, warm = (found.get((*key, phase), (math.nan,))[0] for phase in (Phase.COMPILE_COLD, Phase.COMPILE_WARM))
     phase = next(each for each in (Phase.STEP, Phase.FORWARD, Phase.DISPATCH) if (*key, each) in found)
-    seconds, eager = found[(*key, phase)]
-    calls = stats.break_even(cold, eager, seconds)
-    return f"{cold:.2f} / {warm:.2f}; {'never' if math.isinf(calls) else f'{calls:,.0f}'}"
+    seconds, eager, speed = found[(*key, phase)]
+    pays = {Speed.FASTER: f"{stats.break_even(cold, eager, seconds):,.0f}", Speed.SLOWER: "never", Speed.UNDECIDED: "?"}
+    return f"{cold:.2f} / {warm:.2f}; {pays[Speed(speed)]}"
 
 
 def _counted(timings: Sequence[Timing]) -> str:
@@ -210,13 +213,25 @@ def _counted(timings: Sequence[Timing]) -> str:
     return markdown.table(("backend", "case", "variant", *_COUNTED.values()), rows, right=range(3, 13))
 
 
+def _instructions(timings: Sequence[Timing]) -> Iterator[str]:
+    rows = [
+        (timing.backend, timing.case_id, _axes(timing.variant), phase, f"{eager:,}", f"{own:,}", f"{own / eager:.3f}")
+        for timing in timings
+        for phase, (eager, own) in timing.instructions.items()
+    ]
+    if rows:
+        yield "Instructions of one call, as Callgrind counts them:"
+        headers = ("backend", "case", "variant", "phase", "uncompiled", "compiled", "ratio")
+        yield markdown.table(headers, rows, right=range(4, 7))
+
+
 def _count(timing: Timing, name: str) -> str:
     value = timing.metrics.get(name)
     return "" if value is None else f"{value:,.0f}"
 
 
 def _untimed(timings: Sequence[Timing]) -> str:
-    left = [timing for timing in timings if not timing.blocks]
+    left = [timing for timing in timings if not timing.blocks or timing.message]
     if not left:
         return "Everything that was asked for was timed."
     rows = [
@@ -245,8 +260,18 @@ def _conditions(run: TimingRun) -> str:
 
 
 def _commands(run: TimingRun, name: str, folder: str) -> str:
-    effort = run.header.effort
-    refs = [word for info in run.header.backends for word in ("--backend", info.ref)]
-    bench = ["conformance", "bench", *refs, "--budget", f"{effort.budget_s:g}", "--records", name]
+    header = run.header
+    refs = [word for info in header.backends for word in ("--backend", info.ref)]
+    options = {
+        "--budget": header.effort.budget_s,
+        "--precision": header.effort.precision,
+        "--smallest": header.smallest,
+        "--threads": header.conditions.threads,
+        "--compiles": header.compiles,
+        "--seed": header.seed,
+    }
+    words = [word for option, value in options.items() for word in (option, f"{value:g}")]
+    words += ["--callgrind"] if header.callgrind else []
+    bench = ["conformance", "bench", *refs, *words, "--records", name]
     report = ["conformance", "report", "--records", name, "--output", folder]
     return markdown.fenced("\n".join(map(shlex.join, (bench, report))), "sh")

@@ -9,7 +9,7 @@ from conformance.record import RecordWriter, make_header
 from conformance.selection import Plan, digest
 from conformance.tests.fakes import a_backend, a_case, a_record, a_request, an_environment, failed
 from conformance.timing import Conditions, Effort, Noise
-from conformance.timing_file import TimingHeader, TimingWriter
+from conformance.timing_file import TIMING_VERSION, TimingHeader, TimingWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def some_timings(path: Path, *timings: Timing, finish: bool = True, **header: An
     noise = header.pop("noise", Noise(ratios={"demo": (0.995, 1.0, 1.005)}))
     backends = dict.fromkeys(timing.backend for timing in timings)
     facts: dict[str, Any] = {
-        "schema_version": 1,
+        "schema_version": TIMING_VERSION,
         "run_id": "run-1",
         "environment": an_environment(),
         "fingerprint": "0123456789ab",

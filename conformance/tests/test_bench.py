@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from conformance import bench, timing_file
 from conformance.bench import BenchOptions, prepare
 from conformance.cli import main
-from conformance.errors import SelectionError, UsageError
+from conformance.errors import HarnessError, SelectionError, UsageError
 from conformance.model import Attempt, Ended, Verdict
 from conformance.tests.fakes import a_backend, a_case, an_attempt, failed, some_blocks
 from conformance.timing import FirstCall, Noise, Phase, Timing, TimingRequest
@@ -40,6 +40,8 @@ class Child:
         self.attempts: dict[str, Attempt] = {}
         self.ended: Ended | None = None
         self.interrupted_at = ""  # the case at which Ctrl-C is pressed
+        self.dying = ""  # the function in which a child dies
+        self.apart = 0.001  # how far eager lies from itself
 
     def check(self, requests: Sequence[Request]) -> list[Attempt]:
         """Say of each that it conforms, unless told otherwise."""
@@ -51,14 +53,13 @@ class Child:
         self.tasks.append((name, task))
         if name == "run" and task.request.case.id == self.interrupted_at:
             raise KeyboardInterrupt
-        return Exit(
-            ended=self.ended, report=Report(kind="result", body=self._body(name, task)), output="", duration_s=1
-        )
+        ended = Ended(signal="SIGSEGV") if name == self.dying else self.ended
+        return Exit(ended=ended, report=Report(kind="result", body=self._body(name, task)), output="", duration_s=1)
 
     def _body(self, name: str, task: Any) -> Any:
         base = Timing.of(task.request)
         bodies: dict[str, Callable[[], object]] = {
-            "run_against_itself": lambda: Noise(ratios={task.request.case.id: (0.999, 1.0, 1.001)}),
+            "run_against_itself": lambda: Noise(ratios={task.request.case.id: (1 - self.apart, 1.0, 1 + self.apart)}),
             "run": lambda: replace(base, blocks=(some_blocks(),), metrics={"graphs": 1}),
             "first_call": lambda: replace(base, compiles={task.phase: (1.0 if task.phase.endswith("cold") else 0.5,)}),
             "instructions": lambda: replace(base, instructions={Phase.STEP: (100, 150)}),
@@ -88,7 +89,8 @@ def test_what_conforms_is_timed_and_compiled(child: Child, tmp_path: Path) -> No
     assert [timing.case_id for timing in run.timings] == ["demo.first.one", "demo.first.two"]
     assert run.timings[0].blocks == (some_blocks(),)
     assert run.timings[0].compiles == {Phase.COMPILE_COLD: (1.0, 1.0), Phase.COMPILE_WARM: (0.5, 0.5)}
-    assert run.noise.ratios == {"demo.first.one": (0.999, 1.0, 1.001), "demo.first.two": (0.999, 1.0, 1.001)}
+    (noise,) = run.noises
+    assert noise.ratios == {"demo.first.one": (0.999, 1.0, 1.001), "demo.first.two": (0.999, 1.0, 1.001)}
     assert run.footer is not None
     assert (len(done), result.exit_code) == (ready.steps, 0)
     caches = [task.cache for name, task in child.tasks if isinstance(task, FirstCall)]
@@ -112,22 +114,22 @@ def test_a_child_that_dies_is_a_line_that_says_so(child: Child, tmp_path: Path) 
     child.ended = Ended(signal="SIGSEGV")
     result = prepare(BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])).execute(lambda _: None)
     assert [timing.message for timing in result.run.timings] == ["it could not be timed: killed by SIGSEGV"] * 2
-    assert result.run.noise == Noise()
+    assert result.run.noises == (Noise(),)
     assert result.exit_code == 1
 
 
 def test_ctrl_c_keeps_what_was_timed(child: Child, tmp_path: Path) -> None:
-    """The file holds its noise, and no footer."""
+    """The file holds its noise, what was timed, and no footer."""
     child.interrupted_at = "demo.first.two"
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])
     result = prepare(options).execute(lambda _: None)
     assert (result.interrupted, result.exit_code) == (True, 130)
     run = timing_file.read(options.records)
-    assert (run.footer, len(run.noise.ratios), len(run.timings)) == (None, 2, 1)
+    assert (run.footer, len(run.noises), len(run.timings)) == (None, 1, 1)
 
 
 def test_what_is_missing_of_an_interrupted_run_is_timed(child: Child, tmp_path: Path) -> None:
-    """Nothing else is; the noise of both times counts, and a line that was cut off is timed again."""
+    """Nothing else is; both times have their noise, and what was cut off is timed again."""
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], resume=True)
     child.interrupted_at = "demo.first.two"
     prepare(options).execute(lambda _: None)
@@ -141,13 +143,55 @@ def test_what_is_missing_of_an_interrupted_run_is_timed(child: Child, tmp_path: 
     run = timing_file.read(options.records)
     assert [timing.case_id for timing in run.timings] == ["demo.first.one", "demo.first.two"]
     assert run.timings == result.run.timings
-    assert {what: len(ratios) for what, ratios in run.noise.ratios.items()} == {
-        "demo.first.one": 3,
-        "demo.first.two": 6,
-    }
-    assert run.noise == result.run.noise
+    assert [sorted(noise.ratios) for noise in run.noises] == [["demo.first.one", "demo.first.two"], ["demo.first.two"]]
+    assert run.noises == result.run.noises
     assert run.footer is not None
     assert (run.footer.timings, len(done), ready.steps, result.exit_code) == (2, 3, 3, 0)
+
+
+def test_a_machine_that_has_become_noisy_spoils_nothing(child: Child, tmp_path: Path) -> None:
+    """A run is not continued where its verdicts would be lost; what was timed is kept, and it goes on later."""
+    options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], resume=True)
+    child.interrupted_at = "demo.first.two"
+    prepare(options).execute(lambda _: None)
+    before = options.records.read_bytes()
+    child.interrupted_at, child.apart = "", 0.1
+    with pytest.raises(HarnessError, match=r"eager lies within 11\.0% of itself just now, and 3% counts"):
+        prepare(options).execute(lambda _: None)
+    assert options.records.read_bytes() == before
+    child.apart = 0.001
+    assert prepare(options).execute(lambda _: None).exit_code == 0
+
+
+def test_a_wrong_file_of_expectations_costs_no_timings(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that may be wrong is looked at before the file of an earlier run is replaced."""
+    options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])
+    prepare(options).execute(lambda _: None)
+    before = options.records.read_bytes()
+
+    def refuse(*_: object) -> None:
+        raise UsageError
+
+    monkeypatch.setattr(bench, "known_failures", refuse)
+    with pytest.raises(UsageError):
+        prepare(options)
+    assert options.records.read_bytes() == before
+    assert child.tasks
+
+
+@pytest.mark.parametrize(("function", "told"), [("first_call", "compile_cold could"), ("instructions", "its instruct")])
+def test_what_of_a_request_could_not_be_timed_is_told(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, told: str
+) -> None:
+    """Its blocks are kept, and the exit code says that something is missing."""
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    child.dying = function
+    options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], callgrind=True)
+    result = prepare(options).execute(lambda _: None)
+    assert all(timing.blocks and timing.message.startswith(told) for timing in result.run.timings)
+    assert result.exit_code == 1
 
 
 def test_a_complete_run_has_nothing_left_to_do(child: Child, tmp_path: Path) -> None:
@@ -167,7 +211,7 @@ def test_a_run_of_something_else_is_not_continued(child: Child, tmp_path: Path) 
     with pytest.raises(
         UsageError, match=r"(?s)cannot be continued.*kernels was 1, is now 2.*budget_s was 2.0, is now 9"
     ):
-        prepare(replace(options, threads=2, budget_s=9))
+        prepare(replace(options, threads=2, budget_s=9, compiles=1))
     assert (options.records.read_bytes(), child.tasks) == (before, [])
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from conformance.cli import main
 from conformance.comparison import Comparison, compare, load
 from conformance.errors import RecordError, UsageError
-from conformance.model import Evidence
+from conformance.model import Evidence, Verdict
 from conformance.tests.fakes import a_record, a_timing, some_blocks
 from conformance.tests.runs import a_run, an_unsupported, an_xfail, red, some_timings
 from conformance.timing import Noise, Phase
@@ -114,6 +114,26 @@ def test_what_is_slower_closes_its_gate(tmp_path: Path) -> None:
     (step,) = [blocks for blocks in a_timing().blocks if blocks.phase is Phase.STEP]
     heated = a_timing(blocks=(replace(step, ns=tuple(3 * ns for ns in step.ns)),))
     assert not timed(tmp_path / "x", a_timing(), heated).red()
+
+
+def test_what_conforms_no_longer_closes_the_gate_of_timings_too(tmp_path: Path) -> None:
+    """What was timed and is not is a new failure, and none where it is claimed no longer or begins to be timed."""
+    failing = a_timing(verdict=Verdict.FAIL, message="values differ", blocks=(), compiles={}, metrics={})
+    found = timed(tmp_path, a_timing(), failing)
+    assert (found.red(["failures"]), found.red(["timing", "metrics"])) == (True, False)
+    assert "| timed    | not timed | values differ |" in found.markdown()
+    assert [len(each) for each in (timed(tmp_path, failing, a_timing()).fixed, found.fixed)] == [1, 0]
+    left = replace(failing, verdict=Verdict.UNSUPPORTED)
+    found = timed(tmp_path, a_timing(), left)
+    assert (len(found.broken), len(found.dropped)) == (0, 1)
+
+
+def test_instructions_are_counted(tmp_path: Path) -> None:
+    """One in a hundred more is worse; less than that is Callgrind's own."""
+    one, same, more = (a_timing(instructions={Phase.STEP: (1000, own)}) for own in (5000, 5040, 5100))
+    (count,) = timed(tmp_path, one, more).counted
+    assert (count.name, count.before, count.after) == ("instructions of step", 5000, 5100)
+    assert timed(tmp_path, one, same).counted == []
 
 
 def test_noise_in_either_run_refuses_verdicts(tmp_path: Path) -> None:

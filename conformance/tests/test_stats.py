@@ -20,17 +20,23 @@ def blocks(*ns: int, calls: int = 1) -> Blocks:
     return Blocks(phase=Phase.FORWARD, calls=calls, ns=ns)
 
 
-def test_drift_cancels_between_rounds() -> None:
+def test_drift_within_a_round_cancels() -> None:
     """On a machine that becomes slower by a hundredth with each block, what takes as long as eager has a ratio of 1."""
     steady = blocks(*(1_000_000 + 10_000 * place for place in range(40)))
     assert stats.ratio(steady).value == pytest.approx(1.0, abs=2e-4)
 
 
 def test_what_interrupts_a_block_does_not_count() -> None:
-    """Of a side's two blocks in a round the lesser one is taken, whichever it is."""
-    disturbed = blocks(1000, 3000, 90_000, 1000, 70_000, 1000, 1000, 3000)
+    """A disturbed block costs one ratio of many."""
+    disturbed = blocks(1000, 3000, 90_000, 1000, 3000, 80_000, 1000, 3000)
     assert stats.ratio(disturbed).value == pytest.approx(3.0)
     assert stats.seconds(disturbed) == pytest.approx((1e-6, 3e-6))
+
+
+def test_a_side_that_varies_is_not_flattered() -> None:
+    """Where every second call takes 30 % longer, that is not cut off: the ratio lies between the two."""
+    varying = blocks(*(1000, 1000, 1300, 1000, 1000, 1000, 1000, 1300) * 10)
+    assert stats.ratio(varying).value == pytest.approx(1.3**0.5)
 
 
 def test_rounds_are_read_in_the_order_in_which_they_are_run() -> None:
