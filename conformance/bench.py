@@ -160,7 +160,8 @@ class Bench:
         if not requests:
             return []
         noise, smallest = self._noise(requests), self.writer.header.smallest
-        if self.done.timings and not stats.is_quiet(noise, smallest):
+        was_quiet = self.done.noises and all(stats.is_quiet(each, smallest) for each in self.done.noises)
+        if was_quiet and stats.spread(noise) > smallest:
             message = (
                 f"eager lies within {stats.spread(noise):.1%} of itself just now, and {smallest:.0%} counts: what was"
                 f" timed is kept in {self.options.records}; go on when the machine is quieter"
@@ -194,7 +195,8 @@ class Bench:
         """What Callgrind counts; valgrind is known to be there."""
         found = _in_child("instructions", task, Timing, task.request, _CALLGRIND_S)
         if isinstance(found, str):
-            return replace(timing, message=f"its instructions could not be counted: {found}")
+            why = f"its instructions could not be counted: {found}"
+            return replace(timing, message="; ".join(filter(None, (timing.message, why))))
         return replace(timing, instructions=found.instructions)
 
     def _with_compiles(self, timing: Timing, request: Request) -> Timing:

@@ -65,3 +65,6 @@ def _untimed(result: BenchResult) -> Iterator[str]:
     counts = Counter((timing.backend, timing.verdict) for timing in result.run.timings if not timing.blocks)
     for (backend, verdict), number in sorted(counts.items()):
         yield f"{backend}: {number} not timed: {verdict}"
+    for timing in result.run.timings:
+        if timing.blocks and timing.message:
+            yield f"{' '.join(timing.key)}: {timing.message}"

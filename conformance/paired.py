@@ -1,7 +1,7 @@
 """The clock: two callables in alternating blocks, so that what else the machine does meets both alike.
 
 Rounds are eager, candidate, candidate, eager, and then the other way round: a drift of the machine's speed cancels
-within a round, and so does what a block costs the one after it. Each block is one `timeit`, which
+within a round, and what a block costs the one after it between a round and the next. Each block is one `timeit`, which
 collects no garbage and adds nothing to a call but a loop.
 """
 

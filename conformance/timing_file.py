@@ -232,8 +232,10 @@ def _contents(path: Path, texts: list[bytes], run: TimingRun) -> TimingRun:
                 case "noise":
                     heard = wire.from_plain(Noise, line)
                 case "timing":
-                    noises += [heard] if heard else []
-                    heard, timing = None, wire.from_plain(Timing, line)
+                    timing = wire.from_plain(Timing, line)
+                    if heard and timing.blocks:
+                        noises.append(heard)
+                        heard = None
                     if timing.key in timings:
                         message = "it repeats a timing"
                         raise ValueError(message)

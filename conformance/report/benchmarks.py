@@ -200,7 +200,10 @@ def _compiled(key: tuple[str, str, str], found: Found) -> str:
     cold, warm = (found.get((*key, phase), (math.nan,))[0] for phase in (Phase.COMPILE_COLD, Phase.COMPILE_WARM))
     phase = next(each for each in (Phase.STEP, Phase.FORWARD, Phase.DISPATCH) if (*key, each) in found)
     seconds, eager, speed = found[(*key, phase)]
-    pays = {Speed.FASTER: f"{stats.break_even(cold, eager, seconds):,.0f}", Speed.SLOWER: "never", Speed.UNDECIDED: "?"}
+    calls = stats.break_even(cold, eager, seconds)
+    # The medians of the sides may disagree with the median of their ratios, on a machine whose speed jumps.
+    number = "?" if math.isinf(calls) else f"{calls:,.0f}"
+    pays = {Speed.FASTER: number, Speed.SLOWER: "never", Speed.UNDECIDED: "?"}
     return f"{cold:.2f} / {warm:.2f}; {pays[Speed(speed)]}"
 
 
@@ -263,14 +266,14 @@ def _commands(run: TimingRun, name: str, folder: str) -> str:
     header = run.header
     refs = [word for info in header.backends for word in ("--backend", info.ref)]
     options = {
-        "--budget": header.effort.budget_s,
-        "--precision": header.effort.precision,
-        "--smallest": header.smallest,
-        "--threads": header.conditions.threads,
-        "--compiles": header.compiles,
-        "--seed": header.seed,
+        "--budget": f"{header.effort.budget_s:g}",
+        "--precision": f"{header.effort.precision:g}",
+        "--smallest": f"{header.smallest:g}",
+        "--threads": str(header.conditions.threads),
+        "--compiles": str(header.compiles),
+        "--seed": str(header.seed),
     }
-    words = [word for option, value in options.items() for word in (option, f"{value:g}")]
+    words = [word for pair in options.items() for word in pair]
     words += ["--callgrind"] if header.callgrind else []
     bench = ["conformance", "bench", *refs, *words, "--records", name]
     report = ["conformance", "report", "--records", name, "--output", folder]

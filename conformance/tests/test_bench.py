@@ -192,6 +192,7 @@ def test_what_of_a_request_could_not_be_timed_is_told(
     result = prepare(options).execute(lambda _: None)
     assert all(timing.blocks and timing.message.startswith(told) for timing in result.run.timings)
     assert result.exit_code == 1
+    assert f"m:fake0 demo.first.one grad=enabled: {told}" in typed(tmp_path, "--callgrind").stdout
 
 
 def test_a_complete_run_has_nothing_left_to_do(child: Child, tmp_path: Path) -> None:
