@@ -160,8 +160,7 @@ class Bench:
         if not requests:
             return []
         noise, smallest = self._noise(requests), self.writer.header.smallest
-        was_quiet = self.done.noises and all(stats.is_quiet(each, smallest) for each in self.done.noises)
-        if was_quiet and stats.spread(noise) > smallest:
+        if stats.is_quiet(self.done.noises, smallest) and stats.spread(noise) > smallest:
             message = (
                 f"eager lies within {stats.spread(noise):.1%} of itself just now, and {smallest:.0%} counts: what was"
                 f" timed is kept in {self.options.records}; go on when the machine is quieter"

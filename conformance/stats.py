@@ -117,9 +117,9 @@ def spread(noise: Noise) -> float:
     return math.expm1(float(np.quantile(apart, LEVEL))) if apart else math.nan
 
 
-def is_quiet(noise: Noise, smallest: float) -> bool:
-    """Whether eager lies near enough to itself for verdicts to be given on the smallest effect that counts."""
-    return spread(noise) <= smallest
+def is_quiet(noises: Sequence[Noise], smallest: float) -> bool:
+    """Whether eager lay near enough to itself, each time, for verdicts on the smallest effect that counts."""
+    return bool(noises) and all(spread(noise) <= smallest for noise in noises)
 
 
 def break_even(compile_s: float, eager_s: float, candidate_s: float) -> float:

@@ -89,9 +89,7 @@ def _of_run(run: TimingRun) -> Iterator[dict[str, object]]:
 
 def smallest_told(run: TimingRun) -> float:
     """The smallest effect that a run can tell: the one that counts, infinite where the machine was ever too noisy."""
-    smallest = run.header.smallest
-    quiet = run.noises and all(stats.is_quiet(noise, smallest) for noise in run.noises)
-    return smallest if quiet else math.inf
+    return run.header.smallest if stats.is_quiet(run.noises, run.header.smallest) else math.inf
 
 
 def _of_timing(timing: Timing, smallest: float) -> Iterator[dict[str, object]]:
