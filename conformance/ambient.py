@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from conformance.device import DEVICE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["AmbientState", "applied", "capture", "restore"]
-
-_DEVICE = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +54,8 @@ def capture() -> AmbientState:
     return AmbientState(
         grad_mode=torch.is_grad_enabled(),
         inference_mode=torch.is_inference_mode_enabled(),
-        autocast=torch.is_autocast_enabled(_DEVICE),
-        autocast_dtype=str(torch.get_autocast_dtype(_DEVICE)),
+        autocast=torch.is_autocast_enabled(DEVICE),
+        autocast_dtype=str(torch.get_autocast_dtype(DEVICE)),
         autocast_cache=torch.is_autocast_cache_enabled(),
         autocast_nesting=_nesting(),
         saved_tensor_hooks=_has_saved_tensor_hooks(),
@@ -113,7 +113,7 @@ def applied(*, grad: str, autocast: str) -> Iterator[None]:
         else:
             stack.enter_context(torch.set_grad_enabled(grad == "enabled"))
         if autocast != "off":
-            stack.enter_context(torch.autocast(_DEVICE, dtype=getattr(torch, autocast)))
+            stack.enter_context(torch.autocast(DEVICE, dtype=getattr(torch, autocast)))
         yield
 
 
@@ -133,8 +133,8 @@ def restore(state: AmbientState) -> None:
     torch.set_float32_matmul_precision(state.matmul_precision)
     torch.set_flush_denormal(state.flush_denormal)
     torch.set_grad_enabled(state.grad_mode)
-    torch.set_autocast_enabled(_DEVICE, state.autocast)
-    torch.set_autocast_dtype(_DEVICE, getattr(torch, state.autocast_dtype.removeprefix("torch.")))
+    torch.set_autocast_enabled(DEVICE, state.autocast)
+    torch.set_autocast_dtype(DEVICE, getattr(torch, state.autocast_dtype.removeprefix("torch.")))
     torch.set_autocast_cache_enabled(state.autocast_cache)
     while _nesting() > state.autocast_nesting:
         torch.autocast_decrement_nesting()

@@ -15,6 +15,7 @@ from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
 from conformance import ambient, inputs, program
+from conformance.device import DEVICE
 from conformance.dissection import CapturedGraph, Dissection, NodeDifference
 from conformance.evidence import compile_with
 from conformance.model import Stage
@@ -56,7 +57,7 @@ class _Kept:
         with (
             torch.inference_mode(self.inference),
             torch.set_grad_enabled(self.grad),
-            torch.autocast("cpu", dtype=self.low, enabled=self.autocast),
+            torch.autocast(DEVICE, dtype=self.low, enabled=self.autocast),
         ):
             yield
 
@@ -77,7 +78,7 @@ class _Keeper:
         def called(*arguments: Any) -> Any:  # noqa: ANN401 - whatever the graph takes and gives
             if kept.arguments is None:
                 kept.grad, kept.inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-                kept.autocast, kept.low = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+                kept.autocast, kept.low = torch.is_autocast_enabled(DEVICE), torch.get_autocast_dtype(DEVICE)
                 kept.arguments = _fresh(arguments)
             return compiled(*arguments)
 

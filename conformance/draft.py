@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from hypothesis import strategies as st
 
+from conformance.device import DEVICE
 from conformance.model import InputSpec
 from conformance.nests import LEVELS, MODES
 from conformance.oracle.modes import Autocast, Context, Grad, Inference, Modes
@@ -81,7 +82,7 @@ BINARY = {
 }
 VIEWS = {"t": "{}.t()", "rows": "{}[:2]", "row": "{}[0]", "unsqueeze": "{}.unsqueeze(0)", "detach": "{}.detach()"}
 WRITES = {"mul_": "{}.mul_(0.5)", "sin_": "{}.sin_()", "add_": "{}.add_({})", "copy_": "{}.copy_({})"}
-ASKED = {"grad": "torch.is_grad_enabled()", "autocast": 'torch.is_autocast_enabled("cpu")'}
+ASKED = {"grad": "torch.is_grad_enabled()", "autocast": f'torch.is_autocast_enabled("{DEVICE}")'}
 _OFF = tuple(level for level in LEVELS if level.mode == "autocast_off")
 _KINDS = tuple(
     ("op " * 14 + "lower " * 10 + "level " * 36 + "write " * 11 + "view " * 8 + "branch " * 5 + "break").split()

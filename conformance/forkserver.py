@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import socket
@@ -9,10 +10,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from conformance.errors import HarnessError
-from conformance.server import HEADER, READY
+from conformance.probe import LeftOut
+from conformance.server import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +27,7 @@ __all__ = ["ForkServer", "ForkServers", "environment"]
 START_LIMIT_S = 300.0
 STOP_LIMIT_S = 10.0
 _TAIL_BYTES = 4096
+WARM_UP = "conformance.warmup:steps"
 
 # Threads of OpenMP do not survive a fork; one thread also makes a child's results and its time repeatable.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -43,19 +47,23 @@ class ForkServer:
 
     Args:
         env: environment variables it has beyond those of this process.
+        warm_up: `module:function`, a function that returns the steps it takes before it forks.
+
+    Attributes:
+        left_out: steps that it did not take, since they would have made it unfit for forking or raised an exception.
 
     Raises:
         HarnessError: it does not start.
     """
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], warm_up: str = WARM_UP) -> None:
         self._lock = threading.Lock()
         self._ending: str | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the server is
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
-                [sys.executable, "-m", "conformance.server", str(theirs.fileno())],
+                [sys.executable, "-m", "conformance.server", str(theirs.fileno()), warm_up],
                 env=environment(env),
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
@@ -63,18 +71,28 @@ class ForkServer:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for us; we tell the server
             )
-        self._await_ready()
+        self.left_out = self._await_ready()
 
-    def _await_ready(self) -> None:
-        self._control.settimeout(START_LIMIT_S)
-        try:
-            ready = self._control.recv(len(READY)) == READY
-        except TimeoutError:
-            ready = False
-        self._control.settimeout(None)
-        if not ready:
+    def _await_ready(self) -> tuple[LeftOut, ...]:
+        told = self._first_line()
+        if told is None:
             message = f"the fork server did not start: {self.stop()}"
             raise HarnessError(message)
+        if "failed" in told:
+            self.stop()
+            message = f"the fork server did not start: {told['failed']}\n  Python: {sys.executable}"
+            raise HarnessError(message)
+        return tuple(LeftOut(name=name, reason=reason) for name, reason in told["left_out"])
+
+    def _first_line(self) -> dict[str, Any] | None:
+        """What the server says when it has warmed up; None where it ended, or took too long."""
+        data = bytearray()
+        self._control.settimeout(START_LIMIT_S)
+        with suppress(TimeoutError):
+            while not data.endswith(b"\n") and (part := self._control.recv(_TAIL_BYTES)):
+                data += part
+        self._control.settimeout(None)
+        return dict(json.loads(data)) if data.endswith(b"\n") else None
 
     def submit(self, task: Task, descriptors: Sequence[int]) -> None:
         """Have a task done; `descriptors` are report, output and lifeline.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from conformance.device import DEVICE
 from conformance.model import Capability, Variant
 
 if TYPE_CHECKING:
@@ -54,9 +55,11 @@ MODES = {
     "set_false": Mode(text="torch.set_grad_enabled(False)", requires=_GRAD, callable=True),
     "inference": Mode(text="torch.inference_mode()", requires=_INFERENCE),
     "inference_false": Mode(text="torch.inference_mode(False)", requires=_INFERENCE),
-    "bfloat16": Mode(text='torch.autocast("cpu", dtype=torch.bfloat16)', requires=_AUTOCAST | {Capability.BFLOAT16}),
-    "float16": Mode(text='torch.autocast("cpu", dtype=torch.float16)', requires=_AUTOCAST | {Capability.FLOAT16}),
-    "autocast_off": Mode(text='torch.autocast("cpu", enabled=False)', requires=_AUTOCAST),
+    "bfloat16": Mode(
+        text=f'torch.autocast("{DEVICE}", dtype=torch.bfloat16)', requires=_AUTOCAST | {Capability.BFLOAT16}
+    ),
+    "float16": Mode(text=f'torch.autocast("{DEVICE}", dtype=torch.float16)', requires=_AUTOCAST | {Capability.FLOAT16}),
+    "autocast_off": Mode(text=f'torch.autocast("{DEVICE}", enabled=False)', requires=_AUTOCAST),
 }
 """The modes of the grammar, by the words that ids use."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from conformance.device import DEVICE
 from conformance.errors import UsageError
 from conformance.model import Outcome, Stage
 from conformance.script_parts import local
@@ -89,8 +90,8 @@ _FACTS = {
 _STATE = {
     "grad_mode": "torch.is_grad_enabled()",
     "inference_mode": "torch.is_inference_mode_enabled()",
-    "autocast": 'torch.is_autocast_enabled("cpu")',
-    "autocast_dtype": 'torch.get_autocast_dtype("cpu")',
+    "autocast": f'torch.is_autocast_enabled("{DEVICE}")',
+    "autocast_dtype": f'torch.get_autocast_dtype("{DEVICE}")',
     "autocast_cache": "torch.is_autocast_cache_enabled()",
     "autocast_nesting": "(torch.autocast_increment_nesting(), torch.autocast_decrement_nesting())[0] - 1",
     "saved_tensor_hooks": "torch._C._autograd._top_saved_tensors_default_hooks(True) is not None",

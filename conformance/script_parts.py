@@ -11,6 +11,7 @@ from textwrap import indent
 from typing import TYPE_CHECKING
 
 from conformance import program, syntax
+from conformance.device import DEVICE
 from conformance.errors import UsageError
 from conformance.specification import clauses
 
@@ -305,7 +306,7 @@ def modes(request: Request, call: Call, text: str) -> list[str]:
     # Where the program itself may set a mode for good, the caller's region is what ends it.
     regions = {"disabled": ["torch.no_grad()"], "inference": ["torch.inference_mode()"]}
     default = ["torch.enable_grad()"] if _LASTS.search(text) else []
-    cast = [] if autocast == "off" else [f'torch.autocast("cpu", dtype=torch.{autocast})']
+    cast = [] if autocast == "off" else [f'torch.autocast("{DEVICE}", dtype=torch.{autocast})']
     return regions.get(grad, default) + cast
 
 

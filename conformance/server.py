@@ -1,4 +1,4 @@
-"""The fork server: `python -m conformance.server FD` warms up, then forks a child for each task it is sent.
+"""The fork server: `python -m conformance.server FD WARM-UP` warms up, then forks a child for each task it is sent.
 
 It is the other side of `isolate.py`. Over the control socket FD come pickled tasks, each with three descriptors:
 
@@ -7,12 +7,15 @@ It is the other side of `isolate.py`. Over the control socket FD come pickled ta
 - `lifeline`, a socket: the server writes the child's wait status there; when the other side shuts it, the child and
   everything it started are killed.
 
-The server has one thread, never runs an op and never reads what children write. When the control socket closes, the
+WARM-UP is `module:function`, a function that returns steps (`probe.py`); where one of them that is required makes the
+process unfit for forking, it begins anew without any. The first that it sends is a line of JSON: the steps that it left
+out, or why it failed. The server has one thread, never runs an op and never reads what children write. When the control socket closes, the
 parent is gone: everything is killed and the server ends. When the server is killed, the kernel kills its children.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import selectors
 import signal
@@ -21,28 +24,47 @@ import struct
 import sys
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from typing import Self
 
 from conformance import child
-from conformance.process import adopt_orphans, children, kill_group, threads
-from conformance.warmup import warm_up
+from conformance.probe import LeftOut, RequiredStepError, UnfitError, take
+from conformance.process import adopt_orphans, children, kill_group
+from conformance.warmup import shared
 
-__all__ = ["HEADER", "READY", "STATUS", "main"]
+__all__ = ["HEADER", "STATUS", "main"]
 
 HEADER = struct.Struct("!Q")  # the length of the pickled task that follows
 STATUS = struct.Struct("!i")  # a wait status
-READY = b"R"
+_COMMAND = (sys.executable, "-m", "conformance.server")
 
 
-def main(descriptor: int) -> None:
-    """Warm up, say so, and serve until the parent is gone."""
-    warm_up()
-    if (count := threads()) != 1:
-        sys.exit(f"the fork server has {count} threads after its warm-up, so it cannot be forked safely")
-    adopt_orphans()
-    with socket.socket(fileno=descriptor) as control, _Server(control) as server:
-        control.sendall(READY)
-        server.serve()
+def main(descriptor: int, warm_up: str, unfit: str = "") -> None:
+    """Warm up, say so, and serve until the parent is gone; `unfit` says why an earlier attempt to warm up was given up."""
+    with socket.socket(fileno=descriptor) as control:
+        try:
+            left_out = [LeftOut(name=warm_up, reason=unfit)] if unfit else _warmed(warm_up)
+        except RequiredStepError as error:
+            _send(control, {"failed": str(error)})
+            raise
+        except UnfitError as error:
+            os.execv(sys.executable, [*_COMMAND, str(control.fileno()), warm_up, str(error)])  # noqa: S606  ourselves
+        for step in left_out:
+            sys.stderr.write(f"left out of the warm-up: {step.name}: {step.reason}\n")
+        adopt_orphans()
+        with _Server(control) as server:
+            _send(control, {"left_out": [[step.name, step.reason] for step in left_out]})
+            server.serve()
+
+
+def _warmed(warm_up: str) -> list[LeftOut]:
+    module, _, function = warm_up.partition(":")
+    with shared():
+        return take(getattr(import_module(module), function)())
+
+
+def _send(control: socket.socket, message: object) -> None:
+    control.sendall(json.dumps(message).encode() + b"\n")
 
 
 class _Server:
@@ -140,4 +162,4 @@ def _ended_child() -> int | None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -1,7 +1,7 @@
 """What the fork server does once so that no child has to: imports, tables built on first use, a rehearsed compile.
 
-Nothing here runs a kernel, starts a thread or changes what a program computes. Much of it is private to PyTorch, so a
-name that another version lacks is passed over: it makes children slower, not wrong.
+Nothing here runs a kernel or changes what a program computes. Much of it is private to PyTorch, so a name that another
+release lacks is left out: it makes children slower, not wrong. So is what would leave a thread behind (`probe.py`).
 """
 
 from __future__ import annotations
@@ -9,15 +9,24 @@ from __future__ import annotations
 import gc
 import linecache
 import sys
-from contextlib import suppress
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from conformance import wire
+from conformance.device import DEVICE
 from conformance.model import Attempt, BackendInfo
+from conformance.probe import Step
 from conformance.process import take_huge_pages
 
-__all__ = ["warm_up"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import torch
+
+__all__ = ["shared", "steps"]
 
 _IMPORTS = (
     "torch._dynamo",
@@ -46,9 +55,8 @@ _IMPORTS = (
     "torch._inductor.runtime.caching",
     "sympy.tensor.tensor",
     "torch.utils._cpp_embed_headers",
-    "conformance.observe",
-    "conformance.resolve",
 )
+_OWN_IMPORTS = ("conformance.observe", "conformance.resolve")
 
 # Functions that remember their result, called as a compile calls them. The three `lazy_init` build Inductor's patterns
 # with fake tensors, for which no kernel runs; they take 0.2 s of each process that compiles with Inductor.
@@ -85,33 +93,50 @@ _SOURCES = (
     "conformance.observe",
     "conformance.role",
 )
-_TABLES_OF_CPU = ("torch._inductor.fx_passes.joint_graph:lazy_init",)
+_TABLES_OF_DEVICE = ("torch._inductor.fx_passes.joint_graph:lazy_init",)
 
 
-def warm_up() -> None:
-    """Import and remember everything, then move it out of the garbage collector's sight, so that forks share it."""
+def steps() -> list[Step]:
+    """Everything that a fork server does before it is asked for a child, in order."""
+    return [
+        Step(name="import torch", action=_import_torch, required=True),
+        *(Step(name=f"import {name}", action=partial(import_module, name)) for name in _IMPORTS),
+        *(Step(name=f"import {name}", action=partial(import_module, name), required=True) for name in _OWN_IMPORTS),
+        *(Step(name=f"call {name}", action=partial(_remember, name)) for name in _TABLES),
+        *(Step(name=f"call {name}", action=partial(_remember_of_device, name)) for name in _TABLES_OF_DEVICE),
+        Step(name="read the sources of Dynamo", action=_read_sources),
+        Step(name="build the codecs", action=_build_codecs, required=True),
+        Step(name="have Dynamo not time guards", action=_skip_timing_of_guards),
+        Step(name="rehearse eager", action=partial(_rehearse, "eager", _forward)),
+        Step(name="rehearse aot_eager", action=partial(_rehearse, "aot_eager", _forward)),
+        Step(name="rehearse eager with backward", action=partial(_rehearse, "eager", _forward_and_backward)),
+        Step(name="rehearse aot_eager with backward", action=partial(_rehearse, "aot_eager", _forward_and_backward)),
+    ]
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """What is made within is out of the garbage collector's sight afterwards, so that forks share its memory."""
     gc.disable()
-    torch = import_module("torch")
-    torch.set_num_threads(1)
-    for name in _IMPORTS:
-        with suppress(ImportError):  # whoever needs it will say so
-            import_module(name)
-    for name in _TABLES:
-        _remember(name)
-    for name in _TABLES_OF_CPU:
-        _remember(name, torch.device("cpu"))
-    for name in _SOURCES:
-        linecache.getlines(str(getattr(sys.modules.get(name), "__file__", "")))
-    for kind in (Attempt, BackendInfo):
-        wire.to_plain(wire.from_plain(kind, {"ref": "", "name": ""}))
-    with suppress(Exception):  # another version of torch
-        _skip_timing_of_guards()
-    with suppress(Exception):  # another version of torch
-        _rehearse()
+    yield
     gc.enable()
     gc.collect()
     gc.freeze()
     take_huge_pages()
+
+
+def _import_torch() -> None:
+    import_module("torch").set_num_threads(1)
+
+
+def _read_sources() -> None:
+    for name in _SOURCES:
+        linecache.getlines(str(getattr(sys.modules.get(name), "__file__", "")))
+
+
+def _build_codecs() -> None:
+    for kind in (Attempt, BackendInfo):
+        wire.to_plain(wire.from_plain(kind, {"ref": "", "name": ""}))
 
 
 def _skip_timing_of_guards() -> None:
@@ -125,39 +150,54 @@ def _skip_timing_of_guards() -> None:
         vars(guards)["profile_guard_manager"] = lambda *_: 0.0
 
 
-def _rehearse() -> None:
-    """Compile a program for fake tensors, forward and backward, and forget it.
+def _rehearse(backend: str, run: Callable[[Callable[..., Any]], None]) -> None:
+    """Compile a program for fake tensors, and forget it.
 
     Python specializes bytecode as it runs. Whatever of Dynamo and AOTAutograd has run here is neither specialized again
     by each child, nor copied because of it. Measured: a nest of modes alone in a child takes 140 ms on aot_eager, not
-    180, and 105 on pre_dispatch_eager, not 127.
+    180, and 105 on pre_dispatch_eager, not 127. A CUDA build starts a thread for each device slot at the first
+    backward, so that the rehearsals with one are left out there.
     """
-    import torch  # noqa: PLC0415  imported while garbage is not collected
-    from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC0415  as above
+    torch = import_module("torch")
+    try:
+        with import_module("torch._subclasses.fake_tensor").FakeTensorMode():
+            run(torch.compile(_program, backend=backend))
+    finally:
+        torch.compiler.reset()
 
-    def program(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        with torch.no_grad():
-            low = a.sin() @ b
-        with torch.autocast("cpu", dtype=torch.bfloat16), torch.enable_grad():
-            half = torch.softmax(a @ b, -1)
 
-        @torch.enable_grad()
-        def inner(x: torch.Tensor) -> torch.Tensor:
-            return x.relu() * 2
+def _forward(compiled: Callable[..., Any]) -> None:
+    torch = import_module("torch")
+    with torch.no_grad():
+        compiled(torch.empty(4, 4), torch.empty(4, 4))
 
-        return inner(a) + low, half.sum(), a.view(-1), b.t()
 
-    for backend in ("eager", "aot_eager"):
-        try:
-            with FakeTensorMode():
-                a, b = torch.empty(4, 4, requires_grad=True), torch.empty(4, 4)
-                first, second, *_ = torch.compile(program, backend=backend)(a, b)
-                torch.autograd.backward(first.sum() + second.sum())
-        finally:
-            torch.compiler.reset()
+def _forward_and_backward(compiled: Callable[..., Any]) -> None:
+    torch = import_module("torch")
+    first, second, *_ = compiled(torch.empty(4, 4, requires_grad=True), torch.empty(4, 4))
+    torch.autograd.backward(first.sum() + second.sum())
+
+
+def _program(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Modes, views and a decorated function, as cases have them."""
+    import torch  # noqa: PLC0415  Dynamo is to meet the module by its usual name
+
+    with torch.no_grad():
+        low = a.sin() @ b
+    with torch.autocast(DEVICE, dtype=torch.bfloat16), torch.enable_grad():
+        half = torch.softmax(a @ b, -1)
+
+    @torch.enable_grad()
+    def inner(x: torch.Tensor) -> torch.Tensor:
+        return x.relu() * 2
+
+    return inner(a) + low, half.sum(), a.view(-1), b.t()
 
 
 def _remember(name: str, *arguments: object) -> None:
     module, _, path = name.partition(":")
-    with suppress(Exception):  # another version of torch, or no C++ compiler
-        attrgetter(path)(import_module(module))(*arguments)
+    attrgetter(path)(import_module(module))(*arguments)
+
+
+def _remember_of_device(name: str) -> None:
+    _remember(name, import_module("torch").device(DEVICE))

@@ -11,6 +11,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from conformance.device import DEVICE
 from conformance.oracle.modes import Autocast, Context, Grad, Inference, Modes
 from conformance.oracle.values import ELEMENTWISE, FLOAT32, LOWER, UNKNOWN, Tensor, Unknown, operate
 
@@ -59,8 +60,8 @@ class _Return:
 _ASK: dict[str, tuple[list[object], Callable[[Modes], object]]] = {
     "torch.is_grad_enabled": ([], lambda modes: modes.grad),
     "torch.is_inference_mode_enabled": ([], lambda modes: modes.inference),
-    "torch.is_autocast_enabled": (["cpu"], lambda modes: modes.autocast),
-    "torch.get_autocast_dtype": (["cpu"], lambda modes: modes.dtype),
+    "torch.is_autocast_enabled": ([DEVICE], lambda modes: modes.autocast),
+    "torch.get_autocast_dtype": ([DEVICE], lambda modes: modes.dtype),
 }
 _DTYPES = frozenset({"bfloat16", "float16", "float32", "float64"})
 _OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.MatMult: "matmul"}
@@ -178,7 +179,7 @@ class Run:
             mode = values[0] if values else keywords.get("mode", True)
             if isinstance(mode, bool):
                 return Inference(mode=mode)
-        if name in {"torch.autocast", "torch.amp.autocast"} and values[:1] == ["cpu"] and len(values) == 1:
+        if name in {"torch.autocast", "torch.amp.autocast"} and values[:1] == [DEVICE] and len(values) == 1:
             dtype, enabled = keywords.get("dtype"), keywords.get("enabled", True)
             if isinstance(enabled, bool) and (dtype is None or isinstance(dtype, str)):
                 return Autocast(enabled=enabled, dtype=dtype)
