@@ -17,7 +17,7 @@ import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from conformance.process import children, die_with_parent, threads
 
@@ -148,7 +148,7 @@ class _Probe:
         os.close(writing)
         self._reports = os.fdopen(reading, "rb")
 
-    def __enter__(self) -> _Probe:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -9,7 +9,9 @@ It is the other side of `isolate.py`. Over the control socket FD come pickled ta
 
 WARM-UP is `module:function`, a function that returns steps (`probe.py`); where one of them that is required makes the
 process unfit for forking, it begins anew without any. The first that it sends is a line of JSON: the steps that it left
-out, or why it failed. The server has one thread, never runs an op and never reads what children write. When the control socket closes, the
+out, or why it failed.
+
+The server has one thread, never runs an op and never reads what children write. When the control socket closes, the
 parent is gone: everything is killed and the server ends. When the server is killed, the kernel kills its children.
 """
 
@@ -40,7 +42,7 @@ _COMMAND = (sys.executable, "-m", "conformance.server")
 
 
 def main(descriptor: int, warm_up: str, unfit: str = "") -> None:
-    """Warm up, say so, and serve until the parent is gone; `unfit` says why an earlier attempt to warm up was given up."""
+    """Warm up, say so, and serve until the parent is gone; `unfit` is why an earlier warm-up was given up."""
     with socket.socket(fileno=descriptor) as control:
         try:
             left_out = [LeftOut(name=warm_up, reason=unfit)] if unfit else _warmed(warm_up)

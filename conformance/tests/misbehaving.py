@@ -228,7 +228,7 @@ def says_native_threads(_: Any, _report: Report) -> Attempt:
 
 
 def says_what_is_left(_: Any, _report: Report) -> Attempt:
-    """Return what steps of `tests/warmups.py` left behind: threads, children of the server, and marks of steps taken."""
+    """Return what steps of `warmups.py` left behind: threads, children of the server, marks of steps taken."""
     return Attempt(
         metrics={
             "threads": len(list(Path("/proc/self/task").iterdir())),

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 from conformance import probe
@@ -28,7 +29,7 @@ def _start_thread() -> None:
 
 
 def _open_file() -> None:
-    _kept.append(open("/dev/zero", "rb"))  # noqa: SIM115  it is left open on purpose
+    _kept.append(Path("/dev/zero").open("rb"))  # noqa: SIM115  it is left open on purpose
 
 
 def _start_process() -> None:
