@@ -13,7 +13,7 @@ from conformance.role import saved_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conformance.evidence import Watched
+    from conformance.evidence import GraphWatch
     from conformance.measure import Subject
 
 __all__ = ["begin", "of_compilation", "of_memory"]
@@ -27,14 +27,13 @@ def begin() -> None:
     inductor.reset()
 
 
-def of_compilation(watched: Watched) -> dict[str, float]:
+def of_compilation(watch: GraphWatch) -> dict[str, float]:
     """Of what was compiled since `begin`: graphs, graph_breaks, recompiles, guards, fx_nodes, Inductor's kernels."""
-    evidence = watched.evidence(compiled_backward=False)
     frames = get_compilation_metrics()
     counts: dict[str, float] = {
-        "graphs": evidence.graphs,
-        "graph_breaks": evidence.graph_breaks,
-        "recompiles": evidence.recompiles,
+        "graphs": watch.graphs,
+        "graph_breaks": watch.graph_breaks,
+        "recompiles": watch.recompiles,
         "guards": sum(frame.guard_count or 0 for frame in frames),
         "fx_nodes": sum(frame.graph_node_count or 0 for frame in frames),
     }

@@ -101,7 +101,7 @@ def run(request: Request, report: Callable[[Stage], None]) -> Dissection:
     with patched({**backend.patches, "_functorch.config.donated_buffer": False}):
         keeper = _Keeper(compiler=_compiler(backend))
         kept_by = replace(backend, factory=None, compile={**backend.compile, "backend": keeper})
-        function, _ = compile_with(kept_by, module.program, dynamic=request.variant.dynamic)
+        function = compile_with(kept_by, module.program, dynamic=request.variant.dynamic)
         with contextlib.suppress(Exception):  # what it leaves behind may keep the next call from being made
             perform(Role(request=request, module=module, function=function, report=report))
         report(Stage.COMPARE)

@@ -1,12 +1,19 @@
-"""Proof that a backend compiled something: its compiler is watched, and Dynamo's own counters are read."""
+"""Proof that a backend compiled something, counted from outside: Dynamo is given what a user gives it.
 
-# ruff: noqa: SLF001 - compile ids and Inductor's wrapper have no public name
+What Dynamo hands to backends, and what code calls that it generates, is looked at in two methods of its own
+(`torch_names.py` lists them); its counters are read. Neither the backend, its wrapper nor what it returns is replaced.
+"""
+
+# ruff: noqa: SLF001 - what Dynamo does between a frame and its backend has no public name
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+from unittest import mock
 
 import torch
+from torch._dynamo.decorators import skip
+from torch._dynamo.output_graph import OutputGraph
 from torch._dynamo.utils import counters
 
 from conformance.model import Evidence
@@ -16,7 +23,7 @@ if TYPE_CHECKING:
 
     from conformance.backend import Backend
 
-__all__ = ["Watched", "compile_with", "has_compiled_backward"]
+__all__ = ["GraphWatch", "Watch", "compile_with", "has_compiled_backward"]
 
 
 _MODES = (
@@ -27,34 +34,85 @@ _MODES = (
 """What a captured graph calls to set a mode."""
 
 
-class Watched:
-    """A backend's compiler that counts the graphs it is given and the calls of what it returns."""
+class GraphWatch:
+    """Counts the graphs that Dynamo hands to backends within it; a context manager that can be entered again.
 
-    def __init__(self, compiler: Callable[..., Any], name: str) -> None:
-        self.__name__ = name
-        self._compiler = compiler
+    What is compiled within it runs afterwards as it would have without.
+    """
+
+    def __init__(self) -> None:
         self.graphs = 0
         self.handed_back = 0
         self.mode_nodes = 0
-        self.calls = 0
-        self.recompiled: set[object] = set()
-        if hasattr(compiler, "get_compiler_config"):
-            self.get_compiler_config = compiler.get_compiler_config
+        self._recompiled: set[object] = set()
         counters.clear()
 
-    def __call__(self, graph: torch.fx.GraphModule, example_inputs: list[torch.Tensor], **options: Any) -> Any:  # noqa: ANN401
-        """Compile as the backend does, and count."""
+    def __enter__(self) -> Self:
+        compile_graph = OutputGraph.call_user_compiler
+
+        def watched(graph: OutputGraph, module: torch.fx.GraphModule, example_inputs: list[torch.Tensor]) -> Any:  # noqa: ANN401 - what a backend returns
+            self._see(module)
+            captured = _written(module)
+            compiled = compile_graph(graph, module, example_inputs)
+            self.handed_back += _runs(compiled, module) and _written(module) == captured
+            return compiled
+
+        self._patch = mock.patch.object(OutputGraph, "call_user_compiler", watched)
+        self._patch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.stop()
+
+    @property
+    def recompiles(self) -> int:
+        """How many of the graphs are of code that had been compiled before."""
+        return len(self._recompiled)
+
+    @property
+    def graph_breaks(self) -> int:
+        """How many graph breaks Dynamo counted."""
+        return sum(counters["graph_break"].values())
+
+    def _see(self, module: torch.fx.GraphModule) -> None:
         self.graphs += 1
-        self.mode_nodes += _mode_nodes(graph)
+        self.mode_nodes += _mode_nodes(module)
         compile_id = torch._guards.CompileContext.current_compile_id()
         if compile_id is not None and compile_id.frame_compile_id:
-            self.recompiled.add(compile_id)
-        captured = _written(graph)
-        compiled = self._compiler(graph, example_inputs, **options)
-        self.handed_back += _runs(compiled, graph) and _written(graph) == captured
-        return self._counted(compiled) if callable(compiled) else compiled
+            self._recompiled.add(compile_id)
+
+
+class Watch(GraphWatch):
+    """Counts too how often what backends returned is called; the count goes on after it is left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self._names: set[str] = set()
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        install = OutputGraph.install_global_unsafe
+
+        def watched(graph: OutputGraph, name: str, value: Any) -> None:  # noqa: ANN401 - any global of a program
+            install(graph, name, self._counted(value) if name in self._names else value)
+
+        self._installs = mock.patch.object(OutputGraph, "install_global_unsafe", watched)
+        self._installs.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._installs.stop()
+        super().__exit__()
+
+    def _see(self, module: torch.fx.GraphModule) -> None:
+        super()._see(module)
+        self._names.add(module.meta["backend_id"])  # what the generated code calls it
 
     def _counted(self, compiled: Callable[..., Any]) -> Callable[..., Any]:
+        """What generated code calls in place of the function that Dynamo made of what a backend returned."""
+
+        @skip  # it is called from compiled code, and Dynamo would look into it
         def counted(*args: Any) -> Any:  # noqa: ANN401 - whatever the graph takes and gives
             self.calls += 1
             return compiled(*args)
@@ -62,13 +120,13 @@ class Watched:
         return counted
 
     def evidence(self, *, compiled_backward: bool) -> Evidence:
-        """What has been seen since this watch began."""
+        """What has been seen since this watch was made."""
         frames = counters["frames"]
         return Evidence(
             graphs=self.graphs,
             backend_calls=self.calls,
-            graph_breaks=sum(counters["graph_break"].values()),
-            recompiles=len(self.recompiled),
+            graph_breaks=self.graph_breaks,
+            recompiles=self.recompiles,
             frames_skipped=frames["total"] - frames["ok"],
             compiled_backward=compiled_backward,
             mode_nodes=self.mode_nodes,
@@ -92,24 +150,16 @@ def _mode_nodes(graph: torch.fx.GraphModule) -> int:
     return sum(node.target in _MODES for module in inner for node in module.graph.nodes)
 
 
-def compile_with(
-    backend: Backend, function: Callable[..., Any], *, dynamic: bool | None
-) -> tuple[Callable[..., Any], Watched]:
-    """`torch.compile` a function as the backend declares, under watch.
+def compile_with(backend: Backend, function: Callable[..., Any], *, dynamic: bool | None) -> Callable[..., Any]:
+    """`torch.compile` a function as the backend declares.
 
     Raises:
         torch._dynamo.exc.InvalidBackend: torch does not know the backend.
     """
     settings: dict[str, Any] = {"backend": backend.name, **backend.compile}
-    compiler = settings.pop("backend")
-    if compiler == "inductor":
-        # torch.compile treats this one name apart: options and mode become configuration of Inductor.
-        mode, options = settings.pop("mode", None), settings.pop("options", None)
-        compiler = torch._TorchCompileInductorWrapper(mode, options, dynamic)  # type: ignore[no-untyped-call]
-    elif isinstance(compiler, str):
-        compiler = torch._dynamo.lookup_backend(compiler)
-    watched = Watched(compiler, backend.name)
-    return torch.compile(function, backend=watched, dynamic=dynamic, **settings), watched
+    if isinstance(options := settings.get("options"), dict):
+        settings["options"] = dict(options)  # torch.compile takes some of them out
+    return torch.compile(function, dynamic=dynamic, **settings)
 
 
 def has_compiled_backward(results: Iterable[object]) -> bool:

@@ -19,7 +19,7 @@ from torch.utils.benchmark import Timer
 
 from conformance import ambient, counted, inputs, paired, program, snapshot, stats
 from conformance.errors import BackendError
-from conformance.evidence import compile_with
+from conformance.evidence import GraphWatch, compile_with
 from conformance.model import Stage, Variant
 from conformance.resolve import patched, resolve
 from conformance.role import Role, differentiable
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import ModuleType
 
-    from conformance.evidence import Watched
     from conformance.model import Request
     from conformance.timing import FirstCall, TimingRequest
 
@@ -44,15 +43,15 @@ _HELD: list[contextlib.ExitStack] = []  # to the end of the process that valgrin
 class Subject:
     """A function with the arguments of its first call, ready to be called again and again.
 
-    `cotangents` holds one for each result that can go backward; none means that there is no backward. `watched` is the
-    backend's compiler, None for eager. `optimizers` are those that the program leaves to its caller.
+    `cotangents` holds one for each result that can go backward; none means that there is no backward. `watch`
+    counted the graphs of the backend, None for eager. `optimizers` are those that the program leaves to its caller.
     """
 
     request: Request
     module: ModuleType
     function: Callable[..., object]
     arguments: tuple[object, ...]
-    watched: Watched | None = None
+    watch: GraphWatch | None = None
     optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
     cotangents: list[torch.Tensor] = field(default_factory=list)
 
@@ -163,14 +162,14 @@ class Subject:
         rounds takes out of a ratio; and two sets of weights would push each other out of the cache. What a program
         keeps in Python, in a global for instance, the two share as well.
         """
-        twin = replace(self, function=self.module.program, watched=None)
+        twin = replace(self, function=self.module.program, watch=None)
         twin.warm_up()
         return twin
 
 
 def uncompiled(request: Request) -> Subject:
     """A request's program as eager runs it, warm."""
-    subject = _subject(request, lambda function: (function, None))
+    subject = _subject(request, lambda function: function)
     subject.warm_up()
     return subject
 
@@ -187,8 +186,10 @@ def prepared(request: Request) -> Iterator[Subject]:
     counted.begin()
     with patched(backend.patches):
         subject = _subject(request, partial(compile_with, backend, dynamic=request.variant.dynamic))
+        subject.watch = GraphWatch()
         try:
-            subject.warm_up()
+            with subject.watch:
+                subject.warm_up()
             yield subject
         finally:
             torch.compiler.reset()
@@ -204,7 +205,7 @@ def run(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
     torch.set_num_threads(task.threads)
     report(Stage.COMPILE)
     with prepared(task.request) as candidate:
-        compiled = counted.of_compilation(candidate.watched) if candidate.watched else {}
+        compiled = counted.of_compilation(candidate.watch) if candidate.watch else {}
         report(Stage.REFERENCE)
         eager, blocks = candidate.as_eager(), []
         for phase in candidate.phases:
@@ -237,9 +238,9 @@ def first_call(task: FirstCall, report: Callable[[Stage], None]) -> Timing:
     backend = resolve(task.request.backend.ref)
     report(Stage.COMPILE)
     with patched(backend.patches):
-        subject = _subject(task.request, lambda function: (function, None))
+        subject = _subject(task.request, lambda function: function)
         start = time.perf_counter()
-        subject.function, _ = compile_with(backend, subject.function, dynamic=task.request.variant.dynamic)
+        subject.function = compile_with(backend, subject.function, dynamic=task.request.variant.dynamic)
         results = subject.forward()
         if results:
             torch.autograd.backward(results, [torch.ones_like(result) for result in results])
@@ -283,18 +284,14 @@ def called(pickled: str, which: str) -> Callable[[], object]:
     return subject.side(phase).call
 
 
-def _subject(
-    request: Request, wrap: Callable[[Callable[..., object]], tuple[Callable[..., object], Watched | None]]
-) -> Subject:
+def _subject(request: Request, wrap: Callable[[Callable[..., object]], Callable[..., object]]) -> Subject:
     inputs.seed_default(request.seed)
     module = program.generate(request.case, request.variant).load()
-    function, watched = wrap(module.program)
     return Subject(
         request=request,
         module=module,
-        function=function,
+        function=wrap(module.program),
         arguments=tuple(inputs.make(request.case, request.variant, request.case.calls[0], request.seed, 0).values()),
-        watched=watched,
         optimizers=_optimizers(request, module),
     )
 

@@ -15,7 +15,7 @@ from conformance import agreement, inputs, program
 from conformance.checks import metamorphic
 from conformance.checks.finding import Pair
 from conformance.checks.registry import run_checks
-from conformance.evidence import compile_with
+from conformance.evidence import Watch, compile_with
 from conformance.judge import outcome
 from conformance.model import Attempt, Attempts, Level, Outcome, Stage
 from conformance.raised import describe
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from conformance.backend import Backend
-    from conformance.evidence import Watched
     from conformance.model import Evidence, Raised, Request
     from conformance.role import RoleObservation
 
@@ -175,12 +174,13 @@ class _Compiled:
         """Run the compiled role and hold it against eager, and against its twin if it has one."""
         self.report(Stage.COMPILE)
         try:
-            role, watched = self._role(self.subject, expected)
-            twin = self._role(self.subject.twin, expected)[0] if self.subject.twin else None
+            watch = Watch()
+            role = replace(self._role(self.subject, expected), around=lambda _: watch)
+            twin = self._role(self.subject.twin, expected) if self.subject.twin else None
         except Exception as error:  # noqa: BLE001 - torch.compile refuses the backend: a result
             return Attempt(raised=describe(error, Stage.COMPILE), stage=Stage.COMPILE)
         actual = perform(role)
-        evidence = watched.evidence(compiled_backward=any(call.compiled_backward for call in actual.calls))
+        evidence = watch.evidence(compiled_backward=any(call.compiled_backward for call in actual.calls))
         actual_bytes = saved_bytes(role) if actual.complete else None
         pair = Pair(
             case=self.subject.request.case,
@@ -204,17 +204,15 @@ class _Compiled:
             metrics=_metrics(actual, actual_bytes, expected_bytes),
         )
 
-    def _role(self, subject: _Subject, expected: RoleObservation) -> tuple[Role, Watched]:
+    def _role(self, subject: _Subject, expected: RoleObservation) -> Role:
         module = subject.build()
-        function, watched = compile_with(self.backend, module.program, dynamic=subject.request.variant.dynamic)
-        role = Role(
+        return Role(
             request=subject.request,
             module=module,
-            function=function,
+            function=compile_with(self.backend, module.program, dynamic=subject.request.variant.dynamic),
             stops=lambda index: expected.calls[index].raised is None,
             report=self.report,
         )
-        return role, watched
 
 
 def _fallback(backend: Backend, seen: Evidence) -> str | None:

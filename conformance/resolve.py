@@ -16,10 +16,11 @@ from dataclasses import asdict, replace
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module, metadata
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 from packaging.requirements import Requirement
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
 
-__all__ = ["absolute", "describe_backend", "import_home", "name_of", "patched", "resolve"]
+__all__ = ["absolute", "describe_backend", "import_home", "name_of", "patched", "resolve", "setting_of"]
 
 
 def absolute(ref: str) -> str:
@@ -258,11 +259,42 @@ def _unknown(what: str, name: str, known: Iterable[str], otherwise: str) -> str:
 
 @contextlib.contextmanager
 def patched(patches: Mapping[str, object]) -> Iterator[None]:
-    """Set configuration by dotted name under torch, and put back what was there."""
+    """Set configuration by dotted name under torch, and put back what was there.
+
+    A name is that of a module of settings and one of its settings, which may have a dot itself:
+    `_inductor.config.cpp.threads`. Modules of settings are patched by their own `patch`.
+
+    Raises:
+        AttributeError: there is no such setting.
+        ImportError: there is no such module.
+    """
     with contextlib.ExitStack() as stack:
         for dotted, value in patches.items():
-            home, _, name = f"torch.{dotted}".rpartition(".")
-            module = import_module(home)
-            stack.callback(setattr, module, name, getattr(module, name))
-            setattr(module, name, value)
+            module, setting = setting_of(dotted)
+            if hasattr(module, "patch"):
+                stack.enter_context(module.patch({setting: value}))
+            else:
+                stack.enter_context(mock.patch.object(module, setting, value))
         yield
+
+
+def setting_of(dotted: str) -> tuple[ModuleType, str]:
+    """The module that a dotted name under torch starts with, the longest there is, and the rest of the name.
+
+    Raises:
+        ImportError: there is no such module.
+    """
+    words = f"torch.{dotted}".split(".")
+    for split in range(len(words) - 1, 0, -1):
+        name = ".".join(words[:split])
+        if name in sys.modules or _is_module(name):
+            return import_module(name), ".".join(words[split:])
+    message = f"no module of torch is named in {dotted!r}"
+    raise ImportError(message)
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # what stands before its last dot is no package
+        return False

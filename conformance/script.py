@@ -147,7 +147,6 @@ class _Script:
         lines += ["import torch.nn.functional as F"] if re.search(r"\bF\.", body) else []
         lines += ["from torch.utils import _pytree as pytree"] if "pytree." in body else []
         lines += self.how.imports
-        lines += [f"import torch.{name.rpartition('.')[0]}" for name in self.how.patches]
         lines += [f"torch.{name} = {value}" for name, value in self.how.patches.items()]
         return "\n".join(dict.fromkeys(lines)) + "\n"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from conformance.errors import UsageError
 from conformance.model import Stage
-from conformance.resolve import resolve
+from conformance.resolve import resolve, setting_of
 from conformance.script import Compiler
 
 if TYPE_CHECKING:
@@ -38,7 +38,11 @@ def describe(ref: str, report: Callable[[Stage], None]) -> Compiler:
     settings = {"backend": backend.name, **backend.compile}
     imports, expression = _named(settings.pop("backend"), ref)
     return Compiler(
-        imports=(*(f"import {module}" for module in backend.imports), *imports),
+        imports=(
+            *(f"import {module}" for module in backend.imports),
+            *imports,
+            *(f"import {setting_of(name)[0].__name__}" for name in backend.patches),
+        ),
         expression=expression,
         options={name: _literal(value, ref) for name, value in settings.items()},
         patches={name: _literal(value, ref) for name, value in backend.patches.items()},

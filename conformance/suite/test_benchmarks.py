@@ -107,7 +107,7 @@ def metrics(subject: Subject) -> dict[str, float]:
     """What is counted of the program, not timed."""
     from conformance.counted import of_compilation
 
-    return of_compilation(subject.watched) if subject.watched else {}
+    return of_compilation(subject.watch) if subject.watch else {}
 
 
 @pytest.fixture

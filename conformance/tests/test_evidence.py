@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import re
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from torch._dynamo import convert_frame
+from torch._dynamo.eval_frame import _debug_get_cache_entry_list
 from torch._dynamo.exc import InvalidBackend
+from torch._dynamo.utils import counters
+from torch.torch_version import TorchVersion
 
 from conformance.backend import Backend
-from conformance.evidence import compile_with, has_compiled_backward
+from conformance.evidence import GraphWatch, Watch, compile_with, has_compiled_backward
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from conformance.model import Evidence
 
@@ -32,12 +39,12 @@ def passing(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[...,
 
 def evidence(function: Callable[..., Any], *calls: tuple[Any, ...], **compile_: Any) -> Evidence:
     """What is seen when a function is compiled and called."""
-    compiled, watched = compile_with(
-        Backend(name="mine", compile={"backend": passing, **compile_}), function, dynamic=False
-    )
+    compiled = compile_with(Backend(name="mine", compile={"backend": passing, **compile_}), function, dynamic=False)
+    watch = Watch()
     for arguments in calls:
-        compiled(*arguments)
-    return watched.evidence(compiled_backward=False)
+        with watch:
+            compiled(*arguments)
+    return watch.evidence(compiled_backward=False)
 
 
 def double(a: torch.Tensor) -> torch.Tensor:
@@ -114,9 +121,10 @@ def test_options_reach_the_compiler() -> None:
 @pytest.mark.parametrize("compile_", [{}, {"backend": "eager"}])
 def test_a_backend_is_named_by_its_own_name_or_by_another(compile_: dict[str, Any]) -> None:
     """Without a word a backend's name is one that torch knows."""
-    function, watched = compile_with(Backend(name="eager", compile=compile_), double, dynamic=None)
-    assert function(torch.ones(2)).tolist() == [2, 2]
-    assert watched.graphs == 1
+    function = compile_with(Backend(name="eager", compile=compile_), double, dynamic=None)
+    with GraphWatch() as watch:
+        assert function(torch.ones(2)).tolist() == [2, 2]
+    assert watch.graphs == 1
 
 
 def test_a_backend_that_torch_does_not_know_is_refused() -> None:
@@ -136,13 +144,13 @@ def test_a_backend_that_torch_does_not_know_is_refused() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_inductor_is_configured_as_torch_compile_does(settings: dict[str, Any], key: str, wanted: object) -> None:
     """Mode and options become Inductor's configuration, and torch.compile can ask for it."""
-    _, watched = compile_with(Backend(name="inductor", compile=settings), double, dynamic=False)
-    assert watched.get_compiler_config().get(key) is wanted
+    compiled: Any = compile_with(Backend(name="inductor", compile=settings), double, dynamic=False)
+    assert compiled.get_compiler_config().get(key) is wanted
 
 
 def test_a_backend_that_returns_nothing_callable_is_not_covered_up() -> None:
     """What a broken compiler returns reaches Dynamo as it is."""
-    compiled, _ = compile_with(Backend(name="odd", compile={"backend": lambda *_: 3}), double, dynamic=False)
+    compiled = compile_with(Backend(name="odd", compile={"backend": lambda *_: 3}), double, dynamic=False)
     with pytest.raises(Exception, match="callable"):
         compiled(torch.ones(2))
 
@@ -207,7 +215,7 @@ def test_modes_inside_a_graph_of_a_graph_are_counted() -> None:
 @pytest.mark.parametrize(("name", "is_compiled"), [("eager", False), ("aot_eager", True)])
 def test_a_compiled_backward_is_a_node_of_the_graph(name: str, is_compiled: bool) -> None:
     """AOTAutograd puts its backward into autograd's graph; a backend below it does not."""
-    compiled, _ = compile_with(Backend(name=name), lambda a: a.sin(), dynamic=False)
+    compiled = compile_with(Backend(name=name), lambda a: a.sin(), dynamic=False)
     result = compiled(torch.ones(2, requires_grad=True)) * 2
     assert has_compiled_backward([3, torch.ones(2), None, result, result]) is is_compiled
 
@@ -218,3 +226,88 @@ def test_shared_history_is_walked_once() -> None:
     for _ in range(100):
         value = value + value
     assert not has_compiled_backward([value])
+
+
+def test_calls_are_counted_after_the_watch_is_left() -> None:
+    """What was compiled under a watch tells it of every later call, and what was compiled elsewhere does not."""
+    compiled = compile_with(Backend(name="eager"), double, dynamic=False)
+    other = compile_with(Backend(name="eager"), lambda a: a + 1, dynamic=False)
+    with Watch() as watch:
+        compiled(torch.ones(2))
+    compiled(torch.ones(2))
+    other(torch.ones(2))
+    assert watch.evidence(compiled_backward=False).backend_calls == 2
+    assert watch.graphs == 1
+
+
+class _Seen:
+    """What Dynamo does around a backend, with and without a watch."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.registered: list[bool] = []
+        self.cleared: list[bool] = []
+        self.started = 0
+        asked: Any = vars(convert_frame)["_is_registered_backend"]
+        cleared = convert_frame._clear_fake_mode_weakrefs
+
+        def is_registered(compiler: Any) -> bool:
+            self.registered.append(asked(compiler))
+            return self.registered[-1]
+
+        def clear(mode: Any) -> None:
+            cleared(mode)
+            self.cleared.append(mode is not None)
+
+        monkeypatch.setattr(convert_frame, "_is_registered_backend", is_registered)
+        monkeypatch.setattr(convert_frame, "_clear_fake_mode_weakrefs", clear)
+
+    def start(self) -> None:
+        """Count a call of the hook that backends may have for their start."""
+        self.started += 1
+
+    def compiling(self, backend: Any, watch: AbstractContextManager[object]) -> dict[str, object]:
+        """Compile and call a program with a graph break, and say all that Dynamo did."""
+
+        def program(a: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                b = a.sin()
+            torch._dynamo.graph_break()
+            return a * b
+
+        torch._dynamo.reset()
+        self.registered, self.cleared, self.started = [], [], 0
+        compiled = compile_with(Backend(name="mine", compile={"backend": backend}), program, dynamic=None)
+        counters.clear()
+        with watch:
+            for size in (2, 3, 4):
+                compiled(torch.ones(size, requires_grad=True)).sum().backward()
+        guards = [str(entry.guard_manager) for entry in _debug_get_cache_entry_list(program.__code__)]
+        return {
+            "registered": self.registered,
+            "post-compile work": self.cleared,
+            "started": self.started,
+            "counters": {name: dict(counts) for name, counts in counters.items()},
+            "guards": [re.sub(r"0x[0-9a-f]+|\d{6,}|__\w+_\d+", "ID", text) for text in guards],
+        }
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor", "callable"])
+@pytest.mark.parametrize("watch", [GraphWatch, Watch])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit, which Inductor imports
+def test_dynamo_does_the_same_with_and_without_a_watch(
+    monkeypatch: pytest.MonkeyPatch, backend: str, watch: type[GraphWatch]
+) -> None:
+    """Guards, counters, what is done after compiling, whether the backend is registered, and its hook at the start."""
+    seen = _Seen(monkeypatch)
+
+    def mine(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+        return graph.forward
+
+    mine._dynamo_backend_init = seen.start  # type: ignore[attr-defined]  # from 2.15 on
+    compiler: Any = mine if backend == "callable" else backend
+    seen.compiling(compiler, nullcontext())  # fills Inductor's caches, whose hits are counted
+    without = seen.compiling(compiler, nullcontext())
+    assert seen.compiling(compiler, watch()) == without
+    assert set(without["registered"]) == {backend != "callable"}  # type: ignore[call-overload]
+    assert bool(without["started"]) is (backend == "callable" and torch.__version__ >= TorchVersion("2.15"))
+    assert without["guards"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from conformance import isolate
+from conformance.evidence import GraphWatch
 from conformance.isolate import result
 from conformance.measure import prepared, uncompiled
 from conformance.model import BackendInfo, InputSpec, Variant
@@ -81,12 +82,14 @@ def test_eager_and_candidate_share_their_tensors() -> None:
         eager = candidate.as_eager()
         shared = [*zip(eager.arguments, candidate.arguments, strict=True), (eager.module, candidate.module)]
         assert all(one is other for one, other in [*shared, *zip(eager.cotangents, candidate.cotangents, strict=True)])
-        assert candidate.watched is not None
-        compiled = candidate.watched.evidence(compiled_backward=False)
-        for _ in range(3):
-            eager.step()
-        assert candidate.watched.evidence(compiled_backward=False) == compiled
-        assert eager.watched is None
+        assert candidate.watch is not None
+        assert candidate.watch.graphs == 1
+        with GraphWatch() as watch:
+            for _ in range(3):
+                eager.step()
+        assert watch.graphs == 0
+        assert eager.function is candidate.module.program
+        assert eager.watch is None
 
 
 def test_rewinding_gives_back_what_calls_change() -> None:

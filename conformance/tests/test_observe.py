@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 import random
+from operator import attrgetter
 from textwrap import dedent
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -235,8 +237,8 @@ def test_a_program_that_differs_from_itself_is_invalid(monkeypatch: pytest.Monke
         (
             "mine = Backend(name='mine', patches={'_no.such.config': 1})\n",
             Stage.LOAD,
-            "ModuleNotFoundError",
-            "torch._no",
+            "AttributeError",
+            "_no.such.config",
         ),
         (
             "def mine(gm, example_inputs):\n    raise LookupError('while compiling')\n",
@@ -417,18 +419,18 @@ def test_a_backends_own_word_of_a_fallback_is_heard(
     assert [one.actual for one in check.differences] == ([words] if words else [])
 
 
-def test_patches_hold_while_compiling_and_no_longer(backend_file: Callable[[str], str]) -> None:
-    """Configuration that a backend declares is in force while its functions run, and put back afterwards."""
-    config: Any = torch._dynamo.config
-    before = config.recompile_limit
+@pytest.mark.parametrize("name", ["_dynamo.config.recompile_limit", "_inductor.config.cpp.threads"])
+def test_patches_hold_while_compiling_and_no_longer(backend_file: Callable[[str], str], name: str) -> None:
+    """Configuration that a backend declares, nested or not, is in force while it compiles, and put back afterwards."""
+    setting = attrgetter(name)
+    importlib.import_module("torch._inductor.config")
+    before = setting(torch)
     source = (
         "def compiler(graph, inputs):\n"
         "    import torch\n"
-        "    assert torch._dynamo.config.recompile_limit == 77\n"
+        f"    assert torch.{name} == 77\n"
         "    return lambda *args: graph.forward(*args)\n"
-        "mine = Backend(\n"
-        "    name='mine', compile={'backend': compiler}, patches={'_dynamo.config.recompile_limit': 77}\n"
-        ")\n"
+        f"mine = Backend(name='mine', compile={{'backend': compiler}}, patches={{'{name}': 77}})\n"
     )
     assert passed(attempt(a_case(), backend_file(source)))
-    assert config.recompile_limit == before != 77
+    assert setting(torch) == before != 77
