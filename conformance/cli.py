@@ -73,6 +73,19 @@ def _legend() -> str:
     return "\n".join(["\b", "Verdicts:", head, *lines])
 
 
+def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from importlib import metadata
+    from platform import python_version
+
+    from conformance import torch_release
+
+    suite = f"conformance, version {metadata.version('torch-compile-conformance')}"
+    click.echo(f"{suite}\n{torch_release.installed()}\nPython {python_version()}")
+    ctx.exit()
+
+
 @click.group(
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
@@ -92,7 +105,14 @@ def _legend() -> str:
         ]
     ),
 )
-@click.version_option(package_name="torch-compile-conformance", prog_name="conformance")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the versions of the suite, of torch with its build, and of Python, and exit.",
+)
 def main() -> None:
     """Does a torch.compile backend do what eager does, in every respect that autograd gives meaning to?"""
 

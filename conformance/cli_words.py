@@ -26,6 +26,6 @@ EXIT_CODES = """\b
 Exit codes:
   0  conforming: nothing red
   1  findings: a red verdict, a stale expectation, a page or file that needs work
-  2  usage: an option, a case file or an expectations file is wrong
+  2  usage: an option, a case file or an expectations file is wrong, or torch is missing or too old
   3  harness fault: the suite itself or the machine failed
   130  interrupted; the record file can be resumed"""

@@ -14,6 +14,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conformance import torch_release
 from conformance.model import Environment
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def capture(folders: Sequence[Traversable] = ()) -> Environment:
         folders: where the cases are; default: those of this package.
     """
     return Environment(
-        torch=metadata.version("torch"),
+        torch=torch_release.installed().version,
         python=platform.python_version(),
         platform=f"{platform.system()}-{platform.machine()}",
         cpu=_cpu(),

@@ -9,6 +9,7 @@ load       `CaseError`         a case file is malformed, or a program is outside
 plan       `SelectionError`    a name, glob, variant or shard selects nothing
 discover   `BackendError`      a backend is unknown, or its module cannot be used
 expect     `ExpectationError`  an expectations file is malformed or stale
+isolate    `TorchError`        torch is not installed, or older than what the suite supports
 isolate    `HarnessError`      the fork server cannot start or died
 record     `RecordError`       a record file is unreadable, truncated, foreign or unwritable
 record     `UsageError`        a record file to be continued holds another run
@@ -36,6 +37,7 @@ __all__ = [
     "ProblemsError",
     "RecordError",
     "SelectionError",
+    "TorchError",
     "UsageError",
 ]
 
@@ -58,6 +60,10 @@ class SelectionError(UsageError):
 
 class BackendError(UsageError):
     """A backend is unknown or its module cannot be used."""
+
+
+class TorchError(UsageError):
+    """No torch is installed that anything could be run with."""
 
 
 class Problem:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING
 
-from conformance import isolate, ladder, syntax
+from conformance import isolate, ladder, syntax, torch_release
 from conformance.case_text import filename
 from conformance.discover import LADDER, find
 from conformance.linefile import telling
@@ -185,7 +184,7 @@ def report(result: FuzzResult, confirmed: Mapping[str, Confirmation]) -> str:
 def _counts(result: FuzzResult) -> str:
     programs, seconds = result.programs, result.seconds
     rows = [
-        ("torch", metadata.version("torch")),
+        ("torch", torch_release.installed().version),
         ("programs", str(programs)),
         ("accepted by eager and the semantics model", f"{result.accepted} ({result.accepted / max(programs, 1):.1%})"),
         ("left out: they need what the backend does not claim", str(result.unsupported)),

@@ -13,9 +13,10 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from conformance.errors import HarnessError
+from conformance.errors import HarnessError, TorchError
 from conformance.probe import LeftOut
 from conformance.server import HEADER
+from conformance.torch_release import import_failure, installed, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,10 +54,13 @@ class ForkServer:
         left_out: steps that it did not take, since they would have made it unfit for forking or raised an exception.
 
     Raises:
+        TorchError: no torch that it could serve is installed.
         HarnessError: it does not start.
     """
 
     def __init__(self, env: Mapping[str, str], warm_up: str = WARM_UP) -> None:
+        if refused := unsupported(installed()):
+            raise TorchError(refused)
         self._lock = threading.Lock()
         self._ending: str | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the server is
@@ -71,17 +75,14 @@ class ForkServer:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for us; we tell the server
             )
-        self.left_out = self._await_ready()
+        self.left_out = self._await_ready(env)
 
-    def _await_ready(self) -> tuple[LeftOut, ...]:
+    def _await_ready(self, env: Mapping[str, str]) -> tuple[LeftOut, ...]:
         told = self._first_line()
-        if told is None:
-            message = f"the fork server did not start: {self.stop()}"
-            raise HarnessError(message)
-        if "failed" in told:
-            self.stop()
-            message = f"the fork server did not start: {told['failed']}\n  Python: {sys.executable}"
-            raise HarnessError(message)
+        if told is None or "failed" in told:
+            ending = self.stop()
+            message = f"the fork server did not start: {told['failed'] if told else ending}"
+            raise HarnessError(import_failure(installed(), environment(env)) or message)
         return tuple(LeftOut(name=name, reason=reason) for name, reason in told["left_out"])
 
     def _first_line(self) -> dict[str, Any] | None:
@@ -142,6 +143,7 @@ class ForkServers:
         """Get the server for an environment, started where there is none yet or only the `dead` one.
 
         Raises:
+            TorchError: no torch that it could serve is installed.
             HarnessError: it does not start, or was shut down while a request was running.
         """
         key = frozenset(env.items())

@@ -15,11 +15,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence  # noqa: TC003 - pydantic reads them
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from conformance import grammar, isolate, wire
+from conformance import grammar, isolate, torch_release, wire
 from conformance.discover import find, usable
 from conformance.environment import capture
 from conformance.errors import UsageError
@@ -282,7 +281,7 @@ class _Course:
         # What earlier runs took counts as if this one had begun as much earlier.
         self._last = fuzz.tools.clock()
         self._began = self._last - sum(chunk.seconds for chunk in fuzz.done)
-        self._torch = metadata.version("torch")
+        self._torch = torch_release.installed().version
         self.pending: set[Future[Any]] = set()
 
     def __iter__(self) -> Iterator[Chunk]:

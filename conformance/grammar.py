@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from conformance import torch_release
 from conformance.draft import ASKED, BINARY, DEEPEST, UNARY, VIEWS, WRITES, Draft
 from conformance.findings import code, levels_of
 from conformance.model import CALLS, Call, Capability, Case, InputSpec, Location, Variant
@@ -119,7 +120,7 @@ def _drawn(of_seed: int) -> list[Case]:
 
 def version() -> str:
     """What programs and findings depend on, in twelve digits: the modules that make them, PyTorch and hypothesis."""
-    versions = [metadata.version(name) for name in ("torch", "hypothesis")]
+    versions = [torch_release.installed().version, metadata.version("hypothesis")]
     texts = [(resources.files("conformance") / f"{name}.py").read_text(encoding="utf-8") for name in _MADE_OF]
     return hashlib.sha256("\n".join([*versions, *texts]).encode()).hexdigest()[:12]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance import discover, isolate
 from conformance.checks import CATALOGUE
-from conformance.errors import CaseError, ExpectationError
+from conformance.errors import CaseError, ExpectationError, TorchError
 from conformance.expectations import Host, load_expectations
 from conformance.homes import collect
 from conformance.loader import load_cases
@@ -50,6 +50,8 @@ def _declared() -> tuple[list[Path], list[str]]:
     """The expectations files of installed backends, and why some backends cannot be used at all."""
     try:
         infos = [isolate.describe(name) for name in discover.names()]
+    except TorchError as error:
+        return [], [f"the expectations of installed backends were not checked: {error}"]
     finally:
         isolate.shutdown()
     broken = [f"backend {info.ref!r} cannot be used: {info.broken}" for info in infos if info.broken]

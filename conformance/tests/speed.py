@@ -18,12 +18,11 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from conformance import isolate
+from conformance import isolate, torch_release
 from conformance.forkserver import environment
 from conformance.judge import outcome
 from conformance.loader import load_cases
@@ -69,8 +68,9 @@ def main() -> None:
 
 def _requests() -> list[Request]:
     plan = select(load_cases(), [isolate.describe(name) for name in _BACKENDS])
+    release = torch_release.installed().version
     by_hand = (request for request in plan.requests if request.case.family is None)
-    return [request for request in by_hand if decided(request, version("torch")) is None]
+    return [request for request in by_hand if decided(request, release) is None]
 
 
 def _isolation(requests: Sequence[Request]) -> list[tuple[str, str, str]]:
