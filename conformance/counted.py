@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from torch._dynamo.utils import clear_compilation_metrics, get_compilation_metrics
-from torch._inductor import metrics as inductor
 from torch.profiler import ProfilerActivity, profile
 
+from conformance import torch_names
 from conformance.role import saved_bytes
 
 if TYPE_CHECKING:
@@ -18,27 +17,39 @@ if TYPE_CHECKING:
 
 __all__ = ["begin", "of_compilation", "of_memory"]
 
+# None on a release of torch that lacks them.
+_clear_compiled: Any = torch_names.find("torch._dynamo.utils.clear_compilation_metrics")
+_compiled: Any = torch_names.find("torch._dynamo.utils.get_compilation_metrics")
+_inductor: Any = torch_names.find("torch._inductor.metrics")
+
 _ALLOCATION = "[memory]"  # the profiler's name for an allocation, or for what is given back
 
 
 def begin() -> None:
     """Count what is compiled from here on; PyTorch keeps its counters for a whole process."""
-    clear_compilation_metrics()
-    inductor.reset()
+    if _clear_compiled:
+        _clear_compiled()
+    if _inductor:
+        _inductor.reset()
 
 
 def of_compilation(watch: GraphWatch) -> dict[str, float]:
-    """Of what was compiled since `begin`: graphs, graph_breaks, recompiles, guards, fx_nodes, Inductor's kernels."""
-    frames = get_compilation_metrics()
+    """Of what was compiled since `begin`: graphs, graph_breaks, recompiles, and what this torch counts itself.
+
+    That is guards, fx_nodes, and Inductor's kernels.
+    """
     counts: dict[str, float] = {
         "graphs": watch.graphs,
         "graph_breaks": watch.graph_breaks,
         "recompiles": watch.recompiles,
-        "guards": sum(frame.guard_count or 0 for frame in frames),
-        "fx_nodes": sum(frame.graph_node_count or 0 for frame in frames),
     }
-    kernels = inductor.generated_kernel_count
-    return counts | ({"kernels": kernels} if kernels else {})
+    if _compiled:
+        frames = _compiled()
+        counts["guards"] = sum(frame.guard_count or 0 for frame in frames)
+        counts["fx_nodes"] = sum(frame.graph_node_count or 0 for frame in frames)
+    if _inductor and _inductor.generated_kernel_count:
+        counts["kernels"] = _inductor.generated_kernel_count
+    return counts
 
 
 def of_memory(candidate: Subject, eager: Subject) -> dict[str, float]:

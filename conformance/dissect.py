@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch._dynamo.eval_frame import _debug_get_cache_entry_list
 from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
-from conformance import ambient, inputs, program
+from conformance import ambient, inputs, program, torch_names
 from conformance.device import DEVICE
 from conformance.dissection import CapturedGraph, Dissection, NodeDifference
 from conformance.evidence import compile_with
@@ -256,7 +255,8 @@ def _reason(text: str) -> str:
 
 def _guards(function: Callable[..., Any]) -> Iterator[str]:
     """What must hold for the compiled code of a function to be used again, a line each."""
-    for entry in _debug_get_cache_entry_list(function.__code__):
+    entries: Any = torch_names.find("torch._dynamo.eval_frame._debug_get_cache_entry_list")
+    for entry in entries(function.__code__) if entries else ():
         for line in str(entry.guard_manager).split("\n"):
             said = re.sub(r"^[| ]*\+- ", "", line).partition("  # ")[0].strip()
             if said and not _NO_GUARD.match(said):

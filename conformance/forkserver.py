@@ -54,7 +54,7 @@ class ForkServer:
         left_out: steps that it did not take, since they would have made it unfit for forking or raised an exception.
 
     Raises:
-        TorchError: no torch that it could serve is installed.
+        TorchError: no torch that it could serve is installed, or it lacks what the suite cannot do without.
         HarnessError: it does not start.
     """
 
@@ -79,6 +79,9 @@ class ForkServer:
 
     def _await_ready(self, env: Mapping[str, str]) -> tuple[LeftOut, ...]:
         told = self._first_line()
+        if told and "refused" in told:
+            self.stop()
+            raise TorchError(told["refused"])
         if told is None or "failed" in told:
             ending = self.stop()
             message = f"the fork server did not start: {told['failed'] if told else ending}"

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from conformance.errors import TorchError
 from conformance.process import children, die_with_parent, threads
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def take(steps: Sequence[Step]) -> list[LeftOut]:
         Those that were left out.
 
     Raises:
-        RequiredStepError: a required step raised an exception.
+        TorchError: a required step refuses this torch.
+        RequiredStepError: a required step raised another exception.
         UnfitError: a required step made this process unfit for forking.
     """
     for step in steps:
@@ -116,6 +118,8 @@ def _take_required(step: Step) -> None:
     before = _Residue.now()
     try:
         step.action()
+    except TorchError:
+        raise
     except Exception as error:
         message = f"{step.name}: {type(error).__name__}: {error}"
         raise RequiredStepError(message) from error

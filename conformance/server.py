@@ -9,7 +9,7 @@ It is the other side of `isolate.py`. Over the control socket FD come pickled ta
 
 WARM-UP is `module:function`, a function that returns steps (`probe.py`); where one of them that is required makes the
 process unfit for forking, it begins anew without any. The first that it sends is a line of JSON: the steps that it left
-out, or why it failed.
+out, or why it refuses this torch, or why it failed.
 
 The server has one thread, never runs an op and never reads what children write. When the control socket closes, the
 parent is gone: everything is killed and the server ends. When the server is killed, the kernel kills its children.
@@ -30,6 +30,7 @@ from importlib import import_module
 from typing import Self
 
 from conformance import child
+from conformance.errors import TorchError
 from conformance.probe import LeftOut, RequiredStepError, UnfitError, take
 from conformance.process import adopt_orphans, children, kill_group
 from conformance.warmup import shared
@@ -46,6 +47,9 @@ def main(descriptor: int, warm_up: str, unfit: str = "") -> None:
     with socket.socket(fileno=descriptor) as control:
         try:
             left_out = [LeftOut(name=warm_up, reason=unfit)] if unfit else _warmed(warm_up)
+        except TorchError as error:
+            _send(control, {"refused": str(error)})
+            return
         except RequiredStepError as error:
             _send(control, {"failed": str(error)})
             raise

@@ -15,7 +15,7 @@ from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from conformance import wire
+from conformance import torch_names, wire
 from conformance.device import DEVICE
 from conformance.model import Attempt, BackendInfo
 from conformance.probe import Step
@@ -100,6 +100,7 @@ def steps() -> list[Step]:
     """Everything that a fork server does before it is asked for a child, in order."""
     return [
         Step(name="import torch", action=_import_torch, required=True),
+        Step(name="look private names up", action=torch_names.require, required=True),
         *(Step(name=f"import {name}", action=partial(import_module, name)) for name in _IMPORTS),
         *(Step(name=f"import {name}", action=partial(import_module, name), required=True) for name in _OWN_IMPORTS),
         *(Step(name=f"call {name}", action=partial(_remember, name)) for name in _TABLES),

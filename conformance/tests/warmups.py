@@ -9,13 +9,14 @@ import sys
 import threading
 import time
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
-from conformance import probe
+from conformance import probe, torch_names
 from conformance.probe import Step
 
-__all__ = ["dying", "hanging", "leaving", "required_raises", "required_thread"]
+__all__ = ["dying", "hanging", "leaving", "required_raises", "required_thread", "without_a_name"]
 
 _kept: list[object] = []
 
@@ -92,3 +93,15 @@ def required_thread() -> list[Step]:
 def required_raises() -> list[Step]:
     """Fail in the step that all others need."""
     return [Step(name="base", action=_raise, required=True)]
+
+
+def without_a_name() -> list[Step]:
+    """Have a torch that lacks a private name which the suite cannot do without."""
+
+    def remove() -> None:
+        del import_module("torch._guards").CompileContext.current_compile_id
+
+    return [
+        Step(name="remove a name", action=remove, required=True),
+        Step(name="look names up", action=torch_names.require, required=True),
+    ]

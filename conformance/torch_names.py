@@ -1,0 +1,149 @@
+"""Every private name of PyTorch that the suite uses beyond its warm-up, and what becomes of it where one is missing.
+
+What the warm-up uses only makes children slower where it is missing. `tests/test_torch_names.py` holds this table
+against the sources: a use that is not in it fails, and so does an entry that nothing uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+
+from conformance.errors import TorchError
+
+__all__ = ["NAMES", "TorchName", "Without", "find", "require"]
+
+
+class Without(StrEnum):
+    """What becomes of the suite without a name."""
+
+    REFUSED = "nothing is run"
+    ABSENT = "it is left out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchName:
+    """A private name.
+
+    Args:
+        name: dotted, from `torch` on; a module stands for everything in it.
+        purpose: what the suite does with it.
+        without: what becomes of the suite without it.
+        used_by: the modules of the suite that use it.
+    """
+
+    name: str
+    purpose: str
+    without: Without
+    used_by: tuple[str, ...]
+
+
+def _group(without: Without, purpose: str, *names: str, by: tuple[str, ...]) -> tuple[TorchName, ...]:
+    return tuple(TorchName(name=name, purpose=purpose, without=without, used_by=by) for name in names)
+
+
+NAMES = (
+    *_group(
+        Without.REFUSED,
+        "sees what is compiled and called, without which a pass would be worth nothing",
+        "torch._dynamo.output_graph.OutputGraph.call_user_compiler",
+        "torch._dynamo.output_graph.OutputGraph.install_global_unsafe",
+        "torch._dynamo.decorators.skip",
+        "torch._guards.CompileContext.current_compile_id",
+        by=("evidence",),
+    ),
+    *_group(
+        Without.REFUSED,
+        "counts graph breaks and skipped frames",
+        "torch._dynamo.utils.counters",
+        by=("evidence", "dissect", "script_observable"),
+    ),
+    *_group(
+        Without.REFUSED,
+        "counts the nodes of captured graphs that set a mode",
+        "torch._C._set_grad_enabled",
+        "torch.autograd.grad_mode._enter_inference_mode",
+        "torch.amp.autocast_mode._enter_autocast",
+        by=("evidence",),
+    ),
+    *_group(
+        Without.REFUSED,
+        "sees modes and hooks that a call leaves behind, and ends them",
+        "torch._C._autograd._top_saved_tensors_default_hooks",
+        "torch._C._len_torch_dispatch_stack",
+        "torch._C._len_torch_function_stack",
+        by=("ambient", "script_observable"),
+    ),
+    *_group(
+        Without.REFUSED,
+        "sees modes and hooks that a call leaves behind, and ends them",
+        "torch._C._autograd._pop_saved_tensors_default_hooks",
+        "torch._C._pop_torch_dispatch_stack",
+        "torch._C._pop_torch_function_stack",
+        by=("ambient",),
+    ),
+    *_group(
+        Without.REFUSED,
+        "watches the operations of a program, for the fp64 reference",
+        "torch.utils._python_dispatch",
+        by=("reference",),
+    ),
+    *_group(
+        Without.REFUSED,
+        "finds compilers by name",
+        "torch._dynamo.lookup_backend",
+        by=("resolve", "dissect", "script", "script_parts"),
+    ),
+    *_group(Without.REFUSED, "lists compilers by name", "torch._dynamo.list_backends", by=("resolve",)),
+    *_group(
+        Without.REFUSED,
+        "sees whether a tensor was changed in place, as the autograd notes describe",
+        "torch.Tensor._version",
+        by=("role", "script_observable"),
+    ),
+    *_group(
+        Without.ABSENT,
+        "lists guards in `conformance explain`",
+        "torch._dynamo.eval_frame._debug_get_cache_entry_list",
+        by=("dissect",),
+    ),
+    *_group(
+        Without.ABSENT,
+        "counts guards, FX nodes and kernels beside timings",
+        "torch._dynamo.utils.clear_compilation_metrics",
+        "torch._dynamo.utils.get_compilation_metrics",
+        "torch._inductor.metrics",
+        by=("counted",),
+    ),
+)
+
+
+def find(name: str) -> object | None:
+    """What a dotted name stands for, None where this release of torch lacks it; imports what it has to."""
+    words = name.split(".")
+    value: object = import_module(words[0])
+    for index, word in enumerate(words[1:], 2):
+        if not hasattr(value, word):
+            try:
+                import_module(".".join(words[:index]))
+            except ImportError:
+                return None
+        value = getattr(value, word, None)
+        if value is None:
+            return None
+    return value
+
+
+def require() -> None:
+    """Refuse a torch without the names that nothing can be run without.
+
+    Raises:
+        TorchError: naming those that it lacks.
+    """
+    lacking = [each for each in NAMES if each.without is Without.REFUSED and find(each.name) is None]
+    if lacking:
+        version = getattr(import_module("torch"), "__version__", "")
+        told = "\n".join(f"  {each.name}, which {each.purpose}" for each in lacking)
+        message = f"torch {version} lacks what this suite cannot do without; use another release of torch:\n{told}"
+        raise TorchError(message)
