@@ -20,6 +20,7 @@ class Without(StrEnum):
 
     REFUSED = "nothing is run"
     ABSENT = "it is left out"
+    BROKEN = "the backend cannot be used, and has one row that says so"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class TorchName:
         name: dotted, from `torch` on; a module stands for everything in it.
         purpose: what the suite does with it.
         without: what becomes of the suite without it.
-        used_by: the modules of the suite that use it.
+        used_by: the modules of the suite that use it, those of backends as `backends/name`.
     """
 
     name: str
@@ -115,6 +116,25 @@ NAMES = (
         "torch._dynamo.utils.get_compilation_metrics",
         "torch._inductor.metrics",
         by=("counted",),
+    ),
+    *_group(
+        Without.BROKEN,
+        "finds out whether there is a C++ compiler",
+        "torch._inductor.cpp_builder.get_cpp_compiler",
+        "torch._inductor.exc.InvalidCxxCompiler",
+        by=("backends/inductor",),
+    ),
+    *_group(
+        Without.BROKEN,
+        "finds out whether CUDA graphs were skipped",
+        "torch._dynamo.utils.counters",
+        by=("backends/cudagraphs",),
+    ),
+    *_group(
+        Without.BROKEN,
+        "finds compilers by name",
+        "torch._dynamo.lookup_backend",
+        by=("backends/openvino", "backends/torchburn"),
     ),
 )
 

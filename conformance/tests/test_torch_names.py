@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-import conformance
+import conformance.backends
 from conformance.errors import TorchError
 from conformance.forkserver import ForkServer
 from conformance.torch_names import NAMES, Without, find
 
 PACKAGE = Path(conformance.__file__).parent
+BACKENDS = Path(conformance.backends.__file__).parent
 WARM_UP = {"warmup.py"}
 """What it lacks makes children slower, and nothing else."""
 NOT_USES = {
@@ -44,6 +45,8 @@ def is_excused(path: Path, name: str) -> bool:
 
 def home(path: Path) -> str:
     """A module as the table names it."""
+    if path.parent == BACKENDS:
+        return f"backends/{path.stem}"
     return path.relative_to(PACKAGE).with_suffix("").as_posix()
 
 
@@ -56,7 +59,7 @@ SOURCES = [
     path
     for path in sorted(PACKAGE.rglob("*.py"))
     if "tests" not in path.relative_to(PACKAGE).parts and path.name not in {*WARM_UP, "torch_names.py"}
-]
+] + sorted(BACKENDS.glob("*.py"))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=home)
@@ -86,7 +89,7 @@ def test_every_entry_of_the_table_is_used() -> None:
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", [each.name for each in NAMES])
+@pytest.mark.parametrize("name", sorted({each.name for each in NAMES}))
 def test_the_installed_torch_has_every_name(name: str) -> None:
     """A release that lacks one is one to look at."""
     assert find(name) is not None
