@@ -8,16 +8,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conformance.case_cache import CaseCache, user_folder
+from conformance.case_set import whole
 from conformance.errors import CaseError, Problem
-from conformance.loader import load_cases
 from conformance.model import Location
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from importlib.metadata import EntryPoint
     from importlib.resources.abc import Traversable
 
     from conformance.model import Case
+
+    Reader = Callable[[Traversable | Path, str], Iterable[Case | Problem]]
 
 __all__ = ["GROUP", "PACKAGED", "collect", "homes"]
 
@@ -25,19 +28,23 @@ GROUP = "conformance.cases"
 """The entry points that name folders of cases: `mylib.cases` is the folder `cases` of the package `mylib`."""
 
 PACKAGED = "conformance.cases"
+_LABEL = "cases"  # what locations call the packaged folder where there is no other
 
 
-def collect(folders: Sequence[Path] = ()) -> tuple[Case, ...]:
-    """Read the cases of every home.
+def collect(folders: Sequence[Path] = (), read: Reader | None = None) -> tuple[Case, ...]:
+    """The cases of every home.
 
     Args:
         folders: of case files, beyond what is installed.
+        read: gives what a folder holds, of which locations begin with a label; default: as this user's cache has it.
 
     Raises:
         CaseError: with every problem of every file, and of every entry point.
     """
     places = homes(folders)
-    return load_cases(places) if len(places) > 1 else load_cases()
+    labels = map(str, places) if len(places) > 1 else (_LABEL,)
+    read = read or CaseCache(user_folder()).read
+    return whole(each for place, label in zip(places, labels, strict=True) for each in read(place, label))
 
 
 def homes(folders: Sequence[Path] = ()) -> tuple[Traversable | Path, ...]:

@@ -18,8 +18,6 @@ from conformance import discover
 from conformance.checks import CATALOGUE
 from conformance.errors import SelectionError
 from conformance.homes import PACKAGED, collect, homes
-from conformance.program import generate
-from conformance.yaml_marks import compose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,6 +88,8 @@ def show(case_id: str, folders: Sequence[Path] = ()) -> str:
 
     Of a generated case it is the YAML of its family; a law's two functions stand below each other.
     """
+    from conformance.program import generate  # noqa: PLC0415 - lists do without
+
     known = collect(folders)
     case = next((case for case in known if case.id == case_id), None)
     if case is None:
@@ -107,6 +107,8 @@ def show(case_id: str, folders: Sequence[Path] = ()) -> str:
 
 def _yaml(case: Case, folders: Sequence[Path]) -> str:
     """The lines of the case in its file, as they stand there."""
+    from conformance.yaml_marks import compose  # noqa: PLC0415 - as above
+
     path = Path(case.location.file)  # of packaged cases it is a name, unless they were collected with others
     text = (path if len(homes(folders)) > 1 else files(PACKAGED) / path.name).read_text(encoding="utf-8")
     document = compose(f"{text}\n", case.location.file)

@@ -7,8 +7,9 @@ from importlib.resources import files
 from itertools import product
 from typing import TYPE_CHECKING
 
+from conformance.case_set import files_of, whole
 from conformance.documents import CaseDocument, CaseFileDocument, FamilyDocument
-from conformance.errors import CaseError, Problem
+from conformance.errors import Problem
 from conformance.families import broken_family, expand
 from conformance.garbage import uncollected
 from conformance.model import CALLS, Call, Capability, Case, ExpectedRaise, InputSpec, Level, Location, Stage, Variant
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from conformance.yaml_marks import Document
     from conformance.yaml_marks import Path as Keys
 
-__all__ = ["load_cases"]
+__all__ = ["load_cases", "load_folder"]
 
 # What a program's check needs to know of its case; other keys may be wrong and it still says what it finds.
 _CORE = frozenset({"id", "title", "program", "setup", "inputs", "axes"})
@@ -39,23 +40,26 @@ def load_cases(folders: Sequence[Traversable | Path] = ()) -> tuple[Case, ...]:
         CaseError: with every problem of every file.
     """
     sources = [(folder, str(folder)) for folder in folders] or [(files("conformance.cases"), "cases")]
+    return whole(each for folder, label in sources for each in load_folder(folder, label))
+
+
+def load_folder(folder: Traversable | Path, label: str) -> list[Case | Problem]:
+    """Read every `*.yaml` of a folder (or one file): the cases that are right, and what is wrong with others.
+
+    Args:
+        folder: of case files.
+        label: what locations call it.
+    """
     # Nothing that is loaded becomes garbage in a cycle; to look for some takes a quarter of the time.
     with uncollected():
-        found = [each for folder, label in sources for each in _load_folder(folder, label)]
-    cases = [each for each in found if isinstance(each, Case)]
-    problems = [each for each in found if isinstance(each, Problem)]
-    problems += _duplicates(cases)
-    if problems:
-        raise CaseError(problems)
-    return tuple(cases)
+        return list(_load_folder(folder, label))
 
 
 def _load_folder(folder: Traversable | Path, label: str) -> Iterator[Case | Problem]:
     if folder.is_file():
         yield from _load_file(folder, label)
         return
-    entries = sorted(folder.iterdir(), key=lambda entry: entry.name) if folder.is_dir() else []
-    entries = [entry for entry in entries if entry.name.endswith(".yaml")]
+    entries = files_of(folder)
     if not entries:
         yield Problem(Location(file=label), "no case file (*.yaml) here")
     for entry in entries:
@@ -158,14 +162,6 @@ def _misplaced(document: Document, path: Keys, what: str, texts: Sequence[str]) 
         if document.text_location((*path, key)) is None:
             hint = f"Write it as a literal block, {key}: | and the text below, so that its lines are the file's lines."
             yield document.problem((*path, key), f"a {key} of several lines that is not a literal block", hint)
-
-
-def _duplicates(cases: Sequence[Case]) -> Iterator[Problem]:
-    first: dict[str, Location] = {}
-    for case in cases:
-        if case.id in first:
-            yield Problem(case.location, f"duplicate case {case.id!r}", f"The first one is at {first[case.id]}.")
-        first.setdefault(case.id, case.location)
 
 
 def _case(document: Document, path: Keys, form: CaseDocument, topic: str) -> Case:

@@ -9,7 +9,7 @@ from conformance.checks import CATALOGUE
 from conformance.errors import CaseError, ExpectationError, TorchError
 from conformance.expectations import Host, load_expectations
 from conformance.homes import collect
-from conformance.loader import load_cases
+from conformance.loader import load_cases, load_folder
 from conformance.specification import clauses, uncovered
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def proofread(paths: Sequence[Path]) -> list[str]:
     places = [path for path in paths if not path.name.endswith(_SUFFIX)]
     files = [path for path in paths if path.name.endswith(_SUFFIX)]
     try:
-        known = [*(load_cases(places) if places else ()), *(collect() if files or not paths else ())]
+        known = [*(load_cases(places) if places else ()), *_installed(paths, files)]
     except CaseError as error:
         unread = "expectations were not checked: the cases that they name cannot be read"
         return [*map(str, error.problems), *([unread] if files or not paths else [])]
@@ -44,6 +44,13 @@ def proofread(paths: Sequence[Path]) -> list[str]:
         files, broken = _declared()
         broken += map(str, uncovered(known, clauses()))
     return broken + _of_expectations(files, known)
+
+
+def _installed(paths: Sequence[Path], files: Sequence[Path]) -> Sequence[Case]:
+    """The installed cases: read anew where they are what is validated, else those that expectations may name."""
+    if not paths:
+        return collect(read=load_folder)
+    return collect() if files else ()
 
 
 def _declared() -> tuple[list[Path], list[str]]:

@@ -16,6 +16,7 @@ import pickle
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -31,12 +32,24 @@ from conformance.runner import BATCH
 from conformance.selection import decided, select
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from conformance.model import Request
 
 _BACKENDS = ("eager", "pre_dispatch_eager", "aot_eager")
 _NESTS_ON = ("eager", "aot_eager")
+_TIMES = 5  # that a command is timed
+_READERS = {
+    "list": "under 0.5 s",
+    "list --backends": "under 0.5 s",
+    "show grad_mode.nesting.enable_in_no_grad": "under 0.5 s",
+    "--help": "under 0.5 s",
+    "--version": "under 0.5 s",
+    "validate cases": "",
+    "validate": "",
+}
+"""The commands that only read, and how soon they must answer; `validate` reads everything anew."""
+
 
 # Reads pickled requests from stdin and prints the seconds each took, in this one process.
 _LOOP = """
@@ -172,15 +185,24 @@ def _growth(requests: Sequence[Request]) -> tuple[str, str, str]:
 
 
 def _commands() -> list[tuple[str, str, str]]:
-    return [
-        (f"conformance {word}", f"{statistics.median(_command(word) for _ in range(7)):.2f} s", "under 0.5 s")
-        for word in ("list", "--help")
-    ]
+    return [row for line, limit in _READERS.items() for row in _reader(line, limit)]
 
 
-def _command(word: str) -> float:
+def _reader(line: str, limit: str) -> Iterator[tuple[str, str, str]]:
+    """Time a command where no case is remembered yet, and where all are; the two by turns."""
+    cold, warm = [], []
+    for _ in range(_TIMES):
+        with tempfile.TemporaryDirectory(prefix="conformance-speed-") as cache:
+            cold.append(_command(line, cache))
+            warm.append(_command(line, cache))
+    yield f"conformance {line}", f"{statistics.median(warm):.2f} s", limit
+    yield "the same with nothing remembered", f"{statistics.median(cold):.2f} s", ""
+
+
+def _command(line: str, cache: str) -> float:
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "conformance", word], check=True, capture_output=True)
+    env = {**os.environ, "XDG_CACHE_HOME": cache}
+    subprocess.run([sys.executable, "-m", "conformance", *line.split()], check=True, capture_output=True, env=env)
     return time.perf_counter() - start
 
 

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import io
-import platform
 import re
 import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
@@ -501,14 +499,6 @@ def test_report_of_an_interrupted_run_exits_with_3(world: _World) -> None:
     result = _conformance("report", "--records", "a.jsonl")
     assert result.exit_code == 3
     assert "it has no footer" in result.stderr
-
-
-def test_the_version_is_that_of_the_distribution() -> None:
-    """Bug reports start with it, and with what else the results depend on."""
-    suite, torch, python = _conformance("--version").stdout.splitlines()
-    assert suite == f"conformance, version {metadata.version('torch-compile-conformance')}"
-    assert re.fullmatch(r"torch [\w.+]+ \(\w+.* build\)", torch)
-    assert python == f"Python {platform.python_version()}"
 
 
 def test_help_of_run_teaches_the_verdicts() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import platform
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +92,15 @@ def test_a_stand_in_without_origin_cannot_be_read(monkeypatch: pytest.MonkeyPatc
     stand_in = type(sys)("torch")
     monkeypatch.setitem(sys.modules, "torch", stand_in)
     assert "cannot be read: torch.__spec__ is" in torch_release.installed().problem
+
+
+def test_the_version_names_the_suite_torch_and_python(torch: Path) -> None:
+    """Bug reports start with what the results depend on."""
+    (torch / "version.py").write_text(wheel("2.14.1+cu130", cuda="13.0"))
+    suite, release, python = CliRunner().invoke(main, ["--version"]).stdout.splitlines()
+    assert suite == f"conformance, version {metadata.version('torch-compile-conformance')}"
+    assert release == "torch 2.14.1+cu130 (CUDA 13.0 build)"
+    assert python == f"Python {platform.python_version()}"
 
 
 def test_records_name_the_build(torch: Path) -> None:

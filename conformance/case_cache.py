@@ -1,0 +1,175 @@
+"""What folders of case files hold, remembered between processes: reading them takes longer than most commands.
+
+The name of an entry is a digest of all that it follows from: the texts of the files, the modules that make cases of
+them, and Python. So no entry is ever out of date. One that is damaged, or that another user may have written, counts as
+missing, and so does a cache that cannot be read or written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import stat
+import sys
+import tempfile
+from contextlib import suppress
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance.case_set import files_of
+from conformance.model import Case
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.resources.abc import Traversable
+
+    from conformance.errors import Problem
+
+__all__ = ["MAKERS", "CaseCache", "entry_name", "user_folder"]
+
+MAKERS = (
+    "attributes",
+    "case_cache",
+    "case_set",
+    "checks/__init__",
+    "covering",
+    "documents",
+    "errors",
+    "families",
+    "family",
+    "garbage",
+    "loader",
+    "model",
+    "nests",
+    "program",
+    "rules",
+    "subset",
+    "surface",
+    "syntax",
+    "validation",
+    "words",
+    "yaml_marks",
+)
+"""The modules of this package that have a say in what comes of a case file."""
+
+_KEPT = 16  # entries; all packaged cases take 2 MB
+_DIGEST = hashlib.sha256().digest_size
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def user_folder() -> Path | None:
+    """Where the entries of this user are; None where there is no home."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        home = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return home / "torch-compile-conformance" / "cases"
+
+
+def entry_name(folder: Traversable | Path, label: str, package: Traversable | Path | None = None) -> str:
+    """The name of the entry of a folder of case files; raises OSError where one of them cannot be read.
+
+    Args:
+        folder: of case files, or one of them.
+        label: what locations call it.
+        package: the folder of the modules that make cases; default: this package.
+    """
+    package = package or resources.files("conformance")
+    texts = [(name, (package / f"{name}.py").read_bytes()) for name in MAKERS]
+    files = [folder] if folder.is_file() else files_of(folder)
+    texts += [(file.name, file.read_bytes()) for file in files]
+    found = hashlib.sha256(os.fsencode(f"{sys.version}\n{label}\n"))
+    for name, text in texts:
+        found.update(os.fsencode(f"{name} {len(text)}\n") + text)
+    return found.hexdigest()
+
+
+class CaseCache:
+    """The entries in a folder.
+
+    Args:
+        folder: of the entries, which need not exist; None remembers nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def read(self, folder: Traversable | Path, label: str) -> Sequence[Case | Problem]:
+        """The cases of a folder as they are remembered; else they are read, and remembered where nothing is wrong."""
+        name = _name(folder, label)
+        if name and (cases := self._get(name)) is not None:
+            return cases
+        from conformance.loader import load_folder  # noqa: PLC0415 - what reads YAML takes long to import
+
+        found = load_folder(folder, label)
+        cases = [each for each in found if isinstance(each, Case)]
+        # A file may have changed while it was read.
+        if name and len(cases) == len(found) and _name(folder, label) == name:
+            self._put(name, cases)
+        return found
+
+    def _get(self, name: str) -> list[Case] | None:
+        if self._folder is None:
+            return None
+        try:
+            with (self._folder / name).open("rb") as file:
+                if not _is_ours(os.fstat(file.fileno())):
+                    return None
+                content = file.read()
+        except OSError:
+            return None
+        digest, payload = content[:_DIGEST], content[_DIGEST:]
+        if digest != _digest(name, payload):
+            return None
+        with suppress(OSError):
+            os.utime(self._folder / name)  # what is used stays
+        cases: list[Case] = pickle.loads(payload)  # noqa: S301 - whole, and written by this user
+        return cases
+
+    def _put(self, name: str, cases: list[Case]) -> None:
+        if self._folder is None:
+            return
+        payload = pickle.dumps(cases, pickle.HIGHEST_PROTOCOL)
+        with suppress(OSError):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(self._folder / name, _digest(name, payload) + payload)
+            for path in _superfluous(self._folder):
+                path.unlink(missing_ok=True)
+
+
+def _name(folder: Traversable | Path, label: str) -> str | None:
+    """The name of an entry; None where a file cannot be read, about which the loader has more to say."""
+    try:
+        return entry_name(folder, label)
+    except OSError:
+        return None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all, whoever else writes it at the same time."""
+    handle, scratch = tempfile.mkstemp(dir=path.parent)
+    try:
+        with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor
+            file.write(content)
+        Path(scratch).replace(path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+def _superfluous(folder: Path) -> list[Path]:
+    """The files that were not used for longest, what killed processes left included."""
+    newest = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return newest[_KEPT:]
+
+
+def _digest(name: str, payload: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + payload).digest()
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    """Whether nobody else can have written a file: what is read here is unpickled, and its programs run."""
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & _OTHERS

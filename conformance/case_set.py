@@ -1,0 +1,46 @@
+"""Cases of several folders put together: all of them, or every problem that any of them has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.errors import CaseError, Problem
+from conformance.model import Case
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from importlib.resources.abc import Traversable
+    from pathlib import Path
+
+    from conformance.model import Location
+
+__all__ = ["files_of", "whole"]
+
+
+def files_of(folder: Traversable | Path) -> list[Traversable | Path]:
+    """The case files of a folder, by name; none where there is no folder."""
+    entries = sorted(folder.iterdir(), key=lambda entry: entry.name) if folder.is_dir() else []
+    return [entry for entry in entries if entry.name.endswith(".yaml")]
+
+
+def whole(found: Iterable[Case | Problem]) -> tuple[Case, ...]:
+    """The cases, where nothing is wrong with any and no two have the same id.
+
+    Raises:
+        CaseError: with every problem.
+    """
+    found = list(found)
+    cases = [each for each in found if isinstance(each, Case)]
+    problems = [each for each in found if isinstance(each, Problem)]
+    problems += _duplicates(cases)
+    if problems:
+        raise CaseError(problems)
+    return tuple(cases)
+
+
+def _duplicates(cases: Sequence[Case]) -> Iterator[Problem]:
+    first: dict[str, Location] = {}
+    for case in cases:
+        if case.id in first:
+            yield Problem(case.location, f"duplicate case {case.id!r}", f"The first one is at {first[case.id]}.")
+        first.setdefault(case.id, case.location)
