@@ -5,13 +5,18 @@ Each session has a virtual environment of its own, kept between runs (delete `.n
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nox
 from nox.command import CommandFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "venv"
@@ -20,7 +25,7 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "typing", "cases", "tests"]
 
 ROOT = Path(__file__).parent
-RECORDS = Path("results", "records", "in-tree.jsonl")
+RECORDS = Path("results", "records")
 IN_TREE = ("eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition", "inductor")
 LINTER = "ruff==0.17.6"
 THIRD_PARTY = {
@@ -47,7 +52,7 @@ def install(session: nox.Session, *what: str) -> None:
 def conformance(session: nox.Session) -> None:
     """Run every case on the five in-tree backends and rewrite results/; with arguments: `conformance run ARGS`."""
     install(session, "--editable", ".")
-    run_and_publish(session, RECORDS)
+    run_and_publish(session, "in-tree.jsonl", RECORDS.joinpath)
 
 
 @nox.session
@@ -60,7 +65,11 @@ def thirdparty(session: nox.Session, maker: str) -> None:
     for name in adapters:
         try:
             run_and_publish(
-                session, RECORDS.with_name(f"{name}.jsonl"), "--backend", f"conformance.backends.{name}:backend"
+                session,
+                f"{name}.jsonl",
+                lambda _: RECORDS,  # each is of the one release that its maker has built for
+                "--backend",
+                f"conformance.backends.{name}:backend",
             )
         except CommandFailed:  # the others are run all the same
             red.append(name)
@@ -68,8 +77,15 @@ def thirdparty(session: nox.Session, maker: str) -> None:
         session.error(f"not green: {', '.join(red)}")
 
 
-def run_and_publish(session: nox.Session, records: Path, *backends: str) -> None:
-    """Run into a scratch file; without arguments, what comes of a whole run becomes the committed records."""
+def run_and_publish(session: nox.Session, name: str, home: Callable[[str], Path], *backends: str) -> None:
+    """Run into a scratch file; without arguments, what comes of a whole run becomes committed records.
+
+    Args:
+        session: the job.
+        name: of the file of records.
+        home: its folder, from the release and build of torch that the run says it was made with.
+        backends: further words for `conformance run`.
+    """
     scratch = Path(session.create_tmp(), "records.jsonl")
     scratch.unlink(missing_ok=True)
     try:
@@ -77,14 +93,21 @@ def run_and_publish(session: nox.Session, records: Path, *backends: str) -> None
     finally:
         # Findings belong in the pages as well, whatever the exit code; an interrupted run leaves them as they were.
         if not session.posargs and scratch.exists() and '"kind":"footer"' in scratch.read_text(encoding="utf-8"):
-            records.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(scratch, records)
+            folder = home(torch_of(scratch))
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(scratch, folder / name)
             publish(session)
+
+
+def torch_of(records: Path) -> str:
+    """The release and build of torch that a record file says it was made with."""
+    with records.open(encoding="utf-8") as lines:
+        return str(json.loads(next(lines))["environment"]["torch"])
 
 
 def publish(session: nox.Session, *options: str) -> None:
     """Make the pages of results/ what the committed records give."""
-    session.run("conformance", "report", "--records", str(RECORDS.parent), "--output", "results", *options)
+    session.run("conformance", "report", "--records", str(RECORDS), "--output", "results", *options)
 
 
 @nox.session

@@ -361,7 +361,11 @@ def _apply(ctx: click.Context, *, records: Path) -> None:
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a page would change.")
 @click.pass_context
 def _report(ctx: click.Context, *, records: Sequence[Path], output: Path, check: bool) -> None:
-    """Write the markdown pages that follow from record files: an overview, and one page for each backend."""
+    """Write the markdown pages that follow from record files: an overview, and one page for each backend.
+
+    In a folder of records, those of a release of torch may stand in a folder named after it, such as 2.14.1+cu130: the
+    pages are then of the newest, and a page more shows what changed between releases.
+    """
     from conformance import report
 
     touched = list(report.changes(records, output)) if check else report.write(records, output)

@@ -7,14 +7,15 @@ expectations say of it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from conformance import record, stats, timing_file
+from conformance import changes, record, stats, timing_file
+from conformance.changes import Transition, how
 from conformance.errors import UsageError
 from conformance.frame import find_kinds
-from conformance.model import Outcome, Record, Verdict
+from conformance.releases import ordered, refuse_mixed
 from conformance.report import markdown
 from conformance.timing import GATES, Speed, Timing
 from conformance.timing_frame import smallest_told
@@ -22,6 +23,7 @@ from conformance.timing_frame import smallest_told
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from conformance.model import Record
     from conformance.stats import Estimate
     from conformance.timing import Phase
 
@@ -32,9 +34,21 @@ _INSTRUCTIONS = 0.01  # by which Callgrind's counts of one program may differ, a
 _EVIDENCE = ("graphs", "graph_breaks", "recompiles")
 _KEPT = "saved_bytes"
 
+_BROKEN = (Transition.REGRESSED, Transition.NOW_VACUOUS)
+_RED = (*_BROKEN, Transition.FAILS_OTHERWISE, Transition.NO_LONGER_RUN, Transition.NO_LONGER_JUDGED)
+_SECTIONS = {
+    "New failures": _BROKEN,
+    "Fixed": (Transition.FIXED,),
+    "Fails otherwise": (Transition.FAILS_OTHERWISE,),
+    "No longer run": (Transition.NO_LONGER_RUN,),
+    "Newly run": (Transition.NEWLY_RUN,),
+    "No longer judged": (Transition.NO_LONGER_JUDGED,),
+    "Newly judged": (Transition.NEWLY_JUDGED,),
+}
+
 Key = tuple[str, ...]
 Row = tuple[str, ...]
-Pair = tuple[Key, Record, Record] | tuple[Key, Timing, Timing]
+Either = changes.Change["Record"] | changes.Change[Timing]
 
 
 class Count(NamedTuple):
@@ -46,7 +60,7 @@ class Count(NamedTuple):
     after: float
 
 
-class Change(NamedTuple):
+class Pace(NamedTuple):
     """A ratio to eager in two runs, and the one over the other with its interval."""
 
     key: Key
@@ -59,9 +73,13 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One side of a comparison: records and timings by case and variant, and by backend where there are several."""
+    """One side of a comparison: records and timings by case and variant, and by backend where there are several.
+
+    `torch` are the releases that they were made on.
+    """
 
     name: str
+    torch: Sequence[str]
     records: Mapping[Key, Record]
     timings: Mapping[Key, Timing]
     backends: Sequence[str]
@@ -70,37 +88,35 @@ class Run:
 
     def without_backend(self) -> Run:
         """The same, where it has one backend only, by case and variant alone."""
-        return Run(
-            name=self.name,
+        return replace(
+            self,
             records={key[1:]: each for key, each in self.records.items()},
             timings={key[1:]: each for key, each in self.timings.items()},
-            backends=self.backends,
-            quiet=self.quiet,
-            smallest=self.smallest,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What differs between two runs. Pairs are before and after; `matched` counts what both have."""
+    """What differs between two runs; `matched` counts what both have."""
 
     before: Run
     after: Run
     smallest: float
     matched: int
-    broken: Sequence[Pair]
-    fixed: Sequence[Pair]
-    changed: Sequence[Pair]
-    dropped: Sequence[Pair]
+    changed: Sequence[Either]
     gone: Sequence[Key]
     added: Sequence[Key]
-    timed: Sequence[Change]
+    timed: Sequence[Pace]
     counted: Sequence[Count]
+
+    def of(self, *transitions: Transition) -> list[Either]:
+        """The requests of which this became."""
+        return [each for each in self.changed if each.transition in transitions]
 
     def red(self, gates: Iterable[str] = GATES) -> bool:
         """Whether one of the gates is closed."""
         closed = {
-            "failures": bool(self.broken or self.changed or self.dropped),
+            "failures": bool(self.of(*_RED)),
             "timing": any(change.speed is Speed.SLOWER for change in self.timed),
             "metrics": any(count.after > count.before for count in self.counted),
         }
@@ -114,10 +130,8 @@ class Comparison:
         decided = [change for change in self.timed if change.speed is not Speed.UNDECIDED]
         yield f"### {markdown.plain(self.before.name)} against {markdown.plain(self.after.name)}"
         yield self._summary()
-        yield from _section("New failures", ("", "before", "after", "why"), map(_what_broke, self.broken))
-        yield from _section("Fixed", ("", "before", "after"), map(_what_was, self.fixed))
-        yield from _section("Fails otherwise", ("", "before", "after"), map(_what_was, self.changed))
-        yield from _section("No longer run", ("", "before", "after", "why"), map(_what_broke, self.dropped))
+        for title, transitions in _SECTIONS.items():
+            yield from _section(title, ("", "before", "after", "why"), map(_what_became, self.of(*transitions)))
         headers = ("", "phase", "ratio before", "after", f"change ({stats.LEVEL:.0%} interval)", "")
         yield from _section("Timing", headers, map(_how_fast, decided))
         yield from _section("Counted", ("", "what", "before", "after"), map(_how_many, self.counted))
@@ -129,10 +143,10 @@ class Comparison:
         slower, faster = speeds.count(Speed.SLOWER), speeds.count(Speed.FASTER)
         parts = [
             f"{markdown.plural(self.matched, 'request')} in both",
-            f"**{markdown.plural(len(self.broken), 'new failure')}**",
-            f"{len(self.fixed)} fixed",
-            f"{len(self.changed)} failing otherwise",
-            f"{len(self.dropped)} no longer run",
+            f"**{markdown.plural(len(self.of(*_BROKEN)), 'new failure')}**",
+            f"{len(self.of(Transition.FIXED))} fixed",
+            f"{len(self.of(Transition.FAILS_OTHERWISE))} failing otherwise",
+            f"{len(self.of(Transition.NO_LONGER_RUN))} no longer run",
             f"{markdown.plural(len(self.counted), 'count')} changed",
             f"{len(self.gone)} only before",
             f"{len(self.added)} only after",
@@ -142,28 +156,40 @@ class Comparison:
             parts.append(f"each by {self.smallest:.0%} or more")
         loud = [run.name for run in (self.before, self.after) if run.timings and not run.quiet]
         refused = f" {' and '.join(loud)}: too noisy for verdicts on speed." if loud else ""
-        return f"{', '.join(parts)}.{refused}"
+        return f"{self._releases()}{', '.join(parts)}.{refused}"
+
+    def _releases(self) -> str:
+        """The releases of torch on the two sides."""
+        old, new = (" and ".join(run.torch) for run in (self.before, self.after))
+        return f"torch {old} on both sides: " if old == new else f"torch {old} before, {new} after: "
 
 
 def load(text: str) -> Run:
     """One side as a command line names it: a file or folder, or `PATH@BACKEND` for one backend of it.
 
+    A folder means what it means to `conformance.load`: of release folders in it, the newest.
+
     Raises:
         UsageError: there is no such backend in it.
-        RecordError: there is no such file, or one cannot be read.
+        RecordError: there is no such file, one cannot be read, or a backend was run on two releases.
     """
     path, backend = (text, "") if Path(text).exists() else (text.rpartition("@")[0] or text, text.rpartition("@")[2])
     files, timed_files = find_kinds(path)
     timings = [timing_file.read(file) for file in timed_files]
-    records = [each for file in files for each in record.read(file).records]
+    runs = [(file, record.read(file)) for file in files]
+    refuse_mixed(runs)
+    records = [each for _, run in runs for each in run.records]
     timed = [each for run in timings for each in run.timings]
     names = sorted({*(each.backend for each in records), *(each.backend for each in timed)})
     if backend and backend not in names:
         message = f"{path} holds nothing of backend {backend!r}; it has {', '.join(names)}"
         raise UsageError(message)
     chosen = [backend] if backend else names
+    headers = [run.header for _, run in runs] + [run.header for run in timings]
+    made = {header.environment.torch for header in headers if {info.name for info in header.backends} & {*chosen}}
     return Run(
         name=text,
+        torch=ordered(made),
         records={each.key: each for each in records if each.backend in chosen},
         timings={each.key: each for each in timed if each.backend in chosen},
         backends=chosen,
@@ -185,16 +211,12 @@ def compare(before: Run, after: Run) -> Comparison:
     if not shared:
         message = f"{before.name} and {after.name} have no case and variant in common"
         raise UsageError(message)
-    both = list(_pairs(shared, before, after))
     return Comparison(
         before=before,
         after=after,
         smallest=max(before.smallest, after.smallest),
         matched=len(shared),
-        broken=[each for each in both if _passes(each[1]) and _fails(each[2])],
-        fixed=[each for each in both if _fails(each[1]) and _passes(each[2])],
-        changed=[each for each in both if _fails(each[1]) and _fails(each[2]) and _how(each[1]) != _how(each[2])],
-        dropped=[each for each in both if _runs(each[1]) and not _runs(each[2])],
+        changed=sorted(_changed(before, after), key=lambda each: each.key),
         gone=sorted(old.keys() - new.keys()),
         added=sorted(new.keys() - old.keys()),
         timed=list(_changes(before, after)),
@@ -202,38 +224,15 @@ def compare(before: Run, after: Run) -> Comparison:
     )
 
 
-def _pairs(shared: Iterable[Key], before: Run, after: Run) -> Iterator[Pair]:
-    """What both runs have of one kind: records, or timings, which say too whether what was to be timed conforms."""
-    for key in shared:
-        if key in before.records and key in after.records:
-            yield key, before.records[key], after.records[key]
-        elif key in before.timings and key in after.timings:
-            yield key, before.timings[key], after.timings[key]
+def _changed(before: Run, after: Run) -> Iterator[Either]:
+    """Of records, and of timings without a record, which say too whether what was to be timed conforms."""
+    recorded = before.records.keys() & after.records.keys()
+    yield from changes.changes(before.records, after.records)
+    timed = changes.changes(before.timings, after.timings)
+    yield from (each for each in timed if each.key not in recorded)
 
 
-def _passes(one: Record | Timing) -> bool:
-    return one.outcome is Outcome.PASS if isinstance(one, Record) else bool(one.blocks)
-
-
-def _fails(one: Record | Timing) -> bool:
-    return _runs(one) and not _passes(one)
-
-
-def _runs(one: Record | Timing) -> bool:
-    if isinstance(one, Record):
-        return one.outcome not in {Outcome.UNSUPPORTED, Outcome.SKIP}
-    return one.verdict not in {Verdict.UNSUPPORTED, Verdict.SKIP}
-
-
-def _how(one: Record | Timing) -> str:
-    """The outcome and the checks that decide it; a timing knows neither of a failure."""
-    if not isinstance(one, Record):
-        return "timed" if one.blocks else "not timed"
-    checks = ", ".join(sorted(check.check for check in one.checks if check.breaks))
-    return f"{one.outcome}: {checks}" if checks else str(one.outcome)
-
-
-def _changes(before: Run, after: Run) -> Iterator[Change]:
+def _changes(before: Run, after: Run) -> Iterator[Pace]:
     quiet, smallest = before.quiet and after.quiet, max(before.smallest, after.smallest)
     for key in sorted(before.timings.keys() & after.timings.keys()):
         old = {blocks.phase: blocks for blocks in before.timings[key].blocks}
@@ -242,7 +241,7 @@ def _changes(before: Run, after: Run) -> Iterator[Change]:
                 found = stats.change(old[blocks.phase], blocks)
                 speed = stats.speed(found, smallest) if quiet else Speed.UNDECIDED
                 earlier, later = (stats.ratio(each).value for each in (old[blocks.phase], blocks))
-                yield Change(key, blocks.phase, earlier, later, found, speed)
+                yield Pace(key, blocks.phase, earlier, later, found, speed)
 
 
 def _counts(before: Run, after: Run) -> Iterator[Count]:
@@ -290,16 +289,13 @@ def _words(key: Key) -> str:
     return markdown.code(" ".join(key))
 
 
-def _what_was(each: Pair) -> Row:
-    key, before, after = each
-    return _words(key), _how(before), _how(after)
+def _what_became(each: Either) -> Row:
+    """A pass has no message; then the one that it had before is shown."""
+    why = each.after.message or each.before.message
+    return _words(each.key), how(each.before), how(each.after), markdown.plain(why.split("\n", 1)[0])
 
 
-def _what_broke(each: Pair) -> Row:
-    return *_what_was(each), markdown.plain(each[2].message.split("\n", 1)[0])
-
-
-def _how_fast(change: Change) -> Row:
+def _how_fast(change: Pace) -> Row:
     found = change.found
     told = f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
     return _words(change.key), change.phase, f"{change.before:.3f}", f"{change.after:.3f}", told, change.speed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import found, isolate, script
+from conformance import found, isolate, script, script_run
 from conformance.errors import BackendError, CaseError, UsageError
 from conformance.linefile import telling
 from conformance.loader import load_cases
-from conformance.model import Outcome, Request
+from conformance.model import Request
 from conformance.selection import time_limit
 from conformance.symptom import Symptom
 
@@ -25,17 +24,6 @@ if TYPE_CHECKING:
     from conformance.model import BackendInfo, Case
 
 __all__ = ["Confirmation", "confirm", "scripted"]
-
-_START_S = 30.0  # for Python and the imports of a script, beyond what its program may take
-_RAISED = 70
-# Python exits with 1 for an exception that nobody catches, and so does a script that shows a difference.
-_RUN = f"""\
-import runpy, sys
-try:
-    runpy.run_path(sys.argv[1], run_name="__main__")
-except Exception:
-    sys.exit({_RAISED})
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +114,9 @@ def _confirmed(
     path = folder / Path(finding.file).with_suffix(".py")
     with telling(f"cannot write {path}"):
         path.write_text(text, encoding="utf-8")
-    status = _status(path, limit + _START_S)
-    return Confirmation(script=path.name, says=_words(status), holds=_as_recorded(status, finding.symptom.outcome))
+    status = script_run.run(path, limit + script_run.START_S, sys.executable)
+    holds = script_run.shows(status, finding.symptom.outcome)
+    return Confirmation(script=path.name, says=script_run.in_words(status), holds=holds)
 
 
 def _case(path: Path, name: str) -> Case:
@@ -136,34 +125,3 @@ def _case(path: Path, name: str) -> Case:
             return case
     message = f"{path} holds no case {name}"
     raise UsageError(message)
-
-
-def _status(path: Path, limit_s: float) -> int | None:
-    """What a script exits with, below 0 the signal that ended it; None where it does not end."""
-    command = [sys.executable, "-c", _RUN, path.name]
-    try:
-        return subprocess.run(  # noqa: S603 - it was written here
-            command,
-            cwd=path.parent,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=limit_s,
-            check=False,
-        ).returncode
-    except subprocess.TimeoutExpired:
-        return None
-
-
-def _words(status: int | None) -> str:
-    if status is None:
-        return "it does not end"
-    return "it raises" if status == _RAISED else f"it exits with {status}"
-
-
-def _as_recorded(status: int | None, outcome: Outcome) -> bool:
-    """Whether a script ended as one has to whose record has this outcome."""
-    if outcome is Outcome.TIMEOUT:
-        return status is None
-    if outcome is Outcome.CRASH:
-        return status not in {None, 0, 1, _RAISED}
-    return status == 1

@@ -13,6 +13,7 @@ from conformance.errors import SelectionError, UsageError
 from conformance.frame import find_kinds
 from conformance.model import Request
 from conformance.record import RunFile
+from conformance.releases import refuse_mixed
 from conformance.runner import records
 from conformance.selection import plan_of, time_limit
 
@@ -41,11 +42,13 @@ def find(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -
 
     Args:
         name: `BACKEND/CASE`, or `BACKEND/CASE/VARIANT` where the case has several variants with a record.
-        places: record files, or folders of them; default: the first of `DEFAULT` that exists.
+        places: record files, or folders of them, of whose release folders the newest counts; default: the first of
+            `DEFAULT` that exists.
         folders: of cases, beyond the packaged ones and those that the run had.
 
     Raises:
         UsageError: there are no records, or none or several that the name may mean.
+        RecordError: the records of a backend are of two releases of torch.
         ConformanceError: records or cases cannot be read.
     """
     backend, case, variant = _parts(name)
@@ -119,8 +122,10 @@ def _runs(places: Sequence[Path]) -> list[RunFile]:
     if not chosen:
         message = f"no records: neither {' nor '.join(map(str, DEFAULT))} is here; see --records"
         raise UsageError(message)
-    records, _ = find_kinds(*chosen)
-    return [record.read(path) for path in records]
+    files, _ = find_kinds(*chosen)
+    runs = [(path, record.read(path)) for path in files]
+    refuse_mixed(runs)
+    return [run for _, run in runs]
 
 
 def _backend(of: Record, run: RunFile) -> BackendInfo:

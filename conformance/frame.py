@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from conformance import record as record_file
+from conformance import releases
 from conformance.discover import by_ladder
 from conformance.errors import RecordError
 from conformance.ladder import first_in_records
@@ -24,7 +25,17 @@ if TYPE_CHECKING:
     from conformance.model import CheckResult, Record
     from conformance.record import RunFile
 
-__all__ = ["axes_of", "categorical", "checks_of", "find_files", "find_kinds", "load", "load_checks", "of"]
+__all__ = [
+    "axes_of",
+    "categorical",
+    "checks_of",
+    "find_every_release",
+    "find_files",
+    "find_kinds",
+    "load",
+    "load_checks",
+    "of",
+]
 
 _AXES = ("grad", "autocast", "dtype", "dynamic")
 _GRADED = ("values", "gradients")
@@ -65,28 +76,43 @@ def load(*paths: str | Path) -> pd.DataFrame:
     then one column for each metric.
 
     Args:
-        paths: record files, or folders of which every `*.jsonl` is read that holds no timings.
+        paths: record files, or folders of which every `*.jsonl` is read that holds no timings. Of folders in them that
+            are named after releases of torch only the newest is read: `load("results/records")` gives the published
+            tables, `load("results/records/2.13.0+cpu")` the run on that release, and both together, where both are
+            named, differ in the column torch.
     """
-    return of((record, run.header.environment.torch) for run, record in _read(paths))
+    runs = _read(paths)
+    return of(_with_torch(runs), beside=_with_torch(_older(paths, runs)))
 
 
 def load_checks(*paths: str | Path) -> pd.DataFrame:
     """One row for each check of each record; the paths are as for `load`."""
-    return checks_of(record for _, record in _read(paths))
+    return checks_of(record for run in _read(paths) for record in run.records)
 
 
-def _read(paths: Sequence[str | Path]) -> Iterator[tuple[RunFile, Record]]:
+def _read(paths: Sequence[str | Path]) -> list[RunFile]:
     files, timings = find_kinds(*paths)
     if not files:
         message = f"{', '.join(map(str, timings))}: timings, which conformance.load_timing reads"
         raise RecordError(message)
-    for run in map(record_file.read, files):
-        for record in run.records:
-            yield run, record
+    return [record_file.read(file) for file in files]
+
+
+def _older(paths: Sequence[str | Path], runs: Iterable[RunFile]) -> list[RunFile]:
+    """The runs in folders of older releases that some of these were made on: there the rungs below them are."""
+    made, read = {run.header.environment.torch for run in runs}, find_files(*paths)
+    files = [file for file in find_every_release(*paths) if file not in read]
+    return [record_file.read(file) for file in files if releases.release_of(file) in made]
+
+
+def _with_torch(runs: Iterable[RunFile]) -> Iterator[tuple[Record, str]]:
+    return ((record, run.header.environment.torch) for run in runs for record in run.records)
 
 
 def find_files(*paths: str | Path) -> list[Path]:
     """The files that paths name, of records or of timings: a file is itself, a folder every `*.jsonl` in it, by name.
+
+    Of folders in it that are named after releases of torch, a folder means the newest too (`conformance.releases`).
 
     Raises:
         RecordError: no path is given, or one holds no record file.
@@ -104,19 +130,32 @@ def find_kinds(*paths: str | Path) -> tuple[list[Path], list[Path]]:
     return [path for path in files if path not in timings], timings
 
 
+def find_every_release(*paths: str | Path) -> list[Path]:
+    """The record files of `find_kinds`, and those of every older release in the folders; it raises what that raises."""
+    older = [folder for path in map(Path, paths) if path.is_dir() for folder in releases.within(path)]
+    return find_kinds(*paths, *older)[0]
+
+
 def _files_at(path: Path) -> list[Path]:
-    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path] if path.exists() else []
+    files = [*releases.files(path), *releases.newest(path)] if path.is_dir() else [path] if path.exists() else []
     if not files:
         message = f"no record file at {path}"
         raise RecordError(message)
     return files
 
 
-def of(records: Iterable[Record | tuple[Record, str]]) -> pd.DataFrame:
-    """The frame of `load`, from records in memory; a record may come with the version of torch it was made with."""
+def of(records: Iterable[Record | tuple[Record, str]], beside: Iterable[tuple[Record, str]] = ()) -> pd.DataFrame:
+    """The frame of `load`, from records in memory.
+
+    Args:
+        records: one row each; a record may come with the version of torch it was made with.
+        beside: records that get no row, but may be rungs below those that do, on the same version.
+    """
     pairs = [item if isinstance(item, tuple) else (item, "") for item in records]
-    culprits = first_in_records(record for record, _ in pairs)
-    rows = [_row(record, torch) | _rung(record, culprits.get(record.key, "")) for record, torch in pairs]
+    made = dict.fromkeys(torch for _, torch in pairs)
+    every = [*pairs, *beside]
+    culprits = {torch: first_in_records(one for one, on in every if on == torch) for torch in made}
+    rows = [_row(record, torch) | _rung(record, culprits[torch].get(record.key, "")) for record, torch in pairs]
     metrics = sorted({name for row in rows for name in row}.difference(_COLUMNS))
     return _typed(pd.DataFrame(rows, columns=[*_COLUMNS, *metrics]).astype(_TYPES))
 

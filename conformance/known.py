@@ -14,6 +14,7 @@ from conformance.frame import find_kinds
 from conformance.homes import collect
 from conformance.nests import SAYS
 from conformance.program import substitute
+from conformance.releases import refuse_mixed
 from conformance.symptom import Symptom
 
 if TYPE_CHECKING:
@@ -54,14 +55,16 @@ def known_failures(places: Sequence[Path]) -> Known:
     """What records of earlier runs show, of cases that are still there.
 
     Args:
-        places: record files, or folders of them.
+        places: record files, or folders of them, of whose release folders the newest counts.
 
     Raises:
         UsageError: there are failures, but of none it is known which of PyTorch's own backends shows it first.
-        RecordError: there are no records, or they cannot be read.
+        RecordError: there are no records, they cannot be read, or those of a backend are of two releases of torch.
         CaseError: the cases cannot be read.
     """
-    runs = [record.read(path) for path in (find_kinds(*places)[0] if places else [])]
+    read = [(path, record.read(path)) for path in (find_kinds(*places)[0] if places else [])]
+    refuse_mixed(read)
+    runs = [run for _, run in read]
     records = [one for run in runs for one in run.records]
     rungs = ladder.first_in_records(records)
     if not rungs and any(one.outcome.is_failure for one in records):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
-from conformance import frame, timing_file
+from conformance import confirmations, frame, timing_file
 from conformance.errors import RecordError
 from conformance.model import Capability
 from conformance.report.backend_page import backend_page
@@ -13,20 +14,27 @@ from conformance.report.coverage import coverage
 from conformance.report.markdown import MARKER, code, page_name, plain
 from conformance.report.overview import Source, overview
 from conformance.report.plots import available, draw
+from conformance.report.releases import Release, releases_page
 from conformance.report.runs import published
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from conformance.model import BackendInfo, Family
+    from conformance.model import BackendInfo, Family, Record
     from conformance.record import RunFile
+    from conformance.report.runs import Group, Published
 
 __all__ = ["changes", "pages", "write"]
 
 _OVERVIEW = "README.md"
 _COVERAGE = "coverage.md"
 _BENCHMARKS = "benchmarks.md"
+_RELEASES = "releases.md"
+_BESIDE = {
+    _BENCHMARKS: "How fast: [benchmarks]({}).",
+    _RELEASES: "What changed between releases of torch: [releases]({}).",
+}
 
 
 def write(records: Sequence[Path], folder: Path) -> list[Path]:
@@ -75,11 +83,22 @@ def _read(path: Path) -> str:
 def pages(records: Sequence[Path], folder: Path) -> dict[str, str]:
     """The pages by file name; `folder` is only named in them, not read.
 
-    Records give an overview and a page for each backend, timings a page of their own; either may be missing.
+    Records give an overview and a page for each backend, timings a page of their own; either may be missing. Of record
+    files in folders named after releases of torch those of the newest count, and all of them give a page of releases.
     """
     others, timings = frame.find_kinds(*records)
     timed = _benchmarks(timings, folder)
-    return (_conformance(others, folder, tuple(timed)) if others else {}) | timed
+    if not others:
+        return timed
+    runs, report = published(records), _report(records, folder)
+    beside = timed | _releases(runs, records, folder, report)
+    return _conformance(runs, folder, report, tuple(beside)) | beside
+
+
+def _report(records: Sequence[Path], folder: Path) -> str:
+    """The command that makes the pages."""
+    named = [word for name in sorted({_name(path, folder) for path in records}) for word in ("--records", name)]
+    return shlex.join(["conformance", "report", *named, "--output", folder.resolve().name])
 
 
 def _plots(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
@@ -103,14 +122,14 @@ def _benchmarks(timings: Sequence[Path], folder: Path) -> dict[str, str]:
     return {_BENCHMARKS: benchmarks_page(run, _name(path, folder), folder.resolve().name)}
 
 
-def _conformance(records: Sequence[Path], folder: Path, beside: Sequence[str]) -> dict[str, str]:
-    groups = published(records)
-    runs = [run for _, run in groups]
-    sources = [_source(paths, run, folder) for paths, run in groups]
-    rows = frame.of((entry, run.header.environment.torch) for run in runs for entry in run.records)
+def _conformance(published: Published, folder: Path, report: str, beside: Sequence[str]) -> dict[str, str]:
+    runs = [run for _, run in published.tables]
+    sources = [_source(group, folder) for group in published.tables]
+    rungs = _with_torch(run for groups in published.releases.values() for _, run in groups)
+    rows = frame.of(_with_torch(runs), beside=rungs)
     checks = frame.checks_of(entry for run in runs for entry in run.records)
     made = {
-        _OVERVIEW: overview(rows, sources, folder.resolve().name, beside),
+        _OVERVIEW: overview(rows, sources, report, [_BESIDE[page].format(page) for page in beside]),
         _COVERAGE: coverage(rows, checks, _families(runs)),
     }
     for run in runs:
@@ -120,11 +139,32 @@ def _conformance(records: Sequence[Path], folder: Path, beside: Sequence[str]) -
     return made
 
 
+def _with_torch(runs: Iterable[RunFile]) -> Iterator[tuple[Record, str]]:
+    return ((entry, run.header.environment.torch) for run in runs for entry in run.records)
+
+
+def _releases(published: Published, records: Sequence[Path], folder: Path, report: str) -> dict[str, str]:
+    """The page of releases, if there are folders of them."""
+    if not published.releases:
+        return {}
+    scripts = [one for path in records if path.is_dir() for one in confirmations.read(path / confirmations.NAME)]
+    releases = [
+        Release(
+            name=name,
+            records=[entry for _, run in groups for entry in run.records],
+            sources=[_source(group, folder) for group in groups],
+        )
+        for name, groups in published.releases.items()
+    ]
+    return {_RELEASES: releases_page(releases, scripts, report)}
+
+
 def _families(runs: Sequence[RunFile]) -> list[Family]:
     return list({family.id: family for run in runs for family in run.header.families}.values())
 
 
-def _source(paths: Sequence[Path], run: RunFile, folder: Path) -> Source:
+def _source(group: Group, folder: Path) -> Source:
+    paths, run = group
     return Source(
         names=tuple(_name(path, folder) for path in paths),
         environment=run.header.environment,

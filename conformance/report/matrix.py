@@ -8,11 +8,11 @@ from conformance.discover import LADDER, by_ladder
 from conformance.model import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import pandas as pd
 
-__all__ = ["cell", "matrix", "panels", "tally"]
+__all__ = ["cell", "counted", "matrix", "panels", "tally"]
 
 _WIDTH = len(LADDER)  # backends that stand beside each other in a page
 
@@ -32,7 +32,11 @@ def tally(frame: pd.DataFrame) -> dict[Verdict, int]:
 
 def cell(frame: pd.DataFrame) -> str:
     """`conforming/scored`, then the mark and number of everything that is no plain pass: `12/14 (2 x, 3 -)`."""
-    counts = tally(frame)
+    return counted(tally(frame))
+
+
+def counted(counts: Mapping[Verdict, int]) -> str:
+    """The same as `cell`, from how often each verdict occurs."""
     scored = sum(number for verdict, number in counts.items() if verdict.scored)
     conforming = sum(number for verdict, number in counts.items() if verdict.conforms)
     marks = ", ".join(f"{number} {verdict.mark}" for verdict, number in counts.items() if verdict is not Verdict.PASS)

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from conformance.model import BackendInfo, Environment
 
-__all__ = ["Source", "overview"]
+__all__ = ["FACTS", "Source", "overview", "run_command"]
 
-_FACTS = ("torch", "python", "platform", "cpu", "threads", "compiler", "suite_hash")
+FACTS = ("torch", "python", "platform", "cpu", "threads", "compiler", "suite_hash")
+"""What tables of environments show of each."""
 
 _HOW_TO_READ = """\
 One request is one case in one variant on one backend, in a process of its own; those of one area share one as long as
@@ -43,18 +44,18 @@ class Source:
     gated: Mapping[str, str] = field(default_factory=dict)
 
 
-def overview(rows: pd.DataFrame, sources: Sequence[Source], folder: str, beside: Sequence[str] = ()) -> str:
+def overview(rows: pd.DataFrame, sources: Sequence[Source], report: str, beside: Sequence[str] = ()) -> str:
     """The page.
 
     Args:
         rows: the frame of all records.
         sources: the runs they came from.
-        folder: of the pages, as commands say it.
-        beside: pages of timings.
+        report: the command that makes the pages.
+        beside: lines that name further pages.
     """
     return markdown.page(
         "# Results",
-        "\n".join([_HOW_TO_READ, *(f"How fast: [{page.removesuffix('.md')}]({page})." for page in beside)]),
+        "\n".join([_HOW_TO_READ, *beside]),
         *(_matrix(rows[rows["backend"].isin(names)]) for names in panels(rows["backend"].unique())),
         "## Backends",
         _backends(rows, {info.name: _what(info, source.gated) for source in sources for info in source.backends}),
@@ -63,7 +64,7 @@ def overview(rows: pd.DataFrame, sources: Sequence[Source], folder: str, beside:
         "## Environment",
         _environment(sources),
         "## Make these pages again",
-        _commands(sources, folder),
+        _commands(sources, report),
     )
 
 
@@ -106,7 +107,7 @@ def _environment(sources: Sequence[Source]) -> str:
         columns.setdefault(fingerprint(source.environment), []).append(source)
     machines = [together[0].environment for together in columns.values()]
     packages = sorted({name for machine in machines for name in machine.packages} - {"torch"})
-    rows = [(name, *(markdown.plain(str(getattr(machine, name))) for machine in machines)) for name in _FACTS]
+    rows = [(name, *(markdown.plain(str(getattr(machine, name))) for machine in machines)) for name in FACTS]
     rows += [(name, *(markdown.plain(machine.packages.get(name, "")) for machine in machines)) for name in packages]
     rows += [("started", *map(_started, columns.values()))]
     names = (", ".join(markdown.code(PurePath(one.names[0]).name) for one in runs) for runs in columns.values())
@@ -118,18 +119,16 @@ def _started(sources: Sequence[Source]) -> str:
     return times[0] if len(times) == 1 else f"{times[0]} to {times[-1]}"
 
 
-def _commands(sources: Sequence[Source], folder: str) -> str:
-    runs = [shlex.join(_run(source, place)) for source in sources for place in range(len(source.names))]
-    records = [word for source in sources for name in source.names for word in ("--records", name)]
-    return markdown.fenced(
-        "\n".join([*runs, shlex.join(["conformance", "report", *records, "--output", folder])]), "sh"
-    )
+def _commands(sources: Sequence[Source], report: str) -> str:
+    runs = [run_command(source, place) for source in sources for place in range(len(source.names))]
+    return markdown.fenced("\n".join([*runs, report]), "sh")
 
 
-def _run(source: Source, place: int) -> list[str]:
+def run_command(source: Source, place: int) -> str:
+    """The command that makes one of the files of a run again."""
     refs = {info.name: info.ref for info in source.backends}
     backends = [word for name in by_ladder(refs) for word in ("--backend", refs[name])]
     seed = ["--seed", str(source.seed)] if source.seed else []
     folders = [word for folder in source.folders for word in ("--cases", folder)]
     shard = ["--shard", f"{place + 1}/{len(source.names)}"] if len(source.names) > 1 else []
-    return ["conformance", "run", *backends, *folders, *seed, *shard, "--records", source.names[place]]
+    return shlex.join(["conformance", "run", *backends, *folders, *seed, *shard, "--records", source.names[place]])

@@ -2,41 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from conformance import record, shards
 from conformance.errors import RecordError
-from conformance.frame import find_files
+from conformance.frame import find_every_release
+from conformance.releases import ordered, refuse_misplaced, refuse_mixed, release_of
 from conformance.report.markdown import page_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from conformance.record import RunFile
 
-__all__ = ["published"]
+__all__ = ["Group", "Published", "published"]
 
 Group = tuple[tuple["Path", ...], "RunFile"]
 
 
-def published(paths: Sequence[Path]) -> list[Group]:
-    """The runs of record files, each with the files that it comes from, by their names.
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """The runs that pages are made of, each with the files that it comes from, by their names.
+
+    Args:
+        tables: those of the tables: what stands in no release folder, and what stands in that of the newest release.
+        releases: those in release folders, by release, the oldest first.
+    """
+
+    tables: Sequence[Group]
+    releases: Mapping[str, Sequence[Group]]
+
+
+def published(paths: Sequence[Path]) -> Published:
+    """The runs of record files and of folders of them, those of every release.
 
     Raises:
-        RecordError: a run must not be published, or two runs speak of one backend.
+        RecordError: a run must not be published, two runs speak of one backend, or a file stands in the folder of
+            another release.
     """
-    files = sorted(find_files(*paths), key=lambda path: (path.name, path))
-    groups = _groups({path: record.read(path) for path in files})
-    for group, run in groups:
+    files = sorted(find_every_release(*paths), key=lambda path: (path.name, path))
+    runs = {path: record.read(path) for path in files}
+    for path, run in runs.items():
+        refuse_misplaced(path, run)
+    releases = {
+        name: _checked({path: run for path, run in runs.items() if release_of(path) == name})
+        for name in ordered(name for name in map(release_of, files) if name)
+    }
+    newest = next(reversed(releases), None)
+    tables = {path: run for path, run in runs.items() if release_of(path) in {None, newest}}
+    return Published(tables=_checked(tables), releases=releases)
+
+
+def _checked(runs: Mapping[Path, RunFile]) -> list[Group]:
+    """The groups of one table, if they may be published."""
+    groups = _groups(runs)
+    for paths, run in groups:
         if reason := record.publishable(run):
-            message = f"{group[0]}: cannot be published: {reason}"
+            message = f"{paths[0]}: cannot be published: {reason}"
             raise RecordError(message)
+    refuse_mixed([(paths[0], run) for paths, run in groups])
     _refuse_twins(groups)
     return groups
 
 
-def _groups(runs: dict[Path, RunFile]) -> list[Group]:
+def _groups(runs: Mapping[Path, RunFile]) -> list[Group]:
     """Each file alone, but the shards of one plan together."""
     members: dict[object, list[Path]] = {}
     for path, run in runs.items():
@@ -47,7 +78,7 @@ def _groups(runs: dict[Path, RunFile]) -> list[Group]:
     ]
 
 
-def _refuse_twins(groups: Sequence[Group]) -> None:
+def _refuse_twins(groups: Iterable[Group]) -> None:
     homes: dict[str, Path] = {}
     for (path, *_), run in groups:
         for info in run.header.backends:

@@ -13,13 +13,15 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+from packaging.version import Version
 
-from conformance import isolate, record, script
+from conformance import isolate, record, releases, script
 from conformance.errors import UsageError
 from conformance.found import Found
 from conformance.model import Attempt, Outcome, Request
@@ -32,9 +34,20 @@ if TYPE_CHECKING:
     from conformance.model import Record, Stage
     from conformance.record import RunFile
 
-__all__ = ["Run", "execute", "failing", "has_case", "run", "sampled"]
+__all__ = [
+    "RECORDS",
+    "Run",
+    "execute",
+    "failing",
+    "found_of",
+    "has_case",
+    "of_this_release",
+    "run",
+    "sampled",
+    "text_of",
+]
 
-IN_TREE = Path(__file__).parents[2] / "results" / "records" / "in-tree.jsonl"
+RECORDS = Path(__file__).parents[2] / "results" / "records"
 
 _LIMIT_S = 120.0
 _BY_ID = {case.id: case for case in CASES}
@@ -78,6 +91,13 @@ def run(text: str, timeout_s: float = _LIMIT_S) -> Run:
     return Run(ended=str(made), output=end.output)
 
 
+def of_this_release() -> list[Path]:
+    """The committed record files of the in-tree backends: on the release that is installed, else on the newest."""
+    installed = Version(metadata.version("torch")).public
+    fitting = [folder for folder in releases.within(RECORDS) if Version(folder.name).public == installed]
+    return releases.files(fitting[-1]) if fitting else releases.newest(RECORDS)
+
+
 def has_case(of: Record) -> bool:
     """Whether the case of a record, and its variant, still are there."""
     return of.case_id in _BY_ID and any(each.id == of.variant for each in _BY_ID[of.case_id].variants)
@@ -85,18 +105,24 @@ def has_case(of: Record) -> bool:
 
 def failing(file: RunFile) -> list[Found]:
     """The failures of a run whose cases and variants still are there, each with its request."""
-    infos = {info.name: info for info in file.header.backends}
-    return [
-        Found(record=each, run=file, request=_request(each, infos[each.backend]))
-        for each in file.records
-        if each.outcome.is_failure and has_case(each)
-    ]
+    return [found_of(each, file) for each in file.records if each.outcome.is_failure and has_case(each)]
 
 
-def _request(of: Record, info: Any) -> Request:
+def found_of(of: Record, file: RunFile) -> Found:
+    """A record of a run with its request; its case and variant have to be there."""
     case = _BY_ID[of.case_id]
     variant = next(each for each in case.variants if each.id == of.variant)
-    return Request(case=case, backend=info, variant=variant, seed=of.seed)
+    info = next(info for info in file.header.backends if info.name == of.backend)
+    return Found(record=of, run=file, request=Request(case=case, backend=info, variant=variant, seed=of.seed))
+
+
+def text_of(found: Found) -> str:
+    """The script of a failing record.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return script.of(found, _compiler(found.request.backend.ref))
 
 
 def sampled(found: Iterable[Found], number: int) -> Iterator[Found]:
@@ -119,7 +145,7 @@ def _compiler(ref: str) -> script.Compiler:
 @click.option("--sample", metavar="N", default=0, help="At most N records of each symptom on each backend.")
 def main(files: Sequence[Path], sample: int) -> None:
     """Run the scripts, and say which do not reproduce."""
-    runs = [record.read(path) for path in files or [IN_TREE]]
+    runs = [record.read(path) for path in files or of_this_release()]
     stale = sum(each.outcome.is_failure and not has_case(each) for file in runs for each in file.records)
     chosen = [found for file in runs for found in sampled(failing(file), sample)]
     with ThreadPoolExecutor(os.cpu_count()) as executor:
@@ -137,7 +163,7 @@ def main(files: Sequence[Path], sample: int) -> None:
 
 def _tried(found: Found) -> Run:
     try:
-        made = run(script.of(found, _compiler(found.request.backend.ref)))
+        made = run(text_of(found))
     except UsageError as error:
         made = Run(ended=f"refused: {error}")
     mark = "" if made.shows(found.record.outcome) else "  DOES NOT REPRODUCE"

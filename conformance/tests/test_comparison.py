@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from conformance.changes import Transition
 from conformance.cli import main
 from conformance.comparison import Comparison, compare, load
 from conformance.errors import RecordError, UsageError
@@ -75,7 +76,7 @@ def test_what_is_claimed_no_longer_closes_the_gate(tmp_path: Path) -> None:
     """It is no failure, and still something that is lost; the other way round nothing is."""
     ran, left = a_record("demo.first.four"), an_unsupported("demo.first.four")
     found = compared(tmp_path, [ran], [left])
-    assert (found.red(["failures"]), found.broken) == (True, [])
+    assert (found.red(["failures"]), found.of(Transition.REGRESSED)) == (True, [])
     assert "#### No longer run" in found.markdown()
     assert not compared(tmp_path / "x", [left], [ran]).red()
 
@@ -122,10 +123,11 @@ def test_what_conforms_no_longer_closes_the_gate_of_timings_too(tmp_path: Path) 
     found = timed(tmp_path, a_timing(), failing)
     assert (found.red(["failures"]), found.red(["timing", "metrics"])) == (True, False)
     assert "| timed    | not timed | values differ |" in found.markdown()
-    assert [len(each) for each in (timed(tmp_path, failing, a_timing()).fixed, found.fixed)] == [1, 0]
+    both = (timed(tmp_path, failing, a_timing()), found)
+    assert [len(each.of(Transition.FIXED)) for each in both] == [1, 0]
     left = replace(failing, verdict=Verdict.UNSUPPORTED)
     found = timed(tmp_path, a_timing(), left)
-    assert (len(found.broken), len(found.dropped)) == (0, 1)
+    assert [each.transition for each in found.changed] == [Transition.NO_LONGER_RUN]
 
 
 def test_instructions_are_counted(tmp_path: Path) -> None:
@@ -163,7 +165,7 @@ def test_several_backends_are_matched_by_name(tmp_path: Path) -> None:
         [a_record("demo.first.two", backend=name) for name in names],
         [a_record("demo.first.two"), red("demo.first.two", backend="own")],
     )
-    assert [key for key, _, _ in found.broken] == [("own", "demo.first.two", "grad=enabled")]
+    assert [each.key for each in found.of(Transition.REGRESSED)] == [("own", "demo.first.two", "grad=enabled")]
 
 
 def test_long_lists_are_cut(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ AOT_EAGER = Compiler(expression='"aot_eager"')
 @pytest.fixture(scope="session")
 def published() -> RunFile:
     """The records of the backends in this repository."""
-    return record.read(scripts.IN_TREE)
+    (path,) = scripts.of_this_release()
+    return record.read(path)
 
 
 @pytest.fixture(scope="session")

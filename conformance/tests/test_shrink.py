@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,14 +23,14 @@ from conformance.model import (
 )
 from conformance.shrink import Shrunk, shrink
 from conformance.symptom import Symptom
+from conformance.tests import scripts
 from conformance.tests.fakes import a_case, a_request, an_attempt, crashed, failed, raised
 from conformance.tests.saboteurs import SABOTEURS, ref
 from conformance.tests.trial import CASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-RECORDS = Path(__file__).parents[2] / "results" / "records" / "in-tree.jsonl"
+    from pathlib import Path
 
 VALUES = Symptom.of(failed("values"))
 LONG = a_case(
@@ -243,7 +242,7 @@ def test_a_hang_is_shown_in_one_line() -> None:
 def test_a_recorded_failure_of_pytorch_shrinks() -> None:
     """What `aot_eager` does to a tensor made in inference mode is shown in a few lines of a case that loads."""
     name = "aot_eager/graph_breaks.modes.inference_mode/grad=enabled"
-    recorded = found.find(name, [RECORDS])
+    recorded = found.find(name, scripts.of_this_release())
     wanted = Symptom.of_record(recorded.record)
     assert "is_inference False, not True" in str(wanted)
     small = shrink(found.live(recorded.request), wanted).request

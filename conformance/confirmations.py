@@ -1,0 +1,81 @@
+"""What stand-alone scripts showed on releases of torch, kept beside the records that they were made from.
+
+The file is no record file: it is JSON with one line for each script. It holds no path of a machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations at run time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from conformance import wire
+from conformance.linefile import telling
+from conformance.symptom import Symptom
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from conformance.model import Record
+
+__all__ = ["NAME", "ScriptResult", "key_of", "read", "write"]
+
+NAME = "confirmations.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptResult:
+    """What came of the script of one failing record.
+
+    Args:
+        backend: of the record.
+        case: its id.
+        variant: its id.
+        release: of torch, that the record was made on.
+        symptom: of the record, so that a script of an earlier record does not count.
+        statuses: what the script exits with, by release: below 0 the signal that ended it, None where it does not end.
+        refused: why there is no script.
+    """
+
+    backend: str
+    case: str
+    variant: str
+    release: str
+    symptom: str
+    statuses: Mapping[str, int | None] = field(default_factory=dict)
+    refused: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The record that it is of, as it was."""
+        return (self.backend, self.case, self.variant, self.release, self.symptom)
+
+
+def key_of(record: Record, release: str) -> tuple[str, ...]:
+    """The key of the result of a record that was made on a release."""
+    return (record.backend, record.case_id, record.variant, release, str(Symptom.of_record(record)))
+
+
+def read(path: Path) -> tuple[ScriptResult, ...]:
+    """The results in a file; none where there is no file.
+
+    Raises:
+        RecordError: it cannot be read, or holds something else.
+    """
+    if not path.exists():
+        return ()
+    with telling(f"cannot read {path}"):
+        return wire.from_plain(tuple[ScriptResult, ...], json.loads(path.read_text(encoding="utf-8")))
+
+
+def write(path: Path, results: Iterable[ScriptResult]) -> None:
+    """Write results, sorted, one on each line.
+
+    Raises:
+        RecordError: the file cannot be written.
+    """
+    lines = [wire.encode(wire.to_plain(one)) for one in sorted(results, key=lambda one: one.key)]
+    with telling(f"cannot write {path}"):
+        path.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")

@@ -1,0 +1,315 @@
+"""The page of releases of torch side by side: the score on each, and every cell that changed between two of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from conformance import script_run
+from conformance.changes import Transition, changes, grouped, how
+from conformance.confirmations import key_of
+from conformance.discover import by_ladder
+from conformance.model import Verdict
+from conformance.releases import minor
+from conformance.report import markdown
+from conformance.report.matrix import counted
+from conformance.report.overview import FACTS, run_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from conformance.changes import Change, Group
+    from conformance.confirmations import ScriptResult
+    from conformance.model import Record
+    from conformance.report.overview import Source
+
+    Scripts = Mapping[tuple[str, ...], ScriptResult]
+
+__all__ = ["Release", "releases_page"]
+
+_WIDEST = 300  # characters of a message
+_HOW_TO_READ = """\
+The same cases on releases and builds of torch, the oldest first. A cell says how many requests conform out of those
+that are scored, then the mark and the number of everything that is no plain pass; the
+[legend](README.md#legend) explains the marks. The tables of the other pages are of the newest release here."""
+_CHANGES = """\
+How many requests ended otherwise than on the release before. A change is of what happened, whatever is expected of it.
+A request *fails otherwise* where other checks fail, or with another symptom; it is not *run* where it is unsupported or
+skipped, and not *judged* where it is invalid. *Scripts*: of each group of changes one stand-alone script, made from a
+record that fails, is run on both releases; it agrees where it shows the failure on the side that failed and not on the
+other."""
+_GROUPS = """\
+Requests that changed in the same way, with the same symptom and on the same backends, are one group: one of them is
+shown in full, all of them are listed. Commands are for an environment with the release on which the request fails."""
+_TITLES = {
+    Transition.REGRESSED: "Regressed: passes before, fails after",
+    Transition.NOW_VACUOUS: "Now vacuous: passes before, compiles nothing after",
+    Transition.FIXED: "Fixed: fails before, passes after",
+    Transition.FAILS_OTHERWISE: "Fails otherwise",
+    Transition.NO_LONGER_RUN: "No longer run: unsupported or skipped after",
+    Transition.NEWLY_RUN: "Newly run: unsupported or skipped before",
+    Transition.NO_LONGER_JUDGED: "No longer judged: invalid after",
+    Transition.NEWLY_JUDGED: "Newly judged: invalid before",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """What was run on one release and build of torch."""
+
+    name: str
+    records: Sequence[Record]
+    sources: Sequence[Source]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """From one release to the next."""
+
+    before: Release
+    after: Release
+    groups: Sequence[Group]
+    matched: int
+
+    @property
+    def title(self) -> str:
+        return f"{self.before.name} to {self.after.name}"
+
+    def release_of(self, change: Change[Record]) -> str:
+        """The release on which a change shows its failure."""
+        return (self.before if change.failing is change.before else self.after).name
+
+
+def releases_page(releases: Sequence[Release], scripts: Sequence[ScriptResult], report: str) -> str:
+    """The page.
+
+    Args:
+        releases: the oldest first; at least one.
+        scripts: what stand-alone scripts showed.
+        report: the command that makes the pages.
+    """
+    by_key = {one.key: one for one in scripts}
+    steps = [_step(before, after) for before, after in pairwise(releases)]
+    return markdown.page(
+        "# Releases of torch side by side",
+        _HOW_TO_READ,
+        _scores(releases),
+        *([_CHANGES, _overview(steps, by_key), _GROUPS] if steps else []),
+        *(block for step in steps for block in _section(step, by_key)),
+        "## Environments",
+        _environments(releases),
+        "## Make this page again",
+        _commands(releases, report),
+    )
+
+
+def _step(before: Release, after: Release) -> _Step:
+    old, new = map(_by_key, (before, after))
+    found = grouped(changes(old, new))
+    return _Step(before=before, after=after, groups=found, matched=len(old.keys() & new.keys()))
+
+
+def _by_key(release: Release) -> dict[tuple[str, ...], Record]:
+    return {one.key: one for one in release.records}
+
+
+def _scores(releases: Sequence[Release]) -> str:
+    names = by_ladder(one.backend for release in releases for one in release.records)
+    rows = [
+        [
+            markdown.code(name),
+            *(_score([one for one in release.records if one.backend == name]) for release in releases),
+        ]
+        for name in names
+    ]
+    return markdown.table(["backend", *(release.name for release in releases)], rows)
+
+
+def _score(records: Sequence[Record]) -> str:
+    found = Counter(one.verdict for one in records)
+    counts = {verdict: found[verdict] for verdict in Verdict if found[verdict]}
+    red = sum(number for verdict, number in counts.items() if not verdict.is_green)
+    return counted(counts) + (f", **{red} red**" if red else "")
+
+
+def _overview(steps: Sequence[_Step], scripts: Scripts) -> str:
+    rows = []
+    for step in steps:
+        number = Counter(group.transition for group in step.groups for _ in group.changes)
+        only = len(_only(step.before, step.after)) + len(_only(step.after, step.before))
+        rows.append((step.title, *(number[each] for each in Transition), only, _confirmed(step, scripts)))
+    headers = ("from, to", *map(str, Transition), "only in one", "scripts")
+    return markdown.table(headers, rows, right=range(1, len(headers) - 1))
+
+
+def _confirmed(step: _Step, scripts: Scripts) -> str:
+    tried = [(group, found) for group in step.groups if (found := _script(group, step, scripts))]
+    held = sum(_is_as_recorded(change, result, step) for _, (change, result) in tried)
+    asked = sum(group.changes[0].failing is not None for group in step.groups)
+    return f"{held} of {len(tried)} agree; {asked - len(tried)} not tried" if asked else ""
+
+
+def _section(step: _Step, scripts: Scripts) -> Iterator[str]:
+    yield f"## {step.title}"
+    yield _matched(step)
+    for transition, title in _TITLES.items():
+        groups = [group for group in step.groups if group.transition is transition]
+        if groups:
+            number = sum(len(group.changes) for group in groups)
+            yield f"### {title} ({markdown.plural(number, 'request')} in {markdown.plural(len(groups), 'group')})"
+        for group in groups:
+            yield from _group(group, step, scripts)
+    for here, there in ((step.before, step.after), (step.after, step.before)):
+        yield from _only_on(here, there)
+
+
+def _matched(step: _Step) -> str:
+    both = f"{markdown.plural(step.matched, 'request')} on both"
+    hashes = [{source.environment.suite_hash for source in release.sources} for release in (step.before, step.after)]
+    other = "" if hashes[0] == hashes[1] else " The cases were not the same, so some of this may be due to them."
+    return f"{both}{'.' if step.groups else '; nothing changed.'}{other}"
+
+
+def _group(group: Group, step: _Step, scripts: Scripts) -> Iterator[str]:
+    script = _script(group, step, scripts)
+    shown = script[0] if script else group.example
+    names = ", ".join(map(markdown.code, group.backends))
+    yield f"#### {markdown.plain(_symptoms(group))} ({markdown.plural(len(group.changes), 'request')} on {names})"
+    yield "\n".join(_in_full(shown))
+    yield "\n".join(filter(None, [*_expected(group, step), _script_words(script, step)]))
+    if len(group.changes) > 1:
+        lines = "\n".join(map(_in_short, group.changes))
+        yield f"<details><summary>All {len(group.changes)} requests</summary>\n\n{lines}\n\n</details>"
+
+
+def _symptoms(group: Group) -> str:
+    before, after = map(str, group.symptoms)
+    failing = {Transition.FIXED: before, Transition.REGRESSED: after, Transition.NOW_VACUOUS: after}
+    return failing.get(group.transition, f"{before}, then {after}")
+
+
+def _side(change: Change[Record]) -> Record:
+    """The side of which the message and the command are shown."""
+    return change.failing or (change.before if change.transition is Transition.NEWLY_RUN else change.after)
+
+
+def _in_full(change: Change[Record]) -> Iterator[str]:
+    shown = _side(change)
+    name = f"{markdown.code(shown.backend)} {markdown.code(shown.case_id)} {markdown.code(shown.variant)}"
+    yield f"- {name}: {how(change.before)}, then {how(change.after)}"
+    sides = [change.before, change.after] if change.transition is Transition.FAILS_OTHERWISE else [shown]
+    for one in sides:
+        if one.message:
+            yield markdown.fenced(_first_line(one), indent="  ")
+    yield markdown.fenced(shown.reproduce, "sh", indent="  ")
+
+
+def _in_short(change: Change[Record]) -> str:
+    shown = _side(change)
+    name = f"{markdown.code(shown.backend)} {markdown.code(shown.case_id)} {markdown.code(shown.variant)}"
+    said = f": {markdown.code(_first_line(shown))}" if shown.message else ""
+    return f"- {name}: {how(change.before)}, then {how(change.after)}{said}; {markdown.code(shown.reproduce)}"
+
+
+def _first_line(record: Record) -> str:
+    line = record.message.partition("\n")[0]
+    return line if len(line) <= _WIDEST else f"{line[:_WIDEST]}..."
+
+
+def _expected(group: Group, step: _Step) -> Iterator[str]:
+    """What the expectations say of a failure, and what follows for them where it is fixed."""
+    sides = [(change, change.failing.expectation) for change in group.changes if change.failing]
+    entries: dict[tuple[str, str, str], list[Change[Record]]] = {}
+    for change, entry in sides:
+        if entry:
+            entries.setdefault((entry["entry"], entry["reason"], entry.get("issue", "")), []).append(change)
+    for (where, reason, issue), own in sorted(entries.items()):
+        known = f"Known as {markdown.code(where)} ({len(own)}): {markdown.plain(reason.rstrip('.'))}"
+        yield f"{known}{f' ({markdown.plain(issue)})' if issue else ''}.{_range(own, step)}"
+    if unknown := sum(not entry for _, entry in sides):
+        yield f"In no file of expectations: {markdown.plural(unknown, 'request')}."
+
+
+def _range(own: Sequence[Change[Record]], step: _Step) -> str:
+    """What an entry needs that expects what passes now."""
+    if not any(change.after.verdict is Verdict.XPASS for change in own):
+        return ""
+    end = minor(step.after.name)
+    if end == minor(step.before.name):
+        return " **It holds no longer**: it can go, or name the build."
+    return f' **It holds no longer**: it can go, or say `torch: "<{end}"`.'
+
+
+def _script(group: Group, step: _Step, scripts: Scripts) -> tuple[Change[Record], ScriptResult] | None:
+    """The change of a group of which the script was tried on both sides, or refused."""
+    for change in group.changes:
+        result = scripts.get(key_of(change.failing, step.release_of(change))) if change.failing else None
+        if result and (result.refused or {step.before.name, step.after.name} <= result.statuses.keys()):
+            return change, result
+    return None
+
+
+def _is_as_recorded(change: Change[Record], result: ScriptResult, step: _Step) -> bool:
+    """Whether a script shows the failure where it was recorded, and not on the other side."""
+    failing = change.failing
+    if failing is None or result.refused:
+        return False
+    shows = {name: script_run.shows(status, failing.outcome) for name, status in result.statuses.items()}
+    here = step.release_of(change)
+    there = step.before.name if here == step.after.name else step.after.name
+    return shows[here] and not shows[there]
+
+
+def _script_words(found: tuple[Change[Record], ScriptResult] | None, step: _Step) -> str:
+    if found is None:
+        return ""
+    change, result = found
+    if result.refused:
+        return f"There is no stand-alone script: {markdown.plain(result.refused)}."
+    ends = [_end(change, result, name) for name in (step.before.name, step.after.name)]
+    verdict = "" if _is_as_recorded(change, result, step) else " **That is not what the records say.**"
+    return f"Its stand-alone script, made from the record of {result.release}, {' and '.join(ends)}.{verdict}"
+
+
+def _end(change: Change[Record], result: ScriptResult, release: str) -> str:
+    status = result.statuses[release]
+    is_shown = change.failing is not None and script_run.shows(status, change.failing.outcome)
+    return f"{'shows it' if is_shown else 'does not show it'} on {release} ({script_run.in_words(status)})"
+
+
+def _only(here: Release, there: Release) -> list[Record]:
+    """The records of one release that the other has none of."""
+    others = {one.key for one in there.records}
+    return sorted((one for one in here.records if one.key not in others), key=lambda one: one.key)
+
+
+def _only_on(here: Release, there: Release) -> Iterator[str]:
+    if own := _only(here, there):
+        numbers = Counter((one.case_id, one.backend) for one in own)
+        lines = "\n".join(
+            f"- {markdown.code(case)} on {markdown.code(backend)} ({number})"
+            for (case, backend), number in sorted(numbers.items())
+        )
+        summary = f"{markdown.plural(len(own), 'request')} only on {here.name}"
+        yield f"<details><summary>{summary}</summary>\n\n{lines}\n\n</details>"
+
+
+def _environments(releases: Sequence[Release]) -> str:
+    machines = [release.sources[0].environment for release in releases]
+    rows = [(name, *(markdown.plain(str(getattr(machine, name))) for machine in machines)) for name in FACTS]
+    packages = sorted({name for machine in machines for name in machine.packages} - {"torch"})
+    rows += [(name, *(markdown.plain(machine.packages.get(name, "")) for machine in machines)) for name in packages]
+    rows.append(("started", *(machine.started for machine in machines)))
+    return markdown.table(["", *(release.name for release in releases)], rows)
+
+
+def _commands(releases: Sequence[Release], report: str) -> str:
+    lines = []
+    for release in releases:
+        lines.append(f"# in an environment with torch {release.name}")
+        lines += [run_command(source, at) for source in release.sources for at in range(len(source.names))]
+    pythons = " ".join(f"--python {release.name}=PYTHON" for release in releases)
+    confirm = [f"python -m conformance.tests.confirm_releases {pythons}"] if len(releases) > 1 else []
+    return markdown.fenced("\n".join([*lines, "# in any of them", *confirm, report]), "sh")

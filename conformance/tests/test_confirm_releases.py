@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from conformance import confirmations, record
+from conformance.errors import UsageError
+from conformance.tests import confirm_releases
+from conformance.tests.confirm_releases import confirm, wanted
+from conformance.tests.fakes import a_record, an_environment
+from conformance.tests.runs import a_run, red
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conformance.confirmations import ScriptResult
+    from conformance.found import Found
+    from conformance.model import Record
+    from conformance.record import RunFile
+
+OLD, NEW = "2.13.0+cpu", "2.14.1+cu130"
+CASE, SECOND = "grad_mode.nesting.enable_in_no_grad", "grad_mode.nesting.three_deep"
+ON_THE_NEW = f"import os, sys\nsys.exit(os.environ['TORCH'] == {NEW!r})\n"
+
+
+def on(torch: str, folder: Path, *records: Record) -> RunFile:
+    """A run on a release, in its folder."""
+    environment = an_environment(torch=torch)
+    return record.read(a_run(folder / torch / "in-tree.jsonl", *records, environment=environment))
+
+
+def runs(folder: Path, before: list[Record], after: list[Record]) -> dict[str, list[RunFile]]:
+    """Two releases."""
+    return {OLD: [on(OLD, folder, *before)], NEW: [on(NEW, folder, *after)]}
+
+
+@pytest.fixture
+def pythons(tmp_path: Path) -> dict[str, str]:
+    """A Python for each release, which says in its environment which one it is."""
+    made = {}
+    for release in (OLD, NEW):
+        path = tmp_path / f"python-{release}"
+        path.write_text(f'#!/bin/sh\nTORCH={release} exec "{sys.executable}" "$@"\n')
+        path.chmod(0o755)
+        made[release] = str(path)
+    return made
+
+
+def confirmed(runs: dict[str, list[RunFile]], pythons: dict[str, str], text: str) -> tuple[bool, ScriptResult]:
+    """What comes of the script of the one group of changes."""
+    ((one, result),) = confirm(wanted(runs, {}, pythons), {}, pythons, lambda _: text)
+    return one.agrees(result), result
+
+
+def test_a_regression_is_shown_on_the_newer_release_alone(tmp_path: Path, pythons: dict[str, str]) -> None:
+    """The same text is run with either Python, and what it exits with is kept."""
+    made = runs(tmp_path, [a_record(CASE)], [red(CASE)])
+    agrees, result = confirmed(made, pythons, ON_THE_NEW)
+    assert (agrees, result.release, result.statuses) == (True, NEW, {OLD: 0, NEW: 1})
+    assert confirmed(made, pythons, "raise SystemExit(1)")[0] is False
+
+
+def test_what_was_fixed_is_shown_by_the_script_of_the_older_record(tmp_path: Path, pythons: dict[str, str]) -> None:
+    """It has to show the failure there, and nothing on the newer release."""
+    made = runs(tmp_path, [red(CASE)], [a_record(CASE)])
+    agrees, result = confirmed(made, pythons, ON_THE_NEW)
+    assert (agrees, result.release) == (False, OLD)
+
+
+def test_one_script_stands_for_a_group_and_is_not_run_twice(tmp_path: Path, pythons: dict[str, str]) -> None:
+    """Two cases with one symptom have one script; what there is already is taken as it is."""
+    made = runs(tmp_path, [a_record(CASE), a_record(SECOND)], [red(CASE), red(SECOND)])
+    (one,) = wanted(made, {}, pythons)
+    ((_, result),) = confirm([one], {}, pythons, lambda _: ON_THE_NEW)
+    known = {result.key: result}
+
+    def never(_: Found) -> str:
+        raise AssertionError
+
+    assert [again for _, again in confirm(wanted(made, known, pythons), known, pythons, never)] == [result]
+
+
+def test_a_failure_without_a_script_says_why(tmp_path: Path, pythons: dict[str, str]) -> None:
+    """It is kept as such, and is no confirmation."""
+
+    def refuse(_: Found) -> str:
+        message = "it cannot name its backend"
+        raise UsageError(message)
+
+    made = runs(tmp_path, [a_record(CASE)], [red(CASE)])
+    ((one, result),) = confirm(wanted(made, {}, pythons), {}, pythons, refuse)
+    assert (one.agrees(result), result.refused) == (False, "it cannot name its backend")
+
+
+def test_only_neighbours_that_both_have_a_python_are_looked_at(tmp_path: Path, pythons: dict[str, str]) -> None:
+    """And only cases that still are there."""
+    made = runs(tmp_path, [a_record(CASE), a_record()], [red(CASE), red("demo.first.one", message="other")])
+    assert wanted(made, {}, [OLD]) == []
+    assert [one.record.case_id for one in wanted(made, {}, pythons)] == [CASE]
+
+
+def test_a_python_of_another_release_is_refused(tmp_path: Path) -> None:
+    """What it has is said; so is a path that is no Python."""
+    on(OLD, tmp_path, a_record(CASE))
+    words = ["--records", str(tmp_path), "--python"]
+    for python, said in ((sys.executable, "its torch is 2."), (str(tmp_path / "none"), "does not run as a Python")):
+        done = CliRunner().invoke(confirm_releases.main, [*words, f"1.0.0={python}"])
+        assert (done.exit_code, said in done.output) == (2, True), done.output
+    assert not (tmp_path / confirmations.NAME).exists()
