@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-import conformance.backends
+import conformance
 from conformance.errors import TorchError
 from conformance.forkserver import ForkServer
 from conformance.torch_names import NAMES, Without, find
 
 PACKAGE = Path(conformance.__file__).parent
-BACKENDS = Path(conformance.backends.__file__).parent
+BACKENDS = Path(str(files("conformance.backends")))
 WARM_UP = {"warmup.py"}
 """What it lacks makes children slower, and nothing else."""
 NOT_USES = {
