@@ -35,6 +35,7 @@ MAKERS = (
     "case_set",
     "checks/__init__",
     "covering",
+    "device",
     "documents",
     "errors",
     "families",
