@@ -222,6 +222,15 @@ def says_imports(backend: str, _report: Report) -> Attempt:
     return Attempt(invalid=" ".join(sorted(name for name in set(sys.modules) - known if name.startswith("torch."))))
 
 
+def goes_backward(_: Any, _report: Report) -> Attempt:
+    """Go backward, for which a CUDA build starts threads."""
+    import torch  # noqa: PLC0415  the server has imported it
+
+    a = torch.ones(2, requires_grad=True)
+    (a * 2).sum().backward()
+    return Attempt(metrics={"gradient": float(a.grad.sum()) if a.grad is not None else 0.0})
+
+
 def says_native_threads(_: Any, _report: Report) -> Attempt:
     """Return how many threads this process has, as the system counts them."""
     return Attempt(metrics={"threads": len(list(Path("/proc/self/task").iterdir()))})

@@ -28,6 +28,12 @@ def test_children_have_one_thread() -> None:
 
 
 @pytest.mark.torch
+def test_children_go_backward() -> None:
+    """In a CUDA build, where threads of autograd start in each child, of 100 children 8 died of a race."""
+    assert [metrics("goes_backward") for _ in range(100)] == [{"gradient": 4.0}] * 100
+
+
+@pytest.mark.torch
 @pytest.mark.parametrize("backend", ["eager", "pre_dispatch_eager", "aot_eager"])
 def test_compiling_imports_nothing(backend: str) -> None:
     """Whatever of torch a first compile needs, the server has imported."""
