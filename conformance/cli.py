@@ -15,6 +15,7 @@ from conformance import cli_causes, cli_timing
 from conformance.cli_words import COMMAND, EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples
 from conformance.errors import ConformanceError
 from conformance.legend import MEANING, counting, gate
+from conformance.termination import Terminated, terminable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ __all__ = ["main"]
 
 _HARNESS_FAULT = 3
 _INTERRUPTED = 130
+_TERMINATED = 143
 
 
 class _Group(click.Group):
@@ -34,14 +36,23 @@ class _Group(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command."""
+        """Run the command; SIGTERM ends it as Ctrl-C does, but for the exit code."""
+        with terminable() as termination:
+            try:
+                return self._invoke(ctx)
+            except click.exceptions.Exit as end:
+                if termination.received and end.exit_code == _INTERRUPTED:
+                    ctx.exit(_TERMINATED)
+                raise
+
+    def _invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except ConformanceError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
+        except KeyboardInterrupt as interrupt:
+            click.echo("terminated" if isinstance(interrupt, Terminated) else "interrupted", err=True)
             ctx.exit(_INTERRUPTED)
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise

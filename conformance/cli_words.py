@@ -28,4 +28,5 @@ Exit codes:
   1  findings: a red verdict, a stale expectation, a page or file that needs work
   2  usage: an option, a case file or an expectations file is wrong, or torch is missing or too old
   3  harness fault: the suite itself or the machine failed
-  130  interrupted; the record file can be resumed"""
+  130  interrupted; the record file can be resumed
+  143  ended by SIGTERM; the record file can be resumed"""

@@ -75,7 +75,12 @@ class ForkServer:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for us; we tell the server
             )
-        self.left_out = self._await_ready(env)
+        try:
+            self.left_out = self._await_ready(env)
+        except BaseException:  # Ctrl-C too: while it warms up it does not see that nobody waits any longer
+            self._process.kill()
+            self._process.wait()
+            raise
 
     def _await_ready(self, env: Mapping[str, str]) -> tuple[LeftOut, ...]:
         told = self._first_line()

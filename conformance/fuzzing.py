@@ -45,8 +45,11 @@ class Fuzzed:
 
     @property
     def text(self) -> str:
-        """The report for a terminal, and where it is."""
-        return f"{findings.report(self.result, self.confirmed).rstrip()}\n\n{self.report}: written"
+        """The report for a terminal, where it is, and after an interruption how to go on."""
+        again = (
+            "\nInterrupted. Continue: the same command, with the same output folder" if self.result.interrupted else ""
+        )
+        return f"{findings.report(self.result, self.confirmed).rstrip()}\n\n{self.report}: written{again}"
 
 
 @dataclass(frozen=True, kw_only=True)

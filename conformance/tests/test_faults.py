@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +19,6 @@ from conformance import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from conformance.model import Record
 
@@ -160,22 +161,49 @@ def test_without_a_compiler_inductor_is_skipped(folder: Path) -> None:
     assert told == {("inductor", "skip", "no C++ compiler"), ("eager", "pass", "")}
 
 
-@pytest.mark.parametrize(("blow", "after"), [(signal.SIGINT, 2), (signal.SIGKILL, 9)])
-def test_a_run_that_was_killed_is_completed_by_resume(folder: Path, blow: signal.Signals, after: int) -> None:
-    """Whatever the moment, no record is lost or doubled."""
+@pytest.mark.parametrize(
+    ("blow", "after", "status"), [(signal.SIGINT, 2, 130), (signal.SIGTERM, 5, 143), (signal.SIGKILL, 9, -9)]
+)
+def test_a_run_that_was_killed_is_completed_by_resume(
+    folder: Path, blow: signal.Signals, after: int, status: int
+) -> None:
+    """Whatever the moment, no record is lost or doubled, and the fork server is gone."""
     factors = ", ".join(map(str, range(40)))
     (folder / "mine" / "demo_first.yaml").write_text(CASES.replace("factor: [2, 3]", f"factor: [{factors}]"))
     path = folder / "r.jsonl"
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores Ctrl-C
     running = subprocess.Popen(command("--backend", "eager"), cwd=folder, stdout=subprocess.DEVNULL)
     wait_for(lambda: path.exists() and path.read_bytes().count(b"\n") > after)
+    (server,) = children_of(running.pid)
     running.send_signal(blow)
-    assert running.wait(60) == (130 if blow is signal.SIGINT else -signal.SIGKILL)
+    assert running.wait(60) == status
+    wait_for(lambda: not Path(f"/proc/{server}").exists())
     before = path.read_bytes().splitlines(keepends=True)
     assert not any(b'"footer"' in line for line in before)
     assert len(run(folder, "--backend", "eager", "--resume", status=0)) == 40
     whole = [line for line in before if line.endswith(b"\n")]
     assert path.read_bytes().splitlines(keepends=True)[: len(whole)] == whole
+
+
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_was_ended_says_how_to_resume(folder: Path, blow: signal.Signals) -> None:
+    """The last line is the command, on SIGTERM as after Ctrl-C; what hung is killed."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as above
+    line = command("--backend", ref("fine"), "--backend", ref("hangs"), "--jobs", "1", "--quiet")
+    running = subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, text=True)
+    path = folder / "r.jsonl"
+    wait_for(lambda: path.exists() and path.read_bytes().count(b"\n") > 2)  # the header and what `fine` has done
+    running.send_signal(blow)
+    told, _ = running.communicate(timeout=60)
+    assert told.splitlines()[-1] == (
+        f"Interrupted; 2 of 4 requests are missing. Continue: {shlex.join(['conformance', *line[3:], '--resume'])}"
+    )
+    assert len(record.read(path).records) == 2
+
+
+def children_of(pid: int) -> list[str]:
+    """The ids of the processes that a process has started."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def wait_for(holds: Callable[[], bool], limit_s: float = 120) -> None:

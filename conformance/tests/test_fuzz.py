@@ -11,6 +11,7 @@ from conformance import case_text, findings
 from conformance.errors import BackendError, UsageError
 from conformance.findings import Finding, merged, nest, report
 from conformance.fuzz import STATE, Chunk, FuzzResult, Options, Tools, prepare
+from conformance.fuzzing import Fuzzing
 from conformance.known import Known, known_failures
 from conformance.model import Call, Capability, Case, Outcome, Request, Variant
 from conformance.symptom import Symptom
@@ -287,6 +288,18 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path) -> None:
 
     result = prepare(options(tmp_path, programs=None), tools()).execute(interrupt)
     assert (len(result.chunks), result.interrupted, result.exit_code) == (1, True, 130)
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
+    """Its report is written, and the last line names what continues it."""
+
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    told = Fuzzing(run=prepare(options(tmp_path), tools())).execute(interrupt)
+    assert (told.exit_code, told.report.exists()) == (130, True)
+    assert told.text.endswith("written\nInterrupted. Continue: the same command, with the same output folder")
+    assert Fuzzing(run=prepare(options(tmp_path), tools())).execute(lambda _: None).text.endswith(": written")
 
 
 def test_a_backend_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
