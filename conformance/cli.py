@@ -302,10 +302,18 @@ def _expectations() -> None:
         "conformance run --backend mine --records mine.jsonl",
         "conformance expectations update --records mine.jsonl",
         "conformance expectations update --like aot_eager    what fails as it does there has its reason",
+        "conformance expectations update --backend inductor --records results/records/2.13.0+cpu"
+        " --records results/records/2.14.1+cu130",
     ),
 )
 @click.option(
-    "--records", type=FILE, default="conformance-records.jsonl", show_default=True, help="The record file of the run."
+    "--records",
+    "places",
+    multiple=True,
+    type=PATH,
+    default=["conformance-records.jsonl"],
+    show_default=True,
+    help="The record file of a run, or a folder of them. Repeatable, for runs on several releases of torch.",
 )
 @click.option("--backend", metavar="NAME", help="Which one, where the run was of several.")
 @click.option("--like", metavar="BACKEND", help="Take the reasons of this backend for what fails in the same way.")
@@ -315,16 +323,20 @@ def _expectations() -> None:
     help="The file to rewrite; default: the backend's own, else <name>.expected.yaml here.",
 )
 @click.pass_context
-def _update(ctx: click.Context, *, records: Path, backend: str | None, like: str | None, output: Path | None) -> None:
-    """Rewrite a backend's file of expectations from a run.
+def _update(
+    ctx: click.Context, *, places: Sequence[Path], backend: str | None, like: str | None, output: Path | None
+) -> None:
+    """Rewrite a backend's file of expectations from a run, or from runs on several releases of torch.
 
     What was not seen again goes, and each new failure gets an entry. Reasons and issues are kept. An entry without a
-    reason says TODO, and is refused until somebody has written why it fails.
+    reason says TODO, and is refused until somebody has written why it fails. What was seen on some of several releases
+    only is said of these (torch: ">=2.14,<2.15"), so that one file is green on all of them.
     """
-    from conformance.renewal import update
+    from conformance.update_expectations import update
 
-    path, renewal = update(records, backend=backend, like=like, output=output)
+    path, renewal = update(places, backend=backend, like=like, output=output)
     counts = {"kept": renewal.kept, "narrowed": renewal.narrowed, "removed": renewal.removed, "added": renewal.added}
+    counts |= {"for other releases": renewal.ranged} if renewal.ranged else {}
     click.echo(f"{path}: {', '.join(f'{number} {word}' for word, number in counts.items())}")
     if renewal.unexplained:
         click.echo(f"Write why, where it says reason: TODO ({renewal.unexplained} entries); a bug needs its issue too.")
@@ -337,16 +349,25 @@ def _update(ctx: click.Context, *, records: Path, backend: str | None, like: str
     epilog=examples("conformance expectations apply", "conformance expectations apply --records mine.jsonl"),
 )
 @click.option(
-    "--records", type=FILE, default="conformance-records.jsonl", show_default=True, help="The record file of the run."
+    "--records",
+    "files",
+    multiple=True,
+    type=FILE,
+    default=["conformance-records.jsonl"],
+    show_default=True,
+    help="The record file of a run. Repeatable.",
 )
 @click.pass_context
-def _apply(ctx: click.Context, *, records: Path) -> None:
-    """Rewrite the verdicts of a record file as the expectations of its backends now give them; nothing is run."""
+def _apply(ctx: click.Context, *, files: Sequence[Path]) -> None:
+    """Rewrite the verdicts of record files as the expectations of their backends now give them; nothing is run."""
     from conformance.rejudge import apply
 
-    counts = apply(records)
-    click.echo(f"{records}: {', '.join(f'{number} {verdict}' for verdict, number in sorted(counts.items()))}")
-    ctx.exit(0 if all(verdict.is_green for verdict in counts) else 1)
+    red = False
+    for file in files:
+        counts = apply(file)
+        click.echo(f"{file}: {', '.join(f'{number} {verdict}' for verdict, number in sorted(counts.items()))}")
+        red = red or not all(verdict.is_green for verdict in counts)
+    ctx.exit(int(red))
 
 
 @main.command(

@@ -5,46 +5,53 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from conformance import isolate
-from conformance.checks import CATALOGUE
-from conformance.errors import UsageError
-from conformance.expectations import TODO, Host, applies, entries, load_expectations, match
+from conformance.expectations import TODO, Host, applies, entries, match
 from conformance.failures import Failure, Seen, Why, as_entries, dumped, how
-from conformance.homes import collect
 from conformance.model import Outcome, Verdict
-from conformance.record import read
 from conformance.rejudge import judge_again
 from conformance.yaml_marks import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from conformance.model import BackendInfo, Case, Expectation, Record, Variant
-    from conformance.record import RunFile
+    from conformance.model import Case, Expectation, Record, Variant
     from conformance.yaml_marks import Document
 
-__all__ = ["Renewal", "renew", "update"]
+__all__ = [
+    "Renewal",
+    "Shown",
+    "blocks_of",
+    "explained",
+    "is_as",
+    "narrowed",
+    "put_together",
+    "renew",
+    "settled",
+    "shown_by",
+    "told_by",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Renewal:
     """The new text of a file, and how many of its entries were kept, narrowed, removed and added.
 
-    `unexplained` of those that were added have no reason yet.
+    `ranged` are those of which only the releases changed that they are for. `unexplained` of those that were added have
+    no reason yet.
     """
 
     text: str
     kept: int = 0
     narrowed: int = 0
+    ranged: int = 0
     removed: int = 0
     added: int = 0
     unexplained: int = 0
 
 
-class _Shown(NamedTuple):
+class Shown(NamedTuple):
     """What a run showed, what it left out, where it was made, and the entries whose reasons may hold here too."""
 
     seen: Sequence[Seen]
@@ -59,52 +66,6 @@ class _Held:
 
     expected: list[Seen] = field(default_factory=list)
     otherwise: list[Seen] = field(default_factory=list)
-
-
-def update(records: Path, *, backend: str | None, like: str | None, output: Path | None) -> tuple[Path, Renewal]:
-    """Rewrite the file of expectations of a backend from a record file.
-
-    Args:
-        records: the record file, of a run that came to its end.
-        backend: which of its backends; None where it is of one.
-        like: the backend whose reasons hold for what fails in the same way, as `--backend` names it.
-        output: the file; default: the backend's own, else `<name>.expected.yaml` in the working directory.
-
-    Raises:
-        ConformanceError: the records or the file cannot be read, or there is no such backend.
-    """
-    run = read(records)
-    info = _backend(run, backend)
-    cases = collect([Path(folder) for folder in run.header.folders])
-    try:
-        path = output or isolate.describe(info.ref).expectations or Path(f"{info.name}.expected.yaml")
-        model = isolate.describe(like).expectations if like else None
-    finally:
-        isolate.shutdown()
-    host, ids = Host.of(run.header.environment, info), {case.id for case in cases}
-    renewal = renew(
-        path.read_text(encoding="utf-8") if path.is_file() else "",
-        str(path),
-        [record for record in run.records if record.backend == info.name],
-        cases,
-        host=host,
-        like=load_expectations(model, case_ids=ids, checks=CATALOGUE.keys(), host=host) if model else (),
-    )
-    path.write_text(renewal.text, encoding="utf-8")
-    return path, renewal
-
-
-def _backend(run: RunFile, name: str | None) -> BackendInfo:
-    """The backend that is meant; a run that did not come to its end proves nothing of what it lacks."""
-    if run.footer is None:
-        message = "the run did not come to its end: continue it with `conformance run --resume`"
-        raise UsageError(message)
-    named = [info for info in run.header.backends if name in (None, info.name)]
-    if len(named) != 1:
-        names = ", ".join(info.name for info in run.header.backends)
-        message = f"the run is of {names}" + (f", not of {name!r}" if name else "; choose one with --backend")
-        raise UsageError(message)
-    return named[0]
 
 
 def renew(
@@ -132,17 +93,27 @@ def renew(
     Raises:
         ExpectationError: the file is malformed.
     """
-    records, cases = tuple(records), tuple(cases)
-    shown = _Shown(list(_scored(records, cases)), _not_run(records, cases), host, like)
-    made = _pass(text, file, shown)
+    shown = shown_by(tuple(records), tuple(cases), host, like)
+    return settled(text, lambda now: _pass(now, file, shown))
+
+
+def shown_by(records: Sequence[Record], cases: Sequence[Case], host: Host, like: Sequence[Expectation] = ()) -> Shown:
+    """What the records of a run show; the arguments are those of `renew`."""
+    return Shown(list(_scored(records, cases)), _not_run(records, cases), host, like)
+
+
+def settled(text: str, once: Callable[[str], Renewal]) -> Renewal:
+    """Renew a text until it stays, and count what was done in all."""
+    made = once(text)
     while made.text != text:
         # Where an entry went, one below it may now be about what that one was about.
         text, earlier = made.text, made
-        made = _pass(text, file, shown)
+        made = once(text)
         made = replace(
             made,
-            kept=earlier.kept - made.narrowed - made.removed,
+            kept=earlier.kept - made.narrowed - made.ranged - made.removed,
             narrowed=earlier.narrowed + made.narrowed,
+            ranged=earlier.ranged + made.ranged,
             removed=earlier.removed + made.removed,
             added=earlier.added + made.added,
             unexplained=earlier.unexplained + made.unexplained,
@@ -150,14 +121,14 @@ def renew(
     return made
 
 
-def _pass(text: str, file: str, shown: _Shown) -> Renewal:
+def _pass(text: str, file: str, shown: Shown) -> Renewal:
     """Renew once, each entry held against what it is about as the file stands."""
     document = compose(text if text.strip() else "[]", file)
     written = entries(document)
     current = [tuple(each for each in entry if applies(each, shown.host)) for entry in written]
     held, failing = _held(current, shown.seen)
-    failures = [_explained(one, shown.like) for one in failing]
-    head, blocks = _blocks(document)
+    failures = [explained(one, shown.like) for one in failing]
+    head, blocks = blocks_of(document)
     counts, left = dict.fromkeys(("kept", "narrowed", "removed"), 0), list[str]()
     for index, block in enumerate(blocks):
         about_more = current[index] == () or any(match(current[index], *pair) for pair in shown.not_run)
@@ -165,9 +136,20 @@ def _pass(text: str, file: str, shown: _Shown) -> Renewal:
         counts[word] += 1
         left += [renewed] if renewed else []
         failures += _rescued(written[index], held[index])
-        failures += [_explained(one, shown.like) for one in held[index].otherwise if one.record.outcome.is_failure]
-    added = as_entries(failures, shown.seen)
-    # The first entry that matches counts, so the new ones, which name what they are about, stand before wider ones.
+        failures += [explained(one, shown.like) for one in held[index].otherwise if one.record.outcome.is_failure]
+    return put_together(head, as_entries(failures, shown.seen), left, **counts)
+
+
+def put_together(head: str, added: Sequence[Mapping[str, Any]], left: Sequence[str], **counts: int) -> Renewal:
+    """The new text, and what became of entries.
+
+    Args:
+        head: what stands above the first entry.
+        added: new entries. The first entry that matches counts, so these, which name what they are about, stand before
+            wider ones.
+        left: the texts of those that stay, in their order.
+        counts: of what was done with the entries that there were, by word.
+    """
     return Renewal(
         text=head + "".join([*(f"{dumped(entry)}\n" for entry in added), *left]).rstrip("\n") + "\n",
         **counts,
@@ -198,14 +180,14 @@ def _held(current: Sequence[Sequence[Expectation]], seen: Iterable[Seen]) -> tup
             expectation = match(entry, one.record.case_id, one.variant)
             if expectation is not None:
                 mine = held[index]
-                (mine.expected if _is_as(one.record, expectation) else mine.otherwise).append(one)
+                (mine.expected if is_as(one.record, expectation) else mine.otherwise).append(one)
                 break
         else:
             unforeseen += [one] if one.record.outcome.is_failure else []
     return held, unforeseen
 
 
-def _is_as(record: Record, expectation: Expectation) -> bool:
+def is_as(record: Record, expectation: Expectation) -> bool:
     """Whether a record is what an entry says."""
     return judge_again(record, expectation).verdict is Verdict.XFAIL
 
@@ -217,12 +199,17 @@ def _renewed(block: str, data: dict[str, Any], held: _Held, *, about_more: bool)
     spoilt = {one.record.case_id for one in held.otherwise}
     if spoilt >= {one.record.case_id for one in held.expected}:
         return "removed" if not held.expected else "narrowed", ""
+    return "narrowed", dumped(narrowed(data, spoilt)) + "\n"
+
+
+def narrowed(data: Mapping[str, Any], spoilt: Collection[str]) -> dict[str, Any]:
+    """An entry without the cases of which it is not true."""
     globs = [data["cases"]] if isinstance(data["cases"], str) else data["cases"]
     left = [glob for glob in globs if glob not in spoilt]
     excluded = [case_id for case_id in sorted(spoilt) if any(fnmatchcase(case_id, glob) for glob in left)]
     about = {"cases": left, "except": [*data.get("except", []), *excluded]}
-    narrowed = about | {key: value for key, value in data.items() if key not in about}
-    return "narrowed", dumped({key: value for key, value in narrowed.items() if value != []}) + "\n"
+    every = about | {key: value for key, value in data.items() if key not in about}
+    return {key: value for key, value in every.items() if value != []}
 
 
 def _rescued(entry: Sequence[Expectation], held: _Held) -> Iterator[Failure]:
@@ -230,25 +217,25 @@ def _rescued(entry: Sequence[Expectation], held: _Held) -> Iterator[Failure]:
     spoilt = {one.record.case_id for one in held.otherwise}
     for one in held.expected:
         if one.record.case_id in spoilt:
-            yield _told_by(one, entry[0])
+            yield told_by(one, entry[0])
 
 
-def _explained(one: Seen, like: Sequence[Expectation]) -> Failure:
+def explained(one: Seen, like: Sequence[Expectation]) -> Failure:
     """A failure with the reason that another backend gives for the same one, if there is one."""
     model = match(like, one.record.case_id, one.variant)
-    if model is None or not _is_as(one.record, model):
+    if model is None or not is_as(one.record, model):
         return Failure(one, how(one.record), Why())
-    return _told_by(one, model)
+    return told_by(one, model)
 
 
-def _told_by(one: Seen, entry: Expectation) -> Failure:
+def told_by(one: Seen, entry: Expectation) -> Failure:
     """A failure for the reason of an entry, and known by the same words."""
     packages = tuple(entry.packages.items())
     why = Why(entry.kind.value, entry.reason, entry.issue, entry.torch, packages, entry.platform)
     return Failure(one, how(one.record)._replace(raises=entry.raises), why)
 
 
-def _blocks(document: Document) -> tuple[str, list[str]]:
+def blocks_of(document: Document) -> tuple[str, list[str]]:
     """The text above the first entry, and that of each entry with the comments above it, up to the next."""
     lines = document.text.splitlines(keepends=True)
     starts = [node.start_mark.line for node in document.root.value] if document.root else []

@@ -1,0 +1,99 @@
+"""The command that rewrites a backend's file of expectations: from one run, or from runs on several releases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance import isolate
+from conformance.checks import CATALOGUE
+from conformance.errors import UsageError
+from conformance.expectations import Host, load_expectations
+from conformance.frame import find_kinds
+from conformance.homes import collect
+from conformance.ranged_renewal import renew_ranged
+from conformance.record import read
+from conformance.renewal import Renewal, renew, shown_by
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from conformance.model import BackendInfo, Case, Record
+    from conformance.record import RunFile
+
+__all__ = ["update"]
+
+
+def update(
+    places: Sequence[Path], *, backend: str | None, like: str | None, output: Path | None
+) -> tuple[Path, Renewal]:
+    """Rewrite the file of expectations of a backend.
+
+    Args:
+        places: record files, or folders of them, of runs that came to their end. From runs on several releases the file
+            becomes one that is green on all of them.
+        backend: which of their backends; None where they are of one.
+        like: the backend whose reasons hold for what fails in the same way, as `--backend` names it.
+        output: the file; default: the backend's own, else `<name>.expected.yaml` in the working directory.
+
+    Raises:
+        ConformanceError: the records or the file cannot be read, there is no such backend, or builds of one release
+            disagree.
+    """
+    runs = _runs(places, backend)
+    (name,) = {info.name for _, info in runs}
+    cases = collect(list({Path(folder): None for run, _ in runs for folder in run.header.folders}))
+    try:
+        path = output or isolate.describe(runs[0][1].ref).expectations or Path(f"{name}.expected.yaml")
+        model = isolate.describe(like).expectations if like else None
+    finally:
+        isolate.shutdown()
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    renewal = _renewed(text, str(path), runs, cases, model)
+    path.write_text(renewal.text, encoding="utf-8")
+    return path, renewal
+
+
+def _renewed(
+    text: str, file: str, runs: Sequence[tuple[RunFile, BackendInfo]], cases: Sequence[Case], model: Path | None
+) -> Renewal:
+    ids = {case.id for case in cases}
+    facts = []
+    for run, info in runs:
+        host = Host.of(run.header.environment, info)
+        like = load_expectations(model, case_ids=ids, checks=CATALOGUE.keys(), host=host) if model else ()
+        facts.append((_records(run, info), host, like))
+    if len(facts) == 1:
+        ((records, host, like),) = facts
+        return renew(text, file, records, cases, host=host, like=like)
+    return renew_ranged(text, file, [shown_by(records, cases, host, like) for records, host, like in facts])
+
+
+def _records(run: RunFile, info: BackendInfo) -> list[Record]:
+    return [record for record in run.records if record.backend == info.name]
+
+
+def _runs(places: Sequence[Path], name: str | None) -> list[tuple[RunFile, BackendInfo]]:
+    """The runs that are meant, each with its backend; of a folder those that have it."""
+    found = []
+    for place in places:
+        runs = [read(path) for path in find_kinds(place)[0]]
+        having = [run for run in runs if any(name in (None, info.name) for info in run.header.backends)]
+        found += [(run, _backend(run, name)) for run in having or runs]
+    if len(names := {info.name for _, info in found}) > 1:
+        message = f"the runs are of {', '.join(sorted(names))}; choose one with --backend"
+        raise UsageError(message)
+    return found
+
+
+def _backend(run: RunFile, name: str | None) -> BackendInfo:
+    """The backend that is meant; a run that did not come to its end proves nothing of what it lacks."""
+    if run.footer is None:
+        message = "the run did not come to its end: continue it with `conformance run --resume`"
+        raise UsageError(message)
+    named = [info for info in run.header.backends if name in (None, info.name)]
+    if len(named) != 1:
+        names = ", ".join(info.name for info in run.header.backends)
+        message = f"the run is of {names}" + (f", not of {name!r}" if name else "; choose one with --backend")
+        raise UsageError(message)
+    return named[0]
