@@ -109,7 +109,8 @@ def bench(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
     epilog="\n\n".join(
         [
             examples(
-                "conformance compare main.jsonl branch.jsonl               two commits, or two versions of torch",
+                "conformance compare main.jsonl branch.jsonl               two commits",
+                "conformance compare results/records/2.13.0+cpu results/records/2.14.1+cu130   two releases of torch",
                 "conformance compare run.jsonl@aot_eager run.jsonl@inductor  two backends of one run",
                 "conformance compare old.jsonl new.jsonl --gate timing       only what is slower exits with 1",
             ),
@@ -132,7 +133,7 @@ def compare(ctx: click.Context, *, before: str, after: str, gates: Sequence[str]
     """Print, as markdown, what differs between two runs, of records or of timings, or folders of both.
 
     They are matched by case, variant and phase, and by backend unless each run is of one. What is compared is what
-    happened: expectations have no say.
+    happened: expectations have no say. Of folders named after releases of torch in a folder, the newest counts.
     """
     from conformance import comparison
 

@@ -35,7 +35,7 @@ def merge(paths: Sequence[Path]) -> RunFile:
     runs = [record.read(path) for path in paths]
     first = runs[0].header
     for path, run in zip(paths, runs, strict=True):
-        if reason := _why_not(run, first):
+        if reason := _why_not(run, first, paths[0]):
             message = f"{path}: {reason}"
             raise RecordError(message)
     _all_there([run.header.shard or (1, 1) for run in runs])
@@ -49,13 +49,13 @@ def merge(paths: Sequence[Path]) -> RunFile:
     )
 
 
-def _why_not(run: RunFile, first: Header) -> str | None:
+def _why_not(run: RunFile, first: Header, home: Path) -> str | None:
     if run.footer is None or run.truncated:
         return "it is not finished; `conformance run --resume` with its shard completes it"
     facts, wanted = _facts(run.header), _facts(first)
-    if differing := [name for name, value in facts.items() if value != wanted[name]]:
-        return f"it does not belong to the first file: it has another {', '.join(differing)}"
-    return None
+    told = [f"its {name} is {facts[name]}, not {wanted[name]}" for name in facts if facts[name] != wanted[name]]
+    told += ["it has another set of backends"] if run.header.backends != first.backends else []
+    return f"it does not belong to {home}: {', '.join(told)}" if told else None
 
 
 def _facts(header: Header) -> dict[str, object]:
@@ -66,7 +66,6 @@ def _facts(header: Header) -> dict[str, object]:
         "number of shards": header.shard[1] if header.shard else 1,
         "torch": header.environment.torch,
         "suite": header.environment.suite_hash,
-        "set of backends": header.backends,
     }
 
 

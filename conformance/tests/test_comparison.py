@@ -10,8 +10,8 @@ from conformance.changes import Transition
 from conformance.cli import main
 from conformance.comparison import Comparison, compare, load
 from conformance.errors import RecordError, UsageError
-from conformance.model import Evidence, Verdict
-from conformance.tests.fakes import a_record, a_timing, some_blocks
+from conformance.model import Evidence, Outcome, Verdict
+from conformance.tests.fakes import a_record, a_timing, an_environment, some_blocks
 from conformance.tests.runs import a_run, an_unsupported, an_xfail, red, some_timings
 from conformance.timing import Noise, Phase
 
@@ -192,3 +192,48 @@ def test_the_command_prints_markdown_and_is_a_gate(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["compare", str(one), str(other)]).exit_code == 1
     assert CliRunner().invoke(main, ["compare", str(one), str(other), "--gate", "timing"]).exit_code == 0
     assert CliRunner().invoke(main, ["compare", str(one), f"{other}@none"]).exit_code == 2
+
+
+def on(torch: str, path: Path, *records: Record) -> Path:
+    """A run on a release of torch."""
+    return a_run(path, *records, environment=an_environment(torch=torch))
+
+
+def test_the_releases_of_both_sides_are_named(tmp_path: Path) -> None:
+    """Or the one release of both; files and folders alike."""
+    old = on("2.13.0+cpu", tmp_path / "2.13.0+cpu" / "a.jsonl", a_record("demo.first.two"))
+    new = on("2.14.1+cu130", tmp_path / "2.14.1+cu130" / "a.jsonl", red("demo.first.two"))
+    found = compare(load(str(old)), load(str(new.parent)))
+    assert "torch 2.13.0+cpu before, 2.14.1+cu130 after: 1 request in both, **1 new failure**" in found.markdown()
+    assert compare(load(str(new)), load(str(tmp_path))).markdown().count("torch 2.14.1+cu130 on both sides: ") == 1
+
+
+def test_a_release_of_another_backend_is_not_named(tmp_path: Path) -> None:
+    """Of a folder in which backends were run on several, those count that are compared."""
+    on("2.13.0", tmp_path / "vendor.jsonl", a_record(backend="vendor"))
+    on("2.15.0", tmp_path / "2.15.0" / "a.jsonl", a_record())
+    assert load(f"{tmp_path}@vendor").torch == ["2.13.0"]
+    assert load(str(tmp_path)).torch == ["2.13.0", "2.15.0"]
+
+
+def test_two_releases_on_one_side_are_refused(tmp_path: Path) -> None:
+    """Records of one backend on both would be taken for one run; both are named."""
+    on("2.13.0", tmp_path / "a.jsonl")
+    on("2.14.1", tmp_path / "b.jsonl")
+    with pytest.raises(
+        RecordError, match=r"'fake' was run on two releases: torch 2\.13\.0 in .*a\.jsonl, 2\.14\.1 in .*b"
+    ):
+        load(str(tmp_path))
+
+
+def test_what_is_vacuous_newly_run_or_invalid_is_told_apart(tmp_path: Path) -> None:
+    """The first is a new failure; the second closes no gate; the third says nothing of the backend, and closes one."""
+    vacuous = {"outcome": Outcome.VACUOUS, "verdict": Verdict.VACUOUS, "message": "nothing was compiled"}
+    found = compared(tmp_path, [a_record("demo.first.four")], [a_record("demo.first.four", checks=(), **vacuous)])
+    assert (found.red(["failures"]), "| vacuous | nothing was compiled |" in found.markdown()) == (True, True)
+    newly = compared(tmp_path / "x", [an_unsupported("demo.first.four")], [red("demo.first.four")])
+    assert (newly.red(), "#### Newly run" in newly.markdown()) == (False, True)
+    invalid = {"outcome": Outcome.INVALID, "verdict": Verdict.INVALID, "message": "eager differs from itself"}
+    unknown = a_record("demo.first.four", checks=(), **invalid)
+    assert compared(tmp_path / "y", [a_record("demo.first.four")], [unknown]).red(["failures"])
+    assert not compared(tmp_path / "z", [unknown], [a_record("demo.first.four")]).red()

@@ -9,6 +9,7 @@ from conformance import confirmations, report
 from conformance.confirmations import ScriptResult
 from conformance.errors import RecordError
 from conformance.model import Outcome, Verdict
+from conformance.selection import digest
 from conformance.symptom import Symptom
 from conformance.tests.fakes import a_record, an_environment, failed
 from conformance.tests.runs import a_run, an_unsupported, an_xfail, red
@@ -154,6 +155,18 @@ def test_two_releases_outside_release_folders_are_refused(tmp_path: Path) -> Non
     files = [a_run(tmp_path / f"{at}.jsonl", environment=an_environment(torch=at)) for at in (OLD, NEW)]
     with pytest.raises(RecordError, match=r"two releases: torch 2\.13\.0\+cpu in .*, 2\.14\.1\+cu130 in "):
         report.pages(files, tmp_path)
+
+
+def test_shards_of_two_releases_are_no_run(tmp_path: Path) -> None:
+    """Both are named."""
+    records = [a_record(IDS[0]), a_record(IDS[1])]
+    whole = {"total": 2, "digest": digest(one.key for one in records)}
+    parts = [
+        a_run(tmp_path / f"{at}.jsonl", one, shard=(at, 2), environment=an_environment(torch=torch), **whole)
+        for at, torch, one in zip((1, 2), (OLD, NEW), records, strict=True)
+    ]
+    with pytest.raises(RecordError, match=r"its torch is 2\.14\.1\+cu130, not 2\.13\.0\+cpu"):
+        report.pages(parts, tmp_path)
 
 
 def test_a_run_that_is_not_whole_is_refused_on_any_release(tmp_path: Path) -> None:

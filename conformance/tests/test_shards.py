@@ -12,9 +12,10 @@ from conformance.shards import merge
 from conformance.tests.fakes import a_backend, a_case, a_record, an_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from conformance.model import Environment
+    from conformance.model import BackendInfo, Environment
     from conformance.selection import Plan
 
 CASES = tuple(a_case(f"demo.first.case{number}") for number in range(5))
@@ -26,12 +27,13 @@ def a_shard(
     shard: tuple[int, int] | None,
     *,
     environment: Environment | None = None,
+    backends: Sequence[BackendInfo] = BACKENDS,
     seed: int = 0,
     gated: dict[str, str] | None = None,
     finish: bool = True,
 ) -> Path:
     """A record file with a pass for each request of a shard; of gated backends it has none."""
-    plan = select(CASES, BACKENDS, shard=shard, seed=seed)
+    plan = select(CASES, backends, shard=shard, seed=seed)
     path = folder / f"{shard}-{seed}.jsonl"
     with RecordWriter(path, make_header(plan, environment or an_environment(), f"run-{shard}")) as writer:
         for request in _run(plan, gated or {}):
@@ -91,12 +93,24 @@ def test_shards_must_all_be_there_once(tmp_path: Path) -> None:
 
 
 def test_shards_of_different_runs_are_told_apart(tmp_path: Path) -> None:
-    """The message says what differs."""
+    """The message says what differs, and names both releases of torch."""
     paths = [
         a_shard(tmp_path, (1, 2)),
         a_shard(tmp_path, (2, 2), seed=1, environment=an_environment(torch="2.14.0")),
     ]
-    with pytest.raises(RecordError, match="does not belong to the first file: it has another seed, torch"):
+    with pytest.raises(
+        RecordError, match=r"does not belong to .*\.jsonl: its seed is 1, not 0, its torch is 2\.14\.0, not 2"
+    ):
+        merge(paths)
+
+
+def test_shards_of_other_backends_are_told_apart(tmp_path: Path) -> None:
+    """A version of what a backend consists of is enough."""
+    paths = [
+        a_shard(tmp_path, (1, 2)),
+        a_shard(tmp_path, (2, 2), backends=(BACKENDS[0], a_backend("two", packages={"x": "2"}))),
+    ]
+    with pytest.raises(RecordError, match="it has another set of backends"):
         merge(paths)
 
 
