@@ -6,6 +6,7 @@ Each session has a virtual environment of its own, kept between runs (delete `.n
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import zipfile
@@ -27,6 +28,14 @@ nox.options.sessions = ["lint", "typing", "cases", "tests"]
 ROOT = Path(__file__).parent
 RECORDS = Path("results", "records")
 IN_TREE = ("eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition", "inductor")
+CONSTRAINTS = os.environ.get("CONFORMANCE_CONSTRAINTS", "constraints.txt")
+"""Which release of torch jobs install: that of the committed tables, unless the environment names another file."""
+RELEASES = {
+    "2.13.0": "torch==2.13.0",
+    "2.13.0-pypi": "torch===2.13.0",  # PyPI's build, where pip's own configuration finds another
+    "2.14.1": "torch==2.14.1",
+    "2.15.0": "torch==2.15.0",
+}
 LINTER = "ruff==0.17.6"
 THIRD_PARTY = {
     "torch": ((), ("cudagraphs", "aot_eager_default_partitioner", "invoke_subgraph", "aot_ts", "eager_noexcept")),
@@ -40,12 +49,13 @@ THIRD_PARTY = {
     "tvm": (("apache-tvm==0.27.0.post1",), ("tvm",)),
 }
 """Backends that no entry point of this package declares: what they need installed, and their adapters in backends/."""
+THIRD_PARTY_CONSTRAINTS = "constraints-ci.txt"  # of the release that zentorch has built for
 TYPES = ("mypy==2.4.1", "pandas-stubs", "types-PyYAML", "types-jsonschema", "types-tabulate")
 
 
 def install(session: nox.Session, *what: str) -> None:
-    """Install with the one version of torch that the committed records were made with."""
-    session.install("--constraint", "constraints.txt", *what)
+    """Install with one release of torch, in whatever build pip finds here."""
+    session.install("--constraint", CONSTRAINTS, *what)
 
 
 @nox.session
@@ -56,11 +66,30 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("requirement", list(RELEASES.values()), ids=list(RELEASES))
+def releases(session: nox.Session, requirement: str) -> None:
+    """Run every case on the in-tree backends on each release of torch, in an environment each, and rewrite results/."""
+    session.install("--editable", ".", requirement)
+    run_and_publish(session, "in-tree.jsonl", RECORDS.joinpath)
+
+
+@nox.session(name="confirm-releases")
+def confirm_releases(session: nox.Session) -> None:
+    """Run the script of each change between releases on both, in the environments that `releases` left."""
+    install(session, "--editable", ".[test]")
+    pythons = sorted(Path(session.virtualenv.location).parent.glob("releases-*/bin/python"))
+    words = [f"--python={python.absolute()}" for python in pythons]
+    # What a script does not confirm belongs in the pages as well.
+    session.run("python", "-m", "conformance.tests.confirm_releases", *words, *session.posargs, success_codes=[0, 1])
+    publish(session)
+
+
+@nox.session
 @nox.parametrize("maker", list(THIRD_PARTY), ids=list(THIRD_PARTY))
 def thirdparty(session: nox.Session, maker: str) -> None:
     """Run every case on the backends of others, each maker's in an environment of its own, and rewrite results/."""
     requirements, adapters = THIRD_PARTY[maker]
-    install(session, "--editable", ".", *requirements)
+    session.install("--constraint", THIRD_PARTY_CONSTRAINTS, "--editable", ".", *requirements)
     red = []
     for name in adapters:
         try:

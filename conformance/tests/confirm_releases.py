@@ -158,21 +158,21 @@ def _result(
 
 
 class _Python(click.ParamType[tuple[str, str]]):
-    """`RELEASE=PYTHON`, of which the Python has that release of torch."""
+    """`RELEASE=PYTHON`, of which the Python has that release of torch; `PYTHON` alone, for whichever it has."""
 
-    name = "release=python"
+    name = "[release=]python"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         """The release and its interpreter."""
-        release, _, python = str(value).partition("=")
+        release, _, python = str(value).rpartition("=")
         try:
             command = [python, "-c", _VERSION]
             found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         except (OSError, subprocess.CalledProcessError) as error:
             self.fail(f"{value!r}: {python or 'nothing'} does not run as a Python with torch: {error}", param, ctx)
-        if found != release:
+        if release not in {"", found}:
             self.fail(f"{value!r}: its torch is {found}, not {release}", param, ctx)
-        return release, python
+        return found, python
 
 
 @click.command()

@@ -103,8 +103,10 @@ def test_only_neighbours_that_both_have_a_python_are_looked_at(tmp_path: Path, p
 
 
 def test_a_python_of_another_release_is_refused(tmp_path: Path) -> None:
-    """What it has is said; so is a path that is no Python."""
+    """What it has is said; so is a path that is no Python. Without a release it is whichever it has."""
     on(OLD, tmp_path, a_record(CASE))
+    alone = CliRunner().invoke(confirm_releases.main, ["--records", str(tmp_path), "--python", sys.executable])
+    assert (alone.exit_code, alone.output) == (0, "0 of 0 scripts show what the records say\n")
     words = ["--records", str(tmp_path), "--python"]
     for python, said in ((sys.executable, "its torch is 2."), (str(tmp_path / "none"), "does not run as a Python")):
         done = CliRunner().invoke(confirm_releases.main, [*words, f"1.0.0={python}"])

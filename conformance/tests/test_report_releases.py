@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
@@ -160,7 +160,7 @@ def test_two_releases_outside_release_folders_are_refused(tmp_path: Path) -> Non
 def test_shards_of_two_releases_are_no_run(tmp_path: Path) -> None:
     """Both are named."""
     records = [a_record(IDS[0]), a_record(IDS[1])]
-    whole = {"total": 2, "digest": digest(one.key for one in records)}
+    whole: dict[str, Any] = {"total": 2, "digest": digest(one.key for one in records)}
     parts = [
         a_run(tmp_path / f"{at}.jsonl", one, shard=(at, 2), environment=an_environment(torch=torch), **whole)
         for at, torch, one in zip((1, 2), (OLD, NEW), records, strict=True)
