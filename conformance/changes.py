@@ -57,6 +57,11 @@ class Change(Generic[R]):
         sides = (self.before, self.after) if self.transition is Transition.FIXED else (self.after, self.before)
         return next((side for side in sides if _fails(side)), None)
 
+    @property
+    def passes(self) -> bool:
+        """Whether the other side passes: where it was not run, or fails otherwise, it may show the failure as well."""
+        return _passes(self.before) or _passes(self.after)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Group:

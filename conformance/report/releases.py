@@ -38,8 +38,8 @@ _CHANGES = """\
 How many requests ended otherwise than on the release before. A change is of what happened, whatever is expected of it.
 A request *fails otherwise* where other checks fail, or with another symptom; it is not *run* where it is unsupported or
 skipped, and not *judged* where it is invalid. *Scripts*: of each group of changes one stand-alone script, made from a
-record that fails, is run on both releases; it agrees where it shows the failure on the side that failed and not on the
-other."""
+record that fails, is run on both releases; it agrees where it shows the failure on the side that failed, and not on the
+other if that passed."""
 _GROUPS = """\
 Requests that changed in the same way, with the same symptom and on the same backends, are one group: one of them is
 shown in full, all of them are listed. Commands are for an environment with the release on which the request fails."""
@@ -187,7 +187,7 @@ def _group(group: Group, step: _Step, scripts: Scripts) -> Iterator[str]:
 def _symptoms(group: Group) -> str:
     before, after = map(str, group.symptoms)
     failing = {Transition.FIXED: before, Transition.REGRESSED: after, Transition.NOW_VACUOUS: after}
-    return failing.get(group.transition, f"{before}, then {after}")
+    return failing.get(group.transition, before if before == after else f"{before}, then {after}")
 
 
 def _side(change: Change[Record]) -> Record:
@@ -252,14 +252,14 @@ def _script(group: Group, step: _Step, scripts: Scripts) -> tuple[Change[Record]
 
 
 def _is_as_recorded(change: Change[Record], result: ScriptResult, step: _Step) -> bool:
-    """Whether a script shows the failure where it was recorded, and not on the other side."""
+    """Whether a script shows the failure where it was recorded, and not on the other side if that passes."""
     failing = change.failing
     if failing is None or result.refused:
         return False
     shows = {name: script_run.shows(status, failing.outcome) for name, status in result.statuses.items()}
     here = step.release_of(change)
     there = step.before.name if here == step.after.name else step.after.name
-    return shows[here] and not shows[there]
+    return shows[here] and not (change.passes and shows[there])
 
 
 def _script_words(found: tuple[Change[Record], ScriptResult] | None, step: _Step) -> str:

@@ -49,13 +49,13 @@ class Wanted:
         record: that fails.
         run: that it is of.
         release: that it was made on.
-        on: where the script is to be run, and whether it has to show the failure there.
+        on: where the script is to be run, and whether it has to show the failure there; None is either way.
     """
 
     record: Record
     run: RunFile
     release: str
-    on: dict[str, bool] = field(default_factory=dict)
+    on: dict[str, bool | None] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ class Wanted:
             name: script_run.shows(result.statuses[name], self.record.outcome)
             for name in self.on.keys() & result.statuses.keys()
         }
-        return not result.refused and all(ends[name] == self.on[name] for name in ends)
+        return not result.refused and all(self.on[name] in {None, ends[name]} for name in ends)
 
 
 def wanted(
@@ -113,7 +113,8 @@ def _wanted(change: Change[Record], releases: Mapping[str, Sequence[RunFile]], s
         return None
     release, other = step if failing is change.before else step[::-1]
     run = next(run for run in releases[release] if failing.backend in {info.name for info in run.header.backends})
-    return Wanted(record=failing, run=run, release=release, on={release: True, other: False})
+    elsewhere = False if change.passes else None
+    return Wanted(record=failing, run=run, release=release, on={release: True, other: elsewhere})
 
 
 def confirm(

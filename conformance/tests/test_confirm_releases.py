@@ -10,8 +10,8 @@ from conformance import confirmations, record
 from conformance.errors import UsageError
 from conformance.tests import confirm_releases
 from conformance.tests.confirm_releases import confirm, wanted
-from conformance.tests.fakes import a_record, an_environment
-from conformance.tests.runs import a_run, red
+from conformance.tests.fakes import a_record, an_environment, failed
+from conformance.tests.runs import a_run, an_unsupported, red
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +68,16 @@ def test_what_was_fixed_is_shown_by_the_script_of_the_older_record(tmp_path: Pat
     made = runs(tmp_path, [red(CASE)], [a_record(CASE)])
     agrees, result = confirmed(made, pythons, ON_THE_NEW)
     assert (agrees, result.release) == (False, OLD)
+
+
+def test_what_fails_otherwise_may_show_itself_on_both(tmp_path: Path, pythons: dict[str, str]) -> None:
+    """So may what was not run on one of them: only the release that the script was made on has to show it."""
+    other = red(CASE, checks=failed("gradients").checks)
+    unsupported = an_unsupported(CASE)
+    for at, before in enumerate((other, unsupported)):
+        made = runs(tmp_path / str(at), [before], [red(CASE)])
+        assert confirmed(made, pythons, "raise SystemExit(1)")[0]
+        assert not confirmed(made, pythons, "")[0]
 
 
 def test_one_script_stands_for_a_group_and_is_not_run_twice(tmp_path: Path, pythons: dict[str, str]) -> None:
