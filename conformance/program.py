@@ -128,7 +128,8 @@ def _problems(case: Case, params: Mapping[str, Scalar]) -> Iterator[Problem]:
 def _findings(setup: _Part, program: _Part, inputs: Iterable[str]) -> Iterator[tuple[_Part, Finding]]:
     """What is wrong with each text; the program knows what the setup defines, not the other way round."""
     known = Vocabulary()
-    for part, names in ((setup, ()), (program, inputs)):
+    setups: list[tuple[_Part, Iterable[str]]] = [(setup, ())] if setup.written else []
+    for part, names in [*setups, (program, inputs)]:
         missing = _PLACEHOLDER.search(part.text)
         if missing:
             yield part, _unknown_param(missing, part)
