@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -221,15 +221,32 @@ def _first_line(record: Record) -> str:
 def _expected(group: Group, step: _Step) -> Iterator[str]:
     """What the expectations say of a failure, and what follows for them where it is fixed."""
     sides = [(change, change.failing.expectation) for change in group.changes if change.failing]
-    entries: dict[tuple[str, str, str], list[Change[Record]]] = {}
+    reasons: defaultdict[tuple[str, str], dict[str, list[Change[Record]]]] = defaultdict(dict)
     for change, entry in sides:
         if entry:
-            entries.setdefault((entry["entry"], entry["reason"], entry.get("issue", "")), []).append(change)
-    for (where, reason, issue), own in sorted(entries.items()):
-        known = f"Known as {markdown.code(where)} ({len(own)}): {markdown.plain(reason.rstrip('.'))}"
+            reasons[entry["reason"], entry.get("issue", "")].setdefault(entry["entry"], []).append(change)
+    for (reason, issue), entries in sorted(reasons.items()):
+        known = f"Known as {_entries(entries)}: {markdown.plain(reason.rstrip('.'))}"
+        own = [change for each in entries.values() for change in each]
         yield f"{known}{f' ({markdown.plain(issue)})' if issue else ''}.{_range(own, step)}"
     if unknown := sum(not entry for _, entry in sides):
         yield f"In no file of expectations: {markdown.plural(unknown, 'request')}."
+
+
+def _entries(entries: Mapping[str, Sequence[Change[Record]]]) -> str:
+    """Where entries of one reason stand: the first of each file, and how many requests those of the file are about."""
+    files: dict[str, tuple[str, int]] = {}
+    for where, own in sorted(entries.items(), key=lambda entry: _place(entry[0])):
+        file, *_ = _place(where)
+        first, number = files.get(file, (where, 0))
+        files[file] = (first, number + len(own))
+    return ", ".join(f"{markdown.code(first)} ({number})" for first, number in files.values())
+
+
+def _place(where: str) -> tuple[str, int, int]:
+    """File, line and column."""
+    file, line, column = where.split(":")
+    return file, int(line), int(column)
 
 
 def _range(own: Sequence[Change[Record]], step: _Step) -> str:

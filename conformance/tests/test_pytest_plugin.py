@@ -228,8 +228,10 @@ def test_a_plain_callable_from_a_file_passes_the_smoke_cases(pytester: pytest.Py
 
 
 @pytest.mark.torch
-def test_a_benchmark_names_what_it_timed(pytester: pytest.Pytester) -> None:
+def test_a_benchmark_names_what_it_timed(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows stand in groups by case, variant and phase, eager's own as the baseline, and each says what it timed."""
+    # pytest-benchmark times nothing in a worker of pytest-xdist, which this pytest may be.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     quick = ("--benchmark-max-time=0.01", "--benchmark-min-rounds=2", "--benchmark-json=times.json")
     case = next(case for case in load_cases() if case.id == "training.steps.mlp")
     chosen = ("--case", case.id, "--variant", case.variants[0].id)
