@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from conformance.errors import HarnessError, TorchError
@@ -83,7 +82,11 @@ class ForkServer:
             raise
 
     def _await_ready(self, env: Mapping[str, str]) -> tuple[LeftOut, ...]:
-        told = self._first_line()
+        try:
+            told = self._first_line()
+        except TimeoutError:  # nor would torch, tried by itself, tell why
+            message = f"the fork server did not start: {self.stop()}"
+            raise HarnessError(message) from None
         if told and "refused" in told:
             self.stop()
             raise TorchError(told["refused"])
@@ -94,12 +97,11 @@ class ForkServer:
         return tuple(LeftOut(name=name, reason=reason) for name, reason in told["left_out"])
 
     def _first_line(self) -> dict[str, Any] | None:
-        """What the server says when it has warmed up; None where it ended, or took too long."""
+        """What the server says when it has warmed up; None where it ended; raises TimeoutError where neither happens."""
         data = bytearray()
         self._control.settimeout(START_LIMIT_S)
-        with suppress(TimeoutError):
-            while not data.endswith(b"\n") and (part := self._control.recv(_TAIL_BYTES)):
-                data += part
+        while not data.endswith(b"\n") and (part := self._control.recv(_TAIL_BYTES)):
+            data += part
         self._control.settimeout(None)
         return dict(json.loads(data)) if data.endswith(b"\n") else None
 
