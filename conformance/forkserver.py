@@ -97,7 +97,7 @@ class ForkServer:
         return tuple(LeftOut(name=name, reason=reason) for name, reason in told["left_out"])
 
     def _first_line(self) -> dict[str, Any] | None:
-        """What the server says when it has warmed up; None where it ended; raises TimeoutError where neither happens."""
+        """What the server says when it has warmed up, None where it ended; TimeoutError where it does neither."""
         data = bytearray()
         self._control.settimeout(START_LIMIT_S)
         while not data.endswith(b"\n") and (part := self._control.recv(_TAIL_BYTES)):
