@@ -34,6 +34,8 @@ F = TypeVar("F")
 
 _INPUT = re.compile(r"(?P<dtype>[a-z0-9]+)?\[(?P<shape>[\d, ]*)\](?P<flags>(,\w+)*)")
 _AXES = ("grad", "autocast", "dtype", "dynamic")
+_AS_USERS: Mapping[str, list[Any]] = {"dynamic": ["auto"]}
+"""What `torch.compile(function)` does by itself, where a case file has another default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,7 @@ def case(
         grad: ambient grad modes to call it in: enabled, disabled, inference.
         autocast: ambient autocast: off, bfloat16, float16.
         dtype: dtypes of inputs that name none.
-        dynamic: what `torch.compile(dynamic=...)` is given: True, False, "auto".
+        dynamic: what `torch.compile(dynamic=...)` is given: True, False, or "auto", its own default and the one here.
         graph_breaks: how many are allowed.
     """
     told = {
@@ -179,7 +181,7 @@ def _call(user: UserFunction, specs: Mapping[str, InputSpec]) -> str:
 
 def _variants(axes: Mapping[str, Sequence[Any]]) -> tuple[Variant, ...]:
     try:
-        given = {name: list(dict.fromkeys(values)) for name, values in axes.items() if values}
+        given = dict(_AS_USERS) | {name: list(dict.fromkeys(values)) for name, values in axes.items() if values}
         form = AxesDocument.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]

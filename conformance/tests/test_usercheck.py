@@ -190,8 +190,8 @@ def test_axes_that_are_declared_are_tables_of_their_own(users: Path) -> None:
     code, output = checked(f"{users}:declared", "--backend", "eager")
     assert code == 0
     assert [line.split()[0] for line in output.splitlines() if line.endswith(" eager")] == [
-        "grad=enabled",
-        "grad=disabled",
+        "grad=enabled,dynamic=auto",
+        "grad=disabled,dynamic=auto",
     ]
 
 
