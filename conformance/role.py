@@ -32,12 +32,17 @@ __all__ = ["CallObservation", "Role", "RoleObservation", "differentiable", "perf
 
 @dataclass(kw_only=True)
 class CallObservation:
-    """What one call of the sequence did, in snapshots. Paths: `output...`, input names, `module.weight`."""
+    """What one call of the sequence did, in snapshots. Paths: `output...`, input names, `module.weight`.
+
+    `handed` is what the caller handed over as backward left it: inputs and state as `after_backward.a`, and the
+    gradients that backward was given as `cotangent(output)`.
+    """
 
     outputs: Leaves = field(default_factory=dict)
     tracked: Leaves = field(default_factory=dict)
     gradients: Leaves = field(default_factory=dict)
     second_gradients: Leaves = field(default_factory=dict)
+    handed: Leaves = field(default_factory=dict)
     relations: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
     after_call: AmbientState | None = None
@@ -115,6 +120,7 @@ class _Driver:
         self.request = role.request
         self.arguments = _arguments(role, call, index)
         self.results: dict[str, object] = {}
+        self.cotangents: dict[str, torch.Tensor] = {}
         self.observed = CallObservation()
 
     def run(self, earlier: Mapping[str, object]) -> CallObservation:
@@ -180,6 +186,8 @@ class _Driver:
         self.observed.after_backward = ambient.capture()
         left = {f"grad({name})": value.grad for name, value in _leaves(tracked).items()}
         self.observed.gradients = snapshot.take_all(left) | self.observed.gradients
+        late = {f"after_backward.{name}": value for name, value in tracked.items()}
+        self.observed.handed = snapshot.take_all(self.cotangents | late)
 
     def _differentiate(self, tracked: Mapping[str, object]) -> None:
         results = differentiable(self.results)
@@ -213,7 +221,12 @@ class _Driver:
 
     def _cotangents(self, values: Mapping[str, torch.Tensor], order: str) -> list[torch.Tensor]:
         seed, index = self.request.seed, self.index
-        return [inputs.cotangent(value, inputs.stream(seed, index, order, path)) for path, value in values.items()]
+        made = {
+            f"cotangent({path})": inputs.cotangent(value, inputs.stream(seed, index, order, path))
+            for path, value in values.items()
+        }
+        self.cotangents |= made
+        return list(made.values())
 
 
 def _modes(request: Request, call: Call) -> AbstractContextManager[None]:

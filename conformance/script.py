@@ -260,7 +260,8 @@ class _Script:
 
     def _backward(self, index: int) -> str:
         if "double_backward" not in self.case.checks:
-            return f'backward(output, "{self.seed}/{index}")'
+            made = f'backward(output, "{self.seed}/{index}")'
+            return f"handed = {made}" if index == self.seen.index and "handed[" in self.seen.expression else made
         leaves = ", ".join(map(_leaves, [*map(local, self._tensors()), *self.program.parameters()]))
         return f'first, second = backward_twice(output, "{self.seed}/{index}", {{{leaves}}})'
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Moment", "Observable", "difference", "observable"]
 
 _BACKWARD = re.compile(r"grad\((grad\()?(?P<name>.*?)\)+")
+_HANDED = re.compile(r"cotangent\((?P<cotangent>.*)\)|after_backward\.(?P<name>.*)")
 _CALL = re.compile(r"call\[(\d+)\]\.?")
 
 
@@ -271,6 +272,11 @@ def _leaf(first: Difference, index: int, path: str, request: Request) -> Observa
     elif path == "output.structure" or first.kind == "presence":
         shape = "str(pytree.tree_structure(output))"
         return Observable(index=index, moment=Moment.RESULTS, expression=shape)
+    elif handed := _HANDED.fullmatch(path):
+        if handed["cotangent"] and "double_backward" in request.case.checks:
+            return None
+        seen = Observable(index=index, moment=Moment.BACKWARD)
+        held = f'handed["{handed["cotangent"]}"]' if handed["cotangent"] else _expression(handed["name"])
     else:
         is_output = path.startswith("output")
         seen = Observable(index=index, moment=Moment.RESULTS if is_output else Moment.CALLED)

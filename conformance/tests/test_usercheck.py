@@ -266,6 +266,15 @@ def test_gradients_of_computed_inputs_and_of_weights_behind_a_helper_are_compare
     assert table["gradients"] == ["NO"]
 
 
+@pytest.mark.parametrize("name", ["computed", "helped", "loss"])
+def test_a_backward_that_spoils_what_it_is_given_is_caught(users: Path, name: str) -> None:
+    """`(x + h(x)).backward()` would be wrong, though each gradient of `h` by itself is right."""
+    code, output = checked(f"{users}:{name}", "--backend", ref("derivatives", "cotangents_zeroed"))
+    assert code == 1, output
+    table = {line.split()[0]: line.split()[1:] for line in output.splitlines() if line[:1].isalpha()}
+    assert (table["gradients"], table["mutation"]) == (["yes"], ["NO"])
+
+
 def test_a_function_of_a_module_is_checked_with_its_own_state(users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The module is imported anew for each role."""
     monkeypatch.syspath_prepend(users.parent)
