@@ -127,6 +127,8 @@ def _wrong_with_case(request: Request, expected: RoleObservation) -> str | None:
     """Why eager does not do what the case says, or None."""
     seen = [call.raised for call in expected.calls if call.raised]
     wanted = request.case.raises
+    if request.case.may_raise:
+        return None
     for raised in seen:
         if wanted is None or (raised.type, raised.stage) != (wanted.type, wanted.stage):
             return f"eager raised {_words(raised)}, which the case does not declare"

@@ -146,7 +146,18 @@ def text(found: Sequence[Record]) -> str:
     tables = [_table(variant, [record for record in found if record.variant == variant]) for variant in variants]
     legend = f"{_HELD}: as eager does; {_BROKEN}: not; {_ADVISORY}: a SHOULD that does not hold; empty: not looked at."
     red = [finding(record) for record in found if not record.verdict.is_green]
-    return "\n\n".join([*tables, legend, *red])
+    return "\n\n".join([*tables, legend, *_remarks(found), *red])
+
+
+def _remarks(found: Sequence[Record]) -> Iterator[str]:
+    """What was held against each other, where that may not be what was meant: an exception of eager's own."""
+    said = (
+        f"{record.variant}: {check.message}; that a backend does too is what was compared."
+        for record in found
+        for check in record.checks
+        if check.check == "exceptions" and check.held and check.message
+    )
+    yield from dict.fromkeys(said)
 
 
 def _table(variant: str, found: Sequence[Record]) -> str:

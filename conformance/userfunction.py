@@ -164,6 +164,7 @@ def as_case(user: UserFunction, given: Mapping[str, str]) -> Case:
         inputs=specs,
         variants=_variants(user.declared.get("axes", {})),
         graph_breaks=user.declared.get("graph_breaks", 0),
+        may_raise=True,
     )
 
 

@@ -182,7 +182,7 @@ def test_given_inputs_go_before_those_beside_the_function(users: Path) -> None:
     code, output = checked(f"{users}:Net", "--backend", "eager", "--input", "x=float32[5,4]")
     assert code == 0, output
     code, output = checked(f"{users}:Net", "--backend", "eager", "--input", "x=float32[5,3]")
-    assert (code, "RuntimeError" in output) == (1, True)
+    assert (code, "eager raises RuntimeError at the call: mat1 and mat2" in output) == (1, True), output
 
 
 def test_axes_that_are_declared_are_tables_of_their_own(users: Path) -> None:
@@ -312,3 +312,96 @@ def test_from_python_a_script_finds_its_globals(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "pass"
+
+
+RAISING = """
+import torch
+
+total = torch.zeros(4)
+
+
+def raises_after_an_operation(x):
+    y = x.sin()
+    total.add_(1)
+    raise ValueError(f"no {y.shape}")
+
+
+def raises_in_an_operation(x):
+    return x.sin()[torch.tensor([9])]
+
+
+def raises_in_backward(x):
+    y = x.exp()
+    z = y * 2
+    y.add_(1)
+    return z
+
+
+def raises_at_the_second_call(x):
+    total.add_(1)
+    y = x.sin()
+    if total[0] > 1:
+        raise KeyError("again")
+    return y * 2
+
+
+def inputs():
+    return torch.randn(4, requires_grad=True)
+
+
+def off(graph, examples):
+    return lambda *args: tuple(each + 1 if each.is_floating_point() else each for each in graph.forward(*args))
+
+
+def swallowing(graph, examples):
+    def run(*args):
+        try:
+            return graph.forward(*args)
+        except Exception:
+            return (args[0].detach() * 0,)
+    return run
+
+
+def detaching(graph, examples):
+    return lambda *args: tuple(each.detach() for each in graph.forward(*args))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("raises_after_an_operation", "eager raises ValueError at the call: no torch.Size([4])"),
+        ("raises_in_an_operation", "eager raises IndexError at the call: index 9"),
+        ("raises_in_backward", "eager raises RuntimeError in backward: one of the variables"),
+        ("raises_at_the_second_call", "eager raises KeyError at the call: 'again'"),
+    ],
+)
+def test_a_function_that_raises_is_compared_like_any_other(tmp_path: Path, name: str, said: str) -> None:
+    """Stage and type are those of eager, and it is told that eager raises: it may not have been meant to."""
+    path = tmp_path / "raising.py"
+    path.write_text(RAISING)
+    code, output = checked(f"{path}:{name}", "--backend", "eager")
+    table = {line.split()[0]: line.split()[1:] for line in output.splitlines() if line[:1].isalpha()}
+    # Of a function that does nothing but raise, Dynamo compiles nothing.
+    assert (code, *table["verdict"]) in {(0, "pass"), (1, "vacuous")}, output
+    assert table["exceptions"] == ["yes"]
+    assert said in output
+
+
+@pytest.mark.parametrize(
+    ("name", "backend", "check"),
+    [
+        ("raises_in_an_operation", "swallowing", "exceptions"),
+        ("raises_in_backward", "detaching", "exceptions"),
+        ("raises_at_the_second_call", "off", "values"),
+    ],
+)
+def test_a_backend_that_goes_wrong_before_an_exception_or_swallows_it_is_caught(
+    tmp_path: Path, name: str, backend: str, check: str
+) -> None:
+    """An error that vanishes is a wrong result."""
+    path = tmp_path / "raising.py"
+    path.write_text(RAISING)
+    code, output = checked(f"{path}:{name}", "--backend", f"{path}:{backend}")
+    table = {line.split()[0]: line.split()[1:] for line in output.splitlines() if line[:1].isalpha()}
+    assert (code, table["verdict"], table[check]) == (1, ["fail"], ["NO"]), output
