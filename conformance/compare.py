@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from conformance.model import Difference, Grade
+from conformance.parts import is_plain
 from conformance.tolerance import CLOSE, DIRECT_ABOVE, FACTOR, reference_tolerance
 
 if TYPE_CHECKING:
@@ -28,10 +29,13 @@ class NoReference:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What differs between two sets of leaves, the worst grade of what was compared, and a remark."""
+    """What differs between two sets of leaves, the worst grade of what was compared, and a remark.
+
+    That None is None on both sides, as the gradients of what takes no part are, is no comparison.
+    """
 
     differences: tuple[Difference, ...] = ()
-    grade: Grade = Grade.BITWISE
+    grade: Grade = Grade.NOTHING
     message: str = ""
 
     def __add__(self, other: Comparison) -> Comparison:
@@ -77,9 +81,11 @@ def compare_leaves(
 
 
 def _missing(actual: Leaves, expected: Leaves) -> Iterator[Difference]:
-    for path in [path for path in expected if path not in actual]:
+    """Leaves that one side has alone; parts of a tensor that the other side has in another form are not counted."""
+    inside = {path + step for leaves in (actual, expected) for path, leaf in leaves.items() for step in leaf.parts}
+    for path in [path for path in expected if path not in actual and path not in inside]:
         yield Difference(path=path, kind="presence", actual="absent", expected=_describe(expected[path]))
-    for path in [path for path in actual if path not in expected]:
+    for path in [path for path in actual if path not in expected and path not in inside]:
         yield Difference(path=path, kind="presence", actual=_describe(actual[path]), expected="absent")
 
 
@@ -99,6 +105,8 @@ def _compare_leaf(
             return Comparison(differences=(difference,))
     if "dtype" not in expected.facts:
         return _compare_values(path, actual, expected)
+    if actual.parts and actual.parts == expected.parts:
+        return Comparison()  # its parts are leaves of their own
     if actual.data is None or expected.data is None:
         # Not even eager may pass with numbers that nobody can read: its repetition differs, and the case is invalid.
         seen, wanted = ("unreadable" if leaf.data is None else _describe(leaf) for leaf in (actual, expected))
@@ -107,13 +115,30 @@ def _compare_leaf(
 
 
 def _compare_values(path: str, actual: Leaf, expected: Leaf) -> Comparison:
-    one, other = actual.value, expected.value
-    both_nan = isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other)
-    # Objects without an equality of their own are equal when they are of one type, which was seen above.
-    if both_nan or type(one).__eq__ is object.__eq__ or one == other:
+    kind = type(expected.value)
+    # Each role has objects of its own: those without an equality are of one type, which was seen above, and no more.
+    if expected.value is None or (kind.__eq__ is object.__eq__ and not is_plain(expected.value)):
         return Comparison()
+    if _equal(actual.value, expected.value):
+        return Comparison(grade=Grade.BITWISE)
     difference = Difference(path=path, kind="value", actual=_describe(actual), expected=_describe(expected))
     return Comparison(differences=(difference,))
+
+
+def _equal(one: object, other: object) -> bool:
+    """Equality of two values of one type.
+
+    Raises:
+        TypeError: values of that class cannot be compared.
+    """
+    if isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other):
+        return True
+    try:
+        return bool(one == other)
+    except Exception as error:
+        kind = f"{type(one).__module__}.{type(one).__qualname__}"
+        message = f"values of the class {kind} cannot be compared: {type(error).__name__}: {error}"
+        raise TypeError(message) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +213,7 @@ def _largest(numbers: torch.Tensor) -> float | None:
 def _compare_tensors(pair: _Pair, reference: Reference | NoReference | None, where: str) -> Comparison:
     same = _bitwise(pair.actual, pair.expected)
     if same.all():
-        return Comparison()
+        return Comparison(grade=Grade.BITWISE)
     if reference is None or pair.dtype not in CLOSE:
         return Comparison(differences=(pair.difference("values", ~same),))
     astray = _nonfinite_mismatch(pair.actual, pair.expected)

@@ -273,7 +273,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What one check found; `grade` only for checks that compare numbers."""
+    """What one check found; `grade` only for checks that compare numbers, and for any that had nothing to compare."""
 
     check: str
     level: Level

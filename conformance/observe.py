@@ -22,6 +22,7 @@ from conformance.raised import describe
 from conformance.reference import Reference
 from conformance.resolve import patched, resolve
 from conformance.role import Role, perform, saved_bytes
+from conformance.snapshot import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,6 +58,7 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
         agreed, disagreement = agreement.compare(request, expected)
         invalid = (
             _wrong_with_case(request, expected)
+            or _unreadable(expected)
             or disagreement
             or _unstable(subject, expected)
             or _broken_law(subject, expected)
@@ -134,6 +136,19 @@ def _wrong_with_case(request: Request, expected: RoleObservation) -> str | None:
             return f"eager raised {_words(raised)}, which the case does not declare"
     if wanted is not None and not seen:
         return f"the case declares {wanted.type} at stage {wanted.stage}, and eager raised nothing"
+    return None
+
+
+def _unreadable(expected: RoleObservation) -> str | None:
+    """Which tensor eager gives, or is given, that has no numbers to compare, or None."""
+    for index, call in enumerate(expected.calls):
+        for leaves in (call.outputs, call.tracked, call.gradients):
+            if found := unreadable(leaves):
+                path, leaf = found
+                what = f"a {leaf.facts['type']} (layout {leaf.facts['tensor_layout']}, device {leaf.facts['device']})"
+                return (
+                    f"call[{index}].{path} is {what}, whose numbers cannot be read; return or pass what it is made of"
+                )
     return None
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
 from conformance.compare import compare_leaves
+from conformance.model import Grade
 
 if TYPE_CHECKING:
     from conformance.checks.finding import Pair
@@ -19,4 +20,4 @@ def check(pair: Pair) -> Finding:
         if index == 0:
             where = "call[0].outputs"
             return Finding.of(compare_leaves(actual.outputs, expected.outputs, reference=pair.reference, where=where))
-    return Finding()
+    return Finding(grade=Grade.NOTHING)

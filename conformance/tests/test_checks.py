@@ -53,7 +53,9 @@ def test_every_check_holds_for_eager_itself(grad: str, autocast: str, dtype: str
     )
     assert (found.broken, found.advised) == (set(), set())
     assert {one.check for one in found.all} == set(CATALOGUE)
-    assert {one.grade for one in found.all} == {None, Grade.BITWISE}
+    assert {one.grade for one in found.all} - {Grade.NOTHING} == {None, Grade.BITWISE}
+    nothing = {one.check for one in found.all if one.grade is Grade.NOTHING}
+    assert nothing == (set() if grad == "enabled" else {"gradients", "double_backward"})
 
 
 def test_a_check_that_must_be_asked_for_is_left_out() -> None:
