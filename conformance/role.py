@@ -17,6 +17,7 @@ from conformance import ambient, inputs, snapshot
 from conformance.evidence import has_compiled_backward
 from conformance.model import Stage
 from conformance.raised import describe
+from conformance.reach import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -70,9 +71,9 @@ class RoleObservation:
 class Role:
     """A program ready to be driven: its namespace, the function to call, and how its inputs are prepared.
 
-    `prepare` maps each input tensor to what this role gets (fp64 gets it in float64). What the program does in call
-    `i`, forward and backward, is done within `around(i)`; what the driver does is not. `stops` says whether an
-    exception ends the sequence: nothing that follows can be compared with what eager did without one.
+    `prepare` maps each input tensor to what this role gets (fp64 gets it in float64). What
+    the program does in call `i`, forward and backward, is done within `around(i)`; what the driver does is not. `stops`
+    says whether an exception ends the sequence: nothing that follows can be compared with what eager did without one.
     """
 
     request: Request
@@ -84,9 +85,10 @@ class Role:
     report: Callable[[Stage], None] = lambda _: None
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Parameters, buffers and global tensors of the program's setup, by name."""
+        """Parameters, buffers and tensors of the program's setup, and of what a user's function reaches, by name."""
         found: dict[str, torch.Tensor] = {}
-        for name, value in vars(self.module).items():
+        reached = vars(self.module).get(STATE, dict)()
+        for name, value in {**vars(self.module), **reached}.items():
             if isinstance(value, torch.nn.Module):
                 found |= {f"{name}.{key}": tensor for key, tensor in value.named_parameters()}
                 found |= {f"{name}.{key}": tensor for key, tensor in value.named_buffers()}

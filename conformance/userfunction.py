@@ -156,8 +156,9 @@ def as_case(user: UserFunction, given: Mapping[str, str]) -> Case:
         title=user.title or f"{user.ref} does compiled what it does in eager",
         topic="A function of a user",
         setup=(
-            "from conformance.usercode import load, state\n\n"
-            f"{callee} = load({user.ref!r})\nglobals().update(state({callee}, [*globals(), {callee!r}]))\n"
+            "from conformance.usercode import load, reached\n\n"
+            f"{callee} = load({user.ref!r})\n__state__ = reached({callee}, [*globals()])\n"
+            "globals().update(__state__())\n"
         ),
         program=f"return {callee}({_call(user, specs)})\n",
         location=Location(file=user.ref, line=1, column=1),
