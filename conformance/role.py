@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
-from torch.utils import _pytree as pytree
 
 from conformance import ambient, inputs, snapshot
 from conformance.evidence import has_compiled_backward
 from conformance.model import Stage
+from conformance.parts import copied
 from conformance.raised import describe
 from conformance.reach import STATE
 
@@ -71,7 +71,7 @@ class RoleObservation:
 class Role:
     """A program ready to be driven: its namespace, the function to call, and how its inputs are prepared.
 
-    `prepare` maps each input tensor to what this role gets (fp64 gets it in float64). What
+    `prepare` maps each input tensor to what this role gets (fp64 gets it in float64); None hands them on as made. What
     the program does in call `i`, forward and backward, is done within `around(i)`; what the driver does is not. `stops`
     says whether an exception ends the sequence: nothing that follows can be compared with what eager did without one.
     """
@@ -79,7 +79,7 @@ class Role:
     request: Request
     module: ModuleType
     function: Callable[..., object]
-    prepare: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor
+    prepare: Callable[[torch.Tensor], torch.Tensor] | None = None
     around: Callable[[int], AbstractContextManager[object]] = lambda _: nullcontext()
     stops: Callable[[int], bool] = lambda _: False
     report: Callable[[Stage], None] = lambda _: None
@@ -121,6 +121,7 @@ class _Driver:
         self.role, self.call, self.index = role, call, index
         self.request = role.request
         self.arguments = _arguments(role, call, index)
+        self._keep_gradients()
         self.results: dict[str, object] = {}
         self.cotangents: dict[str, torch.Tensor] = {}
         self.observed = CallObservation()
@@ -143,6 +144,13 @@ class _Driver:
             self._backward(tracked)
             ambient.restore(base)
         return seen
+
+    def _keep_gradients(self) -> None:
+        """Let inputs that were computed from others keep their gradients, as leaves do."""
+        for name, value in self.arguments.items():
+            for _, leaf in _leaves_of(name, value):
+                if leaf.requires_grad and not leaf.is_leaf and leaf.grad_fn is not None:
+                    leaf.retain_grad()
 
     def _tracked(self) -> dict[str, object]:
         leaves = {path: leaf for name, value in self.arguments.items() for path, leaf in _leaves_of(name, value)}
@@ -240,7 +248,7 @@ def _modes(request: Request, call: Call) -> AbstractContextManager[None]:
 def _arguments(role: Role, call: Call, index: int) -> dict[str, object]:
     request = role.request
     made = inputs.make(request.case, request.variant, call, request.seed, index)
-    return {name: pytree.tree_map_only(torch.Tensor, role.prepare, value) for name, value in made.items()}
+    return copied(made, role.prepare) if role.prepare else made
 
 
 def _leaves_of(name: str, value: object) -> Iterator[tuple[str, torch.Tensor]]:
@@ -266,7 +274,9 @@ def differentiable(results: Mapping[str, object]) -> dict[str, torch.Tensor]:
 
 
 def _leaves(tracked: Mapping[str, object]) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in tracked.items() if isinstance(value, torch.Tensor) and value.is_leaf}
+    """Tensors in which gradients gather."""
+    tensors = {name: value for name, value in tracked.items() if isinstance(value, torch.Tensor)}
+    return {name: value for name, value in tensors.items() if value.is_leaf or value.retains_grad}
 
 
 def _version(tensor: object) -> int:

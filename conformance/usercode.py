@@ -21,8 +21,11 @@ import torch
 
 from conformance.errors import UsageError
 from conformance.inputs import seed_default
+from conformance.parts import copied, leaves_of
 from conformance.reach import reachable
 from conformance.resolve import import_home
+from conformance.snapshot import memory
+from conformance.tensors import Copies
 from conformance.userfunction import DECLARED, INPUTS, PICKLE, UserFunction
 
 if TYPE_CHECKING:
@@ -87,14 +90,37 @@ def reached(function: object, taken: Collection[str]) -> Callable[[], Mapping[st
 def arguments(maker: str, ref: str, seed: int) -> dict[str, object]:
     """What a function makes as arguments of what `ref` names, by name; what it draws depends on the seed alone.
 
+    They are handed on exactly as they are made. If the function gives what it keeps, they are copies.
+
     Raises:
         UsageError: they are not what it takes.
     """
+    if _keeps(maker, ref):
+        return copied(_made_arguments(maker, ref, seed), Copies())
+    return _made_arguments(maker, ref, seed)
+
+
+def _made_arguments(maker: str, ref: str, seed: int) -> dict[str, object]:
     signature = _signature(_callable(ref), ref)  # first: to run the user's file may draw too
     seed_default(seed)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(seed)
     return _flat(_bound(_call_maker(maker), signature, maker, ref))
+
+
+@cache
+def _keeps(maker: str, ref: str) -> bool:
+    """Whether what a function makes at two times shares anything, so that a call would see what an earlier one did."""
+    one, other = (_made_arguments(maker, ref, seed=0) for _ in range(2))
+    return not _held_by(one).isdisjoint(_held_by(other))
+
+
+def _held_by(values: Mapping[str, object]) -> set[int]:
+    """Tensors, by what tells one from another while both are there, and the memory of those that have some."""
+    found = [each for name, value in values.items() for _, each in leaves_of(value, name)]
+    tensors = [each for each in found if isinstance(each, torch.Tensor)]
+    starts = {where.start for each in tensors if (where := memory(each))}
+    return starts | {id(each) for each in tensors}
 
 
 @cache
