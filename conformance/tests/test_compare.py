@@ -251,7 +251,7 @@ def test_equal_values_are_equal(value: object) -> None:
     assert compare(value, value) == Comparison(grade=Grade.BITWISE)
 
 
-@pytest.mark.parametrize("value", [None, object(), print])
+@pytest.mark.parametrize("value", [None, object(), compare])
 def test_what_cannot_be_told_apart_is_not_said_to_have_been_compared(value: object) -> None:
     """Two roles have objects of their own, which nothing can compare, and None has no numbers."""
     assert compare(value, value) == Comparison(grade=Grade.NOTHING)
