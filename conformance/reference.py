@@ -1,19 +1,22 @@
-"""The fp64 reference: the same program and inputs in float64; run only when a comparison asks for it."""
+"""The fp64 reference: the same program and numbers in float64; run only when a comparison asks for it."""
 
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from conformance.compare import NoReference, compare_leaves
 from conformance.role import Role, perform
 from conformance.tolerance import lowest
+from conformance.widening import WIDER, Trace, Widening
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from types import ModuleType
 
     from conformance.model import Request
@@ -23,13 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Reference"]
 
 _CALL = re.compile(r"call\[(\d+)\]")
-
-_WIDER = {
-    torch.float16: torch.float64,
-    torch.bfloat16: torch.float64,
-    torch.float32: torch.float64,
-    torch.complex64: torch.complex128,
-}
 
 
 class Reference:
@@ -54,15 +50,24 @@ class Reference:
     @cached_property
     def _paths(self) -> list[set[torch.dtype]]:
         """The dtypes eager computes in, call by call; what changed the program's state stays on the path."""
-        module = self._build()
-        modes = [_Dtypes() for _ in self._request.case.calls]
-        seen = perform(Role(request=self._request, module=module, function=module.program, around=modes.__getitem__))
+        traces, seen = self._traced
+        paths: list[set[torch.dtype]] = []
         carried: set[torch.dtype] = set()
-        for mode, call in zip(modes, seen.calls, strict=True):
-            mode.dtypes |= carried
+        for trace, call in zip(traces, seen.calls, strict=True):
+            paths.append(trace.dtypes | carried)
             if any(change for name, change in call.versions.items() if name not in self._request.case.inputs):
-                carried = mode.dtypes
-        return [mode.dtypes for mode in modes]
+                carried = paths[-1]
+        return paths
+
+    @cached_property
+    def _traced(self) -> tuple[list[Trace], RoleObservation]:
+        """What eager computes in and draws, call by call, and what it did under the mode that notes it."""
+        traces = [Trace() for _ in self._request.case.calls]
+        return traces, self._perform(around=traces.__getitem__)
+
+    def _perform(self, module: ModuleType | None = None, **role: Any) -> RoleObservation:  # noqa: ANN401 - fields of Role
+        module = module or self._build()
+        return perform(Role(request=self._request, module=module, function=module.program, **role))
 
     def leaf(self, where: str, path: str) -> torch.Tensor | None:
         """The float64 counterpart of a leaf, or None where float64 has no say.
@@ -81,23 +86,34 @@ class Reference:
 
     @cached_property
     def _double(self) -> RoleObservation | None:
+        """The float64 run, or None where it cannot be taken for the truth.
+
+        A dispatch mode is not without effect on every operator. Where it had nothing to do, the run without it counts;
+        where it had, it must not change what eager does.
+        """
+        modes = [Widening(trace.draws) for trace in self._traced[0]]
+        seen = self._widened(modes.__getitem__)
+        if not any(mode.has_intervened for mode in modes):
+            seen = self._widened(lambda _: nullcontext())
+        elif not self._is_mode_without_effect:
+            return None
+        has_followed = all(mode.has_followed for mode in modes)
+        return seen if has_followed and not any(call.raised for call in seen.calls) else None
+
+    def _widened(self, around: Callable[[int], AbstractContextManager[object]]) -> RoleObservation:
         module = self._build()
         _widen(module)
-        default = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float64)
-        try:
-            seen = perform(
-                Role(
-                    request=self._request,
-                    module=module,
-                    function=module.program,
-                    prepare=_double,
-                    around=lambda _: _Widening(),  # type: ignore[no-untyped-call]
-                )
-            )
-        finally:
-            torch.set_default_dtype(default)
-        return None if any(call.raised for call in seen.calls) else seen
+        return self._perform(module, prepare=_Double(), around=lambda index: _in_float64(around(index)))
+
+    @cached_property
+    def _is_mode_without_effect(self) -> bool:
+        """Whether eager does under a dispatch mode what it does without one."""
+        with_mode, without = self._traced[1], self._perform()
+        return all(
+            not compare_leaves(getattr(one, name), getattr(other, name), reference=NoReference()).differences
+            for one, other in zip(with_mode.calls, without.calls, strict=True)
+            for name in ("outputs", "tracked", "gradients", "second_gradients")
+        )
 
 
 def _index(where: str) -> int | None:
@@ -106,11 +122,46 @@ def _index(where: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _double(tensor: torch.Tensor) -> torch.Tensor:
-    """A leaf in float64 with the same numbers; float64 is left alone by autocast, so autocast is off for it."""
-    if tensor.dtype not in _WIDER:
-        return tensor
-    return tensor.detach().to(_WIDER[tensor.dtype]).requires_grad_(tensor.requires_grad)
+@contextmanager
+def _in_float64(mode: AbstractContextManager[object]) -> Iterator[None]:
+    """What the program does, in float64 by default and in a mode; what the driver draws keeps its dtype."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with mode:
+            yield
+    finally:
+        torch.set_default_dtype(default)
+
+
+class _Double:
+    """Turns inputs into float64 with the same numbers, layout, shared memory and identity.
+
+    Float64 is left alone by autocast, so autocast is off for them.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # sources are kept, so that an id stays theirs
+        self._storages: dict[tuple[int, torch.dtype], torch.Tensor] = {}
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The float64 counterpart of a tensor; what is not to be widened is itself."""
+        if tensor.dtype not in WIDER:
+            return tensor
+        if id(tensor) not in self._made:
+            self._made[id(tensor)] = tensor, self._widened(tensor).requires_grad_(tensor.requires_grad)
+        return self._made[id(tensor)][1]
+
+    def _widened(self, tensor: torch.Tensor) -> torch.Tensor:
+        plain = tensor.detach()
+        if plain.layout is not torch.strided or plain.is_conj() or plain.is_neg() or not plain.numel():
+            return plain.to(WIDER[tensor.dtype])
+        storage = plain.untyped_storage()
+        place = storage.data_ptr(), plain.dtype
+        if place not in self._storages:
+            flat = plain.as_strided((storage.nbytes() // plain.itemsize,), (1,), 0)
+            self._storages[place] = flat.to(WIDER[plain.dtype])
+        return self._storages[place].as_strided(plain.shape, plain.stride(), plain.storage_offset())
 
 
 def _widen(module: ModuleType) -> None:
@@ -118,43 +169,5 @@ def _widen(module: ModuleType) -> None:
     for value in vars(module).values():
         if isinstance(value, torch.nn.Module):
             value.double()
-        elif isinstance(value, torch.Tensor) and value.dtype in _WIDER:
-            value.data = value.data.to(_WIDER[value.dtype])
-
-
-class _Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Turns every floating dtype that a program asks for into float64, below autograd."""
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> object:
-        args = tuple(_wider(value) for value in args)
-        return func(*args, **{name: _wider(value) for name, value in (kwargs or {}).items()})
-
-
-def _wider(value: Any) -> Any:  # noqa: ANN401 - any argument of any operator
-    return _WIDER.get(value, value) if isinstance(value, torch.dtype) else value
-
-
-class _Dtypes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the dtypes of everything that operators return."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.dtypes: set[torch.dtype] = set()
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> object:
-        result = func(*args, **(kwargs or {}))
-        leaves = result if isinstance(result, tuple | list) else (result,)
-        self.dtypes.update(leaf.dtype for leaf in leaves if isinstance(leaf, torch.Tensor))
-        return result
+        elif isinstance(value, torch.Tensor) and value.dtype in WIDER:
+            value.data = value.data.to(WIDER[value.dtype])
