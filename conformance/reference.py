@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from conformance.compare import NoReference, compare_leaves
+from conformance.distances import gaps
 from conformance.role import Role, perform
+from conformance.sensitivity import nudged
 from conformance.tolerance import lowest
 from conformance.widening import WIDER, Trace, Widening
 
@@ -40,6 +42,7 @@ class Reference:
         self._request = request
         self._build = build
         claimed, allowed = request.backend.tolerance, request.case.tolerance
+        self._moved: dict[torch.dtype, list[RoleObservation]] = {}
         self.overrides = {name: max(claimed.get(name, 0.0), allowed.get(name, 0.0)) for name in {*claimed, *allowed}}
 
     def precision(self, where: str) -> torch.dtype:
@@ -63,11 +66,10 @@ class Reference:
     def _traced(self) -> tuple[list[Trace], RoleObservation]:
         """What eager computes in and draws, call by call, and what it did under the mode that notes it."""
         traces = [Trace() for _ in self._request.case.calls]
-        return traces, self._perform(around=traces.__getitem__)
+        return traces, perform(self._role(self._build(), around=traces.__getitem__))
 
-    def _perform(self, module: ModuleType | None = None, **role: Any) -> RoleObservation:  # noqa: ANN401 - fields of Role
-        module = module or self._build()
-        return perform(Role(request=self._request, module=module, function=module.program, **role))
+    def _role(self, module: ModuleType, **changes: Any) -> Role:  # noqa: ANN401 - fields of Role
+        return Role(request=self._request, module=module, function=module.program, **changes)
 
     def leaf(self, where: str, path: str) -> torch.Tensor | None:
         """The float64 counterpart of a leaf, or None where float64 has no say.
@@ -76,13 +78,36 @@ class Reference:
             where: `retained`, or `call[i].outputs`, `call[i].gradients`, `call[i].tracked`, ...
             path: the leaf's path.
         """
-        if self._double is None:
+        return None if self._double is None else _find(self._double, where, path)
+
+    def spread(self, where: str, path: str) -> torch.Tensor | None:
+        """How far eager's numbers move when all it is given does, by a unit in the last place of the path's precision.
+
+        Args:
+            where: as for `leaf`.
+            path: the leaf's path.
+
+        Returns:
+            The largest distance of each element, or None where nothing can be told.
+        """
+        expected = _find(self._plain, where, path)
+        moved = [_find(seen, where, path) for seen in self._nudged(self.precision(where))]
+        if expected is None or not expected.numel():
             return None
-        index = _index(where)
-        home = self._double if index is None else self._double.calls[index]
-        leaves: Leaves = getattr(home, where.rpartition(".")[2])
-        found = leaves.get(path)
-        return None if found is None else found.data
+        if any(each is None or each.shape != expected.shape for each in moved):
+            return None
+        found = torch.stack([gaps(each, expected) for each in moved if each is not None])
+        return found.nan_to_num(nan=0.0, posinf=0.0).amax(0)
+
+    def _nudged(self, precision: torch.dtype) -> list[RoleObservation]:
+        if precision not in self._moved:
+            self._moved[precision] = nudged(lambda: self._role(self._build()), torch.finfo(precision).eps)
+        return self._moved[precision]
+
+    @cached_property
+    def _plain(self) -> RoleObservation:
+        """Eager as it is."""
+        return perform(self._role(self._build()))
 
     @cached_property
     def _double(self) -> RoleObservation | None:
@@ -103,17 +128,24 @@ class Reference:
     def _widened(self, around: Callable[[int], AbstractContextManager[object]]) -> RoleObservation:
         module = self._build()
         _widen(module)
-        return self._perform(module, prepare=_Double(), around=lambda index: _in_float64(around(index)))
+        return perform(self._role(module, prepare=_Double(), around=lambda index: _in_float64(around(index))))
 
     @cached_property
     def _is_mode_without_effect(self) -> bool:
         """Whether eager does under a dispatch mode what it does without one."""
-        with_mode, without = self._traced[1], self._perform()
+        with_mode, without = self._traced[1], self._plain
         return all(
             not compare_leaves(getattr(one, name), getattr(other, name), reference=NoReference()).differences
             for one, other in zip(with_mode.calls, without.calls, strict=True)
             for name in ("outputs", "tracked", "gradients", "second_gradients")
         )
+
+
+def _find(seen: RoleObservation, where: str, path: str) -> torch.Tensor | None:
+    """The numbers of a leaf in what a role did."""
+    index = _index(where)
+    leaves: Leaves = getattr(seen if index is None else seen.calls[index], where.rpartition(".")[2])
+    return leaves[path].data if path in leaves else None
 
 
 def _index(where: str) -> int | None:

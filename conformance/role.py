@@ -71,15 +71,17 @@ class RoleObservation:
 class Role:
     """A program ready to be driven: its namespace, the function to call, and how its inputs are prepared.
 
-    `prepare` maps each input tensor to what this role gets (fp64 gets it in float64); None hands them on as made. What
-    the program does in call `i`, forward and backward, is done within `around(i)`; what the driver does is not. `stops`
-    says whether an exception ends the sequence: nothing that follows can be compared with what eager did without one.
+    `prepare` maps each input tensor to what this role gets (fp64 gets it in float64), None hands them on as made;
+    `cotangent` maps each cotangent. What the program does in call `i`, forward and backward, is done within
+    `around(i)`; what the driver does is not. `stops` says whether an exception ends the sequence: nothing that follows
+    can be compared with what eager did without one.
     """
 
     request: Request
     module: ModuleType
     function: Callable[..., object]
     prepare: Callable[[torch.Tensor], torch.Tensor] | None = None
+    cotangent: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor
     around: Callable[[int], AbstractContextManager[object]] = lambda _: nullcontext()
     stops: Callable[[int], bool] = lambda _: False
     report: Callable[[Stage], None] = lambda _: None
@@ -232,7 +234,7 @@ class _Driver:
     def _cotangents(self, values: Mapping[str, torch.Tensor], order: str) -> list[torch.Tensor]:
         seed, index = self.request.seed, self.index
         made = {
-            f"cotangent({path})": inputs.cotangent(value, inputs.stream(seed, index, order, path))
+            f"cotangent({path})": self.role.cotangent(inputs.cotangent(value, inputs.stream(seed, index, order, path)))
             for path, value in values.items()
         }
         self.cotangents |= made

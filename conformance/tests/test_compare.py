@@ -35,10 +35,11 @@ SPECIAL = (0.0, -0.0, 1.0, -2.5, NAN, INF, -INF)
 
 @dataclass
 class Ideal:
-    """Stands in for the fp64 reference: one leaf and one precision."""
+    """Stands in for the fp64 reference: one leaf, one precision, and how far eager moves."""
 
     data: torch.Tensor | None = None
     dtype: torch.dtype = torch.float32
+    moves: torch.Tensor | None = None
     overrides: Mapping[str, float] = field(default_factory=dict)
 
     def precision(self, _: str) -> torch.dtype:
@@ -48,6 +49,10 @@ class Ideal:
     def leaf(self, _: str, __: str) -> torch.Tensor | None:
         """The float64 counterpart of every leaf."""
         return self.data
+
+    def spread(self, _: str, __: str) -> torch.Tensor | None:
+        """How far every leaf moves."""
+        return self.moves
 
 
 def two(a: torch.Tensor, b: torch.Tensor) -> Any:
