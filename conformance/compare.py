@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from conformance.reference import Reference
     from conformance.snapshot import Leaf, Leaves
 
-__all__ = ["Comparison", "NoReference", "compare_facts", "compare_leaves"]
+__all__ = ["Comparison", "NoReference", "compare_facts", "compare_leaves", "zero_signs"]
 
 _WORDS = 120  # characters of a value shown in a difference
 
@@ -80,6 +80,23 @@ def compare_leaves(
     for path in (path for path in expected if path in actual):
         total += _compare_leaf(path, actual[path], expected[path], reference, where)
     return total if not total.differences else replace(total, grade=Grade.DIFFERS)
+
+
+def zero_signs(actual: Leaves, expected: Leaves) -> Iterator[Difference]:
+    """Leaves in which a zero has the other sign; `1 / x`, `atan2` and `copysign` tell."""
+    for path in (path for path in expected if path in actual):
+        one, other = actual[path].data, expected[path].data
+        if one is None or other is None or one.shape != other.shape or one.dtype != other.dtype:
+            continue
+        if one.dtype in CLOSE and (flipped := _flipped(one, other)).any():
+            yield _Pair(path=path, actual=one, expected=other).difference("sign of zero", flipped)
+
+
+def _flipped(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Elementwise: zero on both sides, with different signs."""
+    if one.is_complex():
+        return _flipped(torch.view_as_real(one), torch.view_as_real(other)).any(-1)
+    return (one == 0) & (other == 0) & (one.signbit() != other.signbit())
 
 
 def _missing(actual: Leaves, expected: Leaves) -> Iterator[Difference]:

@@ -49,6 +49,12 @@ def _stride(tensor: torch.Tensor) -> tuple[int | None, ...]:
     )
 
 
+def _idle_stride(tensor: torch.Tensor) -> tuple[int | None, ...]:
+    """The other strides: those of sizes below two, which say where no element is."""
+    used = _stride(tensor)
+    return tuple(step if its is None else None for its, step in zip(used, tensor.stride(), strict=True))
+
+
 _READERS: dict[str, Callable[[torch.Tensor], object]] = {
     "shape": lambda t: tuple(t.shape),
     "dtype": lambda t: t.dtype,
@@ -56,6 +62,7 @@ _READERS: dict[str, Callable[[torch.Tensor], object]] = {
     "tensor_layout": lambda t: t.layout,
     "type": lambda t: type(t).__name__,
     "stride": _stride,
+    "stride of size 1": _idle_stride,
     "storage_offset": lambda t: t.storage_offset(),
     "channels_last": lambda t: t.dim() == 4 and t.is_contiguous(memory_format=torch.channels_last),  # noqa: PLR2004
     "requires_grad": lambda t: t.requires_grad,
