@@ -17,7 +17,7 @@ from conformance.checks.finding import Pair
 from conformance.checks.registry import run_checks
 from conformance.evidence import Watch, compile_with
 from conformance.judge import outcome
-from conformance.model import Attempt, Attempts, Level, Outcome, Stage
+from conformance.model import Attempt, Attempts, Capability, Level, Outcome, Stage
 from conformance.raised import describe
 from conformance.reference import Reference
 from conformance.resolve import patched, resolve
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from conformance.backend import Backend
-    from conformance.model import Evidence, Raised, Request
+    from conformance.model import CheckResult, Evidence, Raised, Request
     from conformance.role import RoleObservation
 
 __all__ = ["run", "run_all"]
@@ -209,9 +209,12 @@ class _Compiled:
             actual_bytes=actual_bytes,
             expected_bytes=expected_bytes,
             twin=perform(twin) if twin else None,
+            claims_rng=Capability.RNG in self.subject.request.backend.capabilities,
         )
         self.report(Stage.COMPARE)
         raised, checks = _unexpected(actual, expected), run_checks(pair)
+        if raised is None and not pair.claims_rng and any(call.draws for call in expected.calls):
+            checks = self._drawing_as_eager(pair, checks)
         return Attempt(
             # What holds of a sequence that an exception cut short holds of next to nothing.
             checks=tuple(check for check in checks if not check.held) if raised else checks,
@@ -220,6 +223,21 @@ class _Compiled:
             stage=raised.stage if raised else Stage.COMPARE,
             metrics=_metrics(actual, actual_bytes, expected_bytes),
         )
+
+    def _drawing_as_eager(self, pair: Pair, checks: tuple[CheckResult, ...]) -> tuple[CheckResult, ...]:
+        """Checks of a program that draws, with what breaks where the backend is told to draw eager's numbers."""
+        if not self.backend.eager_random:
+            return checks
+        info = self.subject.request.backend
+        claiming = replace(info, capabilities=info.capabilities | {Capability.RNG})
+        subject = _Subject(replace(self.subject.request, backend=claiming))
+        with patched(self.backend.eager_random):
+            actual = perform(self._role(subject, pair.expected))
+        reference = Reference(subject.request, subject.build)
+        switched = replace(pair, actual=actual, reference=reference, claims_rng=True, evidence=None, fallback=None)
+        broken = {result.check: result for result in run_checks(switched) if result.breaks}
+        how = ", ".join(f"{name}={value}" for name, value in self.backend.eager_random.items())
+        return tuple(_under(how, broken[each.check]) if each.held and each.check in broken else each for each in checks)
 
     def _role(self, subject: _Subject, expected: RoleObservation) -> Role:
         module = subject.build()
@@ -230,6 +248,13 @@ class _Compiled:
             stops=lambda index: expected.calls[index].raised is None,
             report=self.report,
         )
+
+
+def _under(how: str, result: CheckResult) -> CheckResult:
+    """A result that holds under some configuration; its paths say so."""
+    return replace(
+        result, differences=tuple(replace(one, path=f"{one.path} under {how}") for one in result.differences)
+    )
 
 
 def _fallback(backend: Backend, seen: Evidence) -> str | None:

@@ -11,6 +11,8 @@ import torch
 
 from conformance.compare import NoReference, compare_leaves
 from conformance.distances import gaps
+from conformance.model import Capability
+from conformance.random_draws import SEEDS, depends
 from conformance.role import Role, perform
 from conformance.sensitivity import nudged
 from conformance.tolerance import lowest
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
 
     from conformance.model import Request
     from conformance.role import RoleObservation
-    from conformance.snapshot import Leaves
+    from conformance.snapshot import Leaf, Leaves
 
 __all__ = ["Reference"]
 
 _CALL = re.compile(r"call\[(\d+)\]")
+
+_APART = 1_000_003  # of seeds: calls of one run have neighbouring ones
 
 
 class Reference:
@@ -99,6 +103,23 @@ class Reference:
         found = torch.stack([gaps(each, expected) for each in moved if each is not None])
         return found.nan_to_num(nan=0.0, posinf=0.0).amax(0)
 
+    def other_draws(self, where: str, path: str) -> list[Leaf]:
+        """A leaf for each of several further seeds, where it depends on random numbers that need not be eager's.
+
+        Args:
+            where: as for `leaf`.
+            path: the leaf's path.
+        """
+        if Capability.RNG in self._request.backend.capabilities or not any(call.draws for call in self._plain.calls):
+            return []
+        found = [_leaves(seen, where).get(path) for seen in (self._plain, *self._reseeded)]
+        known = [leaf for leaf in found if leaf is not None]
+        return known if len(known) == len(found) and depends(known) else []
+
+    @cached_property
+    def _reseeded(self) -> list[RoleObservation]:
+        return [perform(self._role(self._build(), reseed=_APART * (1 + index))) for index in range(SEEDS)]
+
     def _nudged(self, precision: torch.dtype) -> list[RoleObservation]:
         if precision not in self._moved:
             self._moved[precision] = nudged(lambda: self._role(self._build()), torch.finfo(precision).eps)
@@ -143,9 +164,14 @@ class Reference:
 
 def _find(seen: RoleObservation, where: str, path: str) -> torch.Tensor | None:
     """The numbers of a leaf in what a role did."""
+    leaves = _leaves(seen, where)
+    return leaves[path].data if path in leaves else None
+
+
+def _leaves(seen: RoleObservation, where: str) -> Leaves:
     index = _index(where)
     leaves: Leaves = getattr(seen if index is None else seen.calls[index], where.rpartition(".")[2])
-    return leaves[path].data if path in leaves else None
+    return leaves
 
 
 def _index(where: str) -> int | None:

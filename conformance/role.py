@@ -46,11 +46,19 @@ class CallObservation:
     handed: Leaves = field(default_factory=dict)
     relations: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
+    rng_before: str = ""
     after_call: AmbientState | None = None
     after_backward: AmbientState | None = None
     raised: Raised | None = None
     compiled_backward: bool = False
     seconds: float = 0.0
+
+    @property
+    def draws(self) -> bool:
+        """Whether the call or its backward moved PyTorch's generator."""
+        return any(
+            state is not None and state.rng != self.rng_before for state in (self.after_call, self.after_backward)
+        )
 
 
 @dataclass(kw_only=True)
@@ -74,7 +82,8 @@ class Role:
     `prepare` maps each input tensor to what this role gets (fp64 gets it in float64), None hands them on as made;
     `cotangent` maps each cotangent. What the program does in call `i`, forward and backward, is done within
     `around(i)`; what the driver does is not. `stops` says whether an exception ends the sequence: nothing that follows
-    can be compared with what eager did without one.
+    can be compared with what eager did without one. `reseed` is added to the seed of what the program draws, and to no
+    other.
     """
 
     request: Request
@@ -84,6 +93,7 @@ class Role:
     cotangent: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor
     around: Callable[[int], AbstractContextManager[object]] = lambda _: nullcontext()
     stops: Callable[[int], bool] = lambda _: False
+    reseed: int = 0
     report: Callable[[Stage], None] = lambda _: None
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -167,7 +177,8 @@ class _Driver:
             inputs.perturb(weights, inputs.stream(self.request.seed, self.index, "perturb"))
 
     def _forward(self) -> None:
-        inputs.seed_default(self.request.seed + self.index)
+        inputs.seed_default(self.request.seed + self.index + self.role.reseed)
+        self.observed.rng_before = ambient.rng()
         with _modes(self.request, self.call):
             start = time.perf_counter()
             try:

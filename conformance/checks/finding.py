@@ -25,7 +25,7 @@ class Pair:
 
     `reference` None compares bits alone (eager against itself). `fallback` says why the backend's own word is that
     something else did the work. The byte counts are None where they could not be measured. `twin` is the compiled role
-    of the case's other program, if it has one.
+    of the case's other program, if it has one. Without `claims_rng` random numbers need not be eager's.
     """
 
     case: Case
@@ -37,6 +37,7 @@ class Pair:
     actual_bytes: int | None = None
     expected_bytes: int | None = None
     twin: RoleObservation | None = None
+    claims_rng: bool = True
 
     def calls(self) -> Iterator[tuple[int, CallObservation, CallObservation]]:
         """Index, actual and expected of every call that both sides made."""

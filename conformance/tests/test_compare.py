@@ -50,6 +50,10 @@ class Ideal:
         """The float64 counterpart of every leaf."""
         return self.data
 
+    def other_draws(self, _: str, __: str) -> list[snapshot.Leaf]:
+        """Nothing is drawn."""
+        return []
+
     def spread(self, _: str, __: str) -> torch.Tensor | None:
         """How far every leaf moves."""
         return self.moves
