@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch.nn import functional
 
-from conformance import observe
+from conformance import observe, usercode
 from conformance.model import BackendInfo, Capability, InputSpec, Outcome
 from conformance.tests.fakes import a_backend, a_case, a_request
 from conformance.tests.roles import a_reference, checked
 from conformance.tests.trial import trial
 from conformance.tests.wrong import after, honest, instead
+from conformance.userfunction import as_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,8 +135,9 @@ import torch
 from conformance.backend import Backend, Capability
 
 def compiler(graph, _):
+    draws_as_eager = torch._inductor.config.fallback_random
     def run(*args):
-        if not torch._inductor.config.fallback_random:
+        if not draws_as_eager:
             torch.rand(7)
         return tuple({result} for result in graph.forward(*args))
     return run
@@ -148,23 +151,58 @@ mine = Backend(
 """
 
 
-def attempt(folder: Path, result: str, program: str) -> Attempt:
-    """What comes of a backend that can be told to draw eager's numbers."""
+def attempt(folder: Path, result: str, case: Case) -> Attempt:
+    """What comes of a backend that can be told to draw eager's numbers, of which it is aware when it compiles."""
     torch._dynamo.reset()
     path = folder / "its_backend.py"
     path.write_text(BACKEND.format(result=result))
     info = a_backend("mine", ref=f"{path}:mine", capabilities=WEAK.capabilities)
-    return observe.run(a_request(drawing(program), info), lambda _: None)
+    return observe.run(a_request(case, info), lambda _: None)
 
 
 @pytest.mark.parametrize("name", ["dropout", "a loss", "samples"])
 def test_a_backend_that_can_draw_eagers_numbers_is_compared_under_its_switch(tmp_path: Path, name: str) -> None:
     """What no statistic shows is seen there, and the place says under which configuration."""
-    assert not [check for check in attempt(tmp_path, "result", PROGRAMS[name]).checks if check.breaks]
-    seen = attempt(tmp_path, "result * (1 + 1e-3) if result.is_floating_point() else result", PROGRAMS[name])
+    case = drawing(PROGRAMS[name])
+    assert not [check for check in attempt(tmp_path, "result", case).checks if check.breaks]
+    seen = attempt(tmp_path, "result * (1 + 1e-3) if result.is_floating_point() else result", case)
     broken = {check.check: check for check in seen.checks if check.breaks}
     assert {"values", "calls"} <= broken.keys()
     assert broken["values"].differences[0].path.endswith(" under _inductor.config.fallback_random=True")
+
+
+INSTALLED = """
+import torch
+
+def breaking(x):
+    x.sum().item()
+    return torch.nn.functional.dropout(x, 0.5)
+"""
+USERS = """
+import torch
+import drawing_layers
+
+def noisy(x):
+    return drawing_layers.breaking(x)
+
+def noisy_inputs():
+    return torch.randn(32, 16)
+"""
+
+
+def test_code_that_every_role_shares_is_compiled_anew_under_the_switch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function of an installed package is imported once, and compiled by itself where a graph breaks in it."""
+    monkeypatch.setattr(sys, "path", [*sys.path])  # as the folder of a user's file is added to it
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "drawing_layers.py").write_text(INSTALLED)
+    (folder / "users.py").write_text(USERS)
+    case = as_case(usercode.describe(f"{folder}/users.py:noisy", lambda _: None), {})
+    checks = {check.check: check for check in attempt(tmp_path, "result", case).checks}
+    assert checks["values"].message.startswith("output depends on random numbers")
+    assert not [name for name, check in checks.items() if check.breaks]
 
 
 def test_a_case_that_requires_random_numbers_is_run_on_who_does_not_claim_them() -> None:
