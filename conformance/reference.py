@@ -15,6 +15,7 @@ from conformance.model import Capability
 from conformance.random_draws import SEEDS, depends
 from conformance.role import Role, perform
 from conformance.sensitivity import nudged
+from conformance.tensors import Copies
 from conformance.tolerance import lowest
 from conformance.widening import WIDER, Trace, Widening
 
@@ -148,8 +149,8 @@ class Reference:
 
     def _widened(self, around: Callable[[int], AbstractContextManager[object]]) -> RoleObservation:
         module = self._build()
-        _widen(module)
-        return perform(self._role(module, prepare=_Double(), around=lambda index: _in_float64(around(index))))
+        _widen(module)  # and the inputs too: autocast leaves float64 alone
+        return perform(self._role(module, prepare=Copies(WIDER), around=lambda index: _in_float64(around(index))))
 
     @cached_property
     def _is_mode_without_effect(self) -> bool:
@@ -158,7 +159,7 @@ class Reference:
         return all(
             not compare_leaves(getattr(one, name), getattr(other, name), reference=NoReference()).differences
             for one, other in zip(with_mode.calls, without.calls, strict=True)
-            for name in ("outputs", "tracked", "gradients", "second_gradients")
+            for name in ("outputs", "tracked", "gradients", "second_gradients", "handed")
         )
 
 
@@ -190,36 +191,6 @@ def _in_float64(mode: AbstractContextManager[object]) -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(default)
-
-
-class _Double:
-    """Turns inputs into float64 with the same numbers, layout, shared memory and identity.
-
-    Float64 is left alone by autocast, so autocast is off for them.
-    """
-
-    def __init__(self) -> None:
-        self._made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # sources are kept, so that an id stays theirs
-        self._storages: dict[tuple[int, torch.dtype], torch.Tensor] = {}
-
-    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The float64 counterpart of a tensor; what is not to be widened is itself."""
-        if tensor.dtype not in WIDER:
-            return tensor
-        if id(tensor) not in self._made:
-            self._made[id(tensor)] = tensor, self._widened(tensor).requires_grad_(tensor.requires_grad)
-        return self._made[id(tensor)][1]
-
-    def _widened(self, tensor: torch.Tensor) -> torch.Tensor:
-        plain = tensor.detach()
-        if plain.layout is not torch.strided or plain.is_conj() or plain.is_neg() or not plain.numel():
-            return plain.to(WIDER[tensor.dtype])
-        storage = plain.untyped_storage()
-        place = storage.data_ptr(), plain.dtype
-        if place not in self._storages:
-            flat = plain.as_strided((storage.nbytes() // plain.itemsize,), (1,), 0)
-            self._storages[place] = flat.to(WIDER[plain.dtype])
-        return self._storages[place].as_strided(plain.shape, plain.stride(), plain.storage_offset())
 
 
 def _widen(module: ModuleType) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from conformance.inputs import stream
 from conformance.role import perform
+from conformance.tensors import inner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,10 @@ def _nudge(tensor: torch.Tensor, unit: float, generator: torch.Generator) -> tor
 
     The tensor keeps its identity, its layout and its version.
     """
+    if parts := inner(tensor):
+        for part in parts.values():
+            _nudge(part, unit, generator)
+        return tensor
     plain = tensor.data
     if not (plain.is_floating_point() or plain.is_complex()) or plain.layout is not torch.strided or plain.is_conj():
         return tensor

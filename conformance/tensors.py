@@ -62,11 +62,15 @@ class Copies:
 
     Strides, offsets and shared memory are kept; a tensor that comes again is the same copy; a view of a tensor is one
     of its copy, a leaf is a leaf, and what has a history has one, of one step.
+
+    Args:
+        dtypes: what a dtype becomes, where the copies are to have others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtypes: Mapping[torch.dtype, torch.dtype] | None = None) -> None:
+        self._dtypes = dtypes or {}
         self._made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # originals are kept, so that an id stays theirs
-        self._storages: dict[int, torch.UntypedStorage] = {}
+        self._storages: dict[tuple[int, torch.dtype | None], torch.UntypedStorage] = {}
 
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
         """The copy of a tensor."""
@@ -77,7 +81,8 @@ class Copies:
 
     def _copy(self, tensor: torch.Tensor) -> torch.Tensor:
         if inner(tensor) or type(tensor) not in {torch.Tensor, torch.nn.Parameter} or tensor.is_meta:
-            return tensor.detach().clone().requires_grad_(tensor.requires_grad and tensor.is_leaf)
+            made = tensor.detach().clone().to(self._dtypes.get(tensor.dtype, tensor.dtype))
+            return made.requires_grad_(tensor.requires_grad and tensor.is_leaf)
         base = tensor._base  # noqa: SLF001 - documented in the autograd notes, without a public name
         if base is not None and base.dtype == tensor.dtype and not tensor.is_conj() and not tensor.is_neg():
             return self._view(tensor, self(base))
@@ -96,11 +101,19 @@ class Copies:
     def _plain(self, tensor: torch.Tensor) -> torch.Tensor:
         """The same numbers in the same place of a copy of the memory."""
         found = tensor.detach()
-        storage = found.untyped_storage()
-        start = storage.data_ptr()
-        if start not in self._storages or not start:
-            self._storages[start] = storage.clone()  # type: ignore[no-untyped-call]
-        made = torch.empty(0, dtype=found.dtype, device=found.device)
-        made.set_(self._storages[start], found.storage_offset(), found.shape, found.stride())
+        made = torch.empty(0, dtype=self._dtypes.get(found.dtype, found.dtype), device=found.device)
+        made.set_(self._storage(found), found.storage_offset(), found.shape, found.stride())
         made = torch._conj(made) if found.is_conj() else made  # noqa: SLF001 - sets the bit alone
         return torch._neg_view(made) if found.is_neg() else made  # noqa: SLF001 - so does this
+
+    def _storage(self, found: torch.Tensor) -> torch.UntypedStorage:
+        """The copy of a tensor's memory, which those that share it share too, if they keep or change one dtype."""
+        storage, dtype = found.untyped_storage(), self._dtypes.get(found.dtype)
+        place = storage.data_ptr(), dtype and found.dtype
+        if place not in self._storages or not storage.data_ptr():
+            if dtype is None:
+                self._storages[place] = storage.clone()  # type: ignore[no-untyped-call]
+            else:
+                numbers = torch.empty(0, dtype=found.dtype, device=found.device).set_(storage)
+                self._storages[place] = numbers.to(dtype).untyped_storage()
+        return self._storages[place]

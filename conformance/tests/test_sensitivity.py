@@ -250,6 +250,18 @@ def test_moving_keeps_how_inputs_lie_in_memory(requires_grad: bool) -> None:
     assert 0 < float(spread.max()) < 1e-5
 
 
+def test_what_a_tensor_is_made_of_is_moved() -> None:
+    """A sparse tensor has no numbers of its own."""
+    case = a_case(
+        setup="w = torch.full((4, 4), 0.3).to_sparse()\n",
+        program="return torch.sparse.mm(w, a)\n",
+        inputs={"a": InputSpec(shape=(4, 4), values=(1.0,) * 16)},
+    )
+    spread = a_reference(case).spread("call[0].outputs", "output")
+    assert spread is not None
+    assert 0 < float(spread.max()) < 1e-5
+
+
 @pytest.mark.parametrize(
     ("program", "path"),
     [

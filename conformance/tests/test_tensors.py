@@ -11,6 +11,7 @@ from torch.testing._internal.two_tensor import TwoTensor
 from conformance.parts import copied, leaves_of
 from conformance.snapshot import memory
 from conformance.tensors import Copies, inner
+from conformance.widening import WIDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,23 +36,23 @@ def inference() -> torch.Tensor:
 LEAF = torch.ones(8, requires_grad=True)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: torch.randn(4, 4)[:, ::2],
-        lambda: torch.randn(4, 1).expand(4, 6),
-        lambda: torch.randn(8)[3:],
-        lambda: torch.randn(2, 3, 4).permute(2, 0, 1),
-        lambda: torch.randn(3, requires_grad=True),
-        lambda: torch.randn(3, requires_grad=True) * 2,
-        lambda: LEAF[2:],
-        lambda: torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last).requires_grad_(),
-        lambda: torch.nn.Parameter(torch.ones(2), requires_grad=False),
-        lambda: torch.randn(3, dtype=torch.complex64).conj(),
-        lambda: torch.empty(0, 3),
-        inference,
-    ],
-)
+LYING = [
+    lambda: torch.randn(4, 4)[:, ::2],
+    lambda: torch.randn(4, 1).expand(4, 6),
+    lambda: torch.randn(8)[3:],
+    lambda: torch.randn(2, 3, 4).permute(2, 0, 1),
+    lambda: torch.randn(3, requires_grad=True),
+    lambda: torch.randn(3, requires_grad=True) * 2,
+    lambda: LEAF[2:],
+    lambda: torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last).requires_grad_(),
+    lambda: torch.nn.Parameter(torch.ones(2), requires_grad=False),
+    lambda: torch.randn(3, dtype=torch.complex64).conj(),
+    lambda: torch.empty(0, 3),
+    inference,
+]
+
+
+@pytest.mark.parametrize("make", LYING)
 def test_a_copy_lies_as_the_original_does(make: Callable[[], torch.Tensor]) -> None:
     """Strides, offset, requires_grad, whether it is a leaf, and every bit of its numbers; no memory is shared."""
     original = make()
@@ -60,6 +61,26 @@ def test_a_copy_lies_as_the_original_does(make: Callable[[], torch.Tensor]) -> N
     assert torch.equal(copy, original)
     own, other = memory(copy), memory(original)
     assert own is None or other is None or own.start != other.start
+
+
+@pytest.mark.parametrize("make", LYING)
+def test_a_copy_in_another_dtype_lies_as_the_original_does(make: Callable[[], torch.Tensor]) -> None:
+    """Everything but the dtype and the size of the memory is as it was."""
+    original = make()
+    copy = Copies(WIDER)(original)
+    assert copy.dtype is WIDER[original.dtype]
+    assert facts(copy)[2:] == facts(original)[2:]
+    assert torch.equal(copy, original.to(copy.dtype))
+
+
+def test_memory_of_one_dtype_is_shared_in_another_dtype_too() -> None:
+    """The same bits read as two dtypes are two sets of numbers."""
+    base = torch.arange(8.0).div(3)
+    convert = Copies(WIDER)
+    first, second, read_otherwise = convert(base[1:]), convert(base[:4]), convert(base.view(torch.bfloat16))
+    assert memory(first) == memory(second) != memory(read_otherwise)
+    assert torch.equal(second, base[:4].double())
+    assert torch.equal(read_otherwise, base.view(torch.bfloat16).double())
 
 
 def test_copies_hang_together_as_the_originals_do() -> None:
@@ -119,6 +140,28 @@ def test_the_parts_of_a_tensor_are_named_as_python_reads_them(tensor: torch.Tens
     found = inner(tensor)
     assert list(found) == steps
     assert all(torch.equal(eval(f"tensor{step}", {"tensor": tensor}), each) for step, each in found.items())  # noqa: S307 - our own words
+
+
+@pytest.mark.filterwarnings("ignore:.*(beta state|prototype stage)")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.eye(2).to_sparse(),
+        lambda: torch.eye(2).to_sparse_csr(),
+        lambda: two(torch.eye(2), torch.ones(2, 2)),
+        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged),
+    ],
+)
+def test_what_is_made_of_tensors_is_copied_in_another_dtype(make: Callable[[], torch.Tensor]) -> None:
+    """Each part that holds numbers of that dtype is widened."""
+    tensor = make()
+    copy = Copies(WIDER)(tensor)
+    assert (type(copy), copy.layout, copy.dtype) == (type(tensor), tensor.layout, torch.float64)
+    found = inner(copy)
+    for step, each in ((step, each) for step, each in inner(tensor).items() if each.numel()):
+        assert found[step].dtype is WIDER.get(each.dtype, each.dtype)
+        assert torch.equal(found[step], each.to(found[step].dtype))
 
 
 def test_leaves_of_an_object_are_found_once_and_cycles_end() -> None:
