@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -114,6 +114,6 @@ class Copies:
             if dtype is None:
                 self._storages[place] = storage.clone()  # type: ignore[no-untyped-call]
             else:
-                numbers = torch.empty(0, dtype=found.dtype, device=found.device).set_(storage)
-                self._storages[place] = numbers.to(dtype).untyped_storage()
+                numbers: Any = torch.empty(0, dtype=found.dtype, device=found.device)
+                self._storages[place] = numbers.set_(storage).to(dtype).untyped_storage()
         return self._storages[place]
