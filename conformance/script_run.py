@@ -1,18 +1,20 @@
-"""Stand-alone scripts, run as whoever is handed them runs them: each in a Python process of its own."""
+"""Stand-alone scripts run as they are, each in a Python process of its own, and what their end says."""
 
 from __future__ import annotations
 
 import subprocess
-import sys
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from conformance.model import Outcome
 
-__all__ = ["ScriptRun", "run_file", "run_text", "unshown"]
+if TYPE_CHECKING:
+    from pathlib import Path
 
-_START_S = 30.0  # for Python and the imports of a script, beyond what its program may take
+__all__ = ["START_S", "in_words", "run", "shows"]
+
+START_S = 30.0
+"""Seconds for Python and the imports of a script, beyond what its program may take."""
+
 _RAISED = 70
 # Python exits with 1 for an exception that nobody catches, and so does a script that shows a difference.
 _RUN = f"""\
@@ -24,59 +26,38 @@ except Exception:
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScriptRun:
-    """How a script ended: its exit status, below 0 the signal that ended it; None where it did not end in time."""
-
-    status: int | None
-
-    def shows(self, outcome: Outcome) -> bool:
-        """Whether it ended as the script of a record with this outcome has to."""
-        if outcome is Outcome.TIMEOUT:
-            return self.status is None
-        if outcome is Outcome.CRASH:
-            return self.status not in {None, 0, 1, _RAISED}
-        return self.status == 1
-
-    def __str__(self) -> str:
-        if self.status is None:
-            return "it does not end"
-        return "it raises" if self.status == _RAISED else f"it exits with {self.status}"
-
-
-def run_file(path: Path, timeout_s: float, *, folder: Path | None = None, python: str = sys.executable) -> ScriptRun:
-    """Run a script.
+def run(path: Path, limit_s: float, python: str) -> int | None:
+    """The exit status of a script, below 0 the signal that ended it; None where it does not end.
 
     Args:
-        path: where it is.
-        timeout_s: seconds that its program may take.
-        folder: to run it in, from which it can import; default: the one that it is in.
+        path: the script.
+        limit_s: seconds that it may take.
         python: the interpreter.
     """
-    home = folder or path.parent
     try:
-        done = subprocess.run(  # noqa: S603 - it was written here
-            [python, "-c", _RUN, str(path.absolute())],
-            cwd=home,
+        return subprocess.run(  # noqa: S603 - it was written here
+            [python, "-c", _RUN, path.name],
+            cwd=path.parent,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=timeout_s + _START_S,
+            timeout=limit_s,
             check=False,
-        )
+        ).returncode
     except subprocess.TimeoutExpired:
-        return ScriptRun(status=None)
-    return ScriptRun(status=done.returncode)
+        return None
 
 
-def run_text(text: str, timeout_s: float) -> ScriptRun:
-    """Run a script that is in no file yet as if it were in the working directory."""
-    with tempfile.TemporaryDirectory(prefix="conformance-script-") as folder:
-        path = Path(folder, "reproduction.py")
-        path.write_text(text, encoding="utf-8")
-        return run_file(path, timeout_s, folder=Path.cwd())
+def in_words(status: int | None) -> str:
+    """How a script ended."""
+    if status is None:
+        return "it does not end"
+    return "it raises" if status == _RAISED else f"it exits with {status}"
 
 
-def unshown(text: str, outcome: Outcome, timeout_s: float) -> str:
-    """Run a script; why it is not to be believed, or nothing where it shows what a record with this outcome says."""
-    ended = run_text(text, timeout_s)
-    return "" if ended.shows(outcome) else f"the script does not show the failure when it is run by itself: {ended}"
+def shows(status: int | None, outcome: Outcome) -> bool:
+    """Whether a script ended as one has to whose record has this outcome."""
+    if outcome is Outcome.TIMEOUT:
+        return status is None
+    if outcome is Outcome.CRASH:
+        return status not in {None, 0, 1, _RAISED}
+    return status == 1

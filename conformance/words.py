@@ -103,9 +103,8 @@ class Level(StrEnum):
 
 
 class Grade(StrEnum):
-    """How near numbers are, best first; `nothing` is that of a check that had nothing to compare."""
+    """How near numbers are, best first."""
 
-    NOTHING = "nothing"
     BITWISE = "bitwise"
     CLOSE = "close"
     REFERENCE = "reference"
