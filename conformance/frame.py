@@ -35,6 +35,7 @@ __all__ = [
     "load",
     "load_checks",
     "of",
+    "with_torch",
 ]
 
 _AXES = ("grad", "autocast", "dtype", "dynamic")
@@ -82,7 +83,7 @@ def load(*paths: str | Path) -> pd.DataFrame:
             named, differ in the column torch.
     """
     runs = _read(paths)
-    return of(_with_torch(runs), beside=_with_torch(_older(paths, runs)))
+    return of(with_torch(runs), beside=with_torch(_older(paths, runs)))
 
 
 def load_checks(*paths: str | Path) -> pd.DataFrame:
@@ -105,7 +106,8 @@ def _older(paths: Sequence[str | Path], runs: Iterable[RunFile]) -> list[RunFile
     return [record_file.read(file) for file in files if releases.release_of(file) in made]
 
 
-def _with_torch(runs: Iterable[RunFile]) -> Iterator[tuple[Record, str]]:
+def with_torch(runs: Iterable[RunFile]) -> Iterator[tuple[Record, str]]:
+    """The records of runs, each with the version of torch it was made with, as `of` takes them."""
     return ((record, run.header.environment.torch) for run in runs for record in run.records)
 
 

@@ -18,10 +18,10 @@ from conformance.report.releases import Release, releases_page
 from conformance.report.runs import published
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from conformance.model import BackendInfo, Family, Record
+    from conformance.model import BackendInfo, Family
     from conformance.record import RunFile
     from conformance.report.runs import Group, Published
 
@@ -125,8 +125,8 @@ def _benchmarks(timings: Sequence[Path], folder: Path) -> dict[str, str]:
 def _conformance(published: Published, folder: Path, report: str, beside: Sequence[str]) -> dict[str, str]:
     runs = [run for _, run in published.tables]
     sources = [_source(group, folder) for group in published.tables]
-    rungs = _with_torch(run for groups in published.releases.values() for _, run in groups)
-    rows = frame.of(_with_torch(runs), beside=rungs)
+    rungs = frame.with_torch(run for groups in published.releases.values() for _, run in groups)
+    rows = frame.of(frame.with_torch(runs), beside=rungs)
     checks = frame.checks_of(entry for run in runs for entry in run.records)
     made = {
         _OVERVIEW: overview(rows, sources, report, [_BESIDE[page].format(page) for page in beside]),
@@ -137,10 +137,6 @@ def _conformance(published: Published, folder: Path, report: str, beside: Sequen
             own = rows[rows["backend"] == info.name]
             made[page_name(info.name)] = backend_page(own, checks[checks["backend"] == info.name], _about(info, run))
     return made
-
-
-def _with_torch(runs: Iterable[RunFile]) -> Iterator[tuple[Record, str]]:
-    return ((entry, run.header.environment.torch) for run in runs for entry in run.records)
 
 
 def _releases(published: Published, records: Sequence[Path], folder: Path, report: str) -> dict[str, str]:

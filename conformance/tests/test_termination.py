@@ -16,6 +16,7 @@ from conformance import discover, isolate, record
 from conformance.cli import main
 from conformance.cli_words import EXIT_CODES
 from conformance.termination import Terminated, terminable
+from conformance.tests.commands import CASE, STARTING
 from conformance.tests.fakes import a_backend, an_attempt
 from conformance.tests.runs import a_run, red
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
     from conformance.model import Attempt, Request
 
-CASE = "grad_mode.nesting.enable_in_no_grad"
-RECORD = f"eager/{CASE}"
-
 
 def terminate(*_: Any, **__: Any) -> Any:
     """Send SIGTERM to this process, and give it the time to arrive."""
@@ -34,22 +32,7 @@ def terminate(*_: Any, **__: Any) -> Any:
     time.sleep(60)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "run --backend eager",
-        "check mine.py:function",
-        "bench --backend eager",
-        "fuzz --backend eager",
-        f"explain {RECORD}",
-        f"repro {RECORD}",
-        f"shrink {RECORD}",
-        f"shrink {CASE} --backend eager",
-        "capabilities",
-        "expectations update",
-        "validate",
-    ],
-)
+@pytest.mark.parametrize("words", [*STARTING, "validate"])
 def test_every_command_that_runs_something_ends_with_143(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
