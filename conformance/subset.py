@@ -30,6 +30,8 @@ _EXPRESSIONS = """
 """
 _NODES = tuple(getattr(ast, name) for name in f"{_STATEMENTS} {_EXPRESSIONS}".split())
 _REGISTER = frozenset({"add_module", "register_buffer", "register_module", "register_parameter"})
+_DEEPEST = 200
+"""Levels of a syntax tree; Python's own limit depends on the recursion limit that happens to be set in a process."""
 _SCOPES = (ast.FunctionDef, ast.ClassDef, ast.Lambda)
 
 
@@ -79,12 +81,21 @@ def parse(text: str) -> ast.Module | Finding:
         before = text[:odd]
         place = before.count("\n") + 1, odd - before.rfind("\n")
         return Finding(line=place[0], column=place[1], message=f"the character {text[odd]!r} is not allowed")
+    too_deep = Finding(line=1, column=1, message=f"nested too deeply: at most {_DEEPEST} levels")
     try:
-        return syntax.parse(text)
+        tree = syntax.parse(text)
     except SyntaxError as error:
         return Finding(line=error.lineno or 1, column=error.offset or 1, message=f"not Python: {error.msg}")
     except (RecursionError, MemoryError):
-        return Finding(line=1, column=1, message="not Python: nested too deeply")
+        return too_deep
+    return too_deep if _is_deeper(tree, _DEEPEST) else tree
+
+
+def _is_deeper(tree: ast.AST, levels: int) -> bool:
+    level = [tree]
+    for _ in range(levels):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return bool(level)
 
 
 def check(nodes: Sequence[ast.AST], text: str, known: Vocabulary) -> Iterator[Finding]:
