@@ -19,6 +19,7 @@ backend = Backend(
     name="inductor",
     # AOTAutograd does not differentiate twice; Inductor draws random numbers of its own unless told otherwise.
     capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD, Capability.RNG},
+    eager_random={"_inductor.config.fallback_random": True},
     available=_missing_compiler,
     tags=frozenset({"slow_compile"}),
     description="TorchInductor's generated C++",

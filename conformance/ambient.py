@@ -18,7 +18,7 @@ from conformance.device import DEVICE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["AmbientState", "applied", "capture", "restore"]
+__all__ = ["AmbientState", "applied", "capture", "restore", "rng"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def capture() -> AmbientState:
         threads=torch.get_num_threads(),
         matmul_precision=torch.get_float32_matmul_precision(),
         flush_denormal=sys.float_info.min * 0.5 == 0.0,  # a mode of the processor, so Python's floats tell
-        rng=_rng(),
+        rng=rng(),
         python_rng=_digest(repr(random.getstate()).encode()),
         works=_trouble(),
     )
@@ -84,7 +84,8 @@ def _has_saved_tensor_hooks() -> bool:
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
-def _rng() -> str:
+def rng() -> str:
+    """A digest of the state of PyTorch's generator."""
     try:
         return _digest(torch.get_rng_state().numpy().tobytes())
     except Exception as error:  # noqa: BLE001 - a leaked mode may refuse every operation

@@ -138,20 +138,23 @@ def explain(name: str, places: Sequence[Path], folders: Sequence[Path]) -> None:
 @record_argument
 @record_options
 @click.option("--issue", is_flag=True, help="Print a filled-in PyTorch bug report with the script in it.")
-def repro(name: str, places: Sequence[Path], folders: Sequence[Path], *, issue: bool) -> None:
+@click.pass_context
+def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Sequence[Path], *, issue: bool) -> None:
     """Print a script that imports torch alone and asserts the one observable that differs.
 
-    It exits with 1 where the divergence is there, with 0 where it is not.
+    It exits with 1 where the divergence is there, with 0 where it is not. It is run once before it is printed; if it
+    does not show the divergence, that is said and this command exits with 1.
     """
     from dataclasses import replace
 
-    from conformance import bug_report, script
+    from conformance import bug_report, script, script_run
     from conformance.found import find, live
 
     found = find(name, places, folders)
     found = replace(found, request=live(found.request))
     text = script.of(found, script.compiler(found.request.backend))
     click.echo(bug_report.of(found, text, bug_report.environment()) if issue else text, nl=False)
+    _exit_unless_shown(ctx, name, script_run.unshown(text, found.record.outcome, found.request.timeout_s))
 
 
 @click.command(
@@ -238,7 +241,10 @@ def fuzz(ctx: click.Context, /, *, known: Sequence[Path], quiet: bool, **options
     "--output", type=click.Path(file_okay=False, path_type=Path), help="A folder for the case and the script."
 )
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+@click.pass_context
 def shrink(
+    ctx: click.Context,
+    /,
     name: str,
     *,
     places: Sequence[Path],
@@ -253,7 +259,8 @@ def shrink(
     """Make a failing case smaller as long as it shows the same failure, and print it as YAML with its script.
 
     Statements, contexts, inputs and calls are dropped, operations, shapes and dtypes replaced by simpler ones; each
-    step is run in a process of its own, so that crashes and hangs shrink too.
+    step is run in a process of its own, so that crashes and hangs shrink too. The script is run at the end; if it does
+    not show the failure, that is said and this command exits with 1.
     """
     from conformance import shrinking
     from conformance.progress import steps
@@ -271,6 +278,14 @@ def shrink(
     with steps(budget, quiet=quiet) as advance:
         small = shrinking.shrunk(wanted, budget=budget, jobs=jobs, advance=advance)
     click.echo(shrinking.text(small) if output is None else shrinking.write(small, output))
+    _exit_unless_shown(ctx, name, small.unshown)
+
+
+def _exit_unless_shown(ctx: click.Context, name: str, why: str) -> None:
+    """Say that a script does not show what it was written for, and exit with 1."""
+    if why:
+        click.echo(f"{name}: {why}", err=True)
+        ctx.exit(1)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import found, isolate, script, script_run
+from conformance import found, isolate, script
 from conformance.errors import BackendError, CaseError, UsageError
 from conformance.linefile import telling
 from conformance.loader import load_cases
 from conformance.model import Request
+from conformance.script_run import run_file
 from conformance.selection import time_limit
 from conformance.symptom import Symptom
 
@@ -114,9 +114,8 @@ def _confirmed(
     path = folder / Path(finding.file).with_suffix(".py")
     with telling(f"cannot write {path}"):
         path.write_text(text, encoding="utf-8")
-    status = script_run.run(path, limit + script_run.START_S, sys.executable)
-    holds = script_run.shows(status, finding.symptom.outcome)
-    return Confirmation(script=path.name, says=script_run.in_words(status), holds=holds)
+    ended = run_file(path, limit)
+    return Confirmation(script=path.name, says=str(ended), holds=ended.shows(finding.symptom.outcome))
 
 
 def _case(path: Path, name: str) -> Case:

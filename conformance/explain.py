@@ -44,7 +44,7 @@ class Explanation:
 
     @property
     def first_rung(self) -> str:
-        """The first backend that shows the failure; empty where it did not show again."""
+        """The first backend from which on all show the failure; empty where it did not show again."""
         return first(self.rungs)
 
 

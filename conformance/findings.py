@@ -136,13 +136,13 @@ def _mode(node: ast.expr, form: str) -> Level | None:
 
 
 def first_rung() -> Callable[[Request, Symptom], str]:
-    """What tells the first rung that shows a failure of a request, its own backend last; empty where none does.
+    """What tells from which rung on a failure of a request shows, its own backend last; empty where that one does not.
 
     Raises:
         ConformanceError: the backends of the ladder cannot be described.
     """
     infos = find(LADDER, isolate.describe)
-    return lambda request, wanted: ladder.first(ladder.climb(request, wanted, infos, isolate.run))
+    return lambda request, wanted: ladder.first(list(ladder.climb(request, wanted, infos, isolate.run)))
 
 
 def write(folder: Path, case: Case, dump: Callable[[Case], str]) -> str:

@@ -71,8 +71,8 @@ def load(*paths: str | Path) -> pd.DataFrame:
     Columns: backend, area, case, variant; the axes grad, autocast, dtype, dynamic and `params` (a case's own axes as
     text); clauses, with a space between them; outcome, verdict, and the booleans conforms, scored, green; stage,
     message; failing and advisories (names of MUST and SHOULD checks that did not hold); first_rung and first_stage: the
-    first of PyTorch's own backends in which a failure shows, and whether it does in forward or backward, empty where
-    not all of them have a record; values_grade, gradients_grade;
+    first of PyTorch's own backends from which on all show a failure, and whether it shows in forward or backward, empty
+    where not all of them have a record; values_grade, gradients_grade;
     the counts of the evidence; kind, reason and issue of the expectation; duration_s, seed, reproduce, run_id, torch;
     then one column for each metric.
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import random
 import zlib
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import torch
-from torch.utils import _pytree as pytree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +33,7 @@ def seed_default(seed: int) -> None:
 
 
 def make(case: Case, variant: Variant, call: Call, seed: int, index: int) -> dict[str, object]:
-    """The arguments of call `index`, by name: leaf tensors and Python scalars, or whatever a user's function makes.
+    """The arguments of call `index`, by name: leaf tensors and Python scalars, or just what a user's function makes.
 
     Raises:
         ValueError: an input does not fit its own description (shape, stride or number of values).
@@ -52,20 +50,7 @@ def _of_user(case: Case, seed: int, index: int) -> dict[str, object]:
     made: dict[str, object] = {}
     for maker in makers:
         made |= import_module("conformance.usercode").arguments(*maker, zlib.crc32(f"{seed}/{index}".encode()))
-    leaves: dict[int, torch.Tensor] = {}
-    return {name: pytree.tree_map_only(torch.Tensor, partial(_own, leaves), value) for name, value in made.items()}
-
-
-def _own(leaves: dict[int, torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:
-    """A leaf of this call alone, that gradients reach: a user's function may return what it has kept or computed.
-
-    Where the same tensor stands twice, so does its copy.
-    """
-    if tensor.is_inference():
-        return tensor
-    if id(tensor) not in leaves:
-        leaves[id(tensor)] = tensor.detach().clone().requires_grad_(tensor.requires_grad)
-    return leaves[id(tensor)]
+    return made
 
 
 def _make_one(

@@ -1,4 +1,4 @@
-"""PyTorch's own backends in compiler order: the first on which a failure shows names the part that is to blame."""
+"""PyTorch's own backends in compiler order: a failure that shows from one of them on is that one's part to explain."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from conformance.discover import LADDER
 from conformance.symptom import Symptom
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from conformance.model import Attempt, BackendInfo, Record, Request
 
 __all__ = ["Rung", "below", "climb", "first", "first_in_records"]
+
+_DEBUG = "pre_dispatch_eager"
+"""A rung for debugging: no backend is built on it, so that what it does by itself leads nowhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +53,13 @@ def climb(
         yield Rung(backend=info.name, symptom=seen, same=seen == wanted)
 
 
-def first(rungs: Iterable[Rung]) -> str:
-    """The first rung that shows the failure; empty where none does. No rung above it is looked at."""
-    return next((rung.backend for rung in rungs if rung.same), "")
+def first(rungs: Sequence[Rung]) -> str:
+    """The first rung from which on all show the failure, its own backend last; empty where that one does not."""
+    return _lead([(rung.backend, rung.same) for rung in rungs])
 
 
 def first_in_records(records: Iterable[Record]) -> Mapping[tuple[str, str, str], str]:
-    """For the key of each failure, the first rung of which there is a record with the same failure, itself included.
+    """For the key of each failure, the first rung from which on every record is of the same failure, itself included.
 
     Left out are those with a rung below them that has no record: nobody has looked.
     """
@@ -67,5 +70,20 @@ def first_in_records(records: Iterable[Record]) -> Mapping[tuple[str, str, str],
             continue
         keys = [(rung, case, variant) for rung in (*below(backend), backend)]
         if all(key in symptoms for key in keys):
-            found[backend, case, variant] = next(key[0] for key in keys if symptoms[key] == wanted)
+            found[backend, case, variant] = _lead([(key[0], symptoms[key] == wanted) for key in keys])
+    return found
+
+
+def _lead(path: Sequence[tuple[str, bool]]) -> str:
+    """The lowest rung of the unbroken run of those that show a failure, from the backend at the end of the path down.
+
+    A rung that does not show it breaks the run, unless the backend is certainly not built on it.
+    """
+    backend, found = path[-1][0], ""
+    aside = {_DEBUG} if backend in LADDER else {_DEBUG, LADDER[-1]}
+    for rung, shows in reversed(path):
+        if shows:
+            found = rung
+        elif rung == backend or rung not in aside:
+            break
     return found

@@ -160,6 +160,7 @@ class Case:
     `setup` runs once per role, uncompiled: it defines helpers, modules and optimizers the program uses.
     `checks` raises a check to MUST (and switches on those that a case must ask for).
     `recompiles` None allows one for each call that changes something guards must see.
+    `may_raise` says that eager may raise whatever it does, for nobody has declared it: then so must the backend.
     `twin` is another program over the same inputs and setup that must do the same (a metamorphic law).
     `family` is what generated the case, if anything did.
     """
@@ -175,6 +176,7 @@ class Case:
     variants: tuple[Variant, ...] = (Variant(),)
     calls: tuple[Call, ...] = CALLS
     raises: ExpectedRaise | None = None
+    may_raise: bool = False
     requires: frozenset[Capability] = frozenset()
     checks: Mapping[str, Level] = field(default_factory=dict)
     graph_breaks: int = 0
@@ -271,7 +273,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What one check found; `grade` only for checks that compare numbers."""
+    """What one check found; `grade` only for checks that compare numbers, and for any that had nothing to compare."""
 
     check: str
     level: Level

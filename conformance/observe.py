@@ -17,18 +17,19 @@ from conformance.checks.finding import Pair
 from conformance.checks.registry import run_checks
 from conformance.evidence import Watch, compile_with
 from conformance.judge import outcome
-from conformance.model import Attempt, Attempts, Level, Outcome, Stage
+from conformance.model import Attempt, Attempts, Capability, Level, Outcome, Stage
 from conformance.raised import describe
 from conformance.reference import Reference
 from conformance.resolve import patched, resolve
 from conformance.role import Role, perform, saved_bytes
+from conformance.snapshot import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import ModuleType
 
     from conformance.backend import Backend
-    from conformance.model import Evidence, Raised, Request
+    from conformance.model import CheckResult, Evidence, Raised, Request
     from conformance.role import RoleObservation
 
 __all__ = ["run", "run_all"]
@@ -57,6 +58,7 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
         agreed, disagreement = agreement.compare(request, expected)
         invalid = (
             _wrong_with_case(request, expected)
+            or _unreadable(expected)
             or disagreement
             or _unstable(subject, expected)
             or _broken_law(subject, expected)
@@ -127,11 +129,26 @@ def _wrong_with_case(request: Request, expected: RoleObservation) -> str | None:
     """Why eager does not do what the case says, or None."""
     seen = [call.raised for call in expected.calls if call.raised]
     wanted = request.case.raises
+    if request.case.may_raise:
+        return None
     for raised in seen:
         if wanted is None or (raised.type, raised.stage) != (wanted.type, wanted.stage):
             return f"eager raised {_words(raised)}, which the case does not declare"
     if wanted is not None and not seen:
         return f"the case declares {wanted.type} at stage {wanted.stage}, and eager raised nothing"
+    return None
+
+
+def _unreadable(expected: RoleObservation) -> str | None:
+    """Which tensor eager gives, or is given, that has no numbers to compare, or None."""
+    for index, call in enumerate(expected.calls):
+        for leaves in (call.outputs, call.tracked, call.gradients):
+            if found := unreadable(leaves):
+                path, leaf = found
+                what = f"a {leaf.facts['type']} (layout {leaf.facts['tensor_layout']}, device {leaf.facts['device']})"
+                return (
+                    f"call[{index}].{path} is {what}, whose numbers cannot be read; return or pass what it is made of"
+                )
     return None
 
 
@@ -192,9 +209,12 @@ class _Compiled:
             actual_bytes=actual_bytes,
             expected_bytes=expected_bytes,
             twin=perform(twin) if twin else None,
+            claims_rng=Capability.RNG in self.subject.request.backend.capabilities,
         )
         self.report(Stage.COMPARE)
         raised, checks = _unexpected(actual, expected), run_checks(pair)
+        if raised is None and not pair.claims_rng and any(call.draws for call in expected.calls):
+            checks = self._drawing_as_eager(pair, checks)
         return Attempt(
             # What holds of a sequence that an exception cut short holds of next to nothing.
             checks=tuple(check for check in checks if not check.held) if raised else checks,
@@ -203,6 +223,22 @@ class _Compiled:
             stage=raised.stage if raised else Stage.COMPARE,
             metrics=_metrics(actual, actual_bytes, expected_bytes),
         )
+
+    def _drawing_as_eager(self, pair: Pair, checks: tuple[CheckResult, ...]) -> tuple[CheckResult, ...]:
+        """Checks of a program that draws, with what breaks where the backend is told to draw eager's numbers."""
+        if not self.backend.eager_random:
+            return checks
+        info = self.subject.request.backend
+        claiming = replace(info, capabilities=info.capabilities | {Capability.RNG})
+        subject = _Subject(replace(self.subject.request, backend=claiming))
+        torch.compiler.reset()  # code that roles share, such as PyTorch's own, is compiled already, without the switch
+        with patched(self.backend.eager_random):
+            actual = perform(self._role(subject, pair.expected))
+        reference = Reference(subject.request, subject.build)
+        switched = replace(pair, actual=actual, reference=reference, claims_rng=True, evidence=None, fallback=None)
+        broken = {result.check: result for result in run_checks(switched) if result.breaks}
+        how = ", ".join(f"{name}={value}" for name, value in self.backend.eager_random.items())
+        return tuple(_under(how, broken[each.check]) if each.held and each.check in broken else each for each in checks)
 
     def _role(self, subject: _Subject, expected: RoleObservation) -> Role:
         module = subject.build()
@@ -213,6 +249,13 @@ class _Compiled:
             stops=lambda index: expected.calls[index].raised is None,
             report=self.report,
         )
+
+
+def _under(how: str, result: CheckResult) -> CheckResult:
+    """A result that holds under some configuration; its paths say so."""
+    return replace(
+        result, differences=tuple(replace(one, path=f"{one.path} under {how}") for one in result.differences)
+    )
 
 
 def _fallback(backend: Backend, seen: Evidence) -> str | None:

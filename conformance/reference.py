@@ -1,35 +1,38 @@
-"""The fp64 reference: the same program and inputs in float64; run only when a comparison asks for it."""
+"""The fp64 reference: the same program and numbers in float64; run only when a comparison asks for it."""
 
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from conformance.compare import NoReference, compare_leaves
+from conformance.distances import gaps
+from conformance.model import Capability
+from conformance.random_draws import SEEDS, depends
 from conformance.role import Role, perform
+from conformance.sensitivity import nudged
+from conformance.tensors import Copies
 from conformance.tolerance import lowest
+from conformance.widening import WIDER, Trace, Widening
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from types import ModuleType
 
     from conformance.model import Request
     from conformance.role import RoleObservation
-    from conformance.snapshot import Leaves
+    from conformance.snapshot import Leaf, Leaves
 
 __all__ = ["Reference"]
 
 _CALL = re.compile(r"call\[(\d+)\]")
 
-_WIDER = {
-    torch.float16: torch.float64,
-    torch.bfloat16: torch.float64,
-    torch.float32: torch.float64,
-    torch.complex64: torch.complex128,
-}
+_APART = 1_000_003  # of seeds: calls of one run have neighbouring ones
 
 
 class Reference:
@@ -44,6 +47,7 @@ class Reference:
         self._request = request
         self._build = build
         claimed, allowed = request.backend.tolerance, request.case.tolerance
+        self._moved: dict[torch.dtype, list[RoleObservation]] = {}
         self.overrides = {name: max(claimed.get(name, 0.0), allowed.get(name, 0.0)) for name in {*claimed, *allowed}}
 
     def precision(self, where: str) -> torch.dtype:
@@ -54,15 +58,23 @@ class Reference:
     @cached_property
     def _paths(self) -> list[set[torch.dtype]]:
         """The dtypes eager computes in, call by call; what changed the program's state stays on the path."""
-        module = self._build()
-        modes = [_Dtypes() for _ in self._request.case.calls]
-        seen = perform(Role(request=self._request, module=module, function=module.program, around=modes.__getitem__))
+        traces, seen = self._traced
+        paths: list[set[torch.dtype]] = []
         carried: set[torch.dtype] = set()
-        for mode, call in zip(modes, seen.calls, strict=True):
-            mode.dtypes |= carried
+        for trace, call in zip(traces, seen.calls, strict=True):
+            paths.append(trace.dtypes | carried)
             if any(change for name, change in call.versions.items() if name not in self._request.case.inputs):
-                carried = mode.dtypes
-        return [mode.dtypes for mode in modes]
+                carried = paths[-1]
+        return paths
+
+    @cached_property
+    def _traced(self) -> tuple[list[Trace], RoleObservation]:
+        """What eager computes in and draws, call by call, and what it did under the mode that notes it."""
+        traces = [Trace() for _ in self._request.case.calls]
+        return traces, perform(self._role(self._build(), around=traces.__getitem__))
+
+    def _role(self, module: ModuleType, **changes: Any) -> Role:  # noqa: ANN401 - fields of Role
+        return Role(request=self._request, module=module, function=module.program, **changes)
 
     def leaf(self, where: str, path: str) -> torch.Tensor | None:
         """The float64 counterpart of a leaf, or None where float64 has no say.
@@ -71,33 +83,96 @@ class Reference:
             where: `retained`, or `call[i].outputs`, `call[i].gradients`, `call[i].tracked`, ...
             path: the leaf's path.
         """
-        if self._double is None:
+        return None if self._double is None else _find(self._double, where, path)
+
+    def spread(self, where: str, path: str) -> torch.Tensor | None:
+        """How far eager's numbers move when all it is given does, by a unit in the last place of the path's precision.
+
+        Args:
+            where: as for `leaf`.
+            path: the leaf's path.
+
+        Returns:
+            The largest distance of each element, or None where nothing can be told.
+        """
+        expected = _find(self._plain, where, path)
+        moved = [_find(seen, where, path) for seen in self._nudged(self.precision(where))]
+        if expected is None or not expected.numel():
             return None
-        index = _index(where)
-        home = self._double if index is None else self._double.calls[index]
-        leaves: Leaves = getattr(home, where.rpartition(".")[2])
-        found = leaves.get(path)
-        return None if found is None else found.data
+        if any(each is None or each.shape != expected.shape for each in moved):
+            return None
+        found = torch.stack([gaps(each, expected) for each in moved if each is not None])
+        return found.nan_to_num(nan=0.0, posinf=0.0).amax(0)
+
+    def other_draws(self, where: str, path: str) -> list[Leaf]:
+        """A leaf for each of several further seeds, where it depends on random numbers that need not be eager's.
+
+        Args:
+            where: as for `leaf`.
+            path: the leaf's path.
+        """
+        if Capability.RNG in self._request.backend.capabilities or not any(call.draws for call in self._plain.calls):
+            return []
+        found = [_leaves(seen, where).get(path) for seen in (self._plain, *self._reseeded)]
+        known = [leaf for leaf in found if leaf is not None]
+        return known if len(known) == len(found) and depends(known) else []
+
+    @cached_property
+    def _reseeded(self) -> list[RoleObservation]:
+        return [perform(self._role(self._build(), reseed=_APART * (1 + index))) for index in range(SEEDS)]
+
+    def _nudged(self, precision: torch.dtype) -> list[RoleObservation]:
+        if precision not in self._moved:
+            self._moved[precision] = nudged(lambda: self._role(self._build()), torch.finfo(precision).eps)
+        return self._moved[precision]
+
+    @cached_property
+    def _plain(self) -> RoleObservation:
+        """Eager as it is."""
+        return perform(self._role(self._build()))
 
     @cached_property
     def _double(self) -> RoleObservation | None:
+        """The float64 run, or None where it cannot be taken for the truth.
+
+        A dispatch mode is not without effect on every operator. Where it had nothing to do, the run without it counts;
+        where it had, it must not change what eager does.
+        """
+        modes = [Widening(trace.draws) for trace in self._traced[0]]
+        seen = self._widened(modes.__getitem__)
+        if not any(mode.has_intervened for mode in modes):
+            seen = self._widened(lambda _: nullcontext())
+        elif not self._is_mode_without_effect:
+            return None
+        has_followed = all(mode.has_followed for mode in modes)
+        return seen if has_followed and not any(call.raised for call in seen.calls) else None
+
+    def _widened(self, around: Callable[[int], AbstractContextManager[object]]) -> RoleObservation:
         module = self._build()
-        _widen(module)
-        default = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float64)
-        try:
-            seen = perform(
-                Role(
-                    request=self._request,
-                    module=module,
-                    function=module.program,
-                    prepare=_double,
-                    around=lambda _: _Widening(),  # type: ignore[no-untyped-call]
-                )
-            )
-        finally:
-            torch.set_default_dtype(default)
-        return None if any(call.raised for call in seen.calls) else seen
+        _widen(module)  # and the inputs too: autocast leaves float64 alone
+        return perform(self._role(module, prepare=Copies(WIDER), around=lambda index: _in_float64(around(index))))
+
+    @cached_property
+    def _is_mode_without_effect(self) -> bool:
+        """Whether eager does under a dispatch mode what it does without one."""
+        with_mode, without = self._traced[1], self._plain
+        return all(
+            not compare_leaves(getattr(one, name), getattr(other, name), reference=NoReference()).differences
+            for one, other in zip(with_mode.calls, without.calls, strict=True)
+            for name in ("outputs", "tracked", "gradients", "second_gradients", "handed")
+        )
+
+
+def _find(seen: RoleObservation, where: str, path: str) -> torch.Tensor | None:
+    """The numbers of a leaf in what a role did."""
+    leaves = _leaves(seen, where)
+    return leaves[path].data if path in leaves else None
+
+
+def _leaves(seen: RoleObservation, where: str) -> Leaves:
+    index = _index(where)
+    leaves: Leaves = getattr(seen if index is None else seen.calls[index], where.rpartition(".")[2])
+    return leaves
 
 
 def _index(where: str) -> int | None:
@@ -106,11 +181,16 @@ def _index(where: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _double(tensor: torch.Tensor) -> torch.Tensor:
-    """A leaf in float64 with the same numbers; float64 is left alone by autocast, so autocast is off for it."""
-    if tensor.dtype not in _WIDER:
-        return tensor
-    return tensor.detach().to(_WIDER[tensor.dtype]).requires_grad_(tensor.requires_grad)
+@contextmanager
+def _in_float64(mode: AbstractContextManager[object]) -> Iterator[None]:
+    """What the program does, in float64 by default and in a mode; what the driver draws keeps its dtype."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with mode:
+            yield
+    finally:
+        torch.set_default_dtype(default)
 
 
 def _widen(module: ModuleType) -> None:
@@ -118,43 +198,5 @@ def _widen(module: ModuleType) -> None:
     for value in vars(module).values():
         if isinstance(value, torch.nn.Module):
             value.double()
-        elif isinstance(value, torch.Tensor) and value.dtype in _WIDER:
-            value.data = value.data.to(_WIDER[value.dtype])
-
-
-class _Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Turns every floating dtype that a program asks for into float64, below autograd."""
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> object:
-        args = tuple(_wider(value) for value in args)
-        return func(*args, **{name: _wider(value) for name, value in (kwargs or {}).items()})
-
-
-def _wider(value: Any) -> Any:  # noqa: ANN401 - any argument of any operator
-    return _WIDER.get(value, value) if isinstance(value, torch.dtype) else value
-
-
-class _Dtypes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the dtypes of everything that operators return."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.dtypes: set[torch.dtype] = set()
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> object:
-        result = func(*args, **(kwargs or {}))
-        leaves = result if isinstance(result, tuple | list) else (result,)
-        self.dtypes.update(leaf.dtype for leaf in leaves if isinstance(leaf, torch.Tensor))
-        return result
+        elif isinstance(value, torch.Tensor) and value.dtype in WIDER:
+            value.data = value.data.to(WIDER[value.dtype])

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
-from torch.utils import _pytree as pytree
 
 from conformance import ambient, inputs, snapshot
 from conformance.evidence import has_compiled_backward
 from conformance.model import Stage
+from conformance.parts import copied
 from conformance.raised import describe
+from conformance.reach import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,19 +33,32 @@ __all__ = ["CallObservation", "Role", "RoleObservation", "differentiable", "perf
 
 @dataclass(kw_only=True)
 class CallObservation:
-    """What one call of the sequence did, in snapshots. Paths: `output...`, input names, `module.weight`."""
+    """What one call of the sequence did, in snapshots. Paths: `output...`, input names, `module.weight`.
+
+    `handed` is what the caller handed over as backward left it: inputs and state as `after_backward.a`, and the
+    gradients that backward was given as `cotangent(output)`.
+    """
 
     outputs: Leaves = field(default_factory=dict)
     tracked: Leaves = field(default_factory=dict)
     gradients: Leaves = field(default_factory=dict)
     second_gradients: Leaves = field(default_factory=dict)
+    handed: Leaves = field(default_factory=dict)
     relations: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
+    rng_before: str = ""
     after_call: AmbientState | None = None
     after_backward: AmbientState | None = None
     raised: Raised | None = None
     compiled_backward: bool = False
     seconds: float = 0.0
+
+    @property
+    def draws(self) -> bool:
+        """Whether the call or its backward moved PyTorch's generator."""
+        return any(
+            state is not None and state.rng != self.rng_before for state in (self.after_call, self.after_backward)
+        )
 
 
 @dataclass(kw_only=True)
@@ -65,23 +79,28 @@ class RoleObservation:
 class Role:
     """A program ready to be driven: its namespace, the function to call, and how its inputs are prepared.
 
-    `prepare` maps each input tensor to what this role gets (fp64 gets it in float64). What the program does in call
-    `i`, forward and backward, is done within `around(i)`; what the driver does is not. `stops` says whether an
-    exception ends the sequence: nothing that follows can be compared with what eager did without one.
+    `prepare` maps each input tensor to what this role gets (fp64 gets it in float64), None hands them on as made;
+    `cotangent` maps each cotangent. What the program does in call `i`, forward and backward, is done within
+    `around(i)`; what the driver does is not. `stops` says whether an exception ends the sequence: nothing that follows
+    can be compared with what eager did without one. `reseed` is added to the seed of what the program draws, and to no
+    other.
     """
 
     request: Request
     module: ModuleType
     function: Callable[..., object]
-    prepare: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor
+    prepare: Callable[[torch.Tensor], torch.Tensor] | None = None
+    cotangent: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor
     around: Callable[[int], AbstractContextManager[object]] = lambda _: nullcontext()
     stops: Callable[[int], bool] = lambda _: False
+    reseed: int = 0
     report: Callable[[Stage], None] = lambda _: None
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Parameters, buffers and global tensors of the program's setup, by name."""
+        """Parameters, buffers and tensors of the program's setup, and of what a user's function reaches, by name."""
         found: dict[str, torch.Tensor] = {}
-        for name, value in vars(self.module).items():
+        reached = vars(self.module).get(STATE, dict)()
+        for name, value in {**vars(self.module), **reached}.items():
             if isinstance(value, torch.nn.Module):
                 found |= {f"{name}.{key}": tensor for key, tensor in value.named_parameters()}
                 found |= {f"{name}.{key}": tensor for key, tensor in value.named_buffers()}
@@ -114,7 +133,9 @@ class _Driver:
         self.role, self.call, self.index = role, call, index
         self.request = role.request
         self.arguments = _arguments(role, call, index)
+        self._keep_gradients()
         self.results: dict[str, object] = {}
+        self.cotangents: dict[str, torch.Tensor] = {}
         self.observed = CallObservation()
 
     def run(self, earlier: Mapping[str, object]) -> CallObservation:
@@ -136,6 +157,13 @@ class _Driver:
             ambient.restore(base)
         return seen
 
+    def _keep_gradients(self) -> None:
+        """Let inputs that were computed from others keep their gradients, as leaves do."""
+        for name, value in self.arguments.items():
+            for _, leaf in _leaves_of(name, value):
+                if leaf.requires_grad and not leaf.is_leaf and leaf.grad_fn is not None:
+                    leaf.retain_grad()
+
     def _tracked(self) -> dict[str, object]:
         leaves = {path: leaf for name, value in self.arguments.items() for path, leaf in _leaves_of(name, value)}
         return {**leaves, **self.role.state()}
@@ -149,7 +177,8 @@ class _Driver:
             inputs.perturb(weights, inputs.stream(self.request.seed, self.index, "perturb"))
 
     def _forward(self) -> None:
-        inputs.seed_default(self.request.seed + self.index)
+        inputs.seed_default(self.request.seed + self.index + self.role.reseed)
+        self.observed.rng_before = ambient.rng()
         with _modes(self.request, self.call):
             start = time.perf_counter()
             try:
@@ -180,6 +209,8 @@ class _Driver:
         self.observed.after_backward = ambient.capture()
         left = {f"grad({name})": value.grad for name, value in _leaves(tracked).items()}
         self.observed.gradients = snapshot.take_all(left) | self.observed.gradients
+        late = {f"after_backward.{name}": value for name, value in tracked.items()}
+        self.observed.handed = snapshot.take_all(self.cotangents | late)
 
     def _differentiate(self, tracked: Mapping[str, object]) -> None:
         results = differentiable(self.results)
@@ -213,7 +244,12 @@ class _Driver:
 
     def _cotangents(self, values: Mapping[str, torch.Tensor], order: str) -> list[torch.Tensor]:
         seed, index = self.request.seed, self.index
-        return [inputs.cotangent(value, inputs.stream(seed, index, order, path)) for path, value in values.items()]
+        made = {
+            f"cotangent({path})": self.role.cotangent(inputs.cotangent(value, inputs.stream(seed, index, order, path)))
+            for path, value in values.items()
+        }
+        self.cotangents |= made
+        return list(made.values())
 
 
 def _modes(request: Request, call: Call) -> AbstractContextManager[None]:
@@ -225,7 +261,7 @@ def _modes(request: Request, call: Call) -> AbstractContextManager[None]:
 def _arguments(role: Role, call: Call, index: int) -> dict[str, object]:
     request = role.request
     made = inputs.make(request.case, request.variant, call, request.seed, index)
-    return {name: pytree.tree_map_only(torch.Tensor, role.prepare, value) for name, value in made.items()}
+    return copied(made, role.prepare) if role.prepare else made
 
 
 def _leaves_of(name: str, value: object) -> Iterator[tuple[str, torch.Tensor]]:
@@ -251,7 +287,9 @@ def differentiable(results: Mapping[str, object]) -> dict[str, torch.Tensor]:
 
 
 def _leaves(tracked: Mapping[str, object]) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in tracked.items() if isinstance(value, torch.Tensor) and value.is_leaf}
+    """Tensors in which gradients gather."""
+    tensors = {name: value for name, value in tracked.items() if isinstance(value, torch.Tensor)}
+    return {name: value for name, value in tensors.items() if value.is_leaf or value.retains_grad}
 
 
 def _version(tensor: object) -> int:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Moment", "Observable", "difference", "observable"]
 
-_BACKWARD = re.compile(r"grad\((grad\()?(?P<name>.*?)\)+")
+_BACKWARD = re.compile(r"grad\((grad\()?(?P<name>.*?)\)+(?P<part>\.[\w.()\[\]]+)?")
+_HANDED = re.compile(r"cotangent\((?P<cotangent>.*)\)|after_backward\.(?P<name>.*)")
 _CALL = re.compile(r"call\[(\d+)\]\.?")
 
 
@@ -263,6 +264,7 @@ def _leaf(first: Difference, index: int, path: str, request: Request) -> Observa
         double = "double_backward" in request.case.checks
         name = gradient["name"]
         held = f'{"second" if gradient[1] else "first"}.get("{name}")' if double else f"{_expression(name)}.grad"
+        held += gradient["part"] or ""
         seen = Observable(index=index, moment=Moment.BACKWARD)
         if first.kind == "value":
             return replace(seen, expression=f'"no gradient" if {held} is None else "a gradient"')
@@ -271,6 +273,11 @@ def _leaf(first: Difference, index: int, path: str, request: Request) -> Observa
     elif path == "output.structure" or first.kind == "presence":
         shape = "str(pytree.tree_structure(output))"
         return Observable(index=index, moment=Moment.RESULTS, expression=shape)
+    elif handed := _HANDED.fullmatch(path):
+        if handed["cotangent"] and "double_backward" in request.case.checks:
+            return None
+        seen = Observable(index=index, moment=Moment.BACKWARD)
+        held = f'handed["{handed["cotangent"]}"]' if handed["cotangent"] else _expression(handed["name"])
     else:
         is_output = path.startswith("output")
         seen = Observable(index=index, moment=Moment.RESULTS if is_output else Moment.CALLED)

@@ -52,11 +52,12 @@ def differentiable(output):
 ''',
     "backward": '''
 def backward(output, call):
-    """Go backward from all results at once, with random cotangents."""
+    """Go backward from all results at once, with random cotangents, which are given back."""
     results = differentiable(output)
+    cotangents = {path: COTANGENT(leaf, f"{call}/first/{path}") for path, leaf in results.items()}
     if results:
-        cotangents = [COTANGENT(leaf, f"{call}/first/{path}") for path, leaf in results.items()]
-        torch.autograd.backward(list(results.values()), cotangents)
+        torch.autograd.backward(list(results.values()), list(cotangents.values()))
+    return cotangents
 ''',
     "backward_twice": '''
 def backward_twice(output, call, leaves):
@@ -131,8 +132,8 @@ def watched(graph, inputs):
 """Functions of a script by name, in an order in which each needs only those before it."""
 
 _OTHERS = """
-    F compiled contextlib earlier eager error function importlib kept math module os output program pytree reached run
-    setup sizes spec sys torch twin version zlib
+    F compiled contextlib earlier eager error function handed importlib kept math module os output program pytree
+    reached run setup sizes spec sys torch twin version zlib
 """
 _RESERVED = frozenset({*HELPERS, *_OTHERS.split(), "graphs", "calls", "handed_back"})
 _DRAWS = re.compile(

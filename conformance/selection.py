@@ -14,7 +14,7 @@ from packaging.version import InvalidVersion, Version
 
 from conformance.errors import SelectionError
 from conformance.families import EXHAUSTIVE
-from conformance.model import Outcome, Request, Tier
+from conformance.model import Capability, Outcome, Request, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -112,7 +112,8 @@ def decided(request: Request, torch_version: str) -> tuple[Outcome, str] | None:
         return Outcome.ERROR, f"the backend cannot be used: {backend.broken}"
     if backend.unavailable is not None:
         return Outcome.SKIP, backend.unavailable
-    if missing := (case.requires | request.variant.requires) - backend.capabilities:
+    # Who does not claim eager's random numbers is judged on all else.
+    if missing := (case.requires | request.variant.requires) - backend.capabilities - {Capability.RNG}:
         return Outcome.UNSUPPORTED, f"needs {', '.join(sorted(missing))}"
     if not holds(case.torch, torch_version):
         return Outcome.SKIP, f"needs torch {case.torch}, this is {torch_version}"

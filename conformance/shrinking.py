@@ -9,6 +9,7 @@ from conformance import case_text, found, isolate, script
 from conformance.errors import SelectionError, UsageError
 from conformance.homes import collect
 from conformance.linefile import telling
+from conformance.script_run import unshown
 from conformance.selection import select
 from conformance.shrink import shrink
 from conformance.symptom import Symptom
@@ -25,13 +26,17 @@ __all__ = ["Small", "fresh", "recorded", "shrunk", "text", "write"]
 
 @dataclass(frozen=True, kw_only=True)
 class Small:
-    """What a failure was shrunk to: the search, the case as YAML, and its script (or why there is none of them)."""
+    """What a failure was shrunk to: the search, the case as YAML, and its script (or why there is none of them).
+
+    `unshown` says why the script is not to be believed; it is empty where it was run and shows the failure.
+    """
 
     search: Shrunk
     yaml: str
     script: str
     no_yaml: str = ""
     no_script: str = ""
+    unshown: str = ""
 
 
 def recorded(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -> Found:
@@ -74,7 +79,7 @@ def _failing(one: Found) -> Found:
 
 
 def shrunk(of: Found, *, budget: int, jobs: int, advance: Callable[[str], None]) -> Small:
-    """Shrink a failure, and write its script.
+    """Shrink a failure, write its script, and run it.
 
     Raises:
         UsageError: it does not show any more.
@@ -84,7 +89,8 @@ def shrunk(of: Found, *, budget: int, jobs: int, advance: Callable[[str], None])
     small = found.now(search.request)
     yaml, no_yaml = _or_why(lambda: case_text.dump(search.request.case))
     text, no_text = _or_why(lambda: script.of(small, script.compiler(small.request.backend)))
-    return Small(search=search, yaml=yaml, no_yaml=no_yaml, script=text, no_script=no_text)
+    why = unshown(text, small.record.outcome, small.request.timeout_s) if text else ""
+    return Small(search=search, yaml=yaml, no_yaml=no_yaml, script=text, no_script=no_text, unshown=why)
 
 
 def _or_why(make: Callable[[], str]) -> tuple[str, str]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch.utils import _pytree as pytree
 
+from conformance.parts import is_plain, leaves_of
+from conformance.tensors import inner
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Leaf", "Leaves", "changed", "flatten", "meet", "memory", "relations", "take", "take_all"]
+__all__ = ["Leaf", "Leaves", "changed", "flatten", "meet", "memory", "relations", "take", "take_all", "unreadable"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,15 +23,23 @@ class Leaf:
     """One leaf of a result, an input or a weight, as it was when the snapshot was taken.
 
     `data` is a detached copy (None for what is no tensor). `value` is the leaf itself when it is no tensor, else None.
-    `facts` are words: shape, dtype, stride, requires_grad, ...; a fact that could not be read says so.
+    `facts` are words: shape, dtype, stride, requires_grad, ...; a fact that could not be read says so. The numbers of a
+    tensor that has `parts` (a sparse one, a subclass that wraps others) are leaves of their own, at `<path>._values()`.
     """
 
     data: torch.Tensor | None = None
     value: object = None
+    parts: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
 Leaves = dict[str, Leaf]
+
+_NESTED_SIZE = re.compile(r"\bj\d+\b")
+"""The ragged size of a nested tensor, numbered as they are made."""
+
+_OF_PARTS = ("shape", "dtype", "device", "tensor_layout", "type")
+"""Facts of the tensors inside a tensor: the others are those of the tensor itself."""
 
 
 def _stride(tensor: torch.Tensor) -> tuple[int | None, ...]:
@@ -37,6 +49,12 @@ def _stride(tensor: torch.Tensor) -> tuple[int | None, ...]:
     )
 
 
+def _idle_stride(tensor: torch.Tensor) -> tuple[int | None, ...]:
+    """The other strides: those of sizes below two, which say where no element is."""
+    used = _stride(tensor)
+    return tuple(step if its is None else None for its, step in zip(used, tensor.stride(), strict=True))
+
+
 _READERS: dict[str, Callable[[torch.Tensor], object]] = {
     "shape": lambda t: tuple(t.shape),
     "dtype": lambda t: t.dtype,
@@ -44,6 +62,7 @@ _READERS: dict[str, Callable[[torch.Tensor], object]] = {
     "tensor_layout": lambda t: t.layout,
     "type": lambda t: type(t).__name__,
     "stride": _stride,
+    "stride of size 1": _idle_stride,
     "storage_offset": lambda t: t.storage_offset(),
     "channels_last": lambda t: t.dim() == 4 and t.is_contiguous(memory_format=torch.channels_last),  # noqa: PLR2004
     "requires_grad": lambda t: t.requires_grad,
@@ -57,7 +76,7 @@ _READERS: dict[str, Callable[[torch.Tensor], object]] = {
 def _read(tensor: torch.Tensor, reader: Callable[[torch.Tensor], object]) -> str:
     """One fact as words; a broken tensor raises on attributes that every tensor has."""
     try:
-        return str(reader(tensor))
+        return _NESTED_SIZE.sub("j", str(reader(tensor)))
     except Exception as error:  # noqa: BLE001 - what a broken tensor raises is the observation
         return f"unreadable: {type(error).__name__}"
 
@@ -65,23 +84,68 @@ def _read(tensor: torch.Tensor, reader: Callable[[torch.Tensor], object]) -> str
 def flatten(tree: object, root: str) -> dict[str, object]:
     """Leaves of nested containers by path, e.g. `output[0]['x']`; None is a leaf like any other.
 
-    The containers themselves come last, as the words at `<root>.structure`.
+    What PyTorch does not take apart but holds tensors (a dataclass, an object) is taken apart too: `output.loss`. The
+    containers themselves come last, as the words at `<root>.structure`.
     """
     pairs, structure = pytree.tree_flatten_with_path(tree, is_leaf=lambda node: node is None)
-    leaves = {root + pytree.keystr(path): leaf for path, leaf in pairs}
+    leaves: dict[str, object] = {}
+    for path, leaf in pairs:
+        leaves |= _opened(leaf, root + pytree.keystr(path))
     return leaves | {f"{root}.structure": str(structure).replace("\n", "")}
 
 
+def _opened(value: object, path: str) -> dict[str, object]:
+    """The leaves in an object that holds tensors; any other is a leaf itself."""
+    if isinstance(value, torch.Tensor) or is_plain(value):
+        return {path: value}
+    found = dict(leaves_of(value, path))
+    return found if any(isinstance(each, torch.Tensor) for each in found.values()) else {path: value}
+
+
 def take(value: object) -> Leaf:
-    """Snapshot one value."""
-    if not isinstance(value, torch.Tensor):
-        return Leaf(value=value, facts={"type": type(value).__name__})
-    return Leaf(data=_copy(value), facts={name: _read(value, reader) for name, reader in _READERS.items()})
+    """Snapshot one value; of a tensor with parts, without them."""
+    if isinstance(value, torch.Tensor):
+        facts = {name: _read(value, reader) for name, reader in _READERS.items()}
+        parts = tuple(inner(value))
+        return Leaf(data=None if parts else _copy(value), facts=facts, parts=parts)
+    facts = {"type": type(value).__name__}
+    if type(value).__module__ == "numpy":
+        found = _of_numpy(value)
+        return (
+            Leaf(value=value, facts=facts) if found is None else Leaf(data=found.data, facts={**found.facts, **facts})
+        )
+    return Leaf(value=value, facts=facts)
+
+
+def _of_numpy(value: object) -> Leaf | None:
+    """An array, or a number, as a tensor; None where PyTorch has no dtype for it."""
+    try:
+        return take(torch.as_tensor(value).clone())
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 def take_all(values: Mapping[str, object]) -> Leaves:
-    """Snapshot values by path."""
-    return {path: take(value) for path, value in values.items()}
+    """Snapshot values by path, with the parts of tensors that have some."""
+    found: Leaves = {}
+    for path, value in values.items():
+        found[path] = take(value)
+        if found[path].parts and isinstance(value, torch.Tensor):
+            inside = take_all({path + step: each for step, each in inner(value).items()})
+            found |= {each: _as_part(leaf) for each, leaf in inside.items()}
+    return found
+
+
+def _as_part(leaf: Leaf) -> Leaf:
+    return replace(leaf, facts={name: word for name, word in leaf.facts.items() if name in _OF_PARTS})
+
+
+def unreadable(leaves: Leaves) -> tuple[str, Leaf] | None:
+    """The first tensor whose numbers nobody can read, if there is one."""
+    for path, leaf in leaves.items():
+        if "dtype" in leaf.facts and leaf.data is None and not leaf.parts:
+            return path, leaf
+    return None
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor | None:
@@ -89,10 +153,19 @@ def _copy(tensor: torch.Tensor) -> torch.Tensor | None:
     try:
         with torch.no_grad():
             copy = tensor.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
+            copy = copy if type(copy) is torch.Tensor else _without_subclass(copy)
     except Exception:  # noqa: BLE001 - unreadable data shows as a difference in the values
         return None
-    has_numbers = type(copy) is torch.Tensor and copy.layout is torch.strided and not copy.is_meta
-    return copy if has_numbers else None
+    is_ordinary = type(copy) is torch.Tensor and copy.layout is torch.strided
+    return copy if is_ordinary and not (copy.is_meta or copy.is_quantized or copy.is_nested) else None
+
+
+def _without_subclass(tensor: torch.Tensor) -> torch.Tensor:
+    """The ordinary tensor that a subclass adds methods to; raises for one that wraps another and has no memory."""
+    with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001 - it has no public name
+        plain = tensor.as_subclass(torch.Tensor)
+    plain.reshape(-1)[:1].tolist()
+    return plain
 
 
 def memory(tensor: torch.Tensor) -> range | None:
@@ -132,7 +205,7 @@ def relations(results: Mapping[str, object], others: Mapping[str, object]) -> di
 
 def changed(before: Leaves, after: Leaves) -> list[str]:
     """Paths whose numbers are not the bits they were."""
-    return [path for path in before if not _same_bits(before[path].data, after[path].data)]
+    return [path for path, leaf in before.items() if path not in after or not _same_bits(leaf.data, after[path].data)]
 
 
 def _same_bits(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:

@@ -18,6 +18,13 @@ __all__ = ["Symptom"]
 
 _NUMBERS = frozenset({"values", "nonfinite", "bytes"})
 _MESSAGE = 80  # characters
+_STARTS = {
+    "grad(": "gradient",
+    "output": "output",
+    "cotangent(": "cotangent",
+    "after_backward.": "argument after backward",
+}
+_OF_BACKWARD = frozenset({"gradient", "cotangent", "argument after backward"})
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -27,7 +34,7 @@ class Symptom:
     Args:
         outcome: what came of the request.
         check: the first MUST that did not hold, in the order of the catalogue; empty where there was none.
-        observable: what differs first: `output`, `gradient`, `argument`, or a word of the check's own.
+        observable: what differs first: `output`, `gradient`, `argument`, `cotangent`, or a word of the check's own.
         kind: in what it differs: values, dtype, requires_grad, ...
         said: what was seen and expected, where these are words; of an exception, its type and the start of its message.
     """
@@ -69,7 +76,7 @@ class Symptom:
     @property
     def stage(self) -> str:
         """Whether it shows in backward, or before."""
-        return "backward" if self.observable == "gradient" or "in backward" in self.said else "forward"
+        return "backward" if self.observable in _OF_BACKWARD or "in backward" in self.said else "forward"
 
     def __str__(self) -> str:
         return " ".join(filter(None, [self.check or self.outcome, self.observable, self.kind, self.said]))
@@ -78,13 +85,12 @@ class Symptom:
 def _observable(difference: Difference) -> str:
     """`output` of `call[1].output[0]['x']`, `gradient` of `grad(net.weight)`."""
     path = re.sub(r"^call\[\d+\]\.?", "", difference.path)
-    if path.startswith(("grad(", "output")):
-        return "gradient" if path.startswith("grad(") else "output"
     if difference.kind in {"state", "evidence"}:
         return path.rpartition(".")[2]
-    if difference.kind in {"exception", "alias", "reach"}:
-        return difference.kind
-    return "argument"
+    told = next((word for start, word in _STARTS.items() if path.startswith(start)), "")
+    if told:
+        return told
+    return difference.kind if difference.kind in {"exception", "alias", "reach"} else "argument"
 
 
 def _words(difference: Difference) -> str:

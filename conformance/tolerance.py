@@ -10,7 +10,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["CLOSE", "DIRECT_ABOVE", "FACTOR", "REFERENCE", "lowest", "reference_tolerance"]
+__all__ = ["CLOSE", "DIRECT_ABOVE", "FACTOR", "REFERENCE", "lowest", "moves_allowed", "reference_tolerance"]
 
 # (rtol, atol), the defaults documented for torch.testing.assert_close; other dtypes are compared exactly. Float64 has
 # tighter ones: within the documented 1e-7 a result may have been computed in float32.
@@ -28,7 +28,8 @@ CLOSE: Mapping[torch.dtype, tuple[float, float]] = MappingProxyType(
 # The fp64 rule: err(actual) <= max(FACTOR * err(expected), tolerance). Any factor from 2 to 30 gives the same verdicts.
 FACTOR = 10.0
 
-# Where eager itself is this far from fp64, the reference says nothing and both sides are compared directly.
+# Where eager itself is this far from fp64, and the spread of its own numbers does not explain it, the reference says
+# nothing and both sides are compared directly.
 DIRECT_ABOVE = 5e-2
 
 # From most to least precise, with the tolerance of the rule.
@@ -53,3 +54,11 @@ def lowest(dtypes: Iterable[torch.dtype]) -> torch.dtype:
 def reference_tolerance(dtype: torch.dtype, overrides: Mapping[str, float]) -> float:
     """Tolerance of the rule for the lowest precision on the path; case and backend may replace it by dtype name."""
     return overrides.get(str(dtype).removeprefix("torch."), REFERENCE[dtype])
+
+
+def moves_allowed(dtype: torch.dtype) -> float:
+    """How many times eager's own spread, for a unit in the last place of a dtype, a result may be off.
+
+    A result that moves by no more than that unit is then held to the tolerance of its precision, as ever.
+    """
+    return min(FACTOR, REFERENCE[dtype] / torch.finfo(dtype).eps)

@@ -88,7 +88,7 @@ NAMES = (
         Without.REFUSED,
         "watches the operations of a program, for the fp64 reference",
         "torch.utils._python_dispatch",
-        by=("reference",),
+        by=("widening",),
     ),
     *_group(
         Without.REFUSED,
@@ -102,6 +102,27 @@ NAMES = (
         "sees whether a tensor was changed in place, as the autograd notes describe",
         "torch.Tensor._version",
         by=("role", "script_observable"),
+    ),
+    *_group(
+        Without.REFUSED,
+        "copies a user's inputs as they lie and hang together",
+        "torch.Tensor._base",
+        "torch._conj",
+        "torch._neg_view",
+        by=("tensors",),
+    ),
+    *_group(
+        Without.REFUSED,
+        "reads the parts of a sparse tensor as they are stored",
+        "torch.Tensor._indices",
+        "torch.Tensor._values",
+        by=("tensors",),
+    ),
+    *_group(
+        Without.REFUSED,
+        "reads the numbers in a subclass of tensors",
+        "torch._C.DisableTorchFunctionSubclass",
+        by=("snapshot",),
     ),
     *_group(
         Without.ABSENT,

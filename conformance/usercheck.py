@@ -19,6 +19,7 @@ from conformance.checks import CATALOGUE
 from conformance.discover import relative
 from conformance.errors import UsageError
 from conformance.ladder import first_in_records
+from conformance.model import Grade
 from conformance.resolve import absolute
 from conformance.runner import records
 from conformance.selection import select
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["CheckOptions", "check", "load_case", "run", "text"]
 
 _LIMIT_S = 120.0
-_HELD, _BROKEN, _ADVISORY, _SILENT = "yes", "NO", "note", ""
+_HELD, _BROKEN, _ADVISORY, _NOTHING, _SILENT = "yes", "NO", "note", "-", ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,9 +145,29 @@ def text(found: Sequence[Record]) -> str:
     """For each variant a table, checks x backends, then what does not hold, in full."""
     variants = list(dict.fromkeys(record.variant for record in found))
     tables = [_table(variant, [record for record in found if record.variant == variant]) for variant in variants]
-    legend = f"{_HELD}: as eager does; {_BROKEN}: not; {_ADVISORY}: a SHOULD that does not hold; empty: not looked at."
+    legend = (
+        f"{_HELD}: as eager does; {_BROKEN}: not; {_ADVISORY}: a SHOULD that does not hold;"
+        f" {_NOTHING}: nothing to compare; empty: not looked at."
+    )
     red = [finding(record) for record in found if not record.verdict.is_green]
-    return "\n\n".join([*tables, legend, *red])
+    return "\n\n".join([*tables, legend, *_remarks(found), *red])
+
+
+def _remarks(found: Sequence[Record]) -> Iterator[str]:
+    """What was held against each other, where that may not be what was meant: an exception of eager's own."""
+    said = (
+        f"{record.variant}: {check.message}; that a backend does too is what was compared."
+        for record in found
+        for check in record.checks
+        if check.check == "exceptions" and check.held and check.message
+    )
+    yield from dict.fromkeys(said)
+    ungraded = (
+        f"{record.variant}: no gradient was compared: backward reaches nothing that the function is given or uses."
+        for record in found
+        if _mark([check for check in record.checks if check.check == "gradients"]) == _NOTHING
+    )
+    yield from dict.fromkeys(ungraded)
 
 
 def _table(variant: str, found: Sequence[Record]) -> str:
@@ -165,7 +186,9 @@ def _mark(results: Sequence[CheckResult]) -> str:
         return _SILENT
     if any(each.breaks for each in results):
         return _BROKEN
-    return _HELD if all(each.held for each in results) else _ADVISORY
+    if not all(each.held for each in results):
+        return _ADVISORY
+    return _NOTHING if all(each.grade is Grade.NOTHING for each in results) else _HELD
 
 
 def _counted(name: str) -> Callable[[Record], str]:

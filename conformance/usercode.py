@@ -2,8 +2,7 @@
 
 A reference is `path/to/file.py:function`, `package.module:function`, or `path/to/file.pickle:function` for what Python
 handed over. Each role runs the user's code anew, with what lies beside it, so that it begins with its own state; what
-is installed is imported once. Of a function's state, modules and tensors are seen that it, or functions of the same
-file that it calls, find by name.
+is installed is imported once. What a function's state is, `conformance.reach` finds.
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ from __future__ import annotations
 import copy
 import inspect
 import sys
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from types import FunctionType, MethodType, ModuleType, SimpleNamespace
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -22,7 +21,11 @@ import torch
 
 from conformance.errors import UsageError
 from conformance.inputs import seed_default
+from conformance.parts import copied, leaves_of
+from conformance.reach import reachable
 from conformance.resolve import import_home
+from conformance.snapshot import memory
+from conformance.tensors import Copies
 from conformance.userfunction import DECLARED, INPUTS, PICKLE, UserFunction
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
     from conformance.model import Stage
 
-__all__ = ["arguments", "describe", "load", "state"]
+__all__ = ["arguments", "describe", "load", "reached"]
 
 _VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -74,39 +77,50 @@ def load(ref: str) -> Any:  # noqa: ANN401 - a function or a module
     return _made(_found(_run(ref.rpartition(":")[0]), ref), ref)
 
 
-def state(function: object, taken: Collection[str]) -> Mapping[str, object]:
-    """Modules and tensors that a function, or what it calls in the same file, finds by name.
+def reached(function: object, taken: Collection[str]) -> Callable[[], Mapping[str, object]]:
+    """What gives the modules and tensors that a function reaches at that time, by the path that leads there.
 
     Args:
         function: what is called.
         taken: names that mean something else; a module or tensor of such a name gets another.
     """
-    found: dict[str, object] = {}
-    pending, seen = [function], set[int]()
-    while pending:
-        value = pending.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        for name, each in _named(value):
-            if isinstance(each, torch.nn.Module | torch.Tensor):
-                found.setdefault(f"{name}_" if name in taken else name, each)
-            elif isinstance(each, MethodType) or _is_beside(each, value):
-                pending.append(each)
-    return found
+    return partial(reachable, function, tuple(taken))
 
 
 def arguments(maker: str, ref: str, seed: int) -> dict[str, object]:
     """What a function makes as arguments of what `ref` names, by name; what it draws depends on the seed alone.
 
+    They are handed on exactly as they are made. If the function gives what it keeps, they are copies.
+
     Raises:
         UsageError: they are not what it takes.
     """
+    if _keeps(maker, ref):
+        return copied(_made_arguments(maker, ref, seed), Copies())
+    return _made_arguments(maker, ref, seed)
+
+
+def _made_arguments(maker: str, ref: str, seed: int) -> dict[str, object]:
     signature = _signature(_callable(ref), ref)  # first: to run the user's file may draw too
     seed_default(seed)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(seed)
     return _flat(_bound(_call_maker(maker), signature, maker, ref))
+
+
+@cache
+def _keeps(maker: str, ref: str) -> bool:
+    """Whether what a function makes at two times shares anything, so that a call would see what an earlier one did."""
+    one, other = (_made_arguments(maker, ref, seed=0) for _ in range(2))
+    return not _held_by(one).isdisjoint(_held_by(other))
+
+
+def _held_by(values: Mapping[str, object]) -> set[int]:
+    """Tensors, by what tells one from another while both are there, and the memory of those that have some."""
+    found = [each for name, value in values.items() for _, each in leaves_of(value, name)]
+    tensors = [each for each in found if isinstance(each, torch.Tensor)]
+    starts = {where.start for each in tensors if (where := memory(each))}
+    return starts | {id(each) for each in tensors}
 
 
 @cache
@@ -128,22 +142,6 @@ def _made(value: Any, ref: str) -> Any:  # noqa: ANN401 - a function or a module
         message = f"{ref} is {value!r:.80}, which cannot be called"
         raise UsageError(message)
     return value
-
-
-def _named(value: object) -> Iterator[tuple[str, object]]:
-    """What a function or method finds by name."""
-    if isinstance(value, MethodType):
-        yield "self", value.__self__
-        value = value.__func__
-    if isinstance(value, FunctionType):
-        found = inspect.getclosurevars(value)
-        yield from {**found.globals, **found.nonlocals, "wrapped": getattr(value, "__wrapped__", None)}.items()
-
-
-def _is_beside(value: object, function: object) -> bool:
-    """Whether it is a function of the same file."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    return isinstance(value, FunctionType) and code is not None and value.__code__.co_filename == code.co_filename
 
 
 def _bound(made: object, signature: inspect.Signature, maker: str, ref: str) -> inspect.BoundArguments:

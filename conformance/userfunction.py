@@ -34,6 +34,8 @@ F = TypeVar("F")
 
 _INPUT = re.compile(r"(?P<dtype>[a-z0-9]+)?\[(?P<shape>[\d, ]*)\](?P<flags>(,\w+)*)")
 _AXES = ("grad", "autocast", "dtype", "dynamic")
+_AS_USERS: Mapping[str, list[Any]] = {"dynamic": ["auto"]}
+"""What `torch.compile(function)` does by itself, where a case file has another default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,7 @@ def case(
         grad: ambient grad modes to call it in: enabled, disabled, inference.
         autocast: ambient autocast: off, bfloat16, float16.
         dtype: dtypes of inputs that name none.
-        dynamic: what `torch.compile(dynamic=...)` is given: True, False, "auto".
+        dynamic: what `torch.compile(dynamic=...)` is given: True, False, or "auto", its own default and the one here.
         graph_breaks: how many are allowed.
     """
     told = {
@@ -154,14 +156,16 @@ def as_case(user: UserFunction, given: Mapping[str, str]) -> Case:
         title=user.title or f"{user.ref} does compiled what it does in eager",
         topic="A function of a user",
         setup=(
-            "from conformance.usercode import load, state\n\n"
-            f"{callee} = load({user.ref!r})\nglobals().update(state({callee}, [*globals(), {callee!r}]))\n"
+            "from conformance.usercode import load, reached\n\n"
+            f"{callee} = load({user.ref!r})\n__state__ = reached({callee}, [*globals()])\n"
+            "globals().update(__state__())\n"
         ),
         program=f"return {callee}({_call(user, specs)})\n",
         location=Location(file=user.ref, line=1, column=1),
         inputs=specs,
         variants=_variants(user.declared.get("axes", {})),
         graph_breaks=user.declared.get("graph_breaks", 0),
+        may_raise=True,
     )
 
 
@@ -179,7 +183,7 @@ def _call(user: UserFunction, specs: Mapping[str, InputSpec]) -> str:
 
 def _variants(axes: Mapping[str, Sequence[Any]]) -> tuple[Variant, ...]:
     try:
-        given = {name: list(dict.fromkeys(values)) for name, values in axes.items() if values}
+        given = dict(_AS_USERS) | {name: list(dict.fromkeys(values)) for name, values in axes.items() if values}
         form = AxesDocument.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]

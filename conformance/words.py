@@ -103,8 +103,9 @@ class Level(StrEnum):
 
 
 class Grade(StrEnum):
-    """How near numbers are, best first."""
+    """How near numbers are, best first; `nothing` is that of a check that had nothing to compare."""
 
+    NOTHING = "nothing"
     BITWISE = "bitwise"
     CLOSE = "close"
     REFERENCE = "reference"

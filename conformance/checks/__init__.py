@@ -39,7 +39,7 @@ _SPECS = (
     CheckSpec(name="autograd_flags", level=Level.MUST, sees="requires_grad, is_leaf, grad_fn, is_inference"),
     CheckSpec(name="layout", level=Level.MUST, sees="strides and storage offset of outputs; of gradients as advisory"),
     CheckSpec(name="aliasing", level=Level.MUST, sees="which results are, or share storage with, what"),
-    CheckSpec(name="mutation", level=Level.MUST, sees="inputs, parameters and buffers after each call"),
+    CheckSpec(name="mutation", level=Level.MUST, sees="inputs, weights, buffers, cotangents after call and backward"),
     CheckSpec(name="ambient", level=Level.MUST, sees="modes, hooks, RNG and default dtype after each call"),
     CheckSpec(name="exceptions", level=Level.MUST, sees="what was raised, at the call or in backward"),
     CheckSpec(name="metamorphic", level=Level.MUST, sees="a twin of the program, which must do the same", asked=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.checks.finding import Finding
+from conformance.checks.finding import Finding, holds_tensors
 from conformance.model import Difference
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ __all__ = ["check"]
 
 def check(pair: Pair) -> Finding:
     """Compare relations in every call, and what changes when the caller writes into a result of the last one."""
-    return Finding(must=(*_relations(pair), *_reaches(pair)))
+    looked_at = any(holds_tensors(actual.outputs) for _, actual, _ in pair.returned_calls())
+    return Finding(must=(*_relations(pair), *_reaches(pair))).if_any(looked_at=looked_at)
 
 
 def _relations(pair: Pair) -> Iterator[Difference]:

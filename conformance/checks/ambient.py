@@ -27,11 +27,23 @@ def _differences(pair: Pair) -> Iterator[Difference]:
         for name in ("after_call", "after_backward"):
             seen, wanted = getattr(actual, name), getattr(expected, name)
             if seen is not None and wanted is not None:
-                yield from _unequal(seen, wanted, f"call[{index}].{name}")
+                own = None if pair.claims_rng else (actual.rng_before, expected.rng_before)
+                yield from _unequal(seen, wanted, f"call[{index}].{name}", own)
 
 
-def _unequal(actual: AmbientState, expected: AmbientState, where: str) -> Iterator[Difference]:
-    wanted = asdict(expected)
-    for name, seen in asdict(actual).items():
+def _unequal(
+    actual: AmbientState, expected: AmbientState, where: str, before: tuple[str, str] | None
+) -> Iterator[Difference]:
+    """What differs; given the states of the generator before the call, only whether it moved is compared of it."""
+    wanted, found = asdict(expected), asdict(actual)
+    if before is not None:
+        found["rng"], wanted["rng"] = (
+            _moved(state.rng, was) for state, was in zip((actual, expected), before, strict=True)
+        )
+    for name, seen in found.items():
         if seen != wanted[name]:
             yield Difference(path=f"{where}.{name}", kind="state", actual=str(seen), expected=str(wanted[name]))
+
+
+def _moved(state: str, before: str) -> str:
+    return "as before the call" if state == before else "advanced"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from conformance.checks.finding import Finding
+from conformance.checks.finding import Finding, holds_tensors
 from conformance.compare import compare_facts
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ _FLAGS = ("requires_grad", "is_leaf", "grad_fn", "is_inference")
 
 def check(pair: Pair) -> Finding:
     """Compare requires_grad, is_leaf, whether there is a grad_fn, and is_inference, in every call."""
-    return Finding(must=tuple(_differences(pair)))
+    calls = [actual for _, actual, _ in pair.returned_calls()]
+    looked_at = any(holds_tensors(call.outputs, call.tracked) for call in calls)
+    return Finding(must=tuple(_differences(pair))).if_any(looked_at=looked_at)
 
 
 def _differences(pair: Pair) -> Iterator[Difference]:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
-from conformance.compare import Comparison, compare_leaves
+from conformance.compare import Comparison, compare_leaves, zero_signs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from conformance.checks.finding import Pair
+    from conformance.model import Difference
     from conformance.role import CallObservation
 
 __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """Compare every call after the first, made on new values, changed weights, or as the case's sequence says."""
-    return Finding.of(_later(pair, pair.returned_calls(), "outputs") + _later(pair, pair.quiet_calls(), "gradients"))
+    """Compare every call after the first: new values, changed weights, the case's sequence; zero signs as advisory."""
+    found = _later(pair, pair.returned_calls(), "outputs") + _later(pair, pair.quiet_calls(), "gradients")
+    return replace(Finding.of(found), should=tuple(_zero_signs(pair)))
+
+
+def _zero_signs(pair: Pair) -> Iterator[Difference]:
+    for index, actual, expected in pair.returned_calls():
+        if index > 0:
+            found = zero_signs(actual.outputs, expected.outputs)
+            yield from (replace(one, path=f"call[{index}].{one.path}") for one in found)
 
 
 def _later(pair: Pair, calls: Iterable[tuple[int, CallObservation, CallObservation]], name: str) -> Comparison:

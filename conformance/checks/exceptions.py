@@ -19,7 +19,8 @@ __all__ = ["check"]
 
 def check(pair: Pair) -> Finding:
     """Compare stage (call or backward) and kind (nearest built-in class); an exception of one side alone breaks it."""
-    return Finding(must=tuple(_stage_and_kind(pair)), should=tuple(_exact_type(pair)))
+    must = tuple(_stage_and_kind(pair))
+    return Finding(must=must, should=tuple(_exact_type(pair)), message="" if must else _undeclared(pair))
 
 
 def _stage_and_kind(pair: Pair) -> Iterator[Difference]:
@@ -40,8 +41,20 @@ def _exact_type(pair: Pair) -> Iterator[Difference]:
             )
 
 
+def _undeclared(pair: Pair) -> str:
+    """What eager raises first in a case that declares nothing: whoever reads the result may not have meant that."""
+    raised = next((call.raised for call in pair.expected.calls if call.raised), None)
+    if raised is None or not pair.case.may_raise:
+        return ""
+    return f"eager raises {raised.type} {_where(raised)}: {raised.message.partition(chr(10))[0]}"
+
+
 def _coarse(raised: Raised | None) -> str:
     if raised is None:
         return "no exception"
     kind = next((name for name in raised.kinds if hasattr(builtins, name)), raised.type)
-    return f"{kind} {'in backward' if raised.stage is Stage.BACKWARD else 'at the call'}"
+    return f"{kind} {_where(raised)}"
+
+
+def _where(raised: Raised) -> str:
+    return "in backward" if raised.stage is Stage.BACKWARD else "at the call"

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from conformance.model import Stage
+from conformance.model import Grade, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conformance.compare import Comparison, NoReference
-    from conformance.model import Case, Difference, Evidence, Grade
+    from conformance.model import Case, Difference, Evidence
     from conformance.reference import Reference
     from conformance.role import CallObservation, RoleObservation
+    from conformance.snapshot import Leaves
 
-__all__ = ["Finding", "Pair"]
+__all__ = ["Finding", "Pair", "holds_tensors"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class Pair:
 
     `reference` None compares bits alone (eager against itself). `fallback` says why the backend's own word is that
     something else did the work. The byte counts are None where they could not be measured. `twin` is the compiled role
-    of the case's other program, if it has one.
+    of the case's other program, if it has one. Without `claims_rng` random numbers need not be eager's.
     """
 
     case: Case
@@ -36,6 +37,7 @@ class Pair:
     actual_bytes: int | None = None
     expected_bytes: int | None = None
     twin: RoleObservation | None = None
+    claims_rng: bool = True
 
     def calls(self) -> Iterator[tuple[int, CallObservation, CallObservation]]:
         """Index, actual and expected of every call that both sides made."""
@@ -49,6 +51,11 @@ class Pair:
     def quiet_calls(self) -> Iterator[tuple[int, CallObservation, CallObservation]]:
         """Those calls in which neither side raised."""
         return (item for item in self.calls() if item[1].raised is None and item[2].raised is None)
+
+
+def holds_tensors(*leaves: Leaves) -> bool:
+    """Whether there is a tensor among leaves, so that its facts can be compared."""
+    return any("dtype" in leaf.facts for each in leaves for leaf in each.values())
 
 
 def _returned(call: CallObservation) -> bool:
@@ -68,3 +75,7 @@ class Finding:
     def of(cls, comparison: Comparison) -> Finding:
         """A comparison of numbers, whose differences break a MUST."""
         return cls(must=comparison.differences, grade=comparison.grade, message=comparison.message)
+
+    def if_any(self, *, looked_at: bool) -> Finding:
+        """The same, said to be of nothing where there was nothing to look at."""
+        return self if looked_at or self.must or self.should else replace(self, grade=Grade.NOTHING)

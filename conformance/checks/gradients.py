@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
 from conformance.compare import compare_leaves
+from conformance.model import Grade
 
 if TYPE_CHECKING:
     from conformance.checks.finding import Pair
@@ -21,4 +22,4 @@ def check(pair: Pair) -> Finding:
             return Finding.of(
                 compare_leaves(actual.gradients, expected.gradients, reference=pair.reference, where=where)
             )
-    return Finding()
+    return Finding(grade=Grade.NOTHING)

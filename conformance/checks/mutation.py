@@ -1,4 +1,4 @@
-"""mutation: inputs, parameters and buffers after each call; their version counters as advisory."""
+"""mutation: what the caller handed over, after each call and each backward; version counters as advisory."""
 
 from __future__ import annotations
 
@@ -8,25 +8,48 @@ from typing import TYPE_CHECKING
 from conformance.checks.finding import Finding
 from conformance.compare import Comparison, compare_facts, compare_leaves
 from conformance.model import Difference
+from conformance.snapshot import changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conformance.checks.finding import Pair
+    from conformance.role import CallObservation
 
 __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """Compare the numbers, dtype, shape and strides of everything a call could change."""
+    """Compare the numbers, dtype, shape and strides of everything that a call or its backward could change."""
     total = Comparison()
     for index, actual, expected in pair.calls():
         found = compare_leaves(
             actual.tracked, expected.tracked, reference=pair.reference, where=f"call[{index}].tracked"
         )
         found += Comparison(differences=compare_facts(actual.tracked, expected.tracked, ("stride",)))
+        found += _by_backward(pair, index, actual, expected)
         total += found.within(f"call[{index}]")
     return replace(Finding.of(total), should=tuple(_versions(pair)))
+
+
+def _by_backward(pair: Pair, index: int, actual: CallObservation, expected: CallObservation) -> Comparison:
+    """Hold against each other what backward changed on either side, and the gradients that it was given."""
+    both = [path for path in expected.handed if path in actual.handed]
+    unchanged = _left_alone(actual) & _left_alone(expected)
+    looked_at = [path for path in both if path not in unchanged]
+    return compare_leaves(
+        {path: actual.handed[path] for path in looked_at},
+        {path: expected.handed[path] for path in looked_at},
+        reference=pair.reference,
+        where=f"call[{index}].handed",
+    )
+
+
+def _left_alone(call: CallObservation) -> set[str]:
+    """What is after backward as it was after the call, where it has been compared already."""
+    before = {f"after_backward.{name}": leaf for name, leaf in call.tracked.items()}
+    kept = {path: leaf for path, leaf in before.items() if path in call.handed}
+    return kept.keys() - set(changed(kept, call.handed))
 
 
 def _versions(pair: Pair) -> Iterator[Difference]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.checks.finding import Finding
+from conformance.checks.finding import Finding, holds_tensors
 from conformance.compare import Comparison, compare_leaves
-from conformance.model import Difference
+from conformance.model import Difference, Grade
 from conformance.snapshot import changed
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ __all__ = ["check"]
 def check(pair: Pair) -> Finding:
     """Hold what changed since each call returned it against what changed in eager; compare what changed in both."""
     if not (pair.actual.complete and pair.expected.complete):
-        return Finding()
+        return Finding(grade=Grade.NOTHING)
     ours, eagers = _changed(pair.actual), _changed(pair.expected)
     both = [path for path in eagers if path in ours]
     late = compare_leaves(
@@ -31,7 +31,11 @@ def check(pair: Pair) -> Finding:
         reference=pair.reference,
         where="retained",
     )
-    return Finding.of(late + Comparison(differences=tuple(_surprises(ours, eagers, pair))))
+    seen = Comparison(
+        differences=tuple(_surprises(ours, eagers, pair)),
+        grade=Grade.BITWISE if holds_tensors(pair.expected.retained) else Grade.NOTHING,
+    )
+    return Finding.of(late + seen)
 
 
 def _surprises(ours: list[str], eagers: list[str], pair: Pair) -> Iterator[Difference]:

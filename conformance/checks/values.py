@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
-from conformance.compare import compare_leaves
+from conformance.compare import compare_leaves, zero_signs
+from conformance.model import Grade
 
 if TYPE_CHECKING:
     from conformance.checks.finding import Pair
@@ -14,9 +16,10 @@ __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """Compare structure, shape, dtype, NaN and infinity positions, then numbers, leaf by leaf."""
+    """Compare structure, shape, dtype, NaN and infinity positions, then numbers; signs of zero as advisory."""
     for index, actual, expected in pair.returned_calls():
         if index == 0:
             where = "call[0].outputs"
-            return Finding.of(compare_leaves(actual.outputs, expected.outputs, reference=pair.reference, where=where))
-    return Finding()
+            found = compare_leaves(actual.outputs, expected.outputs, reference=pair.reference, where=where)
+            return replace(Finding.of(found), should=tuple(zero_signs(actual.outputs, expected.outputs)))
+    return Finding(grade=Grade.NOTHING)

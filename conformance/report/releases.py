@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from conformance import script_run
 from conformance.changes import Transition, changes, grouped, how
 from conformance.confirmations import key_of
 from conformance.discover import by_ladder
@@ -16,6 +15,7 @@ from conformance.releases import minor
 from conformance.report import markdown
 from conformance.report.matrix import counted
 from conformance.report.overview import FACTS, run_command
+from conformance.script_run import ScriptRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -273,7 +273,7 @@ def _is_as_recorded(change: Change[Record], result: ScriptResult, step: _Step) -
     failing = change.failing
     if failing is None or result.refused:
         return False
-    shows = {name: script_run.shows(status, failing.outcome) for name, status in result.statuses.items()}
+    shows = {name: ScriptRun(status=status).shows(failing.outcome) for name, status in result.statuses.items()}
     here = step.release_of(change)
     there = step.before.name if here == step.after.name else step.after.name
     return shows[here] and not (change.passes and shows[there])
@@ -291,9 +291,9 @@ def _script_words(found: tuple[Change[Record], ScriptResult] | None, step: _Step
 
 
 def _end(change: Change[Record], result: ScriptResult, release: str) -> str:
-    status = result.statuses[release]
-    is_shown = change.failing is not None and script_run.shows(status, change.failing.outcome)
-    return f"{'shows it' if is_shown else 'does not show it'} on {release} ({script_run.in_words(status)})"
+    ended = ScriptRun(status=result.statuses[release])
+    is_shown = change.failing is not None and ended.shows(change.failing.outcome)
+    return f"{'shows it' if is_shown else 'does not show it'} on {release} ({ended})"
 
 
 def _only(here: Release, there: Release) -> list[Record]:

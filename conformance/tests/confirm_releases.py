@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance import confirmations, isolate, script_run
+from conformance import confirmations, isolate
 from conformance.changes import changes, grouped
 from conformance.confirmations import ScriptResult, key_of
 from conformance.errors import UsageError
 from conformance.report.runs import published
+from conformance.script_run import ScriptRun, run_file
 from conformance.tests import scripts
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Wanted:
     def agrees(self, result: ScriptResult) -> bool:
         """Whether its script showed the failure where it has to, and nowhere else."""
         ends = {
-            name: script_run.shows(result.statuses[name], self.record.outcome)
+            name: ScriptRun(status=result.statuses[name]).shows(self.record.outcome)
             for name in self.on.keys() & result.statuses.keys()
         }
         return not result.refused and all(self.on[name] in {None, ends[name]} for name in ends)
@@ -154,7 +155,7 @@ def _result(
     with tempfile.TemporaryDirectory(prefix="conformance-confirm-") as folder:
         path = Path(folder, "repro.py")
         path.write_text(text, encoding="utf-8")
-        ends = {name: script_run.run(path, _LIMIT_S + script_run.START_S, pythons[name]) for name in missing}
+        ends = {name: run_file(path, _LIMIT_S, python=pythons[name]).status for name in missing}
     return replace(result, statuses={**result.statuses, **ends})
 
 
@@ -199,7 +200,7 @@ def main(pythons: Sequence[tuple[str, str]], records: Path, jobs: int) -> None:
             done[result.key] = result
             confirmations.write(path, {**known, **done}.values())
             wrong += not one.agrees(result)
-            ends = ", ".join(f"{name}: {script_run.in_words(end)}" for name, end in result.statuses.items())
+            ends = ", ".join(f"{name}: {ScriptRun(status=end)}" for name, end in result.statuses.items())
             mark = "" if one.agrees(result) else "  DOES NOT AGREE"
             click.echo(f"{'/'.join(one.record.key)} of {one.release}: {result.refused or ends}{mark}")
     finally:

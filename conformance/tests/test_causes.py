@@ -131,3 +131,86 @@ def test_a_failure_without_a_script_is_shrunk_all_the_same(tmp_path: Path) -> No
     assert "# no script: " in output
     code, output = done("shrink", CASE, "--backend", f"{path}:theirs", "--budget", "5", "--output", str(tmp_path / "o"))
     assert (code, "the budget ended the search" in output) == (0, True), output
+
+
+SPOILING = """
+topic: What the first backward leaves behind
+cases:
+  - id: demo.spoiled.buffer
+    title: a tensor of the setup
+    inputs: {a: {shape: [4], requires_grad: true}}
+    setup: |
+      state = torch.ones(4)
+    program: |
+      return a.sin() + state
+  - id: demo.spoiled.frozen_weight
+    title: a weight that is not trained
+    inputs: {a: {shape: [4], requires_grad: true}}
+    setup: |
+      w = torch.nn.Parameter(torch.ones(4), requires_grad=False)
+    program: |
+      return (a + w).sin()
+  - id: demo.spoiled.module
+    title: what a module has besides its weights
+    inputs: {a: {shape: [3, 4], requires_grad: true}}
+    setup: |
+      class Shift(torch.nn.Module):
+          def __init__(self):
+              super().__init__()
+              self.register_buffer("shift", torch.ones(4))
+
+          def forward(self, x):
+              return x * 2 + self.shift
+
+
+      net = Shift()
+    program: |
+      return net(a)
+"""
+
+
+def one_case(folder: Path, backend: str, case: str) -> Path:
+    """The records of one case of a folder on a backend."""
+    info = isolate.describe(backend)
+    plan = select(load_cases([folder]), [info], case_globs=[case])
+    found = list(records_of(plan, an_environment()))
+    return a_run(folder / "r.jsonl", *found, requests=plan.requests, backends=(info,), folders=(str(folder),))
+
+
+@pytest.mark.parametrize("case", ["buffer", "frozen_weight", "module"])
+def test_what_an_earlier_backward_spoils_is_shown_by_the_script(tmp_path: Path, case: str) -> None:
+    """The first call is right; the second differs because of what the first backward did."""
+    (tmp_path / "demo_spoiled.yaml").write_text(SPOILING)
+    path = one_case(tmp_path, ref("derivatives", "inputs_zeroed_in_backward"), f"demo.spoiled.{case}")
+    code, text = done("repro", f"inputs_zeroed_in_backward/demo.spoiled.{case}", "--records", str(path))
+    assert code == 0, text
+    assert "call[1].output" in text
+    script = tmp_path / "script.py"
+    script.write_text(text)
+    assert subprocess.run([sys.executable, str(script)], check=False, capture_output=True).returncode == 1
+
+
+PARTIAL = """
+import sys
+
+OBSERVED = "conformance.child" in sys.modules
+
+
+def shy(graph, examples):
+    return lambda *args: tuple(each + OBSERVED for each in graph.forward(*args))
+"""
+
+
+@pytest.mark.parametrize("words", [["repro"], ["repro", "--issue"], ["shrink", "--budget", "3"]])
+def test_a_script_that_shows_nothing_is_told_from_one_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """Of a backend that is wrong under this suite alone, the script is honest, and the command says so."""
+    monkeypatch.setattr("conformance.bug_report.environment", lambda: "PyTorch version: 2.13")
+    (tmp_path / "demo_spoiled.yaml").write_text(SPOILING)
+    (tmp_path / "mine.py").write_text(PARTIAL)
+    path = one_case(tmp_path, f"{tmp_path / 'mine.py'}:shy", "demo.spoiled.buffer")
+    result = CliRunner().invoke(main, [*words, "shy/demo.spoiled.buffer", "--records", str(path)])
+    assert result.exit_code == 1, result.output
+    assert "the script does not show the failure when it is run by itself: it exits with 0" in result.stderr
+    assert "torch.compile(program" in result.stdout

@@ -53,7 +53,9 @@ def test_every_check_holds_for_eager_itself(grad: str, autocast: str, dtype: str
     )
     assert (found.broken, found.advised) == (set(), set())
     assert {one.check for one in found.all} == set(CATALOGUE)
-    assert {one.grade for one in found.all} == {None, Grade.BITWISE}
+    assert {one.grade for one in found.all} - {Grade.NOTHING} == {None, Grade.BITWISE}
+    nothing = {one.check for one in found.all if one.grade is Grade.NOTHING}
+    assert nothing == (set() if grad == "enabled" else {"gradients", "double_backward"})
 
 
 def test_a_check_that_must_be_asked_for_is_left_out() -> None:
@@ -298,3 +300,45 @@ def test_layout_of_gradients_is_an_advisory() -> None:
 def test_layout_leaves_shapes_to_the_values() -> None:
     """Another shape is one finding, not two."""
     assert "layout" not in checked(a_case(inputs={"a": PLAIN}), after(lambda r: r[None])).broken
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride"), [((1, 4), (1, 1)), ((4, 1), (1, 7)), ((2, 1, 3), (3, 1, 1)), ((0, 3), (5, 1)), ((1,), (9,))]
+)
+def test_strides_that_lead_nowhere_are_an_advisory(shape: tuple[int, ...], stride: tuple[int, ...]) -> None:
+    """A dimension of size one, or a tensor without elements, can have any stride; another than eager's is told."""
+    case = a_case(program="return a * 2\n", inputs={"a": InputSpec(shape=shape)})
+    found = checked(case, after(lambda r: r.as_strided(shape, stride)))
+    assert (found.broken, found.advised) == (set(), {"layout"})
+    difference = found.first("layout")
+    assert (difference.kind, difference.path) == ("stride of size 1", "call[0].output")
+    assert difference.actual != difference.expected
+
+
+ZEROS = InputSpec(shape=(4,), values=(-0.0, 0.0, 1.0, 0.0))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "complex64"])
+@pytest.mark.parametrize(
+    ("program", "wrong"),
+    [
+        ("return a * 2\n", lambda r: r + 0.0),
+        ("return a * 2\n", lambda r: r.clone().index_fill_(0, torch.tensor([1]), -0.0)),
+        ("return {'x': [a * 2, 3]}\n", lambda r: {"x": [r["x"][0] + 0.0, r["x"][1]]}),
+    ],
+)
+def test_the_sign_of_a_zero_is_an_advisory(dtype: str, program: str, wrong: Any) -> None:
+    """It is told with its place in the first call and in later ones, and decides no verdict."""
+    case = a_case(program=program, inputs={"a": ZEROS})
+    found = checked(case, after(wrong), Variant(dtype=dtype))
+    assert (found.broken, found.advised) == (set(), {"values", "calls"})
+    difference = found.first("values")
+    assert (difference.kind, difference.mismatched, difference.total, difference.max_abs) == ("sign of zero", 1, 4, 0.0)
+    assert difference.first_index in {(0,), (1,)}
+
+
+def test_eager_does_not_differ_from_itself_in_the_sign_of_zero() -> None:
+    """An honest backend has no advisory."""
+    case = a_case(program="return torch.minimum(a, -a), a * -1\n", inputs={"a": ZEROS})
+    found = checked(case, honest)
+    assert not found.broken | found.advised

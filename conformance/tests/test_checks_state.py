@@ -71,6 +71,64 @@ def test_mutation_sees_an_input_that_was_not_written() -> None:
     assert found.first("mutation").path == "call[0].b"
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda grad: grad.zero_(),
+        lambda grad: grad.mul_(2),
+        lambda grad: grad[1:].copy_(grad[:-1].clone()),
+    ],
+    ids=["zeroed", "scaled", "shifted"],
+)
+def test_mutation_sees_a_cotangent_that_backward_took_for_its_own(use: Any) -> None:
+    """The gradients are right; whoever adds up the gradient that was handed in, as a residual path does, is not."""
+    found = checked(a_case(program="return a * b\n", inputs=TWO), after(lambda result: hooked(result, use)))
+    assert found.broken == {"mutation"}
+    assert {one.path for one in found.differences("mutation")} == {
+        "call[0].cotangent(output)",
+        "call[1].cotangent(output)",
+    }
+
+
+def hooked(result: torch.Tensor, use: Any) -> torch.Tensor:
+    """A result whose backward reads its gradient, then does something with that memory."""
+
+    def hook(grad: torch.Tensor) -> torch.Tensor:
+        mine = grad.clone()
+        use(grad)
+        return mine
+
+    result.register_hook(hook)  # type: ignore[no-untyped-call]
+    return result
+
+
+@pytest.mark.parametrize("name", ["b", "state", "w"])
+def test_mutation_sees_what_backward_changes(name: str) -> None:
+    """An input, a buffer or a weight that is another one after backward, which the call itself left alone."""
+    setup = f"{STATE}w = torch.nn.Parameter(torch.ones(4), requires_grad=False)\n"
+    case = a_case(setup=setup, program="return a * (b + state + w)\n", inputs=TWO, calls=(Call(),))
+
+    def wrong(right: Program) -> Program:
+        def call(a: torch.Tensor, b: torch.Tensor) -> Any:
+            held = b if name == "b" else right.__globals__[name]
+            return hooked(right(a, b), lambda _: held.add_(1))
+
+        return call
+
+    found = checked(case, wrong)
+    assert found.broken == {"mutation"}
+    assert found.first("mutation").path == f"call[0].after_backward.{name}"
+
+
+def test_what_backward_changes_in_eager_too_is_compared() -> None:
+    """A hook of the program itself counts backward passes; a backend that leaves it out is seen."""
+    program = "r = a * 2\nr.register_hook(lambda g: state.add_(1).sum() * 0 + g)\nreturn r\n"
+    case = a_case(setup=STATE, program=program)
+    assert checked(case, honest).broken == set()
+    found = checked(case, instead(lambda a: a * 2))
+    assert found.first("mutation").path == "call[0].after_backward.state"
+
+
 def test_mutation_sees_a_buffer_and_later_calls() -> None:
     """State that stops being updated is told with the call in which it stops."""
     case = a_case(setup=STATE, program="state.add_(a.detach())\nreturn a * 2\n")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from enum import Enum
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.testing._internal.two_tensor import TwoTensor
 
 from conformance import inputs, snapshot
 from conformance.compare import Comparison, compare_facts, compare_leaves
@@ -32,10 +35,11 @@ SPECIAL = (0.0, -0.0, 1.0, -2.5, NAN, INF, -INF)
 
 @dataclass
 class Ideal:
-    """Stands in for the fp64 reference: one leaf and one precision."""
+    """Stands in for the fp64 reference: one leaf, one precision, and how far eager moves."""
 
     data: torch.Tensor | None = None
     dtype: torch.dtype = torch.float32
+    moves: torch.Tensor | None = None
     overrides: Mapping[str, float] = field(default_factory=dict)
 
     def precision(self, _: str) -> torch.dtype:
@@ -45,6 +49,42 @@ class Ideal:
     def leaf(self, _: str, __: str) -> torch.Tensor | None:
         """The float64 counterpart of every leaf."""
         return self.data
+
+    def other_draws(self, _: str, __: str) -> list[snapshot.Leaf]:
+        """Nothing is drawn."""
+        return []
+
+    def spread(self, _: str, __: str) -> torch.Tensor | None:
+        """How far every leaf moves."""
+        return self.moves
+
+
+def two(a: torch.Tensor, b: torch.Tensor) -> Any:
+    """A subclass that wraps two tensors."""
+    return TwoTensor(a, b)  # type: ignore[no-untyped-call]
+
+
+class Sub(torch.Tensor):
+    """A tensor with a name of its own."""
+
+
+class Kind(Enum):
+    """Values that are what they are."""
+
+    ONE, TWO = 1, 2
+
+
+@dataclass
+class Holder:
+    """A result as libraries return them."""
+
+    loss: torch.Tensor
+    items: list[Any]
+    inner: Any
+
+
+class Other(Holder):
+    """The same under another name."""
 
 
 def compare(actual: object, expected: object, reference: Any = None) -> Comparison:
@@ -214,15 +254,70 @@ def test_what_is_of_another_kind_differs(actual: object, expected: object, kind:
     assert (only(found).kind, found.grade) == (kind, Grade.DIFFERS)
 
 
-@pytest.mark.parametrize("value", [1, 2.5, NAN, None, "x", True, torch.float32, object()])
+@pytest.mark.parametrize("value", [1, 2.5, NAN, "x", True, torch.float32, Grade.CLOSE])
 def test_equal_values_are_equal(value: object) -> None:
     """What is no tensor is equal by its own equality; NaN is equal to NaN."""
-    assert compare(value, value) == Comparison()
+    assert compare(value, value) == Comparison(grade=Grade.BITWISE)
 
 
-def test_objects_without_equality_are_equal_by_type() -> None:
-    """Two roles have objects of their own, which nothing can compare."""
-    assert compare(object(), object()) == Comparison()
+@pytest.mark.parametrize("value", [None, object(), compare])
+def test_what_cannot_be_told_apart_is_not_said_to_have_been_compared(value: object) -> None:
+    """Two roles have objects of their own, which nothing can compare, and None has no numbers."""
+    assert compare(value, value) == Comparison(grade=Grade.NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "path"),
+    [
+        (torch.eye(2).to_sparse(), torch.eye(2).to_sparse() * 2, "output._values()"),
+        (torch.eye(2).to_sparse(), torch.eye(2).roll(1, 0).to_sparse(), "output._indices()"),
+        (two(torch.ones(2), torch.ones(2)), two(torch.ones(2), torch.zeros(2)), "output.b"),
+        (torch.ones(2).as_subclass(Sub), torch.ones(2), "output"),
+        (torch.ones(2).as_subclass(Sub), torch.zeros(2).as_subclass(Sub), "output"),
+        (np.ones(2), np.zeros(2), "output"),
+        (Kind.ONE, Kind.TWO, "output"),
+        (torch.float32, torch.float64, "output"),
+    ],
+)
+def test_tensors_of_every_kind_are_compared_with_all_that_they_hold(actual: Any, expected: Any, path: str) -> None:
+    """Sparse ones by indices and values, subclasses by type and inner tensors, arrays of NumPy by their numbers."""
+    assert compare(expected, expected).grade in {Grade.BITWISE, Grade.NOTHING}
+    assert not compare(expected, expected).differences
+    assert only(compare(actual, expected)).path == path
+
+
+@pytest.mark.parametrize("change", ["loss", "items", "inner", "kind"])
+def test_objects_that_hold_tensors_are_compared_by_what_they_hold(change: str) -> None:
+    """Dataclasses by fields, other objects by attributes, and by their type."""
+
+    def made(changed: str) -> Any:
+        holder = Other if changed == "kind" else Holder
+        return holder(
+            loss=torch.full((2,), float(changed == "loss")),
+            items=[1, {"x": torch.zeros(2 + (changed == "items"))}],
+            inner=SimpleNamespace(a=torch.full((2,), float(changed == "inner"))),
+        )
+
+    def leaves(value: Any) -> snapshot.Leaves:
+        return snapshot.take_all(snapshot.flatten({"key": value}, "output"))
+
+    assert not compare_leaves(leaves(made("")), leaves(made(""))).differences
+    (one,) = compare_leaves(leaves(made(change)), leaves(made(""))).differences
+    places = {"loss": ".loss", "items": ".items[1]['x']", "inner": ".inner.a", "kind": ".structure"}
+    assert one.path == f"output['key']{places[change]}"
+
+
+def test_a_class_whose_values_cannot_be_compared_is_named() -> None:
+    """An equality that raises is neither a difference nor a pass."""
+
+    class Odd:
+        def __eq__(self, other: object) -> bool:
+            raise LookupError
+
+        __hash__ = None  # type: ignore[assignment]
+
+    with pytest.raises(TypeError, match="Odd cannot be compared: LookupError"):
+        compare(Odd(), Odd())
 
 
 def test_a_long_value_is_shown_in_part() -> None:

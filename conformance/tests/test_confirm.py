@@ -66,7 +66,7 @@ def test_only_a_hang_is_confirmed_by_a_hang(
     outcome: Outcome, *, holds: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A script that does not end is ended after the time of its request and that of a start."""
-    monkeypatch.setattr("conformance.script_run.START_S", 0.0)
+    monkeypatch.setattr("conformance.script_run._START_S", 0.0)
     one = confirmed(a_finding(tmp_path, outcome), tmp_path, "import time\ntime.sleep(60)\n")
     assert (one.says, one.holds) == ("it does not end", holds)
 

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from conformance import frame
 from conformance.discover import LADDER
-from conformance.ladder import below, climb, first, first_in_records
+from conformance.ladder import Rung, below, climb, first, first_in_records
 from conformance.model import Outcome
 from conformance.symptom import Symptom
 from conformance.tests.fakes import a_backend, a_record, a_request, an_attempt, failed
@@ -23,7 +25,7 @@ def test_the_rungs_of_a_rung_are_those_under_it() -> None:
 
 
 def test_each_rung_is_run_and_the_backend_last() -> None:
-    """The first that shows the same failure is named; another failure further down is another."""
+    """One further down that shows another failure, or that passes, is none that leads there."""
     attempts = {
         "pre_dispatch_eager": failed("values"),
         "aot_eager": failed("gradients"),
@@ -37,8 +39,43 @@ def test_each_rung_is_run_and_the_backend_last() -> None:
     assert [(rung.backend, rung.same) for rung in rungs] == list(
         zip(LADDER, [False, False, True, False, True], strict=True)
     )
-    assert first(rungs) == "aot_eager"
+    assert first(rungs) == "inductor"
     assert first(rungs[:2]) == ""
+
+
+def shown(*backends: str, upon: str = "inductor") -> list[Rung]:
+    """The rungs of a failure of a backend, which these show."""
+    path = (*below(upon), upon)
+    return [Rung(backend=name, symptom=WANTED, same=name in backends) for name in path]
+
+
+@pytest.mark.parametrize(
+    ("backends", "upon", "lead"),
+    [
+        (LADDER, "inductor", "eager"),
+        (LADDER[2:], "inductor", "aot_eager"),
+        (LADDER[1:], "inductor", "pre_dispatch_eager"),
+        ((LADDER[1], LADDER[4]), "inductor", "inductor"),
+        ((LADDER[0], *LADDER[2:]), "inductor", "eager"),
+        ((LADDER[0], LADDER[4]), "inductor", "inductor"),
+        ((LADDER[2], LADDER[4]), "inductor", "inductor"),
+        ((LADDER[1], LADDER[2]), "aot_eager", "pre_dispatch_eager"),
+        ((LADDER[1],), "pre_dispatch_eager", "pre_dispatch_eager"),
+        (LADDER[:4], "inductor", ""),
+        ((LADDER[1], "mine"), "mine", "mine"),
+        ((*LADDER[2:4], "mine"), "mine", "aot_eager"),
+        ((*LADDER[:3], "mine"), "mine", "mine"),
+    ],
+)
+def test_a_rung_is_the_first_only_where_all_above_it_show_the_same(
+    backends: tuple[str, ...], upon: str, lead: str
+) -> None:
+    """A gap ends the lead, but for rungs that the backend is not built on: the debugging one, and a sibling."""
+    rungs = shown(*backends, upon=upon)
+    assert first(rungs) == lead
+    wanted = red(backend=upon)
+    records = [red(backend=rung.backend) if rung.same else a_record(wanted.case_id, rung.backend) for rung in rungs]
+    assert first_in_records(records).get(wanted.key, "") == lead
 
 
 def test_records_of_all_rungs_name_the_first() -> None:

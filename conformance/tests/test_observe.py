@@ -122,7 +122,7 @@ def test_a_backend_that_is_right_passes(case: Case, ref: str) -> None:
     seen = attempt(case, ref)
     assert passed(seen), seen
     assert seen.stage is Stage.COMPARE
-    assert {check.grade for check in seen.checks} <= {None, Grade.BITWISE, Grade.CLOSE}
+    assert {check.grade for check in seen.checks} <= {None, Grade.NOTHING, Grade.BITWISE, Grade.CLOSE}
 
 
 @pytest.mark.parametrize("grad", ["enabled", "disabled", "inference"])
@@ -208,8 +208,8 @@ def test_a_program_without_operations_compiles_nothing() -> None:
             "eager cannot be observed: RuntimeError",
         ),
         (
-            a_case(program="return a.detach().to_sparse()\n"),
-            "eager differs from itself in output: values",
+            a_case(program="return a.detach().to('meta')\n"),
+            "call[0].output is a Tensor (layout torch.strided, device meta), whose numbers cannot be read",
         ),
     ],
 )

@@ -37,7 +37,7 @@ class Suite(Protocol):
 CASES: tuple[Case, ...] = (
     fakes.a_case("demo.first.one", tags=frozenset({"smoke"})),
     fakes.a_case("demo.first.two", variants=(Variant(), Variant(grad="disabled"))),
-    fakes.a_case("other.rng.draw", requires=frozenset({Capability.RNG})),
+    fakes.a_case("other.rng.draw", requires=frozenset({Capability.COMPLEX})),
 )
 
 
@@ -132,10 +132,10 @@ def test_an_unexpected_pass_fails(suite: Suite) -> None:
 
 def test_a_capability_that_is_not_claimed_skips(suite: Suite) -> None:
     """What a backend does not claim is not run."""
-    backend = fakes.a_backend("fake", capabilities=Capability.all() - {Capability.RNG})
+    backend = fakes.a_backend("fake", capabilities=Capability.all() - {Capability.COMPLEX})
     result = suite("--backend", "m:fake", "--case", "other.*", backend=backend)
     result.assert_outcomes(skipped=5)
-    result.stdout.fnmatch_lines(["SKIPPED *needs rng"])
+    result.stdout.fnmatch_lines(["SKIPPED *needs complex"])
 
 
 def test_a_broken_backend_is_one_failure(suite: Suite) -> None:

@@ -160,7 +160,7 @@ def test_expectations_are_those_of_the_backend(issue: str | None, expected: dict
 
 def test_an_expectation_for_what_is_unsupported_is_not_used() -> None:
     """The entry is of no use, and counts as stale."""
-    plan = select([a_case(requires=frozenset({Capability.RNG}))], [a_backend(capabilities=frozenset())])
+    plan = select([a_case(requires=frozenset({Capability.COMPLEX}))], [a_backend(capabilities=frozenset())])
     (record,) = a_run(plan, Submit(), expectations={"fake": [an_expectation()]})
     assert record.expectation is None
 
@@ -289,7 +289,8 @@ def test_what_needs_no_run_is_left_out_of_its_batch() -> None:
     """A capability that is not claimed is told at once."""
     submit = Submit()
     cases = [
-        replace(case, requires=frozenset({Capability.RNG} if index % 2 else ())) for index, case in enumerate(OTHERS)
+        replace(case, requires=frozenset({Capability.COMPLEX} if index % 2 else ()))
+        for index, case in enumerate(OTHERS)
     ]
     plan = select(cases, [a_backend(capabilities=frozenset())])
     records = list(a_run(plan, submit, batch=16))

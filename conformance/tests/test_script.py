@@ -144,6 +144,8 @@ def test_python_runs_a_script(published: RunFile, tmp_path: Path, backend: str, 
     [
         ("asks_for_eager", "aliasing.views.as_strided"),
         ("backward_draws", "aliasing.views.as_strided"),
+        ("cotangents_zeroed", "base.inputs.strided"),
+        ("inputs_zeroed_in_backward", "training.steps.frozen_backbone"),
         ("drifts_with_each_compilation", "laws.decorated.no_grad_def"),
         ("exception_replaced", "exceptions.modes.bad_index"),
         ("hangs_at_compile", "aliasing.views.as_strided"),

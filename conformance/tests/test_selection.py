@@ -223,10 +223,12 @@ def test_a_broken_backend_is_one_request() -> None:
         ),
         (a_backend(unavailable="no C++ compiler"), a_case(), (Outcome.SKIP, "no C++ compiler")),
         (
-            a_backend(capabilities=frozenset({Capability.RNG})),
-            a_case(requires=frozenset({Capability.TRAINING, Capability.RNG, Capability.AUTOCAST})),
+            a_backend(capabilities=frozenset({Capability.COMPLEX})),
+            a_case(requires=frozenset({Capability.TRAINING, Capability.COMPLEX, Capability.AUTOCAST})),
             (Outcome.UNSUPPORTED, "needs autocast, training"),
         ),
+        # Who does not claim eager's random numbers is judged on all else.
+        (a_backend(capabilities=frozenset()), a_case(requires=frozenset({Capability.RNG})), None),
         (a_backend(), a_case(torch=">=2.14"), (Outcome.SKIP, "needs torch >=2.14, this is 2.13.0+cpu")),
         (a_backend(), a_case(torch=">=2.13"), None),
     ],

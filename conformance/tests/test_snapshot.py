@@ -107,6 +107,7 @@ def test_the_facts_of_a_tensor_are_words() -> None:
         "tensor_layout": "torch.strided",
         "type": "Tensor",
         "stride": "(1, 3)",
+        "stride of size 1": "(None, None)",
         "storage_offset": "0",
         "channels_last": "False",
         "requires_grad": "True",

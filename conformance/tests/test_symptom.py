@@ -28,11 +28,19 @@ def differing(check: str, **difference: object) -> Symptom:
         ("grad(net.weight)", "gradient"),
         ("call[0].grad(a)", "gradient"),
         ("call[2].net.weight", "argument"),
+        ("call[0].cotangent(output[0])", "cotangent"),
+        ("call[1].after_backward.net.weight", "argument after backward"),
     ],
 )
 def test_what_differs_is_told_without_its_place(path: str, observable: str) -> None:
     """A smaller program has other names, fewer results and fewer calls."""
     assert differing("values", path=path).observable == observable
+
+
+@pytest.mark.parametrize("path", ["call[0].grad(a)", "call[0].cotangent(output)", "call[0].after_backward.a"])
+def test_what_backward_does_is_of_that_stage(path: str) -> None:
+    """Gradients, those that it was given, and what it changes."""
+    assert differing("values", path=path).stage == "backward"
 
 
 def test_numbers_are_no_part_of_a_symptom() -> None:

@@ -18,6 +18,8 @@ PACKAGE = Path(conformance.__file__).parent
 BACKENDS = Path(str(files("conformance.backends")))
 WARM_UP = {"warmup.py"}
 """What it lacks makes children slower, and nothing else."""
+OF_TENSORS = ("_base", "_indices", "_values", "_version")
+"""Private attributes of tensors, which are used without the name of the class."""
 NOT_USES = {
     "draft.py": "a name that programs may call",
     "evidence.py InvalidBackend": "a docstring",
@@ -35,7 +37,7 @@ def uses(path: Path) -> set[str]:
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     body = re.sub(r"^from torch.*$", "", text, flags=re.MULTILINE)
     found |= {match.rstrip(".") for match in re.findall(r"\btorch(?:\.[A-Za-z]\w*)*\._[A-Za-z]\w*(?:\.\w+)*", body)}
-    return found | ({"torch.Tensor._version"} if "._version" in text else set())
+    return found | {f"torch.Tensor.{name}" for name in OF_TENSORS if re.search(rf"[\w)}}]\.{name}\b", text)}
 
 
 def is_excused(path: Path, name: str) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import conformance
@@ -88,3 +90,19 @@ def test_an_unknown_axis_value_is_refused() -> None:
     user = UserFunction(ref="m:f", declared={"axes": {"grad": ["off"]}})
     with pytest.raises(UsageError, match=r"conformance\.case"):
         as_case(user, {})
+
+
+@pytest.mark.parametrize(
+    ("axes", "ids"),
+    [
+        ({}, ["grad=enabled,dynamic=auto"]),
+        ({"grad": ["disabled"], "autocast": ["bfloat16"]}, ["grad=disabled,autocast=bfloat16,dynamic=auto"]),
+        ({"dynamic": []}, ["grad=enabled,dynamic=auto"]),
+        ({"dynamic": [False]}, ["grad=enabled"]),
+        ({"dynamic": ["auto", True]}, ["grad=enabled,dynamic=auto", "grad=enabled,dynamic=true"]),
+    ],
+)
+def test_a_function_is_compiled_as_torch_compile_does_by_itself(axes: dict[str, list[Any]], ids: list[str]) -> None:
+    """What users get is what is checked; other values of `dynamic` have to be declared."""
+    case = as_case(UserFunction(ref="m:f", declared={"axes": axes}), {})
+    assert [variant.id for variant in case.variants] == ids

@@ -143,6 +143,33 @@ def cotangents_assumed_contiguous(graph: Graph, _: Examples) -> Compiled:
     return _gradients_in(graph, read)
 
 
+def cotangents_zeroed(graph: Graph, _: Examples) -> Compiled:
+    """The gradients that enter backward are zero once it has read them: it takes their memory for its own."""
+
+    def take(grad: torch.Tensor) -> torch.Tensor:
+        mine = grad.clone()
+        if not torch.is_grad_enabled():  # to be differentiated again, it may still be needed
+            grad.zero_()
+        return mine
+
+    return _gradients_in(graph, take)
+
+
+def inputs_zeroed_in_backward(graph: Graph, _: Examples) -> Compiled:
+    """Backward zeroes the inputs that require no gradient: it takes them for values that it saved itself."""
+
+    def watch(inputs: Sequence[Any], results: Sequence[Any]) -> None:
+        data = [value for value in tensors(inputs) if value.is_floating_point() and not value.requires_grad]
+
+        def clear(_: torch.Tensor) -> None:
+            for value in data:
+                value.data.zero_()
+
+        attach(recorded(results), clear)
+
+    return finish_with(graph, watch)
+
+
 def every_result_wanted(graph: Graph, _: Examples) -> Compiled:
     """Backward raises where a result took no part in what is differentiated."""
 

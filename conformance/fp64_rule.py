@@ -1,0 +1,131 @@
+"""The rule that takes fp64 for the truth, and what it allows where eager's own numbers are hardly determined.
+
+A result is held to fp64 within a tolerance, or ten times eager's own error. Where that fails, it is asked how far eager
+moves when everything it is given moves by a unit in the last place. The numbers of an honest backend lie within a few
+times that, and no rule can hold them nearer: a difference of large numbers, a gradient that is zero but for rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from conformance.distances import distance, gaps, largest, relative_error, sizes
+from conformance.tolerance import DIRECT_ABOVE, FACTOR, moves_allowed, reference_tolerance
+
+if TYPE_CHECKING:
+    import torch
+
+    from conformance.reference import Reference
+
+__all__ = ["Ruling", "rule"]
+
+_USUAL = 0.99
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruling:
+    """Whether a tensor is right, and the numbers that decide it.
+
+    The errors are relative to the largest number of fp64, None where fp64 has no say. `bound` is absolute, `allowed`
+    says it in words, `remark` what is worth knowing of a tensor that is right.
+    """
+
+    is_held: bool
+    bound: float
+    error_actual: float | None = None
+    error_expected: float | None = None
+    allowed: str = ""
+    remark: str = ""
+
+
+def rule(actual: torch.Tensor, expected: torch.Tensor, reference: Reference, where: str, path: str) -> Ruling:
+    """Judge a tensor that is not close to eager's; the reference knows it as `path` in the leaves `where`."""
+    ideal = reference.leaf(where, path)
+    if ideal is not None and not _is_meaningful(ideal, expected):
+        ideal = None
+    dtype = reference.precision(where)
+    ruling = _by_error(actual, expected, ideal, reference_tolerance(dtype, reference.overrides))
+    spread = None if ruling.is_held else reference.spread(where, path)
+    if spread is not None and spread.shape == expected.shape:
+        ruling = _by_spread(actual, expected, ideal, ruling, _Spread(elements=spread, dtype=dtype))
+    return replace(ruling, remark=f"{path} {ruling.remark}" if ruling.remark else "")
+
+
+def _by_error(actual: torch.Tensor, expected: torch.Tensor, ideal: torch.Tensor | None, tolerance: float) -> Ruling:
+    """Hold actual to fp64; where eager is far from it, or it has no say, to eager."""
+    ours = None if ideal is None else relative_error(actual, ideal)
+    eagers = None if ideal is None else relative_error(expected, ideal)
+    if ideal is None or ours is None or eagers is None or eagers > DIRECT_ABOVE:
+        center, error, bound = expected, relative_error(actual, expected), tolerance
+        allowed = f"relative error {bound:.2g} against eager; saw {error:.2g}"
+    else:
+        center, error, bound = ideal, ours, max(FACTOR * eagers, tolerance)
+        allowed = f"relative error {bound:.2g} against fp64; saw {ours:.2g}, eager itself is off by {eagers:.2g}"
+    return Ruling(
+        is_held=error <= bound,
+        bound=bound * (largest(sizes(center)) or 1.0),
+        error_actual=ours,
+        error_expected=eagers,
+        allowed=allowed,
+        remark=_more_precise(ours, eagers),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spread:
+    """How far eager's numbers at a leaf move, element by element, and by the last place of which dtype."""
+
+    elements: torch.Tensor
+    dtype: torch.dtype
+
+    @property
+    def size(self) -> float:
+        """How far all but one in a hundred move; what a threshold flips excuses itself alone."""
+        return float(self.elements.flatten().kthvalue(math.ceil(_USUAL * self.elements.numel())).values)
+
+    @property
+    def limit(self) -> float:
+        """What an element of an honest result may be off by."""
+        return moves_allowed(self.dtype) * self.size
+
+    def explains(self, one: torch.Tensor, other: torch.Tensor) -> bool:
+        """Whether two results are as near as eager's own numbers are determined."""
+        limits = (moves_allowed(self.dtype) * self.elements).clamp(min=self.limit)
+        off = gaps(one, other)
+        return bool((off <= limits)[off.isfinite() | (one.isfinite() & other.isfinite())].all())
+
+    def __str__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        cause = f"inputs, weights and cotangents move by a unit in the last place of {dtype}"
+        return f"{moves_allowed(self.dtype):.2g} times what eager itself moves by ({self.size:.2g}) when {cause}"
+
+
+def _by_spread(
+    actual: torch.Tensor, expected: torch.Tensor, ideal: torch.Tensor | None, ruling: Ruling, spread: _Spread
+) -> Ruling:
+    """Forgive what is within the spread of eager's own numbers, around fp64 where that explains eager."""
+    is_near = ruling.error_expected is not None and ruling.error_expected <= DIRECT_ABOVE
+    explains = ideal is not None and (is_near or spread.explains(expected, ideal))
+    center, name = (ideal, "fp64") if ideal is not None and explains else (expected, "eager")
+    off = distance(actual, center)
+    if spread.explains(actual, center):
+        return replace(ruling, is_held=True, remark=f"is off {name} by {off:.2g}, within {spread}")
+    if spread.limit <= ruling.bound:
+        return ruling
+    return replace(ruling, allowed=f"{spread.limit:.2g} off {name}, {spread}; saw {off:.2g}")
+
+
+def _is_meaningful(ideal: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Whether float64 took the same path as eager, as far as shape and finite numbers tell."""
+    if ideal.shape != expected.shape or ideal.is_complex() != expected.is_complex():
+        return False
+    return bool((ideal.isfinite() | ~expected.isfinite()).all())
+
+
+def _more_precise(ours: float | None, eagers: float | None) -> str:
+    """Say so when the backend is clearly more precise than eager: it computes in another dtype than eager does."""
+    if ours is None or eagers is None or ours * FACTOR > eagers:
+        return ""
+    return f"is more precise than eager: off by {ours:.2g} from fp64, eager by {eagers:.2g}"

@@ -1,0 +1,67 @@
+"""How far eager's own results move when everything that it is given moves by a unit in the last place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from conformance.inputs import stream
+from conformance.role import perform
+from conformance.tensors import inner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conformance.role import Role, RoleObservation
+
+__all__ = ["TRIALS", "nudged"]
+
+TRIALS = 4
+"""How often everything is moved: of so many distances the largest is hardly ever a tenth of the usual one."""
+
+_COUNTS = 4096.0  # whole numbers up to here are flags, counts and labels, which no rounding makes
+
+
+def nudged(make: Callable[[], Role], unit: float) -> list[RoleObservation]:
+    """What a role does when its inputs, weights and cotangents are moved, several times, each in its own directions.
+
+    Args:
+        make: makes the role anew.
+        unit: how far numbers are moved, relative to themselves.
+    """
+    return [perform(_moved(make(), unit, trial)) for trial in range(TRIALS)]
+
+
+def _moved(role: Role, unit: float, trial: int) -> Role:
+    generator = stream(role.request.seed, "nudge", trial)
+
+    def move(tensor: torch.Tensor) -> torch.Tensor:
+        return _nudge(tensor, unit, generator)
+
+    for tensor in role.state().values():
+        move(tensor)
+    return replace(role, prepare=move, cotangent=move)
+
+
+def _nudge(tensor: torch.Tensor, unit: float, generator: torch.Generator) -> torch.Tensor:
+    """Move each number in a tensor's memory by `unit` of itself, up or down; small whole numbers stay.
+
+    The tensor keeps its identity, its layout and its version.
+    """
+    if parts := inner(tensor):
+        for part in parts.values():
+            _nudge(part, unit, generator)
+        return tensor
+    plain = tensor.data
+    if not (plain.is_floating_point() or plain.is_complex()) or plain.layout is not torch.strided or plain.is_conj():
+        return tensor
+    storage = plain.untyped_storage()
+    with torch.inference_mode(plain.is_inference()), torch.no_grad():
+        numbers = plain.as_strided((storage.nbytes() // plain.itemsize,), (1,), 0)
+        numbers = torch.view_as_real(numbers) if numbers.is_complex() else numbers
+        signs = torch.randint(0, 2, numbers.shape, generator=generator) * 2 - 1
+        stays = (numbers == numbers.round()) & (numbers.abs() < _COUNTS)
+        numbers.copy_(torch.where(stays, numbers, numbers * (1 + signs.double() * unit)))
+    return tensor

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from conformance import observe, usercode
+from conformance.model import BackendInfo, Capability, InputSpec, Outcome
+from conformance.tests.fakes import a_backend, a_case, a_request
+from conformance.tests.roles import a_reference, checked
+from conformance.tests.trial import trial
+from conformance.tests.wrong import after, honest, instead
+from conformance.userfunction import as_case
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conformance.model import Attempt, Case
+    from conformance.tests.roles import Program, Results
+
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
+
+WEAK = a_backend("weak", capabilities=Capability.all() - {Capability.RNG})
+INPUTS = {"a": InputSpec(shape=(32, 16), requires_grad=True)}
+PROGRAMS = {
+    "dropout": "return F.dropout(a, 0.5)\n",
+    "noise": "return a + torch.randn_like(a), a.sin()\n",
+    "a loss": "z = a + 0.1 * torch.randn_like(a)\nreturn (z - z.roll(1, 0)).pow(2).mean() + 3.0\n",
+    "integers": "return a[torch.randperm(32)], torch.randint(0, 9, (64,))\n",
+    "samples": "return torch.multinomial(a.detach().softmax(-1), 2), a * torch.bernoulli(a.sigmoid().detach())\n",
+    "sizes": "return a[torch.rand(32) > 0.5].sum(), a[torch.rand(32) > 0.5]\n",
+    "a number": "return a * 2, torch.rand(()).item()\n",
+    "rare": "return (torch.rand(64) > 0.99).float(), torch.rand(64) > 0.999\n",
+    "long tails": "return a * torch.empty(32, 16).cauchy_(), torch.empty(()).cauchy_(), torch.randn(32).exp().exp()\n",
+    "drawn again in backward": "def noisy(x):\n    return F.dropout(x.sin(), 0.5) * x\n"
+    "return torch.utils.checkpoint.checkpoint(noisy, a, use_reentrant=False)\n",
+}
+
+
+def drawing(program: str) -> Case:
+    """A case that draws random numbers."""
+    return a_case(program=program, inputs=INPUTS)
+
+
+def held(case: Case, wrong: Callable[[Program], Program]) -> Results:
+    """What the checks find of a backend that does not claim eager's random numbers."""
+    return checked(case, wrong, claims_rng=False, reference=a_reference(case, backend=WEAK))
+
+
+def other_numbers(right: Program) -> Program:
+    """Draw others than eager, from the same generator."""
+
+    def call(*arguments: Any) -> Any:
+        torch.rand(7)
+        return right(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS.keys())
+@pytest.mark.parametrize("wrong", [honest, other_numbers])
+def test_other_random_numbers_are_right_where_eagers_are_not_claimed(
+    program: str, wrong: Callable[[Program], Program]
+) -> None:
+    """Values, gradients, sizes and Python numbers that depend on the draw may be others."""
+    assert not held(drawing(program), wrong).broken
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS.keys())
+def test_they_are_wrong_where_eagers_are_claimed(program: str) -> None:
+    """A seeded experiment is to be the same experiment."""
+    assert checked(drawing(program), other_numbers).broken & {"values", "ambient"} == {"values", "ambient"}
+
+
+def test_the_message_speaks_of_random_numbers() -> None:
+    """On a pass and on a failure."""
+    passed = next(one for one in held(drawing(PROGRAMS["dropout"]), other_numbers).all if one.check == "values")
+    assert passed.message.startswith("output depends on random numbers, which are not claimed to be eager's (rng)")
+    failed = held(drawing(PROGRAMS["dropout"]), after(lambda result: result * 3)).first("values")
+    assert failed.kind == "statistic of random numbers"
+    assert failed.allowed == "what eager's runs spread over; the backend does not claim eager's random numbers (rng)"
+
+
+def standing_still(right: Program) -> Program:
+    """Draw from a stream of its own."""
+
+    def call(*arguments: Any) -> Any:
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(12345)
+            return right(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS.keys())
+def test_a_generator_that_does_not_move_is_seen(program: str) -> None:
+    """Whoever draws twice wants two draws, whatever they are."""
+    found = held(drawing(program), standing_still)
+    assert "ambient" in found.broken
+    assert (found.first("ambient").actual, found.first("ambient").expected) == ("as before the call", "advanced")
+
+
+def test_a_generator_that_moves_without_need_is_seen() -> None:
+    """A program that draws nothing leaves it where it was."""
+    assert held(a_case(), other_numbers).broken == {"ambient"}
+
+
+@pytest.mark.parametrize(
+    ("program", "wrong"),
+    [
+        ("dropout", instead(lambda a: functional.dropout(a, 0.25))),
+        ("dropout", instead(lambda a: a * (torch.rand_like(a) < 0.5))),
+        ("dropout", instead(lambda a: a + 0 * torch.rand_like(a))),
+        ("noise", instead(lambda a: (a + 2 * torch.randn_like(a), a.sin()))),
+        ("noise", instead(lambda a: (a + torch.rand_like(a), a.sin()))),
+        ("noise", instead(lambda a: (a + torch.randn_like(a), a.sin() * 1.01))),
+        ("noise", instead(lambda a: ((a + torch.randn_like(a)).double(), a.sin()))),
+        ("a loss", after(lambda result: result * 1.2)),
+        ("integers", after(lambda result: (result[0], result[1] + 9))),
+        ("samples", after(lambda result: (result[0], result[1] * 2))),
+        ("drawn again in backward", after(lambda result: result + 1)),
+    ],
+)
+def test_a_draw_from_another_distribution_is_seen(program: str, wrong: Callable[[Program], Program]) -> None:
+    """Its statistics lie elsewhere; what does not depend on it, dtypes and shapes are compared as ever."""
+    assert "values" in held(drawing(PROGRAMS[program]), wrong).broken
+
+
+BACKEND = """
+import torch
+from conformance.backend import Backend, Capability
+
+def compiler(graph, _):
+    draws_as_eager = torch._inductor.config.fallback_random
+    def run(*args):
+        if not draws_as_eager:
+            torch.rand(7)
+        return tuple({result} for result in graph.forward(*args))
+    return run
+
+mine = Backend(
+    name="mine",
+    compile={{"backend": compiler}},
+    capabilities=Capability.all() - {{Capability.RNG}},
+    eager_random={{"_inductor.config.fallback_random": True}},
+)
+"""
+
+
+def attempt(folder: Path, result: str, case: Case) -> Attempt:
+    """What comes of a backend that can be told to draw eager's numbers, of which it is aware when it compiles."""
+    torch._dynamo.reset()
+    path = folder / "its_backend.py"
+    path.write_text(BACKEND.format(result=result))
+    info = a_backend("mine", ref=f"{path}:mine", capabilities=WEAK.capabilities)
+    return observe.run(a_request(case, info), lambda _: None)
+
+
+@pytest.mark.parametrize("name", ["dropout", "a loss", "samples"])
+def test_a_backend_that_can_draw_eagers_numbers_is_compared_under_its_switch(tmp_path: Path, name: str) -> None:
+    """What no statistic shows is seen there, and the place says under which configuration."""
+    case = drawing(PROGRAMS[name])
+    assert not [check for check in attempt(tmp_path, "result", case).checks if check.breaks]
+    seen = attempt(tmp_path, "result * (1 + 1e-3) if result.is_floating_point() else result", case)
+    broken = {check.check: check for check in seen.checks if check.breaks}
+    assert {"values", "calls"} <= broken.keys()
+    assert broken["values"].differences[0].path.endswith(" under _inductor.config.fallback_random=True")
+
+
+INSTALLED = """
+import torch
+
+def breaking(x):
+    x.sum().item()
+    return torch.nn.functional.dropout(x, 0.5)
+"""
+USERS = """
+import torch
+import drawing_layers
+
+def noisy(x):
+    return drawing_layers.breaking(x)
+
+def noisy_inputs():
+    return torch.randn(32, 16)
+"""
+
+
+def test_code_that_every_role_shares_is_compiled_anew_under_the_switch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function of an installed package is imported once, and compiled by itself where a graph breaks in it."""
+    monkeypatch.setattr(sys, "path", [*sys.path])  # as the folder of a user's file is added to it
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "drawing_layers.py").write_text(INSTALLED)
+    (folder / "users.py").write_text(USERS)
+    case = as_case(usercode.describe(f"{folder}/users.py:noisy", lambda _: None), {})
+    checks = {check.check: check for check in attempt(tmp_path, "result", case).checks}
+    assert checks["values"].message.startswith("output depends on random numbers")
+    assert not [name for name, check in checks.items() if check.breaks]
+
+
+def test_a_case_that_requires_random_numbers_is_run_on_who_does_not_claim_them() -> None:
+    """A case gets the answer that the same function gets."""
+    name = "aot_eager_decomp_partition"
+    info = BackendInfo(ref=name, name=name, capabilities=WEAK.capabilities - {Capability.DOUBLE_BACKWARD})
+    assert {record.outcome for record in trial(info, "rng.modes.*")} == {Outcome.PASS}
