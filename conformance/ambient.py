@@ -17,8 +17,9 @@ from conformance.device import DEVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
-__all__ = ["AmbientState", "applied", "capture", "restore", "rng"]
+__all__ = ["AmbientState", "applied", "capture", "dispatching_as_now", "restore", "rng"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,13 @@ def capture() -> AmbientState:
         rng=rng(),
         python_rng=_digest(repr(random.getstate()).encode()),
         works=_trouble(),
+    )
+
+
+def dispatching_as_now() -> AbstractContextManager[object]:
+    """Operations find their kernels as they do now, also where a compiler has since left its dispatch keys behind."""
+    return torch._C._ForceDispatchKeyGuard(
+        torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from conformance import agreement, inputs, program
+from conformance import agreement, ambient, inputs, program
 from conformance.checks import metamorphic
 from conformance.checks.finding import Pair
 from conformance.checks.registry import run_checks
@@ -186,6 +186,7 @@ class _Compiled:
 
     def __init__(self, subject: _Subject, backend: Backend, report: Callable[[Stage], None]) -> None:
         self.subject, self.backend, self.report = subject, backend, report
+        self.dispatching = ambient.dispatching_as_now()
 
     def against(self, expected: RoleObservation, expected_bytes: int | None) -> Attempt:
         """Run the compiled role and hold it against eager, and against its twin if it has one."""
@@ -212,7 +213,9 @@ class _Compiled:
             claims_rng=Capability.RNG in self.subject.request.backend.capabilities,
         )
         self.report(Stage.COMPARE)
-        raised, checks = _unexpected(actual, expected), run_checks(pair)
+        raised = _unexpected(actual, expected)
+        with self.dispatching:
+            checks = run_checks(pair)
         if raised is None and not pair.claims_rng and any(call.draws for call in expected.calls):
             checks = self._drawing_as_eager(pair, checks)
         return Attempt(

@@ -36,13 +36,14 @@ class CallObservation:
     """What one call of the sequence did, in snapshots. Paths: `output...`, input names, `module.weight`.
 
     `handed` is what the caller handed over as backward left it: inputs and state as `after_backward.a`, and the
-    gradients that backward was given as `cotangent(output)`.
+    gradients that backward was given as `cotangent(output)`; `cotangents` are those before backward.
     """
 
     outputs: Leaves = field(default_factory=dict)
     tracked: Leaves = field(default_factory=dict)
     gradients: Leaves = field(default_factory=dict)
     second_gradients: Leaves = field(default_factory=dict)
+    cotangents: Leaves = field(default_factory=dict)
     handed: Leaves = field(default_factory=dict)
     relations: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
@@ -249,6 +250,7 @@ class _Driver:
             for path, value in values.items()
         }
         self.cotangents |= made
+        self.observed.cotangents |= snapshot.take_all(made)
         return list(made.values())
 
 

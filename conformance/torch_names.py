@@ -86,6 +86,14 @@ NAMES = (
     ),
     *_group(
         Without.REFUSED,
+        "compares results where a compiler that raised has left its dispatch keys behind",
+        "torch._C._ForceDispatchKeyGuard",
+        "torch._C._dispatch_tls_local_exclude_set",
+        "torch._C._dispatch_tls_local_include_set",
+        by=("ambient",),
+    ),
+    *_group(
+        Without.REFUSED,
         "watches the operations of a program, for the fp64 reference",
         "torch.utils._python_dispatch",
         by=("widening",),

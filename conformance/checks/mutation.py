@@ -46,8 +46,8 @@ def _by_backward(pair: Pair, index: int, actual: CallObservation, expected: Call
 
 
 def _left_alone(call: CallObservation) -> set[str]:
-    """What is after backward as it was after the call, where it has been compared already."""
-    before = {f"after_backward.{name}": leaf for name, leaf in call.tracked.items()}
+    """What is after backward as it was before: state that has been compared already, and cotangents as drawn."""
+    before = {f"after_backward.{name}": leaf for name, leaf in call.tracked.items()} | call.cotangents
     kept = {path: leaf for path, leaf in before.items() if path in call.handed}
     return kept.keys() - set(changed(kept, call.handed))
 

@@ -198,3 +198,13 @@ def test_inference_mode_is_not_put_back() -> None:
     with torch.inference_mode():
         ambient.restore(before)
         assert ambient.capture().inference_mode
+
+
+def test_results_can_be_compared_where_a_compiler_left_its_dispatch_keys_behind() -> None:
+    """Within a guard that was made before, an operation finds its kernel; outside of it, it is told as broken."""
+    whole = ambient.dispatching_as_now()
+    left_behind = torch._C.DispatchKeySet(torch._C.DispatchKey.PythonDispatcher)
+    with torch._C._ForceDispatchKeyGuard(left_behind, torch._C._dispatch_tls_local_exclude_set()):
+        assert "PythonDispatcher" in str(ambient.capture().works)
+        with whole:
+            assert ambient.capture().works is None
