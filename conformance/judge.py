@@ -138,7 +138,8 @@ def _tell_check(name: str, check: CheckResult) -> str:
 
 def _tell_difference(difference: Difference) -> str:
     verb = "differ" if difference.kind == "values" else "differs"
-    text = f"{difference.kind} {verb} in {difference.path}: "
+    text = f"{difference.kind} {verb} in {difference.path}"
+    text += "".join(f" under {name}={value}" for name, value in difference.under.items()) + ": "
     if difference.mismatched is not None:
         text += f"{difference.mismatched} of {difference.total} elements"
         text += f", first at {difference.first_index}: " if difference.first_index else ": "

@@ -253,7 +253,8 @@ class Difference:
 
     `path` is like `output[0]['x']`, `grad(a)`, `call[1].output`. `kind` says what differs: values, dtype, shape,
     stride, requires_grad, ... `ulp` is in units of the expected dtype. `error_actual` and `error_expected` are
-    relative to the fp64 reference; `allowed` is the bound that was exceeded, in words.
+    relative to the fp64 reference; `allowed` is the bound that was exceeded, in words. `under` is the configuration
+    that it shows under, by dotted name under torch, as Python; empty where it shows without any.
     """
 
     path: str
@@ -269,6 +270,7 @@ class Difference:
     error_actual: float | None = None
     error_expected: float | None = None
     allowed: str | None = None
+    under: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from conformance.role import Role, perform, saved_bytes
 from conformance.snapshot import unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
     from conformance.backend import Backend
@@ -240,8 +240,10 @@ class _Compiled:
         reference = Reference(subject.request, subject.build)
         switched = replace(pair, actual=actual, reference=reference, claims_rng=True, evidence=None, fallback=None)
         broken = {result.check: result for result in run_checks(switched) if result.breaks}
-        how = ", ".join(f"{name}={value}" for name, value in self.backend.eager_random.items())
-        return tuple(_under(how, broken[each.check]) if each.held and each.check in broken else each for each in checks)
+        switch = {name: repr(value) for name, value in self.backend.eager_random.items()}
+        return tuple(
+            _under(switch, broken[each.check]) if each.held and each.check in broken else each for each in checks
+        )
 
     def _role(self, subject: _Subject, expected: RoleObservation) -> Role:
         module = subject.build()
@@ -254,11 +256,9 @@ class _Compiled:
         )
 
 
-def _under(how: str, result: CheckResult) -> CheckResult:
-    """A result that holds under some configuration; its paths say so."""
-    return replace(
-        result, differences=tuple(replace(one, path=f"{one.path} under {how}") for one in result.differences)
-    )
+def _under(configuration: Mapping[str, str], result: CheckResult) -> CheckResult:
+    """A result that shows under some configuration alone."""
+    return replace(result, differences=tuple(replace(one, under=configuration) for one in result.differences))
 
 
 def _fallback(backend: Backend, seen: Evidence) -> str | None:

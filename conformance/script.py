@@ -37,6 +37,7 @@ class Compiler:
         imports: lines that have to stand before it.
         options: further keyword arguments of `torch.compile`, by name, as Python.
         patches: configuration by dotted name under torch, as Python.
+        imports_of_random: lines that have to stand before what is set to draw eager's random numbers.
         env: environment variables to be set before torch is imported.
     """
 
@@ -44,6 +45,7 @@ class Compiler:
     imports: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
     patches: Mapping[str, str] = field(default_factory=dict)
+    imports_of_random: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -106,6 +108,7 @@ class _Script:
         self.case, self.seed = self.request.case, self.request.seed
         self.program = ProgramText.of(self.request)
         first = difference(found)
+        self.under = first.under if first else {}
         self.is_twin = first is not None and first.path.startswith("twin: ")
         self.is_vacuous = found.record.outcome is Outcome.VACUOUS or (first is not None and first.kind == "evidence")
 
@@ -147,7 +150,8 @@ class _Script:
         lines += ["import torch.nn.functional as F"] if re.search(r"\bF\.", body) else []
         lines += ["from torch.utils import _pytree as pytree"] if "pytree." in body else []
         lines += self.how.imports
-        lines += [f"torch.{name} = {value}" for name, value in self.how.patches.items()]
+        lines += self.how.imports_of_random if self.under else ()
+        lines += [f"torch.{name} = {value}" for name, value in {**self.how.patches, **self.under}.items()]
         return "\n".join(dict.fromkeys(lines)) + "\n"
 
     def _program(self) -> str:

@@ -14,7 +14,7 @@ from conformance.resolve import resolve, setting_of
 from conformance.script import Compiler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["describe"]
 
@@ -41,13 +41,19 @@ def describe(ref: str, report: Callable[[Stage], None]) -> Compiler:
         imports=(
             *(f"import {module}" for module in backend.imports),
             *imports,
-            *(f"import {setting_of(name)[0].__name__}" for name in backend.patches),
+            *_imports(backend.patches),
         ),
         expression=expression,
         options={name: _literal(value, ref) for name, value in settings.items()},
         patches={name: _literal(value, ref) for name, value in backend.patches.items()},
+        imports_of_random=tuple(_imports(backend.eager_random)),
         env=backend.env,
     )
+
+
+def _imports(settings: Iterable[str]) -> Iterator[str]:
+    for name in settings:
+        yield f"import {setting_of(name)[0].__name__}"
 
 
 def _literal(value: object, ref: str) -> str:

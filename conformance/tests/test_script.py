@@ -252,6 +252,15 @@ def test_settings_of_a_backend_stand_in_the_script(published: RunFile) -> None:
     assert "torch.compile(program, backend=mine, dynamic=False, mode='reduce-overhead')" in text
 
 
+def test_what_shows_under_a_configuration_alone_is_shown_under_it(published: RunFile) -> None:
+    """The script sets it before anything is compiled, and imports what it belongs to."""
+    how = Compiler(expression='"inductor"', imports_of_random=("import torch._inductor.config",))
+    under = {"_inductor.config.fallback_random": "True"}
+    text = script.of(made_up(published, a_case(), a_difference(path="output", under=under)), how)
+    assert "import torch._inductor.config\ntorch._inductor.config.fallback_random = True\n" in text
+    assert "fallback_random" not in script.of(made_up(published, a_case(), a_difference(path="output")), how)
+
+
 def test_what_no_script_can_show_is_refused(published: RunFile) -> None:
     """A pass, an observable that has no Python, and a program that is in a file of the user's."""
     request = a_request()
