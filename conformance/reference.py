@@ -135,22 +135,25 @@ class Reference:
     def _double(self) -> RoleObservation | None:
         """The float64 run, or None where it cannot be taken for the truth.
 
-        A dispatch mode is not without effect on every operator. Where it had nothing to do, the run without it counts;
-        where it had, it must not change what eager does.
+        Inputs of which one was computed from another must hang together in it too. And a dispatch mode is not without
+        effect on every operator: where it had nothing to do, the run without it counts; where it had, it must not
+        change what eager does.
         """
-        modes = [Widening(trace.draws) for trace in self._traced[0]]
-        seen = self._widened(modes.__getitem__)
+        modes, copies = [Widening(trace.draws) for trace in self._traced[0]], Copies(WIDER)
+        seen = self._widened(modes.__getitem__, copies)
+        if copies.has_cut:
+            return None
         if not any(mode.has_intervened for mode in modes):
-            seen = self._widened(lambda _: nullcontext())
+            seen = self._widened(lambda _: nullcontext(), Copies(WIDER))
         elif not self._is_mode_without_effect:
             return None
         has_followed = all(mode.has_followed for mode in modes)
         return seen if has_followed and not any(call.raised for call in seen.calls) else None
 
-    def _widened(self, around: Callable[[int], AbstractContextManager[object]]) -> RoleObservation:
+    def _widened(self, around: Callable[[int], AbstractContextManager[object]], copies: Copies) -> RoleObservation:
         module = self._build()
         _widen(module)  # and the inputs too: autocast leaves float64 alone
-        return perform(self._role(module, prepare=Copies(WIDER), around=lambda index: _in_float64(around(index))))
+        return perform(self._role(module, prepare=copies, around=lambda index: _in_float64(around(index))))
 
     @cached_property
     def _is_mode_without_effect(self) -> bool:

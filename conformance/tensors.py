@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["Copies", "inner"]
 
@@ -79,6 +79,16 @@ class Copies:
                 self._made[id(tensor)] = tensor, self._copy(tensor)
         return self._made[id(tensor)][1]
 
+    @property
+    def has_cut(self) -> bool:
+        """Whether one of the originals was computed from another, of which its copy knows nothing."""
+        originals = [tensor for tensor, _ in self._made.values()]
+        cut = [tensor for tensor in originals if tensor.grad_fn is not None and tensor._base is None]  # noqa: SLF001 - as below
+        behind = {node for tensor in cut for node in _history(tensor)}
+        return any(each.grad_fn in behind for each in cut) or any(
+            getattr(node, "variable", None) is each for node in behind for each in originals
+        )
+
     def _copy(self, tensor: torch.Tensor) -> torch.Tensor:
         if inner(tensor) or type(tensor) not in {torch.Tensor, torch.nn.Parameter} or tensor.is_meta:
             made = tensor.detach().clone().to(self._dtypes.get(tensor.dtype, tensor.dtype))
@@ -117,3 +127,15 @@ class Copies:
                 numbers: Any = torch.empty(0, dtype=found.dtype, device=found.device)
                 self._storages[place] = numbers.set_(storage).to(dtype).untyped_storage()
         return self._storages[place]
+
+
+def _history(tensor: torch.Tensor) -> Iterator[Any]:
+    """The nodes of autograd that a tensor was computed by, without its own."""
+    seen: set[Any] = set()
+    pending = [tensor.grad_fn]
+    while pending:
+        for node, _ in getattr(pending.pop(), "next_functions", ()):
+            if node is not None and node not in seen:
+                seen.add(node)
+                pending.append(node)
+                yield node

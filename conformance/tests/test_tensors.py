@@ -97,6 +97,30 @@ def test_copies_hang_together_as_the_originals_do() -> None:
     assert base.grad is None
 
 
+LEAVES = [torch.ones(4, requires_grad=True) for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("given", "is_cut"),
+    [
+        ([LEAVES[0], LEAVES[0] * 2], True),
+        ([LEAVES[0], (LEAVES[1] + LEAVES[0].sin())[1:]], True),
+        ([hidden := LEAVES[0] * 2, hidden.exp()], True),
+        ([LEAVES[0], LEAVES[1] * 2], False),
+        ([LEAVES[0], LEAVES[0][1:], LEAVES[0].detach()], False),
+        ([LEAVES[0] * 2], False),
+    ],
+)
+def test_it_is_told_that_what_was_computed_from_another_is_not_in_the_copies(
+    given: list[torch.Tensor], is_cut: bool
+) -> None:
+    """A gradient of the one gets there through the other, which among copies it does not; a view of a leaf does."""
+    copies = Copies(WIDER)
+    for tensor in given:
+        copies(tensor)
+    assert copies.has_cut is is_cut
+
+
 def test_objects_are_copied_with_their_tensors_and_locks_are_not() -> None:
     """A module, a dataclass and what refers to itself; what cannot be copied is handed on."""
 
