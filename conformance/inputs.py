@@ -96,7 +96,7 @@ def cotangent(output: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     For a complex output its real and its imaginary part are.
     """
     real = _sixteenths(output.shape, generator)
-    return (real + 1j * _sixteenths(output.shape, generator) if output.is_complex() else real).to(output.dtype)
+    return (real + 1j * _sixteenths(output.shape, generator) if output.is_complex() else real).to(output)
 
 
 def _sixteenths(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
@@ -111,5 +111,5 @@ def perturb(parameters: Sequence[torch.Tensor], generator: torch.Generator) -> N
     """
     with torch.no_grad():
         for parameter in parameters:
-            factor = (torch.randint(0, 2, parameter.shape, generator=generator) * 1.5 + 0.5).to(parameter.dtype)
+            factor = (torch.randint(0, 2, parameter.shape, generator=generator) * 1.5 + 0.5).to(parameter)
             parameter.copy_(torch.where(parameter == 0, 0.0625, parameter * factor))

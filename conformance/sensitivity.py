@@ -61,7 +61,7 @@ def _nudge(tensor: torch.Tensor, unit: float, generator: torch.Generator) -> tor
     with torch.inference_mode(plain.is_inference()), torch.no_grad():
         numbers = plain.as_strided((storage.nbytes() // plain.itemsize,), (1,), 0)
         numbers = torch.view_as_real(numbers) if numbers.is_complex() else numbers
-        signs = torch.randint(0, 2, numbers.shape, generator=generator) * 2 - 1
+        signs = (torch.randint(0, 2, numbers.shape, generator=generator) * 2 - 1).to(numbers.device)
         stays = (numbers == numbers.round()) & (numbers.abs() < _COUNTS)
         numbers.copy_(torch.where(stays, numbers, numbers * (1 + signs.double() * unit)))
     return tensor
