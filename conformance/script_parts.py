@@ -117,9 +117,16 @@ graphs = calls = handed_back = 0
 def watched(graph, inputs):
     """The backend, which counts the graphs it is given and the calls of what it makes of them."""
     global graphs, handed_back
+
+    def nodes():
+        inner = [module.graph for module in graph.modules() if isinstance(module, torch.fx.GraphModule)]
+        return [(node.op, node.target, node.args, node.kwargs) for each in inner for node in each.nodes]
+
+    captured = nodes()
     compiled = torch._dynamo.lookup_backend(BACKEND)(graph, inputs)
     graphs += 1
-    handed_back += compiled is graph or getattr(compiled, "__self__", None) is graph
+    is_itself = compiled is graph or getattr(compiled, "__self__", None) is graph
+    handed_back += is_itself and nodes() == captured
 
     def counted(*arguments):
         global calls

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import operator
 import re
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from torch.torch_version import TorchVersion
 
 from conformance.backend import Backend
 from conformance.evidence import GraphWatch, Watch, compile_with, has_compiled_backward
+from conformance.script_parts import HELPERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -169,20 +172,89 @@ def wrapping(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[...
     return run
 
 
-def removing(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
-    """A backend that edits the graph in place before it returns it."""
+def refreshing(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+    """A backend that has the code of the unchanged graph made anew."""
+    graph.recompile()
+    return graph.forward
+
+
+def editing(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+    """A backend that adds a node, and does not have the code made anew."""
     graph.graph.eliminate_dead_code()
     graph.graph.create_node("call_function", torch.ones, (1,))
     return graph.forward
 
 
+def retargeting(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> torch.fx.GraphModule:
+    """A backend that has another function called, in the graph and in those inside it, and returns the module."""
+    for module in graph.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.find_nodes(op="call_function", target=operator.mul):
+                node.target = torch.mul
+            module.recompile()
+    return graph
+
+
+def rearranging(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+    """A backend that gives a call its arguments in another order."""
+    for node in graph.graph.find_nodes(op="call_function", target=operator.mul):
+        node.args = node.args[::-1]
+    graph.recompile()
+    return graph.forward
+
+
+def regraphing(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+    """A backend that puts a copy in place of the graph."""
+    graph.graph = copy.deepcopy(graph.graph)
+    return graph.forward
+
+
+def overriding(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> torch.fx.GraphModule:
+    """A backend that puts a function of its own in place of the code, and returns the module."""
+    graph.forward = torch.fx.Interpreter(graph).run
+    return graph
+
+
 @pytest.mark.parametrize(
     ("backend", "handed_back"),
-    [(passing, 2), (returning_itself, 2), (removing, 0), (wrapping, 0)],
+    [
+        (passing, 2),
+        (returning_itself, 2),
+        (refreshing, 2),
+        (editing, 0),
+        (retargeting, 0),
+        (rearranging, 0),
+        (regraphing, 0),
+        (overriding, 0),
+        (wrapping, 0),
+    ],
 )
 def test_a_graph_that_is_handed_back_as_it_came_is_counted(backend: Callable[..., Any], handed_back: int) -> None:
     """What the backend changed, or put into code of its own, is its work."""
     assert evidence(double, (torch.ones(2),), (torch.ones(3),), backend=backend).handed_back == handed_back
+
+
+@pytest.mark.parametrize(("backend", "handed_back"), [(passing, 1), (retargeting, 0)])
+def test_an_edit_of_a_graph_inside_a_graph_is_work(backend: Callable[..., Any], handed_back: int) -> None:
+    """The body of a checkpoint is a graph of its own, and all of the program."""
+
+    def checkpointed(a: torch.Tensor) -> Any:
+        return torch.utils.checkpoint.checkpoint(double, a, use_reentrant=False)
+
+    seen = evidence(checkpointed, (torch.ones(2, requires_grad=True),), backend=backend)
+    assert (seen.graphs, seen.handed_back) == (1, handed_back)
+
+
+@pytest.mark.parametrize(
+    ("backend", "handed_back"),
+    [(passing, 1), (returning_itself, 1), (refreshing, 1), (retargeting, 0), (rearranging, 0), (wrapping, 0)],
+)
+def test_a_script_counts_what_is_handed_back_in_the_same_way(backend: Callable[..., Any], handed_back: int) -> None:
+    """What `repro` writes asks the graph as the watch does."""
+    script: dict[str, Any] = {"torch": torch, "BACKEND": backend}
+    exec(HELPERS["watched"], script)  # noqa: S102 - it is what the suite itself writes into scripts
+    torch.compile(double, backend=script["watched"])(torch.ones(2))
+    assert script["handed_back"] == handed_back
 
 
 def test_nodes_that_set_a_mode_are_counted() -> None:
