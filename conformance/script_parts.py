@@ -110,6 +110,15 @@ def relation(one, other):
     start = one.untyped_storage().data_ptr()
     return "same storage" if start and start == other.untyped_storage().data_ptr() else "unrelated"
 """,
+    "count_breaks": '''
+def count_breaks():
+    """How many places Dynamo broke a graph at, with the functions that it gave up for another."""
+    stacks = [reason.user_stack for reason in torch._dynamo.utils.graph_break_reasons]
+    places = {(stack[-1].filename, stack[-1].lineno, stack[-1].colno) for stack in stacks}
+    broken = {(frame.filename, frame.name) for stack in stacks for frame in stack}
+    frames = torch._dynamo.utils.get_compilation_metrics()
+    return len(places) + len({(f.co_filename, f.co_name) for f in frames if f.fail_type == "Unsupported"} - broken)
+''',
     "watched": '''
 graphs = calls = handed_back = 0
 
@@ -117,9 +126,16 @@ graphs = calls = handed_back = 0
 def watched(graph, inputs):
     """The backend, which counts the graphs it is given and the calls of what it makes of them."""
     global graphs, handed_back
+
+    def nodes():
+        inner = [module.graph for module in graph.modules() if isinstance(module, torch.fx.GraphModule)]
+        return [(node.op, node.target, node.args, node.kwargs) for each in inner for node in each.nodes]
+
+    captured = nodes()
     compiled = torch._dynamo.lookup_backend(BACKEND)(graph, inputs)
     graphs += 1
-    handed_back += compiled is graph or getattr(compiled, "__self__", None) is graph
+    is_itself = compiled is graph or getattr(compiled, "__self__", None) is graph
+    handed_back += is_itself and nodes() == captured
 
     def counted(*arguments):
         global calls

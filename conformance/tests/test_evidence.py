@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import operator
 import re
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from torch.torch_version import TorchVersion
 
 from conformance.backend import Backend
 from conformance.evidence import GraphWatch, Watch, compile_with, has_compiled_backward
+from conformance.script_parts import HELPERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,6 +88,79 @@ def test_a_graph_break_makes_two_graphs() -> None:
 
     seen = evidence(breaking, (torch.ones(2),))
     assert (seen.graphs, seen.graph_breaks, seen.backend_calls) == (2, 1, 2)
+
+
+def breaking(a: torch.Tensor) -> torch.Tensor:
+    """One graph break."""
+    b = a.sin()
+    torch._dynamo.graph_break()
+    return b.cos()
+
+
+def breaking_twice(a: torch.Tensor) -> torch.Tensor:
+    """Two graph breaks, one of them on the value of a tensor."""
+    b = breaking(a)
+    if b.sum() > 100:
+        b = b * 2
+    return b + 1
+
+
+def breaking_on_one_line(a: torch.Tensor) -> torch.Tensor:
+    """Two graph breaks in one expression."""
+    parts = [a * 2, torch._dynamo.graph_break(), a * 3, torch._dynamo.graph_break()]
+    return torch.cat([part for part in parts if part is not None])
+
+
+def breaking_inside(a: torch.Tensor) -> torch.Tensor:
+    """A graph break in a function that is called."""
+    return breaking(a * 2) + 1
+
+
+def breaking_deep_inside(a: torch.Tensor) -> torch.Tensor:
+    """A graph break three calls down, two of them from one list."""
+    return torch.stack([breaking_inside(a), breaking_inside(a + 1)])
+
+
+def breaking_in_a_loop(a: torch.Tensor) -> torch.Tensor:
+    """A graph break in a loop, for which Dynamo leaves the whole function to Python."""
+    for _ in range(3):
+        a = a.sin()
+        torch._dynamo.graph_break()
+    return a
+
+
+def calling_a_loop(a: torch.Tensor) -> torch.Tensor:
+    """A graph break in a loop of a function that is called."""
+    return breaking_in_a_loop(a * 2) + 1
+
+
+def breaking_before_a_loop(a: torch.Tensor) -> torch.Tensor:
+    """A graph break, and another in a loop behind it."""
+    b = a * 2
+    torch._dynamo.graph_break()
+    return breaking_in_a_loop(b)
+
+
+@pytest.mark.parametrize(
+    ("function", "breaks"),
+    [
+        (double, 0),
+        (breaking, 1),
+        (breaking_twice, 2),
+        (breaking_on_one_line, 2),
+        (breaking_inside, 1),
+        (breaking_deep_inside, 1),
+        (breaking_in_a_loop, 1),
+        (calling_a_loop, 1),
+        (breaking_before_a_loop, 2),
+    ],
+)
+def test_a_graph_break_counts_once(function: Callable[..., Any], breaks: int) -> None:
+    """Wherever it is, and however many callers Dynamo meets it in; so does a script count."""
+    assert evidence(function, (torch.ones(2),), (torch.ones(2),)).graph_breaks == breaks
+    script: dict[str, Any] = {"torch": torch}
+    exec(HELPERS["count_breaks"], script)  # noqa: S102 - it is what the suite itself writes into scripts
+    assert script["count_breaks"]() == breaks
 
 
 def test_a_guard_that_fails_is_a_recompile() -> None:
@@ -169,20 +245,89 @@ def wrapping(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[...
     return run
 
 
-def removing(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
-    """A backend that edits the graph in place before it returns it."""
+def refreshing(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+    """A backend that has the code of the unchanged graph made anew."""
+    graph.recompile()
+    return graph.forward
+
+
+def editing(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+    """A backend that adds a node, and does not have the code made anew."""
     graph.graph.eliminate_dead_code()
     graph.graph.create_node("call_function", torch.ones, (1,))
     return graph.forward
 
 
+def retargeting(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> torch.fx.GraphModule:
+    """A backend that has another function called, in the graph and in those inside it, and returns the module."""
+    for module in graph.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.find_nodes(op="call_function", target=operator.mul):
+                node.target = torch.mul
+            module.recompile()
+    return graph
+
+
+def rearranging(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+    """A backend that gives a call its arguments in another order."""
+    for node in graph.graph.find_nodes(op="call_function", target=operator.mul):
+        node.args = node.args[::-1]
+    graph.recompile()
+    return graph.forward
+
+
+def regraphing(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+    """A backend that puts a copy in place of the graph."""
+    graph.graph = copy.deepcopy(graph.graph)
+    return graph.forward
+
+
+def overriding(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> torch.fx.GraphModule:
+    """A backend that puts a function of its own in place of the code, and returns the module."""
+    graph.forward = torch.fx.Interpreter(graph).run
+    return graph
+
+
 @pytest.mark.parametrize(
     ("backend", "handed_back"),
-    [(passing, 2), (returning_itself, 2), (removing, 0), (wrapping, 0)],
+    [
+        (passing, 2),
+        (returning_itself, 2),
+        (refreshing, 2),
+        (editing, 0),
+        (retargeting, 0),
+        (rearranging, 0),
+        (regraphing, 0),
+        (overriding, 0),
+        (wrapping, 0),
+    ],
 )
 def test_a_graph_that_is_handed_back_as_it_came_is_counted(backend: Callable[..., Any], handed_back: int) -> None:
     """What the backend changed, or put into code of its own, is its work."""
     assert evidence(double, (torch.ones(2),), (torch.ones(3),), backend=backend).handed_back == handed_back
+
+
+@pytest.mark.parametrize(("backend", "handed_back"), [(passing, 1), (retargeting, 0)])
+def test_an_edit_of_a_graph_inside_a_graph_is_work(backend: Callable[..., Any], handed_back: int) -> None:
+    """The body of a checkpoint is a graph of its own, and all of the program."""
+
+    def checkpointed(a: torch.Tensor) -> Any:
+        return torch.utils.checkpoint.checkpoint(double, a, use_reentrant=False)
+
+    seen = evidence(checkpointed, (torch.ones(2, requires_grad=True),), backend=backend)
+    assert (seen.graphs, seen.handed_back) == (1, handed_back)
+
+
+@pytest.mark.parametrize(
+    ("backend", "handed_back"),
+    [(passing, 1), (returning_itself, 1), (refreshing, 1), (retargeting, 0), (rearranging, 0), (wrapping, 0)],
+)
+def test_a_script_counts_what_is_handed_back_in_the_same_way(backend: Callable[..., Any], handed_back: int) -> None:
+    """What `repro` writes asks the graph as the watch does."""
+    script: dict[str, Any] = {"torch": torch, "BACKEND": backend}
+    exec(HELPERS["watched"], script)  # noqa: S102 - it is what the suite itself writes into scripts
+    torch.compile(double, backend=script["watched"])(torch.ones(2))
+    assert script["handed_back"] == handed_back
 
 
 def test_nodes_that_set_a_mode_are_counted() -> None:

@@ -106,6 +106,7 @@ SABOTEURS = (
     | _in(
         "results",
         values_off=("values", "base.*"),
+        values_off_in_the_graph=("values", "base.*"),
         drifts_with_each_compilation=("metamorphic", "laws.decorated.no_grad_def"),
         first_results_off=("values", "base.*"),
         later_results_off=("calls", "base.*"),
@@ -200,6 +201,7 @@ HONEST = {
     "interpreter": Honest(kin="eager"),
     "rebuilt": Honest(kin="eager"),
     "dispatched": Honest(kin="eager"),
+    "instrumented": Honest(kin="eager"),
     "loud": Honest(kin="eager"),
     "aot_common_subexpressions": Honest(
         kin="aot_eager", lacks=frozenset({Capability.DOUBLE_BACKWARD, Capability.INFERENCE_MODE})

@@ -31,6 +31,19 @@ def values_off(graph: Graph, _: Examples) -> Compiled:
     return each_result(graph, lambda result: result * (1 + 1e-4) if result.is_floating_point() else result)
 
 
+def values_off_in_the_graph(graph: Graph, _: Examples) -> Compiled:
+    """The graph is edited so that every floating result is off by a ten-thousandth, and its own forward is returned."""
+    output = graph.graph.output_node()
+    with graph.graph.inserting_before(output):
+        output.args = torch.fx.node.map_arg(output.args, lambda node: graph.graph.call_function(_scaled, (node,)))
+    graph.recompile()
+    return graph.forward
+
+
+def _scaled(value: Any) -> Any:
+    return value * (1 + 1e-4) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+
 def drifts_with_each_compilation(graph: Graph, _: Examples) -> Compiled:
     """Unrecorded results beside a product are off by less than a reference can tell where it is compiled first."""
     is_first = is_whole(graph) and any(node.target is operator.matmul for node in graph.graph.nodes)
