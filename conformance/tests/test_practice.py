@@ -67,11 +67,16 @@ def test_the_page_of_false_alarms_counts_and_lists() -> None:
     assert sum(row[0] == "vision.mixup_loss" for row in cells) == 3
 
 
+KIN = a_record("practice.vision.BasicBlock")
+
+
 def pair(*, shown: bool, caught: bool) -> saboteurs_on_practice.Pair:
     """A model on a saboteur."""
-    record = red("practice.vision.BasicBlock") if caught else a_record("practice.vision.BasicBlock")
+    record = red("practice.vision.BasicBlock") if caught else KIN
     plain = Plain(differences={"values": "off"} if shown else {})
-    return saboteurs_on_practice.Pair(saboteur="values_off", record=record, plain=plain, kin=Plain())
+    return saboteurs_on_practice.Pair(
+        saboteur="values_off", record=record, plain=plain, kin_record=KIN, kin_plain=Plain()
+    )
 
 
 def test_only_what_torch_alone_shows_has_to_be_caught() -> None:
@@ -88,7 +93,8 @@ def test_only_what_torch_alone_shows_has_to_be_caught() -> None:
 def test_what_the_kin_of_a_saboteur_shows_as_well_is_not_its_defect() -> None:
     """PyTorch's own differences show nothing of a saboteur."""
     own = Plain(differences={"values": "off"})
-    assert not replace(pair(shown=True, caught=True), kin=own).is_shown
+    assert not replace(pair(shown=True, caught=True), kin_plain=own).is_shown
+    assert not replace(pair(shown=True, caught=True), kin_record=red("practice.vision.BasicBlock")).is_caught
 
 
 def test_the_page_of_saboteurs_lists_what_is_missed() -> None:
