@@ -190,6 +190,21 @@ def kill_matrix(session: nox.Session) -> None:
     session.run("python", "-m", "conformance.tests.kill_matrix", "results/kill_matrix.md", *session.posargs)
 
 
+@nox.session(name="false-alarms")
+def false_alarms(session: nox.Session) -> None:
+    """Judge functions of public practice, which are right, and rewrite results/false_alarms.md; it can be continued."""
+    install(session, "--editable", ".[test]")
+    session.run("python", "-m", "conformance.tests.false_alarms", "results/false_alarms.md", *session.posargs)
+
+
+@nox.session(name="saboteurs-on-models")
+def saboteurs_on_models(session: nox.Session) -> None:
+    """Judge ten models on each broken backend, and rewrite results/saboteurs_on_models.md; it can be continued."""
+    install(session, "--editable", ".[test]")
+    page = "results/saboteurs_on_models.md"
+    session.run("python", "-m", "conformance.tests.saboteurs_on_practice", page, *session.posargs)
+
+
 @nox.session
 def benchmark(session: nox.Session) -> None:
     """Time the cases tagged for timing with pytest-benchmark, eager and all backends side by side."""
