@@ -14,7 +14,12 @@ from unittest import mock
 import torch
 from torch._dynamo.decorators import skip
 from torch._dynamo.output_graph import OutputGraph
-from torch._dynamo.utils import counters
+from torch._dynamo.utils import (
+    clear_compilation_metrics,
+    counters,
+    get_compilation_metrics,
+    graph_break_reasons,
+)
 
 from conformance.model import Evidence
 
@@ -45,7 +50,8 @@ class GraphWatch:
         self.handed_back = 0
         self.mode_nodes = 0
         self._recompiled: set[object] = set()
-        counters.clear()
+        for kept in (counters.clear, graph_break_reasons.clear, clear_compilation_metrics):
+            kept()
 
     def __enter__(self) -> Self:
         compile_graph = OutputGraph.call_user_compiler
@@ -71,8 +77,14 @@ class GraphWatch:
 
     @property
     def graph_breaks(self) -> int:
-        """How many graph breaks Dynamo counted."""
-        return sum(counters["graph_break"].values())
+        """How many places Dynamo broke a graph at, with the functions that it gave up for another.
+
+        It meets a break in a function that it inlines once more in each of its callers, and counts it there too.
+        """
+        stacks = [reason.user_stack for reason in graph_break_reasons]
+        places = {tuple((frame.filename, frame.lineno, frame.colno) for frame in stack[-1:]) for stack in stacks}
+        broken = {(frame.filename, frame.name) for stack in stacks for frame in stack}
+        return len(places) + len(_given_up() - broken)
 
     def _see(self, module: torch.fx.GraphModule) -> None:
         self.graphs += 1
@@ -132,6 +144,12 @@ class Watch(GraphWatch):
             mode_nodes=self.mode_nodes,
             handed_back=self.handed_back,
         )
+
+
+def _given_up() -> set[tuple[str | None, str | None]]:
+    """File and name of each function that Dynamo leaves to Python for a break in it, as one in a loop."""
+    frames = get_compilation_metrics()
+    return {(frame.co_filename, frame.co_name) for frame in frames if frame.fail_type == "Unsupported"}
 
 
 def _runs(compiled: object, graph: torch.fx.GraphModule) -> bool:

@@ -110,6 +110,15 @@ def relation(one, other):
     start = one.untyped_storage().data_ptr()
     return "same storage" if start and start == other.untyped_storage().data_ptr() else "unrelated"
 """,
+    "count_breaks": '''
+def count_breaks():
+    """How many places Dynamo broke a graph at, with the functions that it gave up for another."""
+    stacks = [reason.user_stack for reason in torch._dynamo.utils.graph_break_reasons]
+    places = {tuple((frame.filename, frame.lineno, frame.colno) for frame in stack[-1:]) for stack in stacks}
+    broken = {(frame.filename, frame.name) for stack in stacks for frame in stack}
+    frames = torch._dynamo.utils.get_compilation_metrics()
+    return len(places) + len({(f.co_filename, f.co_name) for f in frames if f.fail_type == "Unsupported"} - broken)
+''',
     "watched": '''
 graphs = calls = handed_back = 0
 

@@ -57,8 +57,21 @@ NAMES = (
     *_group(
         Without.REFUSED,
         "counts graph breaks and skipped frames",
+        "torch._dynamo.utils.graph_break_reasons",
+        "torch._dynamo.utils.get_compilation_metrics",
+        by=("evidence", "script_parts"),
+    ),
+    *_group(
+        Without.REFUSED,
+        "counts graph breaks and skipped frames",
+        "torch._dynamo.utils.clear_compilation_metrics",
+        by=("evidence",),
+    ),
+    *_group(
+        Without.REFUSED,
+        "counts skipped frames, and lists why graphs were broken in `conformance explain`",
         "torch._dynamo.utils.counters",
-        by=("evidence", "dissect", "script_observable"),
+        by=("evidence", "dissect"),
     ),
     *_group(
         Without.REFUSED,

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import re
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
+from conformance import isolate
 from conformance.cli import main
+from conformance.model import InputSpec
+from conformance.tests.fakes import a_case, a_request
 from conformance.tests.saboteurs import ref
 
 if TYPE_CHECKING:
@@ -91,3 +96,29 @@ def test_an_honest_backend_passes_on_a_users_function(users: Path, name: str) ->
     """Other decompositions round otherwise, and draw other random numbers."""
     result = CliRunner().invoke(main, ["check", f"{users}:{name}", "--backend", "aot_eager_decomp_partition"])
     assert (result.exit_code, "verdict         pass" in result.output) == (0, True), result.output
+
+
+BREAKS = {
+    "no": (0, "return x.sin()"),
+    "one": (1, "y = x.sin()\ntorch._dynamo.graph_break()\nreturn y.cos()"),
+    "two": (2, "y = x.sin()\ntorch._dynamo.graph_break()\ny = y.cos()\ntorch._dynamo.graph_break()\nreturn y * 2"),
+    "nested": (
+        1,
+        "def inner(z):\n    z = z * 2\n    torch._dynamo.graph_break()\n    return z + 1\n\nreturn inner(x.sin())",
+    ),
+    "loop": (1, "for _ in range(3):\n    x = x.sin()\n    torch._dynamo.graph_break()\nreturn x.cos()"),
+}
+"""Programs, and how many graph breaks each has."""
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_graph_break_counts_once_in_a_case_and_in_a_function(tmp_path: Path, name: str) -> None:
+    """A function that is checked is called by a program, in which Dynamo meets each of its breaks once more."""
+    breaks, program = BREAKS[name]
+    path = tmp_path / "users.py"
+    path.write_text(f"import torch\n\n\ndef users(x):\n{indent(program, '    ')}\n")
+    words = ["check", f"{path}:users", "--input", "x=float32[4]", "--backend", "eager"]
+    (row,) = re.findall(r"^graph breaks +(\d+)$", CliRunner().invoke(main, words).output, re.MULTILINE)
+    case = a_case(inputs={"x": InputSpec(shape=(4,))}, program=program)
+    evidence = isolate.run(a_request(case, backend=isolate.describe("eager"))).evidence
+    assert (int(row), evidence and evidence.graph_breaks) == (breaks, breaks)

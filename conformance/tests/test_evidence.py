@@ -90,6 +90,79 @@ def test_a_graph_break_makes_two_graphs() -> None:
     assert (seen.graphs, seen.graph_breaks, seen.backend_calls) == (2, 1, 2)
 
 
+def breaking(a: torch.Tensor) -> torch.Tensor:
+    """One graph break."""
+    b = a.sin()
+    torch._dynamo.graph_break()
+    return b.cos()
+
+
+def breaking_twice(a: torch.Tensor) -> torch.Tensor:
+    """Two graph breaks, one of them on the value of a tensor."""
+    b = breaking(a)
+    if b.sum() > 100:
+        b = b * 2
+    return b + 1
+
+
+def breaking_on_one_line(a: torch.Tensor) -> torch.Tensor:
+    """Two graph breaks in one expression."""
+    parts = [a * 2, torch._dynamo.graph_break(), a * 3, torch._dynamo.graph_break()]
+    return torch.cat([part for part in parts if part is not None])
+
+
+def breaking_inside(a: torch.Tensor) -> torch.Tensor:
+    """A graph break in a function that is called."""
+    return breaking(a * 2) + 1
+
+
+def breaking_deep_inside(a: torch.Tensor) -> torch.Tensor:
+    """A graph break three calls down, two of them from one list."""
+    return torch.stack([breaking_inside(a), breaking_inside(a + 1)])
+
+
+def breaking_in_a_loop(a: torch.Tensor) -> torch.Tensor:
+    """A graph break in a loop, for which Dynamo leaves the whole function to Python."""
+    for _ in range(3):
+        a = a.sin()
+        torch._dynamo.graph_break()
+    return a
+
+
+def calling_a_loop(a: torch.Tensor) -> torch.Tensor:
+    """A graph break in a loop of a function that is called."""
+    return breaking_in_a_loop(a * 2) + 1
+
+
+def breaking_before_a_loop(a: torch.Tensor) -> torch.Tensor:
+    """A graph break, and another in a loop behind it."""
+    b = a * 2
+    torch._dynamo.graph_break()
+    return breaking_in_a_loop(b)
+
+
+@pytest.mark.parametrize(
+    ("function", "breaks"),
+    [
+        (double, 0),
+        (breaking, 1),
+        (breaking_twice, 2),
+        (breaking_on_one_line, 2),
+        (breaking_inside, 1),
+        (breaking_deep_inside, 1),
+        (breaking_in_a_loop, 1),
+        (calling_a_loop, 1),
+        (breaking_before_a_loop, 2),
+    ],
+)
+def test_a_graph_break_counts_once(function: Callable[..., Any], breaks: int) -> None:
+    """Wherever it is, and however many callers Dynamo meets it in; so does a script count."""
+    assert evidence(function, (torch.ones(2),), (torch.ones(2),)).graph_breaks == breaks
+    script: dict[str, Any] = {"torch": torch}
+    exec(HELPERS["count_breaks"], script)  # noqa: S102 - it is what the suite itself writes into scripts
+    assert script["count_breaks"]() == breaks
+
+
 def test_a_guard_that_fails_is_a_recompile() -> None:
     """Another shape, where shapes are static, is compiled again."""
     seen = evidence(double, (torch.ones(2),), (torch.ones(3),))
