@@ -175,7 +175,12 @@ def main() -> None:
 )
 @click.option("--shuffle", type=int, metavar="SEED", help="A random order, always the same one for the same seed.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and cotangents.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="Seconds for each request.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds each request may compute or sleep.",
+)
 @click.option("--shard", type=_Shard(), help="Run the i-th of n parts of the plan.")
 @click.option("--max-fail", type=click.IntRange(min=1), metavar="N", help="Stop after N red verdicts.")
 @click.option("--exitfirst", "-x", "max_fail", flag_value=1, type=int, help="Stop after the first red verdict.")

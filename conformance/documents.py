@@ -202,7 +202,7 @@ class CaseDocument(StrictModel):
     )
     tags: list[TagName] = Field(default_factory=list, description="Words to select by: smoke, timing, slow, ...")
     torch: Specifier | None = Field(default=None, description="Versions of torch it applies to, e.g. '>=2.13'.")
-    timeout_s: Positive | None = Field(default=None, description="Seconds one request may take.")
+    timeout_s: Positive | None = Field(default=None, description="Seconds one request may compute or sleep.")
 
 
 class SampleDocument(StrictModel):

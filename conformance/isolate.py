@@ -104,7 +104,7 @@ def attempt(end: Exit) -> Attempt:
     """Turn how a child ended and what it said into the attempt it made."""
     made = result(Attempt, end)
     if isinstance(made, Ended):
-        made = Attempt(ended=made, stage=end.report.stage)
+        made = Attempt(ended=made, stage=end.report.stage, call=end.report.call)
     elif isinstance(made, str):
         made = Attempt(invalid=made, stage=end.report.stage)
     return replace(made, output=end.output, duration_s=end.duration_s)

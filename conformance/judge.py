@@ -104,13 +104,16 @@ def _tell(happened: Outcome, attempt: Attempt) -> str:
         case Outcome.ERROR if attempt.raised is not None:
             return f"raised in {attempt.raised.stage}: {attempt.raised.type}: {attempt.raised.message}"
         case Outcome.CRASH | Outcome.TIMEOUT:
-            return _tell_end(attempt)
+            return _tell_end(happened, attempt)
         case _:
             return attempt.invalid or "nothing was compared"
 
 
-def _tell_end(attempt: Attempt) -> str:
-    text = f"{attempt.ended} (stage {attempt.stage})"
+def _tell_end(happened: Outcome, attempt: Attempt) -> str:
+    place = f"stage {attempt.stage}" if attempt.call is None else f"stage {attempt.stage}, call {attempt.call}"
+    text = f"{attempt.ended} ({place})"
+    if happened is Outcome.TIMEOUT:
+        text += "; --timeout sets another limit"
     lines = attempt.output.split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f"{text}; last output: {last[:_LAST_OUTPUT]}" if last else text

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance.family import Family
-from conformance.words import Capability, Grade, Kind, Level, Outcome, Stage, Tier, Verdict
+from conformance.words import Capability, Grade, Kind, Level, Outcome, Spent, Stage, Tier, Verdict
 
 __all__ = [
     "CALLS",
@@ -34,6 +34,7 @@ __all__ = [
     "Raised",
     "Record",
     "Request",
+    "Spent",
     "Stage",
     "Tier",
     "Variant",
@@ -310,17 +311,20 @@ class Evidence:
 class Ended:
     """How a child ended that gave no usable report: killed by a signal, exited, or over its limit.
 
-    `note` says why what it may have reported does not count.
+    `note` says why what it may have reported does not count; `limit_s` and `spent` are of one that was over its limit.
     """
 
     signal: str | None = None
     status: int | None = None
     timed_out: bool = False
     note: str = ""
+    limit_s: float = 0.0
+    spent: Spent = Spent.COMPUTING
 
     def __str__(self) -> str:
         if self.timed_out:
-            return "timed out; its process group was killed"
+            over = "far over" if self.spent is Spent.WAITING else "over"
+            return f"timed out {self.spent}, {over} its limit of {self.limit_s:g} s; its process group was killed"
         how = f"killed by {self.signal}" if self.signal else f"exited with status {self.status}"
         if self.note:
             return f"{how} ({self.note})"
@@ -333,7 +337,7 @@ class Attempt:
 
     Either the child reported (`ended` is None) or it ended without a report. `invalid` says what is wrong with the
     case, the reference or the harness. `raised` is what the compiled function raised where eager did not.
-    `metrics` holds seconds (`*_s`), bytes (`*_bytes`) and counts.
+    `metrics` holds seconds (`*_s`), bytes (`*_bytes`) and counts. `call` is the call that a child that died was in.
     """
 
     checks: tuple[CheckResult, ...] = ()
@@ -341,6 +345,7 @@ class Attempt:
     raised: Raised | None = None
     invalid: str | None = None
     stage: Stage = Stage.LOAD
+    call: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     ended: Ended | None = None
     output: str = ""

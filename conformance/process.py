@@ -8,14 +8,42 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["adopt_orphans", "children", "die_with_parent", "kill_group", "take_huge_pages", "threads"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "Usage",
+    "adopt_orphans",
+    "children",
+    "die_with_parent",
+    "kill_group",
+    "take_huge_pages",
+    "threads",
+    "usage",
+]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _MADV_COLLAPSE = 25
 _HUGE_PAGE = 1 << 21
+_BUSY = frozenset("RD")  # states of threads that have a processor or wait for one, or for a disk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a process and its descendants do with their time.
+
+    Args:
+        computed_s: processor time, that of ended processes which were waited for included.
+        is_busy: whether some thread has a processor, or waits for one or for a disk; else all of them sleep.
+    """
+
+    computed_s: float
+    is_busy: bool
 
 
 def die_with_parent(parent: int) -> None:
@@ -32,10 +60,55 @@ def adopt_orphans() -> None:
 
 def children() -> set[int]:
     """List the children of this process; empty where the system does not tell."""
-    pid = os.getpid()
+    return set(_children(os.getpid()))
+
+
+def usage(leader: int) -> Usage | None:
+    """See what a process and its descendants do with their time; None where the system does not tell."""
+    family = list(_family(leader))
+    if not (times := [time for pid in family for time in _times(pid)]):
+        return None
+    return Usage(
+        computed_s=sum(times) / os.sysconf("SC_CLK_TCK"),
+        is_busy=any(state in _BUSY for pid in family for state in _states(pid)),
+    )
+
+
+def _family(leader: int) -> Iterator[int]:
+    """A process and its descendants."""
+    pending = [leader]
+    while pending:
+        pid = pending.pop()
+        yield pid
+        pending += _children(pid)
+
+
+def _children(pid: int) -> list[int]:
+    """The children of each thread of a process."""
+    found: list[int] = []
     with suppress(OSError):
-        return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
-    return set()
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def _times(pid: int) -> list[int]:
+    """Clock ticks that a process, and those that it waited for, took in user and system mode; empty if it is gone."""
+    with suppress(OSError):
+        return list(map(int, _stat(Path(f"/proc/{pid}"))[11:15]))
+    return []
+
+
+def _states(pid: int) -> list[str]:
+    """The state of each thread of a process."""
+    with suppress(OSError):
+        return [_stat(task)[0] for task in Path(f"/proc/{pid}/task").iterdir()]
+    return []
+
+
+def _stat(folder: Path) -> list[str]:
+    """The fields behind the name of a program, which may hold anything."""
+    return (folder / "stat").read_text().rpartition(") ")[2].split()
 
 
 def kill_group(leader: int) -> None:

@@ -220,7 +220,7 @@ def plan_of(requests: Collection[Request]) -> Plan:
 
 
 def time_limit(case: Case, backend: BackendInfo, asked: float | None) -> float:
-    """Seconds one request may take: what is asked for, else what the case says, else the backend, else 120."""
+    """Seconds one request may compute or sleep: as asked for, else as the case says, else the backend, else 120."""
     return asked or case.timeout_s or backend.compile_timeout_s or TIMEOUT_S
 
 

@@ -4,8 +4,8 @@ It is the other side of `isolate.py`. Over the control socket FD come pickled ta
 
 - `report`, a pipe: the child writes its messages there (`wire.py`), and only the child can;
 - `output`, a pipe: the child's stdout and stderr;
-- `lifeline`, a socket: the server writes the child's wait status there; when the other side shuts it, the child and
-  everything it started are killed.
+- `lifeline`, a socket: the server writes the child's process id there, and in the end its wait status; when the other
+  side shuts it, the child and everything it started are killed.
 
 WARM-UP is `module:function`, a function that returns steps (`probe.py`); where one of them that is required makes the
 process unfit for forking, it begins anew without any. The first that it sends is a line of JSON: the steps that it left
@@ -35,10 +35,10 @@ from conformance.probe import LeftOut, RequiredStepError, UnfitError, take
 from conformance.process import adopt_orphans, children, kill_group
 from conformance.warmup import shared
 
-__all__ = ["HEADER", "STATUS", "main"]
+__all__ = ["HEADER", "NUMBER", "main"]
 
 HEADER = struct.Struct("!Q")  # the length of the pickled task that follows
-STATUS = struct.Struct("!i")  # a wait status
+NUMBER = struct.Struct("!i")  # a process id or a wait status
 _COMMAND = (sys.executable, "-m", "conformance.server")
 
 
@@ -128,6 +128,7 @@ class _Server:
         if pid == 0:
             child.run(server, report, output, payload)
         self._lifelines[pid] = lifeline
+        _tell(lifeline, pid)
         self._selector.register(lifeline, selectors.EVENT_READ, partial(self._cut, pid))
 
     def _cut(self, pid: int) -> None:
@@ -154,8 +155,13 @@ class _Server:
         if lifeline := self._lifelines.pop(pid, None):
             with suppress(KeyError):  # it was cut
                 self._selector.unregister(lifeline)
-            with lifeline, suppress(OSError):  # nobody listens any longer
-                lifeline.sendall(STATUS.pack(status))
+            with lifeline:
+                _tell(lifeline, status)
+
+
+def _tell(lifeline: socket.socket, number: int) -> None:
+    with suppress(OSError):  # nobody listens any longer
+        lifeline.sendall(NUMBER.pack(number))
 
 
 def _ended_child() -> int | None:

@@ -58,7 +58,9 @@ class Symptom:
 
     @classmethod
     def _of(cls, happened: Outcome, checks: Sequence[CheckResult], raised: Raised | None, ended: str) -> Symptom:
-        if happened in {Outcome.CRASH, Outcome.TIMEOUT}:
+        if happened is Outcome.TIMEOUT:  # whatever its limit was
+            return cls(outcome=happened)
+        if happened is Outcome.CRASH:
             return cls(outcome=happened, said=ended)
         if happened is Outcome.ERROR and raised is not None:
             # What an exception cut short says little beside the exception.

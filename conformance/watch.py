@@ -1,4 +1,7 @@
-"""Wait for one child of the fork server: read its report and output, hold it to its time, say how it ended."""
+"""Wait for one child of the fork server: read its report and output, hold it to its time, say how it ended.
+
+The time is that in which it computes or sleeps (`allowance.py`): on a loaded machine it may take longer on the clock.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from conformance.allowance import Allowance
 from conformance.model import Ended
-from conformance.server import STATUS
+from conformance.server import NUMBER
 from conformance.wire import Report, read_report
 
 if TYPE_CHECKING:
@@ -52,7 +56,7 @@ def attend(server: ForkServer, task: Task, timeout_s: float) -> Exit:
     with ExitStack() as stack:
         watch = _Watch(stack)
         watch.begin(server, task)
-        status = watch.wait(start + timeout_s)
+        status = watch.wait(Allowance(timeout_s))
         return watch.exit(status, time.monotonic() - start)
 
 
@@ -106,7 +110,7 @@ class _Watch:
         self._lifeline, self._far_lifeline = map(stack.enter_context, socket.socketpair())
         self._selector.register(self._lifeline, selectors.EVENT_READ)
         self._far_ends = [self._pipe(stack, sink) for sink in (self._report, self._output)]
-        self._timed_out = False
+        self._over: Ended | None = None
 
     def _pipe(self, stack: ExitStack, sink: _Sink) -> int:
         near, far = os.pipe()
@@ -126,32 +130,42 @@ class _Watch:
             for far in self._far_ends:
                 os.close(far)
 
-    def wait(self, deadline: float) -> int:
+    def wait(self, allowance: Allowance) -> int:
         """Read until the server tells the child's wait status; kill the child when it is over a limit."""
-        is_cut = False
+        pid: int | None = None
+        cut: float | None = None
         while True:
-            for key, _ in self._selector.select(max(0.0, deadline - time.monotonic())):
-                if key.data is None:
+            for key, _ in self._selector.select(_until(cut) if cut else allowance.unseen_s):
+                if key.data is not None:
+                    self._read(key)
+                elif pid is None:
+                    pid = self._number()
+                else:
                     return self._status()
-                self._read(key)
-            is_late = time.monotonic() >= deadline
-            if is_cut and is_late:
-                raise ServerDiedError
-            if not is_cut and (is_late or self._report.is_over):
-                is_cut, self._timed_out = True, is_late
-                deadline = time.monotonic() + KILL_LIMIT_S
+            if cut:
+                if not _until(cut):
+                    raise ServerDiedError
+                continue
+            if spent := allowance.exceeded(pid):
+                self._over = Ended(timed_out=True, limit_s=allowance.limit_s, spent=spent)
+            if self._over or self._report.is_over:
+                cut = time.monotonic() + KILL_LIMIT_S
                 self._lifeline.shutdown(socket.SHUT_WR)
 
-    def _status(self) -> int:
-        data = self._lifeline.recv(STATUS.size)
-        if len(data) < STATUS.size:
+    def _number(self) -> int:
+        data = self._lifeline.recv(NUMBER.size)
+        if len(data) < NUMBER.size:
             raise ServerDiedError
-        (status,) = STATUS.unpack(data)
+        (number,) = NUMBER.unpack(data)
+        return int(number)
+
+    def _status(self) -> int:
+        status = self._number()
         for key in list(self._selector.get_map().values()):
             for _ in range(_LAST_READS):  # a process that escaped may write for ever
                 if key.data is None or not self._read(key):
                     break
-        return int(status)
+        return status
 
     def _read(self, key: selectors.SelectorKey) -> bool:
         """Read what is there; False when there is nothing, or nothing more will come."""
@@ -172,8 +186,8 @@ class _Watch:
         return Exit(ended=self._ended(status, report), report=report, output=str(self._output), duration_s=duration_s)
 
     def _ended(self, status: int, report: Report) -> Ended | None:
-        if self._timed_out and os.WIFSIGNALED(status):
-            return Ended(timed_out=True)
+        if self._over and os.WIFSIGNALED(status):
+            return self._over
         note = self._why_unusable(report)
         if os.WIFSIGNALED(status):
             return Ended(signal=_signal_name(os.WTERMSIG(status)), note=note or _reported(report))
@@ -188,6 +202,11 @@ class _Watch:
         if report.malformed:
             return f"its report is malformed: {report.malformed}"
         return str(report.body) if report.kind == "exhausted" else ""
+
+
+def _until(moment: float) -> float:
+    """Seconds until a moment; 0 when it is past."""
+    return max(0.0, moment - time.monotonic())
 
 
 def _reported(report: Report) -> str:

@@ -56,10 +56,12 @@ def message(kind: MessageKind, body: object) -> bytes:
 class Report:
     """What a child said before it ended: its last stage, and what came of its task, in plain JSON.
 
+    `call` is the call of a program that the stage belongs to: the first compiles, a later one begins with its forward.
     `malformed` says what could not be read; then `kind` is None, as it is when the child never said what came of it.
     """
 
     stage: Stage = Stage.LOAD
+    call: int | None = None
     kind: str | None = None
     body: Any = None
     malformed: str | None = None
@@ -73,11 +75,22 @@ def read_report(data: bytes) -> Report:
         try:
             kind, body = _read_message(line)
         except (ValueError, RecursionError) as error:
-            return Report(stage=report.stage, malformed=f"cannot read {line[:80]!r}: {error}")
-        report = replace(report, stage=body) if kind == "stage" else replace(report, kind=kind, body=body)
+            return Report(stage=report.stage, call=report.call, malformed=f"cannot read {line[:80]!r}: {error}")
+        if kind == "stage":
+            report = replace(report, stage=body, call=_call(body, report.call))
+        else:
+            report = replace(report, kind=kind, body=body)
     if rest:
-        return Report(stage=report.stage, malformed=f"cut off after {rest[:80]!r}")
+        return Report(stage=report.stage, call=report.call, malformed=f"cut off after {rest[:80]!r}")
     return report
+
+
+def _call(stage: Stage, before: int | None) -> int | None:
+    if stage is Stage.COMPILE:
+        return 0
+    if stage is Stage.FORWARD and before is not None:
+        return before + 1
+    return before if stage is Stage.BACKWARD else None
 
 
 def _read_message(line: bytes) -> tuple[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["PRECISIONS", "Capability", "Grade", "Kind", "Level", "Outcome", "Stage", "Tier", "Verdict"]
+__all__ = ["PRECISIONS", "Capability", "Grade", "Kind", "Level", "Outcome", "Spent", "Stage", "Tier", "Verdict"]
 
 PRECISIONS = ("complex128", "float64", "complex64", "float32", "float16", "bfloat16")
 """The dtypes that have a tolerance, from the most to the least precise."""
@@ -93,6 +93,14 @@ class Stage(StrEnum):
     FORWARD = "forward"
     BACKWARD = "backward"
     COMPARE = "compare"
+
+
+class Spent(StrEnum):
+    """How a child spent the time that it may take."""
+
+    COMPUTING = "computing"
+    SLEEPING = "sleeping"
+    WAITING = "waiting for a processor or a disk"
 
 
 class Level(StrEnum):

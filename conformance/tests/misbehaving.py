@@ -125,6 +125,27 @@ def hangs(_: Any, report: Report) -> Attempt:
         time.sleep(60)
 
 
+def hangs_in_the_third_call(_: Any, report: Report) -> Attempt:
+    """Report the stages of three calls, and never return from the last."""
+    for stage in (Stage.BUILD, Stage.COMPILE, Stage.COMPILE, Stage.FORWARD, Stage.BACKWARD, Stage.FORWARD):
+        report(stage)
+    return hangs(None, report)
+
+
+def computes_forever(_: Any, report: Report) -> Attempt:
+    """Never return, for work."""
+    report(Stage.BACKWARD)
+    while True:
+        sum(range(100_000))
+
+
+def waits_for_a_program(_: Any, report: Report) -> Attempt:
+    """Never return, for the work of a program, as for a compiler's."""
+    report(Stage.BACKWARD)
+    subprocess.run([sys.executable, "-c", "while True: sum(range(100_000))"], check=True)
+    return Attempt()
+
+
 def leaves_processes(path: str, _report: Report) -> Attempt:
     """Start one process in our group and one in a session of its own; write their ids; return."""
     command = [

@@ -15,7 +15,7 @@ import pytest
 
 from conformance import forkserver, isolate, watch
 from conformance.errors import HarnessError, UsageError
-from conformance.model import Case, Ended, InputSpec, Location, Request, Stage, Variant
+from conformance.model import Case, Ended, InputSpec, Location, Request, Spent, Stage, Variant
 from conformance.tests.misbehaving import TASKS
 
 if TYPE_CHECKING:
@@ -142,11 +142,21 @@ def test_crash_after_report_wins() -> None:
     assert str(attempt("crashes_after_report").ended) == "killed by SIGSEGV (after it had reported its result)"
 
 
-def test_hang_is_killed_at_its_limit() -> None:
-    """A child deaf to SIGTERM is killed when its time is over, at the stage it had reached."""
-    made = attempt("hangs", timeout_s=1.0)
-    assert (made.ended, made.stage) == (Ended(timed_out=True), Stage.BACKWARD)
+@pytest.mark.parametrize(
+    ("task", "spent"),
+    [("hangs", Spent.SLEEPING), ("computes_forever", Spent.COMPUTING), ("waits_for_a_program", Spent.COMPUTING)],
+)
+def test_hang_is_killed_at_its_limit(task: str, spent: Spent) -> None:
+    """A child deaf to SIGTERM is killed when its time is over, at the stage it had reached, and it says how it went."""
+    made = attempt(task, timeout_s=1.0)
+    assert (made.ended, made.stage) == (Ended(timed_out=True, limit_s=1.0, spent=spent), Stage.BACKWARD)
     assert 1.0 <= made.duration_s < 30.0
+
+
+def test_hang_is_placed_in_its_call() -> None:
+    """The first call compiles, each later one begins with its forward."""
+    made = attempt("hangs_in_the_third_call", timeout_s=0.5)
+    assert (made.stage, made.call) == (Stage.BACKWARD, 2)
 
 
 def test_processes_left_behind_die(tmp_path: Path) -> None:
@@ -219,7 +229,7 @@ def test_threads_run_tasks_at_once() -> None:
         others = [pool.submit(attempt, "behaves", number) for number in range(8)]
         assert [other.result().invalid for other in others] == list(map(str, range(8)))
         assert not hanging.done()
-        assert hanging.result().ended == Ended(timed_out=True)
+        assert hanging.result().ended == Ended(timed_out=True, limit_s=3.0, spent=Spent.SLEEPING)
 
 
 def test_backend_environment_has_a_server_of_its_own() -> None:

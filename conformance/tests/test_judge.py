@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from conformance.judge import judge, outcome, where
-from conformance.model import Attempt, CheckResult, Expectation, Level, Location, Outcome, Stage, Verdict
+from conformance.model import Attempt, CheckResult, Expectation, Level, Location, Outcome, Spent, Stage, Verdict
 from conformance.tests.fakes import a_difference, an_attempt, an_expectation, crashed, failed, raised, vacuous
 
 RUN = {
@@ -133,7 +133,27 @@ def test_a_vacuous_run_says_what_is_missing(check: dict[str, object], expected: 
         (raised(stage=Stage.BACKWARD), "raised in backward: RuntimeError: bad graph"),
         (crashed(), "killed by SIGSEGV (stage compile)"),
         (crashed(status=0), "exited with status 0 without a result (stage compile)"),
-        (crashed(timed_out=True), "timed out; its process group was killed (stage compile)"),
+        (
+            crashed(timed_out=True, limit_s=120.0),
+            (
+                "timed out computing, over its limit of 120 s; its process group was killed (stage compile)"
+                "; --timeout sets another limit"
+            ),
+        ),
+        (
+            replace(crashed(timed_out=True, limit_s=2.5, spent=Spent.SLEEPING), stage=Stage.BACKWARD, call=1),
+            (
+                "timed out sleeping, over its limit of 2.5 s; its process group was killed (stage backward, call 1)"
+                "; --timeout sets another limit"
+            ),
+        ),
+        (
+            crashed(timed_out=True, limit_s=9.0, spent=Spent.WAITING),
+            (
+                "timed out waiting for a processor or a disk, far over its limit of 9 s; its process group was killed"
+                " (stage compile); --timeout sets another limit"
+            ),
+        ),
         (
             replace(crashed(), output="a\n core dumped \n\n"),
             "killed by SIGSEGV (stage compile); last output: core dumped",

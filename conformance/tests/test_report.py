@@ -34,7 +34,7 @@ def _everything() -> list[Record]:
         Verdict.VACUOUS: "nothing was compiled: no graph",
         Verdict.ERROR: "raised in forward: RuntimeError: bad `graph`\n```\n| a | b |",
         Verdict.CRASH: "killed by SIGSEGV (stage compile)",
-        Verdict.TIMEOUT: "timed out; its process group was killed (stage forward)",
+        Verdict.TIMEOUT: "timed out computing, over its limit of 120 s; its process group was killed (stage forward)",
         Verdict.SKIP: "no C++ compiler",
         Verdict.INVALID: "eager differs from itself",
     }

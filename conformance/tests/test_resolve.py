@@ -321,4 +321,4 @@ class TestInIsolation:
         path.write_text("import time; time.sleep(600)")
         monkeypatch.setattr(isolate, "IMPORT_LIMIT_S", 1.0)
         broken = isolate.describe(f"{path}:x").broken
-        assert broken == "while it was loaded: timed out; its process group was killed"
+        assert broken == "while it was loaded: timed out sleeping, over its limit of 1 s; its process group was killed"

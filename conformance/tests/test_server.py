@@ -7,12 +7,19 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 
 from conformance import isolate, process
 from conformance.forkserver import ForkServer
 from conformance.tests.misbehaving import TASKS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conformance.process import Usage
 
 
 def metrics(task: str, argument: object = None) -> dict[str, float]:
@@ -87,6 +94,53 @@ def test_children_are_listed() -> None:
     with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as child:
         assert child.pid in process.children()
     assert child.pid not in process.children()
+
+
+_BUSY = "while True: sum(range(100_000))"
+_STARTER = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {_BUSY!r}])"
+_BESIDE = f"import threading, time; threading.Thread(target=lambda: exec({_BUSY!r})).start(); time.sleep(600)"
+_REAPER = (
+    "import subprocess, sys, time; subprocess.run([sys.executable, '-c', 'sum(range(30_000_000))']); time.sleep(600)"
+)
+
+
+@pytest.mark.parametrize("program", [_BUSY, _STARTER, _BESIDE], ids=["itself", "what it starts", "another thread"])
+def test_a_process_that_computes_is_seen(program: str) -> None:
+    """Its processor time grows, and it is busy, whichever of its threads and descendants works."""
+    with _started(program) as started:
+        before = _seen(started, lambda usage: usage.is_busy and usage.computed_s > 0)
+        assert _seen(started, lambda usage: usage.computed_s > before.computed_s).is_busy
+
+
+def test_a_process_that_sleeps_is_seen() -> None:
+    """It is not busy, and has the time of what it waited for."""
+    with _started(_REAPER) as started:
+        first = _seen(started, lambda usage: not usage.is_busy and usage.computed_s > 0.2)
+        assert process.usage(started.pid) == first
+
+
+def test_a_process_that_is_gone_tells_nothing() -> None:
+    """It has no usage."""
+    with subprocess.Popen(["/bin/true"]) as ended:
+        ended.wait()
+    assert process.usage(ended.pid) is None
+
+
+@contextmanager
+def _started(program: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program in a group of its own, which is killed afterwards."""
+    with subprocess.Popen([sys.executable, "-c", program], process_group=0) as started:
+        yield started
+        process.kill_group(started.pid)
+
+
+def _seen(started: subprocess.Popen[bytes], is_right: Callable[[Usage], bool]) -> Usage:
+    """The first usage that is right."""
+    deadline = time.monotonic() + 30
+    while (usage := process.usage(started.pid)) is None or not is_right(usage):
+        assert time.monotonic() < deadline, usage
+        time.sleep(0.02)
+    return usage
 
 
 def test_threads_are_counted() -> None:

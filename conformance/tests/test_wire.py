@@ -114,6 +114,22 @@ def test_malformed_message_ends_the_report(line: bytes) -> None:
     assert (report.malformed or "").startswith("cannot read b")
 
 
+@pytest.mark.parametrize(
+    ("stages", "call"),
+    [
+        ([Stage.BUILD], None),
+        ([Stage.COMPILE, Stage.BACKWARD], 0),
+        ([Stage.COMPILE, Stage.FORWARD, Stage.BACKWARD, Stage.FORWARD], 2),
+        ([Stage.COMPILE, Stage.FORWARD, Stage.COMPILE, Stage.BACKWARD], 0),
+        ([Stage.COMPILE, Stage.FORWARD, Stage.COMPARE], None),
+        ([Stage.REFERENCE, Stage.FORWARD], None),
+    ],
+)
+def test_report_has_the_call_of_its_stage(stages: list[Stage], call: int | None) -> None:
+    """The first call of a program compiles, each later one begins with its forward."""
+    assert wire.read_report(b"".join(wire.message("stage", stage) for stage in stages)).call == call
+
+
 def test_message_cut_off_makes_the_report_malformed() -> None:
     """A message without its end counts for nothing."""
     report = wire.read_report(wire.message("stage", Stage.BUILD) + b'{"result":{')
