@@ -82,7 +82,7 @@ class GraphWatch:
         It meets a break in a function that it inlines once more in each of its callers, and counts it there too.
         """
         stacks = [reason.user_stack for reason in graph_break_reasons]
-        places = {(stack[-1].filename, stack[-1].lineno, stack[-1].colno) for stack in stacks}
+        places = {tuple((frame.filename, frame.lineno, frame.colno) for frame in stack[-1:]) for stack in stacks}
         broken = {(frame.filename, frame.name) for stack in stacks for frame in stack}
         return len(places) + len(_given_up() - broken)
 

@@ -114,7 +114,7 @@ def relation(one, other):
 def count_breaks():
     """How many places Dynamo broke a graph at, with the functions that it gave up for another."""
     stacks = [reason.user_stack for reason in torch._dynamo.utils.graph_break_reasons]
-    places = {(stack[-1].filename, stack[-1].lineno, stack[-1].colno) for stack in stacks}
+    places = {tuple((frame.filename, frame.lineno, frame.colno) for frame in stack[-1:]) for stack in stacks}
     broken = {(frame.filename, frame.name) for stack in stacks for frame in stack}
     frames = torch._dynamo.utils.get_compilation_metrics()
     return len(places) + len({(f.co_filename, f.co_name) for f in frames if f.fail_type == "Unsupported"} - broken)

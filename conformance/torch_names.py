@@ -160,6 +160,12 @@ NAMES = (
         by=("counted",),
     ),
     *_group(
+        Without.ABSENT,
+        "keeps what a killed compiler of Inductor leaves behind from being read",
+        "torch._inductor.cpp_builder.run_compile_cmd",
+        by=("whole_files",),
+    ),
+    *_group(
         Without.BROKEN,
         "finds out whether there is a C++ compiler",
         "torch._inductor.cpp_builder.get_cpp_compiler",

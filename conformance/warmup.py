@@ -1,7 +1,8 @@
 """What the fork server does once so that no child has to: imports, tables built on first use, a rehearsed compile.
 
 Nothing here runs a kernel or changes what a program computes. Much of it is private to PyTorch, so a name that another
-release lacks is left out: it makes children slower, not wrong. So is what would leave a thread behind (`probe.py`).
+release lacks is left out: it makes children slower, not wrong, but for what a killed compiler leaves behind. So is what
+would leave a thread behind (`probe.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from conformance.device import DEVICE
 from conformance.model import Attempt, BackendInfo
 from conformance.probe import Step
 from conformance.process import take_huge_pages
+from conformance.whole_files import have_inductor_write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,6 +110,7 @@ def steps() -> list[Step]:
         *(Step(name=f"call {name}", action=partial(_remember_of_device, name)) for name in _TABLES_OF_DEVICE),
         Step(name="read the sources of Dynamo", action=_read_sources),
         Step(name="build the codecs", action=_build_codecs, required=True),
+        Step(name="have compilers write whole files", action=have_inductor_write_whole),
         Step(name="have Dynamo not time guards", action=_skip_timing_of_guards),
         Step(name="rehearse eager", action=partial(_rehearse, "eager", _forward)),
         Step(name="rehearse aot_eager", action=partial(_rehearse, "aot_eager", _forward)),

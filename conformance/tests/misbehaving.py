@@ -146,6 +146,34 @@ def waits_for_a_program(_: Any, report: Report) -> Attempt:
     return Attempt()
 
 
+def compiles(factor: int, _report: Report) -> Attempt:
+    """Compile a function with Inductor, and return what it gives for 1."""
+    import torch  # noqa: PLC0415  the tests name tasks without importing torch
+    from torch._inductor import config  # noqa: PLC0415
+
+    with config.patch(cpp_cache_precompile_headers=False):  # headers are kept elsewhere
+        compiled = torch.compile(lambda a: a * factor, backend="inductor", dynamic=False)
+        return Attempt(metrics={"result": float(compiled(torch.ones(64)).sum()) / 64})
+
+
+def ends_while_compiling(how: tuple[str, int], report: Report) -> Attempt:
+    """Compile with Inductor, whose compiler writes half a library; then die, hang, or fail."""
+    (end, factor), run_whole = how, subprocess.run
+
+    def half(command: list[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+        if "-o" not in command:
+            return run_whole(command, **options)
+        Path(command[command.index("-o") + 1]).write_bytes(b"\x7fELF")
+        if end == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if end == "hangs":
+            time.sleep(600)
+        raise subprocess.CalledProcessError(1, command, b"out of space")
+
+    subprocess.run = half  # type: ignore[assignment]
+    return compiles(factor, report)
+
+
 def leaves_processes(path: str, _report: Report) -> Attempt:
     """Start one process in our group and one in a session of its own; write their ids; return."""
     command = [
