@@ -19,7 +19,7 @@ import click
 
 from conformance import isolate
 from conformance.model import Outcome
-from conformance.progress import progress, steps
+from conformance.progress import progress
 from conformance.report import markdown
 from conformance.termination import terminable
 from conformance.tests.practice_runs import PlainFile, cases, functions, recorded
@@ -86,8 +86,7 @@ def judged(records: Iterable[Record], plain: PlainFile) -> list[Judged]:
     every = list(records)
     red = [each for each in every if each.outcome.is_failure]
     questions = [(each.case_id.removeprefix("practice."), each.backend) for each in red]
-    with steps(len(red)) as step:
-        shown = dict(zip([each.key for each in red], plain.all(questions, step), strict=True))
+    shown = dict(zip([each.key for each in red], plain.all(questions, lambda _: None), strict=True))
     return [Judged(record=each, plain=shown.get(each.key)) for each in every]
 
 
@@ -140,19 +139,18 @@ def _domain_of(function: str) -> str:
 @click.option("--backend", "backends", multiple=True, type=click.Choice(BACKENDS), help="Run on these only.")
 @click.option("--records", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path("practice-records"))
 def main(page_path: Path, backends: Sequence[str], folder: Path) -> None:
-    """Run, ask about what is red, and write the page once all backends have run."""
+    """Run, ask about what is red, and write the page of what has run each time another domain is through."""
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = backends or BACKENDS
+    chosen, found = backends or BACKENDS, list[Judged]()
     with terminable():
         domains = [(domain, cases(list(names))) for domain, names in groupby(functions(), _domain_of)]
-        records: list[Record] = []
+        plain = PlainFile(folder / "plain.jsonl")
         with progress(len(chosen) * sum(len(practice) for _, practice in domains)) as advance:
             for name in chosen:
                 backend = isolate.describe(name)
                 for domain, practice in domains:
-                    records += recorded(practice, backend, folder / name / f"{domain}.jsonl", advance)
-        found = judged(records, PlainFile(folder / "plain.jsonl"))
-    page_path.write_text(page(found), encoding="utf-8")
+                    found += judged(recorded(practice, backend, folder / name / f"{domain}.jsonl", advance), plain)
+                    page_path.write_text(page(found), encoding="utf-8")
     wrong = [each for each in found if each.column in {"false alarm", "invalid"}]
     sys.exit("\n".join(f"{'/'.join(each.record.key)}: {each.record.message}" for each in wrong) or 0)
 
