@@ -58,7 +58,14 @@ NAMES = (
         Without.REFUSED,
         "counts graph breaks and skipped frames",
         "torch._dynamo.utils.counters",
-        by=("evidence", "dissect", "script_observable"),
+        by=("evidence", "script_observable"),
+    ),
+    *_group(
+        Without.REFUSED,
+        "says where graphs break, and why",
+        "torch._dynamo.output_graph.GraphCompileReason",
+        "torch._dynamo.utils.graph_break_reasons",
+        by=("graph_breaks",),
     ),
     *_group(
         Without.REFUSED,
