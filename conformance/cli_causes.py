@@ -81,7 +81,14 @@ def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., 
     ),
 )
 @click.argument("ref", metavar="FILE.py:FUNCTION")
-@click.option("--backend", "backends", multiple=True, metavar="BACKEND", help="As for `conformance run`. Repeatable.")
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    metavar="BACKEND",
+    help="As for `conformance run`. Repeatable; default: every installed one but pre_dispatch_eager, which is for"
+    " debugging.",
+)
 @_of_function(
     "input",
     "NAME=INPUT",
@@ -124,7 +131,7 @@ def check(ctx: click.Context, /, *, records: Path, as_json: bool, quiet: bool, *
     if as_json:
         click.echo(records.read_text(encoding="utf-8"), nl=False)
     else:
-        click.echo(usercheck.text(checked.records))
+        click.echo(usercheck.text(checked.records, records))
     if timing is not None:
         click.echo(_timed(timing, quiet=quiet or as_json), err=as_json)
     ctx.exit(checked.exit_code)

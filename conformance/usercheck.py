@@ -20,6 +20,7 @@ from conformance.checks import CATALOGUE
 from conformance.discover import relative
 from conformance.errors import UsageError
 from conformance.expectations import known_as, known_failures
+from conformance.found import CHECKED
 from conformance.judge import tell_check
 from conformance.ladder import DEBUG, first_in_records
 from conformance.model import Grade
@@ -177,7 +178,7 @@ def check(
     Args:
         function: a function, or a module; it and what it uses are pickled, and unpickled anew for each role.
         inputs: its arguments: a mapping by name, a tuple in order, or the only one; or a function that makes them.
-        backends: as `--backend` names them; default: every installed one.
+        backends: as `--backend` names them; default: every installed one that is not for debugging.
         seed: what random numbers are seeded with before inputs are made and before each call.
         timeout_s: seconds for each backend.
 
@@ -206,8 +207,13 @@ def _pickled(function: Callable[..., object], inputs: object) -> Iterator[str]:
         yield f"{path}:{name}"
 
 
-def text(found: Sequence[Record]) -> str:
-    """For each variant a table, checks x backends, then what does not hold, in full."""
+def text(found: Sequence[Record], path: Path) -> str:
+    """For each variant a table, checks x backends, then what does not hold, in full, and what leads on from there.
+
+    Args:
+        found: the records.
+        path: of their file.
+    """
     variants = list(dict.fromkeys(record.variant for record in found))
     tables = [_table(variant, [record for record in found if record.variant == variant]) for variant in variants]
     legend = (
@@ -216,7 +222,16 @@ def text(found: Sequence[Record]) -> str:
     )
     red = [finding(record) for record in found if not record.verdict.is_green]
     notes = "\n".join([legend, *_notes(found)])
-    return "\n\n".join([*tables, notes, *_remarks(found), *red])
+    return "\n\n".join([*tables, notes, *_remarks(found), *red, *_onward(found, path)])
+
+
+def _onward(found: Sequence[Record], path: Path) -> Iterator[str]:
+    """The command that leads from the first failure to its cause."""
+    failed = next((record for record in found if record.outcome.is_failure), None)
+    if failed is not None:
+        where = ["--records", str(path)] if path != CHECKED else []
+        command = shlex.join(["conformance", "explain", "/".join(failed.key), *where])
+        yield f"Records in {path}. Towards the cause: {command}; so for repro and shrink."
 
 
 def _notes(found: Sequence[Record]) -> Iterator[str]:

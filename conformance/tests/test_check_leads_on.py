@@ -129,6 +129,7 @@ def test_a_failure_of_a_users_function_has_a_script(users: Path, name: str) -> N
     code, output = check(f"{users}:{name}", "--backend", f"{users}:doubling")
     assert (code, cells(output)["gradients"]) == (1, ["NO"]), output
     (asked,) = [line.partition(": fail")[0] for line in output.splitlines() if line.startswith("doubling / user.")]
+    assert f"conformance explain {asked.replace(' ', '')}; so for" in output
     code, text = done("repro", asked)
     assert code == 0, text
     script = users.with_name("script.py")
