@@ -4,5 +4,5 @@ from conformance.backend import Backend
 
 backend = Backend(
     name="pre_dispatch_eager",
-    description="make_fx(pre_dispatch=True) of the captured graph, run eagerly",
+    description="make_fx(pre_dispatch=True) of the captured graph, run eagerly; for debugging",
 )

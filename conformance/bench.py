@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,12 +34,12 @@ from conformance.timing import (
 from conformance.timing_file import TimingRun, TimingWriter, make_header, resume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from conformance.model import Expectation, Record, Request
+    from conformance.model import Environment, Expectation, Record, Request
     from conformance.selection import Plan
 
-__all__ = ["Bench", "BenchOptions", "BenchResult", "conditions", "prepare"]
+__all__ = ["Bench", "BenchOptions", "BenchResult", "conditions", "of_known", "prepare"]
 
 T = TypeVar("T")
 
@@ -88,13 +88,18 @@ class BenchResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A run that is ready to start; its file is open. `done` is what the file holds of an earlier, interrupted run."""
+    """A run that is ready to start; its file is open.
+
+    `done` is what the file holds of an earlier, interrupted run; `known` are records of requests, which are not run
+    again to see whether they conform.
+    """
 
     plan: Plan
     options: BenchOptions
     writer: TimingWriter
     done: TimingRun
     expectations: Mapping[str, Sequence[Expectation]]
+    known: Mapping[tuple[str, str, str], Record] = field(default_factory=dict)
 
     @property
     def resumed(self) -> str:
@@ -116,7 +121,7 @@ class Bench:
     @property
     def steps(self) -> int:
         """How often `execute` tells that something was done."""
-        return 2 * len(self.remaining) + 1
+        return 2 * len(self.remaining) - len(self.known) + 1
 
     def execute(self, advance: Callable[[str], None]) -> BenchResult:
         """Do it all; `advance` is told what has been done, once for each record, the noise, and each timing."""
@@ -143,9 +148,9 @@ class Bench:
 
     def _conforming(self, advance: Callable[[str], None]) -> Mapping[tuple[str, str, str], Record]:
         """The record of each request, by its key."""
-        found: dict[tuple[str, str, str], Record] = {}
+        found = dict(self.known)
         header = self.writer.header
-        plan = replace(self.plan, requests=tuple(self.remaining))
+        plan = replace(self.plan, requests=tuple(each for each in self.remaining if each.key not in found))
         for record in records(plan, header.environment, self.expectations, header.run_id):
             found[record.key] = record
             advance(f"conforms? {record.backend} {record.case_id}")
@@ -227,6 +232,28 @@ def prepare(options: BenchOptions) -> Bench:
     chosen = [case for case in cases if options.case_globs or TAG in case.tags]
     plan = select(chosen, infos, case_globs=options.case_globs, variants=options.variants, seed=options.seed)
     machine = environment.capture(homes(options.folders))
+    expectations = known_failures(infos, cases, machine)  # before a file of timings is opened, which replaces it
+    return _opened(options, plan, machine, expectations)
+
+
+def of_known(plan: Plan, known: Iterable[Record], path: Path) -> Bench:
+    """The timing of requests of which it is known whether they conform.
+
+    Args:
+        plan: all of them.
+        known: a record of each.
+        path: where timings are written.
+
+    Raises:
+        ConformanceError: the file cannot be opened.
+    """
+    ready = _opened(BenchOptions(records=path, seed=plan.seed), plan, environment.capture(), {})
+    return replace(ready, known={record.key: record for record in known})
+
+
+def _opened(
+    options: BenchOptions, plan: Plan, machine: Environment, expectations: Mapping[str, Sequence[Expectation]]
+) -> Bench:
     header = make_header(
         plan,
         machine,
@@ -238,7 +265,6 @@ def prepare(options: BenchOptions) -> Bench:
         callgrind=options.callgrind,
         planned=len(plan.requests),
     )
-    expectations = known_failures(infos, cases, machine)  # before a file of timings is opened, which replaces it
     if options.resume:
         writer, done = resume(options.records, header)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.errors import HarnessError
@@ -57,6 +58,7 @@ def of(found: Found, script_text: str, environment_text: str) -> str:
         *_described(found),
         "This script exits with 1 where the bug is there, with 0 where it is not:",
         _fenced(script_text, "python"),
+        *_file(found),
         *_logs(found),
         "### Versions",
         f"<details>\n\n{_fenced(environment_text, '')}\n\n</details>",
@@ -93,6 +95,15 @@ def _sides(found: Found) -> tuple[str, str]:
         return "runs", what(found)
     place, off = f"{first.kind} of `{first.path}`", f", off by up to {first.max_abs:.4g}" if first.max_abs else ""
     return f"{place} is `{first.expected}`", f"{place} is `{first.actual}`{off}"
+
+
+def _file(found: Found) -> Iterator[str]:
+    """The file that the script runs, where it is of a function of a user."""
+    user = found.request.case.function
+    if user and user.home.endswith(".py"):
+        path = Path(user.home)
+        yield f"The script runs `{path.name}`:"
+        yield _fenced(path.read_text(encoding="utf-8"), "python")
 
 
 def _logs(found: Found) -> Iterator[str]:

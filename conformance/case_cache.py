@@ -49,6 +49,7 @@ MAKERS = (
     "subset",
     "surface",
     "syntax",
+    "users",
     "validation",
     "words",
     "yaml_marks",

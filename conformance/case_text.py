@@ -35,8 +35,8 @@ def dump(case: Case) -> str:
     """The YAML of a file that holds this case alone. Comments and blanks at the ends of lines are lost.
 
     Raises:
-        UsageError: no file can say it: it has a twin, variants that are no product of axes, or inputs that a function
-            makes.
+        UsageError: no file can say it: it has a twin, variants that are no product of axes, or calls a function of a
+            user.
     """
     data = {"topic": case.topic, "cases": [_case(case)]}
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH, default_flow_style=False)
@@ -203,8 +203,9 @@ _Dumper.add_representer(list, _list)
 
 
 def _case(case: Case) -> dict[str, Any]:
-    if case.twin:
-        message = f"{case.id} has a twin, which no case file can give"
+    if case.twin or case.function:
+        what = "has a twin" if case.twin else "calls a function in a file"
+        message = f"{case.id} {what}, which no case file can give"
         raise UsageError(message)
     told: dict[str, Any] = {
         "id": case.id,
@@ -212,7 +213,7 @@ def _case(case: Case) -> dict[str, Any]:
         "clauses": list(case.clauses),
         "tags": sorted(case.tags),
         "source": case.source,
-        "inputs": {name: _input(name, spec) for name, spec in case.inputs.items()},
+        "inputs": {name: _input(spec) for name, spec in case.inputs.items()},
         "setup": _Block(case.setup),
         "program": _Block(case.program),
         "calls": [] if case.calls == CALLS else [_Row(_call(call)) for call in case.calls],
@@ -230,10 +231,7 @@ def _case(case: Case) -> dict[str, Any]:
     return {key: value for key, value in told.items() if value or (key == "recompiles" and value is not None)}
 
 
-def _input(name: str, spec: InputSpec) -> _Row:
-    if spec.maker:
-        message = f"a function makes the input {name!r}, which no case file can give"
-        raise UsageError(message)
+def _input(spec: InputSpec) -> _Row:
     if spec.scalar is not None:
         return _Row(scalar=spec.scalar)
     return _Row({"shape": list(spec.shape)} | _changed(spec, InputSpec(shape=spec.shape)))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance.cli_words import EXIT_CODES, FOLDER, PATH, examples
+from conformance.cli_words import EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from conformance.bench import Bench
     from conformance.model import Record
 
 __all__ = ["COMMANDS"]
@@ -46,10 +47,20 @@ def record_options(command: Callable[..., None]) -> Callable[..., None]:
         "places",
         multiple=True,
         type=PATH,
-        help="A record file, or a folder. Repeatable; default: conformance-records.jsonl, else results/records.",
+        help="A record file, or a folder. Repeatable; default: conformance-check.jsonl where it has the name, else"
+        " conformance-records.jsonl, else results/records.",
     )
     cases = click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files.")
     return where(cases(command))
+
+
+_SAID = ("input", "dynamic", "call", "requires", "raises", "check", "tolerance")
+"""Options of `check` that say something of the function."""
+
+
+def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option that says something of a function, as it was typed."""
+    return click.option(f"--{name}", name, multiple=True, metavar=metavar, help=text)
 
 
 @click.command(
@@ -62,37 +73,78 @@ def record_options(command: Callable[..., None]) -> Callable[..., None]:
                 "conformance check model.py:loss --input 'x=float32[4,8],requires_grad' --input 'scale=0.5'",
                 "conformance check model.py:Net                      an nn.Module, and inputs() for its forward",
                 "conformance check mylib.steps:train_step --backend inductor --backend mine.py:mine",
+                "conformance check model.py:loss --call '{}' --call '{grad: disabled}' --dynamic true",
+                "conformance explain inductor/user.loss              and repro, shrink: from a red cell to its cause",
             ),
             EXIT_CODES,
         ]
     ),
 )
 @click.argument("ref", metavar="FILE.py:FUNCTION")
-@click.option("--backend", "backends", multiple=True, metavar="BACKEND", help="As for `conformance run`. Repeatable.")
 @click.option(
-    "--input",
-    "inputs",
+    "--backend",
+    "backends",
     multiple=True,
-    metavar="NAME=INPUT",
-    help="An argument: float32[4,4],requires_grad is a tensor, a number a number. Repeatable; default: what the"
-    " function inputs() beside yours returns, or what @conformance.case says.",
+    metavar="BACKEND",
+    help="As for `conformance run`. Repeatable; default: every installed one but pre_dispatch_eager, which is for"
+    " debugging.",
 )
+@_of_function(
+    "input",
+    "NAME=INPUT",
+    "An argument: float32[4,4],requires_grad is a tensor, a number a number. Repeatable; default: what the function"
+    " inputs() beside yours returns.",
+)
+@_of_function("dynamic", "auto|true|false", "What torch.compile(dynamic=...) is given. Repeatable; default: auto.")
+@_of_function("call", "CALL", "One call of a sequence, such as '{grad: disabled}'. Repeatable; default: two calls.")
+@_of_function("requires", "CAPABILITY", "What a backend must claim to be asked at all. Repeatable.")
+@_of_function("raises", "[backward:]TYPE", "The exception that eager must raise.")
+@_of_function("check", "NAME", "A check that is asked for, or raised to MUST; see `list --checks`. Repeatable.")
+@_of_function("tolerance", "DTYPE=NUMBER", "The relative error that is allowed of a dtype. Repeatable.")
+@click.option("--expectations", type=FILE, help="Known failures of the one backend that runs.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and cotangents.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="Seconds for each backend.")
+@click.option(
+    "--records",
+    type=RECORDS,
+    default=Path("conformance-check.jsonl"),
+    show_default=True,
+    help="Where results are written; explain, repro and shrink look there first.",
+)
+@click.option("--timing", is_flag=True, help="Time what conforms against eager too, as `conformance bench` does.")
+@click.option("--json", "as_json", is_flag=True, help="Print the records, as they are in the file, and no table.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 @click.pass_context
-def check(ctx: click.Context, /, *, inputs: Sequence[str], quiet: bool, **options: object) -> None:
+def check(ctx: click.Context, /, *, records: Path, as_json: bool, quiet: bool, **options: Any) -> None:  # noqa: ANN401
     """Run a function of yours, which may be any Python, on backends, with all checks, and print one table.
 
-    Its file is run, in processes of its own: once for each backend and a few times in eager.
+    Its file is run, in processes of its own: once for each backend and a few times in eager. What is said of the
+    function here goes before what @conformance.case says beside it, with the same names.
     """
-    from conformance.usercheck import CheckOptions, run, text
+    from conformance import usercheck
 
-    given = dict(_pair(text) for text in inputs)
+    said = {name: texts for name in _SAID if (texts := options.pop(name))}
+    asked = usercheck.CheckOptions(said=said, records=records, **options)
     with ExitStack() as stack:
-        found = run(CheckOptions(inputs=given, **options), _bar(stack, quiet=quiet))  # type: ignore[arg-type]
-    click.echo(text(found))
-    ctx.exit(0 if all(record.verdict.is_green for record in found) else 1)
+        checked = usercheck.run(asked, _bar(stack, quiet=quiet))
+    timing = usercheck.timing(checked, asked)
+    if as_json:
+        click.echo(records.read_text(encoding="utf-8"), nl=False)
+    else:
+        click.echo(usercheck.text(checked.records, records))
+    if timing is not None:
+        click.echo(_timed(timing, quiet=quiet or as_json), err=as_json)
+    ctx.exit(checked.exit_code)
+
+
+def _timed(timing: Bench, *, quiet: bool) -> str:
+    """Time what conforms; what to print of it."""
+    from conformance import bench_summary
+    from conformance.progress import steps
+
+    with steps(timing.steps, quiet=quiet) as advance:
+        result = timing.execute(advance)
+    return f"\n{bench_summary.text(result, quiet=quiet, command=())}"
 
 
 @click.command(
@@ -286,14 +338,6 @@ def _exit_unless_shown(ctx: click.Context, name: str, why: str) -> None:
     if why:
         click.echo(f"{name}: {why}", err=True)
         ctx.exit(1)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name.strip() and equals):
-        message = f"{text!r} is not of the form name=float32[4,4],requires_grad"
-        raise click.BadParameter(message, param_hint="--input")
-    return name.strip(), value
 
 
 def _bar(stack: ExitStack, *, quiet: bool) -> Callable[[int, Record], None]:

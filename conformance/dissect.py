@@ -5,17 +5,18 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import re
+import textwrap
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
-from conformance import ambient, inputs, program, torch_names
+from conformance import ambient, graph_breaks, inputs, program, torch_names
 from conformance.device import DEVICE
-from conformance.dissection import CapturedGraph, Dissection, NodeDifference
+from conformance.dissection import CapturedGraph, Dissection, Listing, NodeDifference
 from conformance.evidence import compile_with
 from conformance.model import Stage
 from conformance.resolve import patched, resolve
@@ -24,6 +25,7 @@ from conformance.tolerance import CLOSE, FACTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import ModuleType
 
     from conformance.backend import Backend
     from conformance.model import Request
@@ -96,7 +98,7 @@ def run(request: Request, report: Callable[[Stage], None]) -> Dissection:
     inputs.seed_default(request.seed)
     generated = program.generate(request.case, request.variant)
     module = generated.load()
-    counters.clear()
+    graph_breaks.forget()
     with patched({**backend.patches, "_functorch.config.donated_buffer": False}):
         keeper = _Keeper(compiler=_compiler(backend))
         kept_by = replace(backend, factory=None, compile={**backend.compile, "backend": keeper})
@@ -104,12 +106,25 @@ def run(request: Request, report: Callable[[Stage], None]) -> Dissection:
         with contextlib.suppress(Exception):  # what it leaves behind may keep the next call from being made
             perform(Role(request=request, module=module, function=function, report=report))
         report(Stage.COMPARE)
-        graphs = tuple(_searched(kept, keeper.compiler, generated.filename) for kept in keeper.kept)
+        listing = _listing(generated, module, request)
+        graphs = tuple(_searched(kept, keeper.compiler, listing.file) for kept in keeper.kept)
     return Dissection(
+        listing=listing,
         graphs=graphs,
-        graph_breaks=tuple(_reason(text) for text in counters["graph_break"]),
+        graph_breaks=graph_breaks.places(),
         guards=tuple(dict.fromkeys(_guards(module.program)))[:_MOST],
     )
+
+
+def _listing(generated: program.Program, module: ModuleType, request: Request) -> Listing:
+    """The function of a user, where the program calls one that has a source."""
+    if user := request.case.function:
+        called = getattr(module, user.callee)
+        with contextlib.suppress(OSError, TypeError):
+            code = inspect.unwrap(type(called) if isinstance(called, torch.nn.Module) else called)
+            lines, start = inspect.getsourcelines(code)
+            return Listing(file=inspect.getsourcefile(code) or "", text=textwrap.dedent("".join(lines)), line=start)
+    return Listing(file=generated.filename, text=generated.source)
 
 
 def _compiler(backend: Backend) -> Callable[..., Any]:
@@ -247,10 +262,6 @@ def _told(node: torch.fx.Node, stage: str, kind: str, actual: str, expected: str
         expected=expected,
         line=int(lines[-1]) if lines else 0,
     )
-
-
-def _reason(text: str) -> str:
-    return "; ".join(line.strip() for line in text.split("\n")[:2])
 
 
 def _guards(function: Callable[..., Any]) -> Iterator[str]:

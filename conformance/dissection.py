@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CapturedGraph", "Dissection", "NodeDifference"]
+__all__ = ["CapturedGraph", "Dissection", "Listing", "NodeDifference"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeDifference:
     """The first node of a captured graph whose value the backend gives otherwise than eager.
 
-    `stage` is `forward`, or `backward` where the value is right and its gradient is not. `line` is that of the
-    program, from 1 in the source that is generated from the case; 0 where the graph does not tell.
+    `stage` is `forward`, or `backward` where the value is right and its gradient is not. `line` is that of the file
+    that the listing is of; 0 where the graph does not tell.
     """
 
     node: str
@@ -34,8 +34,19 @@ class CapturedGraph:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The Python that is run: all that is generated from a case, or a function of a user in its file."""
+
+    file: str
+    text: str
+    line: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dissection:
     """What Dynamo made of a program, and where a backend begins to differ from eager."""
+
+    listing: Listing
 
     graphs: tuple[CapturedGraph, ...] = ()
     graph_breaks: tuple[str, ...] = ()

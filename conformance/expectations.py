@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from conformance.checks import CATALOGUE
 from conformance.documents import ExpectationDocument
-from conformance.errors import ExpectationError, Problem
+from conformance.errors import ExpectationError, Problem, UsageError
 from conformance.judge import where
 from conformance.model import Expectation, Kind, Location, Outcome
 from conformance.selection import holds
@@ -16,13 +17,24 @@ from conformance.validation import did_you_mean, validate
 from conformance.yaml_marks import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from conformance.model import BackendInfo, Case, Environment, Record, Variant
     from conformance.yaml_marks import Document
 
-__all__ = ["TODO", "Host", "applies", "entries", "known_failures", "load_expectations", "match", "stale", "told"]
+__all__ = [
+    "TODO",
+    "Host",
+    "applies",
+    "entries",
+    "known_as",
+    "known_failures",
+    "load_expectations",
+    "match",
+    "stale",
+    "told",
+]
 
 TODO = "TODO"
 """The reason of an entry that a command wrote, until somebody says why; such a file is refused."""
@@ -87,6 +99,18 @@ def known_failures(
         for info in backends
         if info.expectations is not None
     }
+
+
+def known_as(file: Path, backends: Sequence[BackendInfo]) -> list[BackendInfo]:
+    """The one backend that a file is given for, with that in place of its own.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if len(backends) > 1:
+        message = f"--expectations is for one backend, and {len(backends)} are to run; choose one with --backend"
+        raise UsageError(message)
+    return [replace(info, expectations=file) for info in backends]
 
 
 def applies(entry: Expectation, host: Host) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -12,17 +13,17 @@ from tabulate import tabulate
 from conformance import isolate
 from conformance.dissection import Dissection
 from conformance.errors import UsageError
+from conformance.first_seen import broken_in_order
 from conformance.found import find, live
-from conformance.ladder import below, climb, first
+from conformance.ladder import DEBUG, below, climb, first
 from conformance.program import generate
 from conformance.specification import clause_texts
 from conformance.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
-    from conformance.dissection import CapturedGraph
+    from conformance.dissection import CapturedGraph, Listing
     from conformance.found import Found
     from conformance.ladder import Rung
     from conformance.model import Record
@@ -102,11 +103,16 @@ def _section(title: str, body: str) -> str:
 
 
 def _program(one: Explanation) -> str:
-    """The Python of the case, with the line marked that the first node that differs comes from."""
-    graphs = () if isinstance(one.dissection, str) else one.dissection.graphs
+    """The Python that is run, with the line marked that the first node that differs comes from."""
+    if isinstance(one.dissection, str):
+        graphs: Sequence[CapturedGraph] = ()
+        text, start = generate(one.found.request.case, one.found.request.variant).source, 1
+    else:
+        graphs = one.dissection.graphs
+        text, start = one.dissection.listing.text, one.dissection.listing.line
     marked = {graph.difference.line for graph in graphs if graph.difference}
-    lines = generate(one.found.request.case, one.found.request.variant).source.rstrip().split("\n")
-    return "\n".join(f"{_MARK if number in marked else ' '} {line}" for number, line in enumerate(lines, 1))
+    lines = enumerate(text.rstrip().split("\n"), start)
+    return "\n".join(f"{_MARK if number in marked else ' '} {line}" for number, line in lines)
 
 
 def _observed(record: Record) -> str:
@@ -116,8 +122,7 @@ def _observed(record: Record) -> str:
             shorten(word, _WIDE, placeholder=" ...")
             for word in (check.check, difference.path, difference.kind, difference.expected, difference.actual)
         )
-        for check in record.checks
-        if check.breaks
+        for check in broken_in_order(record.checks)
         for difference in check.differences
     ]
     if not rows:
@@ -129,11 +134,15 @@ def _observed(record: Record) -> str:
 
 
 def _ladder(one: Explanation) -> str:
-    rows = [(rung.backend, "differs" if rung.same else "", str(rung.symptom)) for rung in one.rungs]
+    rows = [(_rung(rung.backend), "differs" if rung.same else "", str(rung.symptom)) for rung in one.rungs]
     table = tabulate(rows, ("backend", "", "what it shows"), tablefmt="simple", disable_numparse=True)
     if not one.first_rung:
         return f"{table}\nThe failure of the record did not show again."
     return f"{table}\nThis failure is first seen in {one.first_rung}, {_stage(one)}."
+
+
+def _rung(backend: str) -> str:
+    return f"{backend} (for debugging)" if backend == DEBUG else backend
 
 
 def _stage(one: Explanation) -> str:
@@ -146,18 +155,20 @@ def _inside(seen: Dissection | str) -> Iterator[str]:
         return
     for number, graph in enumerate(seen.graphs, 1):
         title = f"Captured graph {number} of {len(seen.graphs)}" if len(seen.graphs) > 1 else "Captured graph"
-        yield _section(title, f"{_without_files(graph.text)}\n\n{_node(graph)}")
+        yield _section(title, f"{_without_files(graph.text)}\n\n{_node(graph, seen.listing)}")
     breaks = "\n".join(f"- {reason}" for reason in seen.graph_breaks)
     yield _section("Graph breaks", breaks or "none")
     more = f"\n... and {len(seen.guards) - _FEW_GUARDS} more" if len(seen.guards) > _FEW_GUARDS else ""
     yield _section("Guards", ("\n".join(seen.guards[:_FEW_GUARDS]) or "none") + more)
 
 
-def _node(graph: CapturedGraph) -> str:
+def _node(graph: CapturedGraph, listing: Listing) -> str:
     found = graph.difference
     if found is None:
         return f"No node was found that differs: {graph.searched}."
-    where = f", line {found.line} of the program" if found.line else ""
+    home = Path(listing.file)
+    place = f"{home.name}:{found.line}" if home.is_file() else f"line {found.line} of the program"
+    where = f", {place}" if found.line else ""
     return (
         f"The first node that differs, with each value returned: {found.node} ({found.target}){where}, {found.stage}:"
         f" {found.kind} {found.actual}, eager {found.expected}."

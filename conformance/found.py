@@ -18,14 +18,20 @@ from conformance.runner import records
 from conformance.selection import plan_of, time_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from conformance.model import BackendInfo, Record
+    from conformance.model import BackendInfo, Case, Record
 
-__all__ = ["DEFAULT", "Found", "find", "live", "now", "request"]
+__all__ = ["CHECKED", "DEFAULT", "Found", "find", "live", "now", "request"]
+
+CHECKED = Path("conformance-check.jsonl")
+"""The records of the last check here."""
 
 DEFAULT = (Path("conformance-records.jsonl"), Path("results", "records"))
-"""Where records are looked for unless it is said: those of the last run here, else the published ones."""
+"""Where records are looked for unless it is said: those of the last run here, else the published ones.
+
+Those of the last check go before them, where they have what is asked for.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +58,7 @@ def find(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -
         ConformanceError: records or cases cannot be read.
     """
     backend, case, variant = _parts(name)
-    runs = _runs(places)
+    runs = _runs(places or _checked(backend, case))
     every = [(one, run) for run in runs for one in run.records]
     of_case = [(one, run) for one, run in every if (one.backend, one.case_id) == (backend, case)]
     if not of_case:
@@ -73,9 +79,7 @@ def request(of: Record, run: RunFile, folders: Sequence[Path] = ()) -> Request:
     Raises:
         SelectionError: there is no such case, or no such variant of it, any more.
     """
-    told = [folder for folder in map(Path, run.header.folders) if folder.is_dir()]
-    cases = homes.collect(list({folder.resolve(): folder for folder in (*told, *folders)}.values()))
-    case = next((each for each in cases if each.id == of.case_id), None)
+    case = next((each for each in _cases(run, folders) if each.id == of.case_id), None)
     variant = next((each for each in case.variants if each.id == of.variant), None) if case else None
     if case is None or variant is None:
         message = f"no case {of.case_id} with a variant {of.variant} any more; is its folder missing (--cases)?"
@@ -83,6 +87,13 @@ def request(of: Record, run: RunFile, folders: Sequence[Path] = ()) -> Request:
     info = _backend(of, run)
     limit = time_limit(case, info, run.header.selection.get("timeout_s"))
     return Request(case=case, backend=info, variant=variant, seed=of.seed, timeout_s=limit)
+
+
+def _cases(run: RunFile, folders: Sequence[Path]) -> Iterator[Case]:
+    """The cases of a run that are in no file, then those that are."""
+    yield from run.header.cases
+    told = [folder for folder in map(Path, run.header.folders) if folder.is_dir()]
+    yield from homes.collect(list({folder.resolve(): folder for folder in (*told, *folders)}.values()))
 
 
 def now(request: Request) -> Found:
@@ -117,10 +128,18 @@ def _parts(name: str) -> tuple[str, str, str]:
     return "/".join(words[:-1]), words[-1], variant
 
 
+def _checked(backend: str, case: str) -> list[Path]:
+    """The records of the last check, if they have this backend and case, or there are no others."""
+    if not CHECKED.exists():
+        return []
+    known = {(one.backend, one.case_id) for one in record.read(CHECKED).records}
+    return [CHECKED] if (backend, case) in known or not any(place.exists() for place in DEFAULT) else []
+
+
 def _runs(places: Sequence[Path]) -> list[RunFile]:
     chosen = list(places) or [place for place in DEFAULT if place.exists()][:1]
     if not chosen:
-        message = f"no records: neither {' nor '.join(map(str, DEFAULT))} is here; see --records"
+        message = f"no records: none of {', '.join(map(str, (CHECKED, *DEFAULT)))} is here; see --records"
         raise UsageError(message)
     files, _ = find_kinds(*chosen)
     runs = [(path, record.read(path)) for path in files]

@@ -29,7 +29,19 @@ CHUNK = 36
 
 _AT_ONCE = 9  # up to ten hypothesis draws afresh each time; beyond, it varies what it has drawn, which is less diverse
 
-_MADE_OF = ("draft", "findings", "fuzz", "grammar", "known", "ladder", "nests", "shrink", "smaller", "symptom")
+_MADE_OF = (
+    "draft",
+    "findings",
+    "first_seen",
+    "fuzz",
+    "grammar",
+    "known",
+    "ladder",
+    "nests",
+    "shrink",
+    "smaller",
+    "symptom",
+)
 _LOW = {"bfloat16": Capability.BFLOAT16, "float16": Capability.FLOAT16}
 _CALLS = {
     "default": CALLS,

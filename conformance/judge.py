@@ -6,16 +6,17 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from conformance.crash import last_words
+from conformance.first_seen import broken_in_order
 from conformance.model import Outcome, Verdict
 
 if TYPE_CHECKING:
     from conformance.model import Attempt, CheckResult, Difference, Expectation, Record
 
-__all__ = ["held_against", "judge", "outcome", "untold", "where"]
+__all__ = ["held_against", "judge", "outcome", "tell_check", "untold", "where"]
 
 _COMPILED = "compiled"
 _INSTEAD = "\nExpected to "
-_LAST_OUTPUT = 200  # characters of the last line a dead child printed
 
 
 def outcome(attempt: Attempt) -> Outcome:
@@ -70,7 +71,7 @@ def where(expectation: Expectation) -> str:
 
 
 def _broken(attempt: Attempt) -> dict[str, CheckResult]:
-    return {check.check: check for check in attempt.checks if check.breaks}
+    return {check.check: check for check in broken_in_order(attempt.checks)}
 
 
 def _is_as_expected(happened: Outcome, attempt: Attempt, expectation: Expectation) -> bool:
@@ -114,15 +115,13 @@ def _tell_end(happened: Outcome, attempt: Attempt) -> str:
     text = f"{attempt.ended} ({place})"
     if happened is Outcome.TIMEOUT:
         text += "; --timeout sets another limit"
-    lines = attempt.output.split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return f"{text}; last output: {last[:_LAST_OUTPUT]}" if last else text
+    return "; ".join(filter(None, [text, last_words(attempt.output)]))
 
 
 def _tell_failure(broken: dict[str, CheckResult]) -> str:
     """The first difference in full, the others counted."""
     (name, check), *others = broken.items()
-    parts = [_tell_check(name, check)]
+    parts = [tell_check(check)]
     if (further := len(check.differences) - 1) > 0:
         parts.append(f"{', '.join(filter(None, [f'{further} further in {name}', check.message]))}.")
     elif check.differences and check.message:
@@ -132,11 +131,12 @@ def _tell_failure(broken: dict[str, CheckResult]) -> str:
     return "\n".join(parts)
 
 
-def _tell_check(name: str, check: CheckResult) -> str:
+def tell_check(check: CheckResult) -> str:
+    """What a check saw that does not hold: its first difference in full."""
     if not check.differences:
-        return f"{name}: {check.message or 'did not hold'}."
+        return f"{check.check}: {check.message or 'did not hold'}."
     text = _tell_difference(check.differences[0])
-    return text if name == check.differences[0].kind else f"{name}: {text}"
+    return text if check.check == check.differences[0].kind else f"{check.check}: {text}"
 
 
 def _tell_difference(difference: Difference) -> str:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from conformance.model import Attempt, BackendInfo, Record, Request
 
-__all__ = ["Rung", "below", "climb", "first", "first_in_records"]
+__all__ = ["DEBUG", "Rung", "below", "climb", "first", "first_in_records"]
 
-_DEBUG = "pre_dispatch_eager"
+DEBUG = "pre_dispatch_eager"
 """A rung for debugging: no backend is built on it, so that what it does by itself leads nowhere."""
 
 
@@ -61,7 +61,7 @@ def first(rungs: Sequence[Rung]) -> str:
 def first_in_records(records: Iterable[Record]) -> Mapping[tuple[str, str, str], str]:
     """For the key of each failure, the first rung from which on every record is of the same failure, itself included.
 
-    Left out are those with a rung below them that has no record: nobody has looked.
+    Left out are those with a rung below them that has no record: nobody has looked. One for debugging need have none.
     """
     symptoms = {record.key: Symptom.of_record(record) for record in records}
     found = {}
@@ -69,6 +69,7 @@ def first_in_records(records: Iterable[Record]) -> Mapping[tuple[str, str, str],
         if not wanted.outcome.is_failure:
             continue
         keys = [(rung, case, variant) for rung in (*below(backend), backend)]
+        keys = [key for key in keys if key in symptoms or key[0] != DEBUG]
         if all(key in symptoms for key in keys):
             found[backend, case, variant] = _lead([(key[0], symptoms[key] == wanted) for key in keys])
     return found
@@ -80,7 +81,7 @@ def _lead(path: Sequence[tuple[str, bool]]) -> str:
     A rung that does not show it breaks the run, unless the backend is certainly not built on it.
     """
     backend, found = path[-1][0], ""
-    aside = {_DEBUG} if backend in LADDER else {_DEBUG, LADDER[-1]}
+    aside = {DEBUG} if backend in LADDER else {DEBUG, LADDER[-1]}
     for rung, shows in reversed(path):
         if shows:
             found = rung

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance import wire
 from conformance.checks import CATALOGUE
-from conformance.model import BackendInfo, CheckResult, Environment, Family, Grade, Record, Stage
+from conformance.model import BackendInfo, Case, CheckResult, Environment, Family, Grade, Record, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,8 @@ def _usual() -> tuple[str, ...]:
 class Header:
     """What a run was started with. `planned` counts this file's requests; `total` and `digest` are of the whole plan.
 
-    `folders` are those, as given, of cases beyond the packaged ones. `families` are those that generated cases.
+    `folders` are those, as given, of cases beyond the packaged ones. `families` are those that generated cases; `cases`
+    are those that are in no file: functions of users.
     `checks` names, in order, those that a record whose checks all held need not name.
     """
 
@@ -48,6 +49,7 @@ class Header:
     total: int
     digest: str
     families: tuple[Family, ...] = ()
+    cases: tuple[Case, ...] = ()
     checks: tuple[str, ...] = field(default_factory=_usual)
 
 

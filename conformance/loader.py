@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from conformance.yaml_marks import Document
     from conformance.yaml_marks import Path as Keys
 
-__all__ = ["load_cases", "load_folder"]
+__all__ = ["case_of", "load_cases", "load_folder"]
 
 # What a program's check needs to know of its case; other keys may be wrong and it still says what it finds.
 _CORE = frozenset({"id", "title", "program", "setup", "inputs", "axes"})
@@ -165,15 +165,22 @@ def _misplaced(document: Document, path: Keys, what: str, texts: Sequence[str]) 
 
 
 def _case(document: Document, path: Keys, form: CaseDocument, topic: str) -> Case:
+    return replace(
+        case_of(form, topic, document.location(path)),
+        program_location=document.text_location((*path, "program")),
+        setup_location=document.text_location((*path, "setup")) if form.setup else None,
+    )
+
+
+def case_of(form: CaseDocument, topic: str, location: Location) -> Case:
+    """The case that a document describes; where its texts are is left out."""
     return Case(
         id=form.id,
         title=form.title,
         topic=topic,
         program=form.program,
         setup=form.setup,
-        location=document.location(path),
-        program_location=document.text_location((*path, "program")),
-        setup_location=document.text_location((*path, "setup")) if form.setup else None,
+        location=location,
         clauses=tuple(form.clauses),
         inputs={name: _input(spec) for name, spec in form.inputs.items()},
         variants=tuple(_variants(form.axes)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance.family import Family
+from conformance.users import UserFunction
 from conformance.words import Capability, Grade, Kind, Level, Outcome, Spent, Stage, Tier, Verdict
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Spent",
     "Stage",
     "Tier",
+    "UserFunction",
     "Variant",
     "Verdict",
 ]
@@ -163,7 +165,7 @@ class Case:
     `recompiles` None allows one for each call that changes something guards must see.
     `may_raise` says that eager may raise whatever it does, for nobody has declared it: then so must the backend.
     `twin` is another program over the same inputs and setup that must do the same (a metamorphic law).
-    `family` is what generated the case, if anything did.
+    `family` is what generated the case, if anything did. `function` is what the program calls, where that is a user's.
     """
 
     id: str
@@ -189,6 +191,7 @@ class Case:
     timeout_s: float | None = None
     twin: str = ""
     family: Family | None = None
+    function: UserFunction | None = None
     program_location: Location | None = None
     setup_location: Location | None = None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from conformance import agreement, ambient, inputs, program
+from conformance import agreement, ambient, graph_breaks, inputs, program
 from conformance.checks import metamorphic
 from conformance.checks.finding import Pair
 from conformance.checks.registry import run_checks
@@ -192,6 +192,7 @@ class _Compiled:
         """Run the compiled role and hold it against eager, and against its twin if it has one."""
         self.report(Stage.COMPILE)
         try:
+            graph_breaks.forget()
             watch = Watch()
             role = replace(self._role(self.subject, expected), around=lambda _: watch)
             twin = self._role(self.subject.twin, expected) if self.subject.twin else None
@@ -199,6 +200,7 @@ class _Compiled:
             return Attempt(raised=describe(error, Stage.COMPILE), stage=Stage.COMPILE)
         actual = perform(role)
         evidence = watch.evidence(compiled_backward=any(call.compiled_backward for call in actual.calls))
+        broken_at = graph_breaks.places()
         actual_bytes = saved_bytes(role) if actual.complete else None
         pair = Pair(
             case=self.subject.request.case,
@@ -206,6 +208,7 @@ class _Compiled:
             expected=expected,
             reference=Reference(self.subject.request, self.subject.build),
             evidence=evidence,
+            breaks=broken_at,
             fallback=_fallback(self.backend, evidence),
             actual_bytes=actual_bytes,
             expected_bytes=expected_bytes,

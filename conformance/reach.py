@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 
     _Holder = torch.nn.Module | torch.Tensor
 
-__all__ = ["STATE", "reachable"]
-
-STATE = "__state__"
-"""The name in the namespace of a program under which `reachable`, bound to the function of a user, stands."""
+__all__ = ["reachable"]
 
 _MOST = 20_000  # objects that are looked at
 _INSTALLED = {"site-packages", "dist-packages"}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from conformance.model import Environment, Family
+    from conformance.model import Case, Environment, Family
     from conformance.selection import Plan
 
 __all__ = [
@@ -50,8 +50,18 @@ class RunFile:
     truncated: int = 0
 
 
-def make_header(plan: Plan, environment: Environment, run_id: str, folders: Sequence[str] = ()) -> Header:
-    """Build the header of a run; of the backends it keeps what does not depend on where they are installed."""
+def make_header(
+    plan: Plan, environment: Environment, run_id: str, folders: Sequence[str] = (), cases: Sequence[Case] = ()
+) -> Header:
+    """Build the header of a run; of the backends it keeps what does not depend on where they are installed.
+
+    Args:
+        plan: of the run.
+        environment: what it is made on.
+        run_id: its name.
+        folders: of cases beyond the packaged ones.
+        cases: of the plan that are in no file.
+    """
     return Header(
         schema_version=SCHEMA_VERSION,
         run_id=run_id,
@@ -66,6 +76,7 @@ def make_header(plan: Plan, environment: Environment, run_id: str, folders: Sequ
         total=plan.total,
         digest=plan.digest,
         families=_families(plan),
+        cases=tuple(cases),
     )
 
 

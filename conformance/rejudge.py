@@ -42,7 +42,7 @@ def apply(path: Path) -> Counter[Verdict]:
         raise UsageError(message)
     variants = {
         (case.id, variant.id): variant
-        for case in collect([Path(folder) for folder in run.header.folders])
+        for case in (*run.header.cases, *collect([Path(folder) for folder in run.header.folders]))
         for variant in case.variants
     }
     backends = _described(run)

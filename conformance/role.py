@@ -17,7 +17,7 @@ from conformance.evidence import has_compiled_backward
 from conformance.model import Stage
 from conformance.parts import copied
 from conformance.raised import describe
-from conformance.reach import STATE
+from conformance.users import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -13,6 +13,7 @@ from conformance.errors import BackendError, UsageError
 from conformance.model import Outcome
 from conformance.script_observable import Moment, Observable, difference, observable
 from conformance.script_parts import ProgramText, argument, as_twin, clause, helpers, local, modes
+from conformance.script_user import program_text
 from conformance.symptom import Symptom
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class _Script:
         self.found, self.how, self.seen = found, how, seen
         self.request = found.request
         self.case, self.seed = self.request.case, self.request.seed
-        self.program = ProgramText.of(self.request)
+        self.program = program_text(self.request)
         first = difference(found)
         self.under = first.under if first else {}
         self.is_twin = first is not None and first.path.startswith("twin: ")
@@ -176,7 +177,9 @@ class _Script:
         yield from self._arguments(call, index)
         yield from self._weights(call, index)
         if self.program.draws or "rng" in self.seen.expression:
-            yield f"torch.manual_seed({self.seed + (index if index < len(self.case.calls) else 0)})"
+            seed = self.seed + (index if index < len(self.case.calls) else 0)
+            yield f"torch.manual_seed({seed})"
+            yield from [f"random.seed({seed})"] if self.program.is_opaque else []
         if is_last and self.seen.before:
             yield self.seen.before
         if is_last and self.seen.caught and self.seen.moment is not Moment.END:
@@ -206,6 +209,8 @@ class _Script:
     def _arguments(self, call: Call, index: int) -> Iterator[str]:
         # What is measured is measured in one call more.
         number = len(self.case.calls) if self._measures and index == self.seen.index else index
+        if any(spec.maker for spec in self.case.inputs.values()):
+            yield f'given = made("{self.seed}/{number}")'
         for name in self.case.inputs:
             yield f"{local(name)} = {argument(name, self.request, call, number)}"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from conformance.device import DEVICE
 from conformance.errors import UsageError
+from conformance.first_seen import broken_in_order
 from conformance.model import Outcome, Stage
 from conformance.script_parts import local
 from conformance.symptom import Symptom
@@ -25,7 +26,7 @@ _CALL = re.compile(r"call\[(\d+)\]\.?")
 
 
 def difference(found: Found) -> Difference | None:
-    """The first difference of the first check that decided the verdict; None where no check could.
+    """The difference that was there first, of those that decided the verdict; None where no check could.
 
     Raises:
         UsageError: the record is of no failure.
@@ -33,8 +34,8 @@ def difference(found: Found) -> Difference | None:
     if not found.record.outcome.is_failure:
         message = f"{'/'.join(found.record.key)} is a {found.record.outcome}: there is nothing to reproduce"
         raise UsageError(message)
-    broken = next((check for check in found.record.checks if check.breaks), None)
-    return broken.differences[0] if broken and broken.differences else None
+    broken = broken_in_order(found.record.checks)
+    return broken[0].differences[0] if broken and broken[0].differences else None
 
 
 class Moment(IntEnum):

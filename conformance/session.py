@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from conformance import discover, environment, isolate
-from conformance.errors import UsageError
-from conformance.expectations import known_failures, stale
+from conformance.expectations import known_as, known_failures, stale
 from conformance.homes import collect, homes
 from conformance.record import RecordWriter, make_header, resume
 from conformance.runner import BATCH, Run
@@ -198,8 +197,5 @@ def prepare(options: Options) -> Session:
 def _expectations(
     options: Options, infos: Sequence[BackendInfo], cases: Sequence[Case], machine: Environment
 ) -> dict[str, tuple[Expectation, ...]]:
-    if options.expectations and len(infos) > 1:
-        message = f"--expectations is for one backend, and {len(infos)} are to run; choose one with --backend"
-        raise UsageError(message)
-    given = [replace(info, expectations=options.expectations or info.expectations) for info in infos]
+    given = known_as(options.expectations, infos) if options.expectations else infos
     return known_failures(given, cases, machine)

@@ -13,6 +13,7 @@ from conformance.script_run import unshown
 from conformance.selection import select
 from conformance.shrink import shrink
 from conformance.symptom import Symptom
+from conformance.user_case import written_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,7 +86,10 @@ def shrunk(of: Found, *, budget: int, jobs: int, advance: Callable[[str], None])
         UsageError: it does not show any more.
         HarnessError: the fork server does not start, or died twice.
     """
-    search = shrink(of.request, Symptom.of_record(of.record), isolate.run, advance, budget, jobs=jobs)
+    wanted = Symptom.of_record(of.record)
+    # A function of a user is shrunk as a case, if it is one and fails alike as such; else all but its text is.
+    as_case = (one for one in written_out(of.request) if Symptom.of(isolate.run(one)) == wanted)
+    search = shrink(next(as_case, of.request), wanted, isolate.run, advance, budget, jobs=jobs)
     small = found.now(search.request)
     yaml, no_yaml = _or_why(lambda: case_text.dump(search.request.case))
     text, no_text = _or_why(lambda: script.of(small, script.compiler(small.request.backend)))

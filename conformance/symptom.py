@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from conformance.first_seen import broken_in_order
 from conformance.judge import outcome
 from conformance.model import Outcome
 
@@ -33,7 +34,7 @@ class Symptom:
 
     Args:
         outcome: what came of the request.
-        check: the first MUST that did not hold, in the order of the catalogue; empty where there was none.
+        check: the MUST that did not hold first; empty where there was none.
         observable: what differs first: `output`, `gradient`, `argument`, `cotangent`, or a word of the check's own.
         kind: in what it differs: values, dtype, requires_grad, ...
         said: what was seen and expected, where these are words; of an exception, its type and the start of its message.
@@ -65,7 +66,7 @@ class Symptom:
         if happened is Outcome.ERROR and raised is not None:
             # What an exception cut short says little beside the exception.
             return cls(outcome=happened, observable="exception", said=f"{raised.type}: {_gist(raised.message)}")
-        broken = next((check for check in checks if check.breaks), None)
+        broken = next(iter(broken_in_order(checks)), None)
         if broken is None:
             return cls(outcome=happened)
         if not broken.differences:

@@ -69,9 +69,16 @@ NAMES = (
     ),
     *_group(
         Without.REFUSED,
-        "counts skipped frames, and lists why graphs were broken in `conformance explain`",
+        "counts skipped frames",
         "torch._dynamo.utils.counters",
-        by=("evidence", "dissect"),
+        by=("evidence",),
+    ),
+    *_group(
+        Without.REFUSED,
+        "says where graphs break, and why",
+        "torch._dynamo.output_graph.GraphCompileReason",
+        "torch._dynamo.utils.graph_break_reasons",
+        by=("graph_breaks",),
     ),
     *_group(
         Without.REFUSED,

@@ -42,9 +42,12 @@ def update(
     """
     runs = _runs(places, backend)
     (name,) = {info.name for _, info in runs}
-    cases = collect(list({Path(folder): None for run, _ in runs for folder in run.header.folders}))
+    theirs = [case for run, _ in runs for case in run.header.cases]
+    cases = (*collect(list({Path(folder): None for run, _ in runs for folder in run.header.folders})), *theirs)
     try:
-        path = output or isolate.describe(runs[0][1].ref).expectations or Path(f"{name}.expected.yaml")
+        # The backend's own file is about cases of which everybody has the file.
+        own = None if theirs else isolate.describe(runs[0][1].ref).expectations
+        path = output or own or Path(f"{name}.expected.yaml")
         model = isolate.describe(like).expectations if like else None
     finally:
         isolate.shutdown()

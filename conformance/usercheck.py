@@ -6,7 +6,8 @@ import inspect
 import shlex
 import sys
 import tempfile
-from contextlib import contextmanager
+import uuid
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,26 +15,34 @@ from typing import TYPE_CHECKING
 import cloudpickle
 from tabulate import tabulate
 
-from conformance import discover, environment, frame, isolate
+from conformance import bench, discover, environment, frame, isolate
 from conformance.checks import CATALOGUE
 from conformance.discover import relative
 from conformance.errors import UsageError
-from conformance.ladder import first_in_records
+from conformance.expectations import known_as, known_failures
+from conformance.found import CHECKED
+from conformance.judge import tell_check
+from conformance.ladder import DEBUG, first_in_records
 from conformance.model import Grade
+from conformance.record import RecordWriter, make_header
 from conformance.resolve import absolute
 from conformance.runner import records
 from conformance.selection import select
 from conformance.summary import finding
-from conformance.userfunction import INPUTS, PICKLE, UserFunction, as_case
+from conformance.timing import TAG as TIMING
+from conformance.userfunction import as_case, declaration_of
+from conformance.users import INPUTS, PICKLE, UserFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
-    from conformance.model import BackendInfo, Case, CheckResult, Record
+    from conformance.bench import Bench
+    from conformance.model import BackendInfo, Case, CheckResult, Environment, Expectation, Record
+    from conformance.selection import Plan
 
-__all__ = ["CheckOptions", "check", "load_case", "run", "text"]
+__all__ = ["CheckOptions", "Checked", "check", "load_case", "run", "text", "timing"]
 
 _LIMIT_S = 120.0
 _HELD, _BROKEN, _ADVISORY, _NOTHING, _SILENT = "yes", "NO", "note", "-", ""
@@ -41,26 +50,46 @@ _HELD, _BROKEN, _ADVISORY, _NOTHING, _SILENT = "yes", "NO", "note", "-", ""
 
 @dataclass(frozen=True, kw_only=True)
 class CheckOptions:
-    """What the user asked for; the names are those of `conformance check`."""
+    """What the user asked for; the names are those of `conformance check`.
+
+    `said` has, by name of the option, what is said of the function, as it was typed. Without `records` nothing is kept.
+    """
 
     ref: str
     backends: Sequence[str] = ()
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seed: int = 0
     timeout_s: float | None = None
+    records: Path | None = None
+    expectations: Path | None = None
+    timing: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What came of it: a record of each request of the plan, in its order."""
+
+    plan: Plan
+    records: Sequence[Record]
+
+    @property
+    def exit_code(self) -> int:
+        """1 where anything is red."""
+        return int(not all(record.verdict.is_green for record in self.records))
 
 
 def load_case(options: CheckOptions) -> Case:
     """The function as a case; its file is run, in a child.
 
     Raises:
-        UsageError: there is no such function, or nothing says what its inputs are.
+        UsageError: there is no such function, or what is said of it is not right.
         HarnessError: the fork server does not start, or died twice.
     """
     ref = absolute(options.ref)
     if ":" not in ref:
         message = f"{options.ref!r} is not of the form path/to/file.py:function or module:function"
         raise UsageError(message)
+    given = declaration_of(options.said)
     end = isolate.run_task("conformance.usercode:describe", ref, env={}, timeout_s=options.timeout_s or _LIMIT_S)
     if refused := isolate.refusal(end):
         raise UsageError(refused)
@@ -68,25 +97,60 @@ def load_case(options: CheckOptions) -> Case:
     if not isinstance(found, UserFunction):
         message = f"{options.ref} cannot be loaded: {str(found).partition(chr(10))[0]}"
         raise UsageError(message)
-    return as_case(found, options.inputs)
+    return as_case(found, given)
 
 
-def run(options: CheckOptions, advance: Callable[[int, Record], None]) -> list[Record]:
-    """Run the function on the backends; `advance` is told how many records there will be, and each as it comes.
+def run(options: CheckOptions, advance: Callable[[int, Record], None]) -> Checked:
+    """Run the function on the backends, and keep the records; `advance` is told how many there will be, and each.
 
     Raises:
         ConformanceError: whatever is wrong with what was asked for.
     """
     case = load_case(options)
-    infos = {info.name: info for info in discover.find(options.backends, isolate.describe)}
+    infos = {info.name: info for info in discover.find(options.backends or _unasked(), isolate.describe)}
     plan = select([case], infos.values(), seed=options.seed, timeout_s=options.timeout_s)
+    plan = replace(plan, selection={**plan.selection, "function": options.ref})
+    machine = environment.capture()
+    expectations = _expectations(options, plan, machine)
+    header = make_header(plan, machine, uuid.uuid4().hex[:12], cases=(case,))
     found = []
-    for record in records(plan, environment.capture(), run_id="check"):
-        told = replace(record, reproduce=_again(options, infos[record.backend]))
-        advance(len(plan.requests), told)
-        found.append(told)
+    with RecordWriter(options.records, header) if options.records else nullcontext() as writer:
+        for record in records(plan, machine, expectations, header.run_id):
+            told = replace(record, reproduce=_again(options, infos[record.backend]))
+            if writer:
+                writer.write(told)
+            advance(len(plan.requests), told)
+            found.append(told)
+        if writer:
+            writer.finish({})
     order = {request.key: place for place, request in enumerate(plan.requests)}
-    return sorted(found, key=lambda record: order[record.key])
+    return Checked(plan=plan, records=sorted(found, key=lambda record: order[record.key]))
+
+
+def timing(checked: Checked, options: CheckOptions) -> Bench | None:
+    """The timing of what conforms, where it is asked for, ready to start.
+
+    Raises:
+        ConformanceError: its file cannot be opened.
+    """
+    is_declared = any(TIMING in request.case.tags for request in checked.plan.requests)
+    if options.records is None or not (options.timing or is_declared):
+        return None
+    path = options.records.with_name(f"{options.records.stem}-timings.jsonl")
+    return bench.of_known(checked.plan, checked.records, path)
+
+
+def _unasked() -> list[str]:
+    """Every installed backend but the one that is for debugging."""
+    return [name for name in discover.names() if name != DEBUG]
+
+
+def _expectations(options: CheckOptions, plan: Plan, machine: Environment) -> dict[str, tuple[Expectation, ...]]:
+    """The known failures of the function; those of backends are of cases."""
+    if options.expectations is None:
+        return {}
+    given = known_as(options.expectations, plan.backends)
+    return known_failures(given, [request.case for request in plan.requests], machine)
 
 
 def _again(options: CheckOptions, info: BackendInfo) -> str:
@@ -94,7 +158,7 @@ def _again(options: CheckOptions, info: BackendInfo) -> str:
     if PICKLE in options.ref:
         return ""
     words = ["conformance", "check", options.ref, "--backend", relative(info.ref)]
-    words += [word for name, text in options.inputs.items() for word in ("--input", f"{name}={text}")]
+    words += [word for name, texts in options.said.items() for text in texts for word in (f"--{name}", text)]
     words += ["--seed", str(options.seed)] if options.seed else []
     return shlex.join([*words, "--timeout", f"{options.timeout_s:g}"] if options.timeout_s else words)
 
@@ -109,10 +173,12 @@ def check(
 ) -> pd.DataFrame:
     """Run a function on backends with all checks; the frame is that of `conformance.load`, a row each backend.
 
+    What `conformance.case` says of the function counts.
+
     Args:
         function: a function, or a module; it and what it uses are pickled, and unpickled anew for each role.
         inputs: its arguments: a mapping by name, a tuple in order, or the only one; or a function that makes them.
-        backends: as `--backend` names them; default: every installed one.
+        backends: as `--backend` names them; default: every installed one that is not for debugging.
         seed: what random numbers are seeded with before inputs are made and before each call.
         timeout_s: seconds for each backend.
 
@@ -122,7 +188,7 @@ def check(
     """
     with _pickled(function, inputs) as ref:
         options = CheckOptions(ref=ref, backends=backends, seed=seed, timeout_s=timeout_s)
-        return frame.of(run(options, lambda _total, _record: None))
+        return frame.of(run(options, lambda _total, _record: None).records)
 
 
 @contextmanager
@@ -141,8 +207,13 @@ def _pickled(function: Callable[..., object], inputs: object) -> Iterator[str]:
         yield f"{path}:{name}"
 
 
-def text(found: Sequence[Record]) -> str:
-    """For each variant a table, checks x backends, then what does not hold, in full."""
+def text(found: Sequence[Record], path: Path) -> str:
+    """For each variant a table, checks x backends, then what does not hold, in full, and what leads on from there.
+
+    Args:
+        found: the records.
+        path: of their file.
+    """
     variants = list(dict.fromkeys(record.variant for record in found))
     tables = [_table(variant, [record for record in found if record.variant == variant]) for variant in variants]
     legend = (
@@ -150,7 +221,28 @@ def text(found: Sequence[Record]) -> str:
         f" {_NOTHING}: nothing to compare; empty: not looked at."
     )
     red = [finding(record) for record in found if not record.verdict.is_green]
-    return "\n\n".join([*tables, legend, *_remarks(found), *red])
+    notes = "\n".join([legend, *_notes(found)])
+    return "\n\n".join([*tables, notes, *_remarks(found), *red, *_onward(found, path)])
+
+
+def _onward(found: Sequence[Record], path: Path) -> Iterator[str]:
+    """The command that leads from the first failure to its cause."""
+    failed = next((record for record in found if record.outcome.is_failure), None)
+    if failed is not None:
+        where = ["--records", str(path)] if path != CHECKED else []
+        command = shlex.join(["conformance", "explain", "/".join(failed.key), *where])
+        yield f"Records in {path}. Towards the cause: {command}; so for repro and shrink."
+
+
+def _notes(found: Sequence[Record]) -> Iterator[str]:
+    """Each SHOULD that does not hold, with the backends on which it is seen alike."""
+    backends: dict[str, list[str]] = {}
+    for record in found:
+        for check in record.checks:
+            if not check.held and not check.breaks:
+                more = f" {check.message}." if check.differences and check.message else ""
+                backends.setdefault(f"{record.variant}: {tell_check(check)}{more}", []).append(record.backend)
+    yield from (f"{_ADVISORY} on {', '.join(names)} / {said}" for said, names in backends.items())
 
 
 def _remarks(found: Sequence[Record]) -> Iterator[str]:
@@ -178,7 +270,8 @@ def _table(variant: str, found: Sequence[Record]) -> str:
     rows += [[name, *(tell(record) for record in found)] for name, tell in _EVIDENCE.items()]
     culprits = first_in_records(found)
     rows += [["first differs in", *(culprits.get(record.key, "") for record in found)]] if culprits else []
-    return tabulate(rows, [variant, *(record.backend for record in found)], tablefmt="simple", disable_numparse=True)
+    backends = [f"{record.backend} (for debugging)" if record.backend == DEBUG else record.backend for record in found]
+    return tabulate(rows, [variant, *backends], tablefmt="simple", disable_numparse=True)
 
 
 def _mark(results: Sequence[CheckResult]) -> str:

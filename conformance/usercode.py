@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 import sys
 from functools import cache, partial
 from importlib.util import find_spec
@@ -26,7 +27,7 @@ from conformance.reach import reachable
 from conformance.resolve import import_home
 from conformance.snapshot import memory
 from conformance.tensors import Copies
-from conformance.userfunction import DECLARED, INPUTS, PICKLE, UserFunction
+from conformance.users import DECLARED, INPUTS, PICKLE, UserFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -47,8 +48,9 @@ def describe(ref: str, report: Callable[[Stage], None]) -> UserFunction:  # noqa
     Raises:
         UsageError: there is no such file or function, or its inputs are not what it takes.
     """
-    home, _, _ = ref.rpartition(":")
-    function = _made(_found(_home(home), ref), ref)
+    home = _home(ref.rpartition(":")[0])
+    found = _found(home, ref)
+    function = _made(found, ref)
     declared = getattr(function, DECLARED, {})
     signature = _signature(function, ref)
     maker = _maker(ref)
@@ -65,7 +67,18 @@ def describe(ref: str, report: Callable[[Stage], None]) -> UserFunction:  # noqa
         maker=maker,
         declared={name: value for name, value in declared.items() if value},
         title=(inspect.getdoc(function) or "").partition("\n")[0],
+        is_factory=_is_factory(found),
+        is_module=isinstance(function, torch.nn.Module),
+        state=tuple(_named(function, home)),
     )
+
+
+def _named(function: object, home: object) -> Iterator[str]:
+    """What a function reaches, as far as it can be named from outside."""
+    for path in reachable(function):
+        head = re.split(r"\W", path, maxsplit=1)[0]
+        if hasattr(home, head) or (head == "self" and inspect.ismethod(function)):
+            yield path
 
 
 def load(ref: str) -> Any:  # noqa: ANN401 - a function or a module

@@ -1,64 +1,39 @@
-"""A user's own function in words, the decorator that says how it is called, and the case that is made of it."""
+"""The decorator that says how a user's own function is called, and the case that is made of one."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
-from conformance.documents import AxesDocument, InputDocument
+from conformance.documents import CaseDocument, InputDocument
 from conformance.errors import UsageError
-from conformance.model import Case, InputSpec, Location, Variant
-from conformance.rules import broken_inputs, is_argument
+from conformance.loader import case_of
+from conformance.model import InputSpec, Location
+from conformance.rules import broken_inputs, broken_rules, is_argument
+from conformance.surface import ROOTS
+from conformance.timing import TAG as TIMING
+from conformance.users import DECLARED, INPUTS, STATE
+from conformance.validation import first_problem
+from conformance.yaml_marks import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["DECLARED", "INPUTS", "PICKLE", "UserFunction", "as_case", "case", "input_spec"]
+    from conformance.model import Case, UserFunction
 
-INPUTS = "inputs"
-"""The function beside a user's own that makes its arguments; `<function>_inputs` goes before it."""
-
-PICKLE = ".pickle"
-"""How the name of a file ends that holds a function and what makes its inputs."""
-
-DECLARED = "__conformance__"
-"""Where `conformance.case` leaves what it was given."""
+__all__ = ["as_case", "case", "declaration_of", "input_spec"]
 
 F = TypeVar("F")
 
 _INPUT = re.compile(r"(?P<dtype>[a-z0-9]+)?\[(?P<shape>[\d, ]*)\](?P<flags>(,\w+)*)")
-_AXES = ("grad", "autocast", "dtype", "dynamic")
+_TAKEN = frozenset({*ROOTS, "program"})
 _AS_USERS: Mapping[str, list[Any]] = {"dynamic": ["auto"]}
 """What `torch.compile(function)` does by itself, where a case file has another default."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class UserFunction:
-    """What a reference holds, in words.
-
-    Args:
-        ref: the reference.
-        call: how the arguments are handed on, as Python: `x, y, scale=scale`.
-        arguments: their names.
-        takes: names of all that it may be given; empty where that is anything.
-        maker: reference of the function that makes the arguments; empty where there is none.
-        declared: what `conformance.case` was given.
-        title: the first line of its docstring.
-    """
-
-    ref: str
-    call: str = ""
-    arguments: tuple[str, ...] = ()
-    takes: tuple[str, ...] = ()
-    maker: str = ""
-    declared: Mapping[str, Any] = field(default_factory=dict)
-    title: str = ""
 
 
 def case(
@@ -69,8 +44,16 @@ def case(
     dtype: Sequence[str] = (),
     dynamic: Sequence[bool | str] = (),
     graph_breaks: int = 0,
+    requires: Sequence[str] = (),
+    raises: str = "",
+    checks: Sequence[str] = (),
+    calls: Sequence[Mapping[str, Any]] = (),
+    tolerance: Mapping[str, float] | None = None,
+    timing: bool = False,
 ) -> Callable[[F], F]:
     """Say how `conformance check` is to call a function; the function itself stays as it is.
+
+    Beside `inputs`, all is as in a case file (`cases/README.md`).
 
     Args:
         inputs: arguments by name, such as `{"a": "float32[4,4],requires_grad"}`; see `input_spec`.
@@ -79,18 +62,79 @@ def case(
         dtype: dtypes of inputs that name none.
         dynamic: what `torch.compile(dynamic=...)` is given: True, False, or "auto", its own default and the one here.
         graph_breaks: how many are allowed.
+        requires: capabilities without which a backend need not run it.
+        raises: the exception that eager must raise: `ValueError`, or `backward:RuntimeError`.
+        checks: checks that are asked for, or raised to MUST.
+        calls: the sequence of calls on one compiled function, such as `[{}, {"grad": "disabled"}]`.
+        tolerance: by dtype, the relative error that is allowed.
+        timing: whether it is timed too, where it conforms.
     """
-    told = {
-        "inputs": dict(inputs or {}),
-        "axes": {"grad": list(grad), "autocast": list(autocast), "dtype": list(dtype), "dynamic": list(dynamic)},
-        "graph_breaks": graph_breaks,
-    }
+    axes = {"grad": list(grad), "autocast": list(autocast), "dtype": list(dtype), "dynamic": list(dynamic)}
+    declared = _said(
+        inputs=dict(inputs or {}),
+        axes={name: values for name, values in axes.items() if values},
+        graph_breaks=graph_breaks,
+        requires=list(requires),
+        raises=_raised(raises),
+        checks=dict.fromkeys(checks, "must"),
+        calls=[dict(call) for call in calls],
+        tolerance=dict(tolerance or {}),
+        tags=[TIMING] if timing else [],
+    )
 
     def mark(function: F) -> F:
-        setattr(function, DECLARED, told)
+        setattr(function, DECLARED, declared)
         return function
 
     return mark
+
+
+def _said(**keys: Any) -> dict[str, Any]:  # noqa: ANN401 - keys of a case, of which each has its own type
+    """What is said of a function: those keys of a case that say something."""
+    return {name: value for name, value in keys.items() if value}
+
+
+def declaration_of(texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What the options of `conformance check` say of a function, by name of the option.
+
+    Raises:
+        UsageError: one is not of the form that it has to have.
+    """
+    dynamic = [{"true": True, "false": False}.get(word, word) for word in texts.get("dynamic", ())]
+    return _said(
+        inputs=_pairs("input", texts, "x=float32[4,4],requires_grad"),
+        axes=_said(dynamic=dynamic),
+        requires=list(texts.get("requires", ())),
+        raises=_raised(texts.get("raises", ("",))[-1]),
+        checks=dict.fromkeys(texts.get("check", ()), "must"),
+        calls=[_read("call", text) for text in texts.get("call", ())],
+        tolerance={
+            name: _read("tolerance", number) for name, number in _pairs("tolerance", texts, "float32=1e-3").items()
+        },
+    )
+
+
+def _pairs(option: str, texts: Mapping[str, Sequence[str]], form: str) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts.get(option, ())]
+    for name, equals, value in pairs:
+        if not (name.strip() and equals):
+            message = f"--{option}: {name + value!r} is not of the form name=value, such as {form}"
+            raise UsageError(message)
+    return {name.strip(): value for name, _, value in pairs}
+
+
+def _read(option: str, text: str) -> Any:  # noqa: ANN401 - what a case file has there
+    """A value as a case file has it."""
+    document = compose(text, f"--{option}")
+    if document.problems:
+        raise UsageError(str(document.problems[0]))
+    return document.data
+
+
+def _raised(text: str) -> dict[str, str]:
+    """`{"stage": "backward", "type": "RuntimeError"}` of `backward:RuntimeError`."""
+    stage, _, kind = text.rpartition(":")
+    return _said(stage=stage, type=kind)
 
 
 def input_spec(text: str) -> InputSpec:
@@ -128,20 +172,61 @@ def _tensor(found: re.Match[str]) -> dict[str, Any]:
     return {"shape": sizes, "dtype": found["dtype"]} | flags
 
 
-def as_case(user: UserFunction, given: Mapping[str, str]) -> Case:
-    """A case that calls the function.
+def as_case(user: UserFunction, given: Mapping[str, Any] = MappingProxyType({})) -> Case:
+    """A case that calls the function, read as those of a case file are.
 
     Args:
         user: the function.
-        given: inputs as text, by name, in place of those declared or made.
+        given: keys of the case in place of those declared; inputs are texts by name.
 
     Raises:
-        UsageError: nothing says what the inputs are, or an input or axis is none.
+        UsageError: nothing says what the inputs are, or what is given or declared is not right.
     """
-    texts = {**user.declared.get("inputs", {}), **given}
-    specs = {name: input_spec(text) for name, text in texts.items()}
-    if user.maker:
-        specs = {name: InputSpec(maker=(user.maker, user.ref)) for name in user.arguments} | specs
+    said = {**user.declared, **given}
+    for name in ("inputs", "axes"):
+        said[name] = {**user.declared.get(name, {}), **given.get(name, {})}
+    specs = _inputs(user, {name: input_spec(text) for name, text in said.pop("inputs").items()})
+    callee = user.name.rpartition(".")[2]
+    callee += "_" * (callee in specs or callee in _TAKEN)
+    data = {
+        **said,
+        "axes": {**_AS_USERS} | {name: list(dict.fromkeys(values)) for name, values in said["axes"].items() if values},
+        "id": f"user.{re.sub(r'[^a-z0-9]+', '_', user.name.lower()).strip('_') or 'function'}",
+        "title": user.title or f"{user.ref} does compiled what it does in eager",
+        "setup": (
+            "from conformance.usercode import load, reached\n\n"
+            f"{callee} = load({user.ref!r})\n{STATE} = reached({callee}, [*globals()])\n"
+            f"globals().update({STATE}())\n"
+        ),
+        "program": f"return {callee}({_call(user, specs)})\n",
+    }
+    case = case_of(_form(user, data, specs), "A function of a user", Location(file=user.ref))
+    return replace(case, inputs=specs, may_raise=case.raises is None, function=replace(user, callee=callee))
+
+
+def _form(user: UserFunction, data: dict[str, Any], specs: Mapping[str, InputSpec]) -> CaseDocument:
+    """The document of a case, which says of inputs only what rules need to know of them."""
+    known = {
+        name: {"shape": list(spec.shape)} if spec.scalar is None else {"scalar": spec.scalar}
+        for name, spec in specs.items()
+        if not spec.maker
+    }
+    try:
+        form = CaseDocument.model_validate({**data, "inputs": known})
+    except ValidationError as error:
+        message = f"{user.ref}: {first_problem(CaseDocument, error)}"
+        raise UsageError(message) from error
+    for broken in broken_rules(form):
+        if broken.path[0] != "inputs":
+            message = "\n  ".join(filter(None, [f"{user.ref}: {broken.message}", broken.hint]))
+            raise UsageError(message)
+    return form
+
+
+def _inputs(user: UserFunction, given: dict[str, InputSpec]) -> dict[str, InputSpec]:
+    """All inputs: those that a function makes, and those that are given in their place."""
+    specs = {name: InputSpec(maker=(user.maker, user.ref)) for name in user.arguments} if user.maker else {}
+    specs |= given
     if missing := [name for name in user.arguments if name not in specs]:
         message = (
             f"nothing says what {', '.join(missing)} of {user.ref} is\n"
@@ -149,24 +234,7 @@ def as_case(user: UserFunction, given: Mapping[str, str]) -> Case:
             f" --input '{missing[0]}=float32[4,4],requires_grad'."
         )
         raise UsageError(message)
-    callee = "function" if "function" not in specs else "function_"
-    name = re.sub(r"\W+", "_", user.ref.rpartition(":")[2].lower()).strip("_") or "function"
-    return Case(
-        id=f"user.{name}",
-        title=user.title or f"{user.ref} does compiled what it does in eager",
-        topic="A function of a user",
-        setup=(
-            "from conformance.usercode import load, reached\n\n"
-            f"{callee} = load({user.ref!r})\n__state__ = reached({callee}, [*globals()])\n"
-            "globals().update(__state__())\n"
-        ),
-        program=f"return {callee}({_call(user, specs)})\n",
-        location=Location(file=user.ref, line=1, column=1),
-        inputs=specs,
-        variants=_variants(user.declared.get("axes", {})),
-        graph_breaks=user.declared.get("graph_breaks", 0),
-        may_raise=True,
-    )
+    return specs
 
 
 def _call(user: UserFunction, specs: Mapping[str, InputSpec]) -> str:
@@ -179,18 +247,3 @@ def _call(user: UserFunction, specs: Mapping[str, InputSpec]) -> str:
         message = f"{user.ref} takes no {unknown[0]!r}; it takes {', '.join(user.takes)}"
         raise UsageError(message)
     return ", ".join(filter(None, [user.call, *(f"{name}={name}" for name in further)]))
-
-
-def _variants(axes: Mapping[str, Sequence[Any]]) -> tuple[Variant, ...]:
-    try:
-        given = dict(_AS_USERS) | {name: list(dict.fromkeys(values)) for name, values in axes.items() if values}
-        form = AxesDocument.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        message = f"conformance.case: {first['loc'][0]} cannot be {first['input']!r}: {first['msg']}"
-        raise UsageError(message) from error
-    chosen = product(*(getattr(form, name) for name in _AXES))
-    return tuple(
-        Variant(grad=grad, autocast=autocast, dtype=dtype, dynamic=None if dynamic == "auto" else dynamic)
-        for grad, autocast, dtype, dynamic in chosen
-    )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from conformance.errors import Problem
     from conformance.yaml_marks import Document, Path
 
-__all__ = ["did_you_mean", "validate"]
+__all__ = ["did_you_mean", "first_problem", "validate"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -40,6 +40,11 @@ def validate(
         return model.model_validate(data), []
     except ValidationError as error:
         return None, [_problem(model, document, path, subject, detail) for detail in error.errors(include_url=False)]
+
+
+def first_problem(model: type[BaseModel], error: ValidationError) -> str:
+    """The first thing that a model does not allow, with a hint in a line of its own, where there is no document."""
+    return "\n  ".join(filter(None, _words(model, error.errors(include_url=False)[0])))
 
 
 def did_you_mean(word: str, known: Iterable[str], what: str = "") -> str:

@@ -24,8 +24,9 @@ class Pair:
     """A role held against eager.
 
     `reference` None compares bits alone (eager against itself). `fallback` says why the backend's own word is that
-    something else did the work. The byte counts are None where they could not be measured. `twin` is the compiled role
-    of the case's other program, if it has one. Without `claims_rng` random numbers need not be eager's.
+    something else did the work. `breaks` are the places where graphs break, with reasons. The byte counts are None
+    where they could not be measured. `twin` is the compiled role of the case's other program, if it has one. Without
+    `claims_rng` random numbers need not be eager's.
     """
 
     case: Case
@@ -33,6 +34,7 @@ class Pair:
     expected: RoleObservation
     reference: Reference | NoReference | None = None
     evidence: Evidence | None = None
+    breaks: tuple[str, ...] = ()
     fallback: str | None = None
     actual_bytes: int | None = None
     expected_bytes: int | None = None

@@ -15,17 +15,21 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
+_BREAKS = "graph_breaks"
+
 
 def check(pair: Pair) -> Finding:
     """Compare with the case's own limits, or one recompile of each frame for each kind of call after the first."""
-    return Finding(should=tuple(_excesses(pair)))
+    excesses = tuple(_excesses(pair))
+    is_broken = any(each.path == _BREAKS for each in excesses)
+    return Finding(should=excesses, message="; ".join(pair.breaks) if is_broken else "")
 
 
 def _excesses(pair: Pair) -> Iterator[Difference]:
     if pair.evidence is None:
         return
     counts = {
-        "graph_breaks": (pair.evidence.graph_breaks, pair.case.graph_breaks),
+        _BREAKS: (pair.evidence.graph_breaks, pair.case.graph_breaks),
         "recompiles": (pair.evidence.recompiles, _allowed_recompiles(pair.case)),
     }
     for path, (seen, allowed) in counts.items():

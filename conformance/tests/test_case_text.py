@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from conformance import case_text, homes
 from conformance.errors import UsageError
 from conformance.loader import load_cases
-from conformance.model import Call, ExpectedRaise, InputSpec, Level, Location, Variant
+from conformance.model import Call, ExpectedRaise, InputSpec, Level, Location, UserFunction, Variant
 from conformance.tests.fakes import a_case
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def test_any_title_and_text_comes_back_equal(title: str, scalar: str) -> None:
     [
         ({"twin": "return a + a\n"}, "twin"),
         ({"variants": (Variant(), Variant(grad="disabled", dtype="float64"))}, "product"),
-        ({"inputs": {"a": InputSpec(maker=("m:f", "m:g"))}}, "function makes"),
+        ({"function": UserFunction(ref="m:f")}, "calls a function in a file"),
     ],
 )
 def test_what_no_file_can_say_is_refused(changes: dict[str, Any], words: str) -> None:

@@ -1,0 +1,41 @@
+"""Checks that decided a verdict, by when what they saw happened: what went wrong first may be the cause of the rest."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from conformance.model import CheckResult, Difference
+
+__all__ = ["broken_in_order"]
+
+_CALL = re.compile(r"call\[(\d+)\]\.?")
+_CALLED, _BACKWARD, _AFTER_ALL = range(3)
+_OF_BACKWARD = ("grad(", "cotangent(", "after_backward.")
+_LATE_KINDS = frozenset({"retained", "reach", "evidence", "count", "bytes"})
+"""Kinds of differences that are seen after the last call."""
+
+
+def broken_in_order(checks: Iterable[CheckResult]) -> list[CheckResult]:
+    """The checks that broke a MUST, those first whose first difference was there first; else in their order."""
+    return sorted((check for check in checks if check.breaks), key=_moment)
+
+
+def _moment(check: CheckResult) -> tuple[bool, int, int]:
+    """Whether it is seen after all calls, in which call, and when in that."""
+    if not check.differences:
+        return True, 0, _AFTER_ALL
+    first = check.differences[0]
+    index, path = _place(first)
+    if first.kind in _LATE_KINDS or first.path.startswith("twin: "):
+        return True, index, _AFTER_ALL
+    return False, index, _BACKWARD if path.startswith(_OF_BACKWARD) else _CALLED
+
+
+def _place(difference: Difference) -> tuple[int, str]:
+    """The call, and the path in it; checks that look at the first call alone leave it out."""
+    match = _CALL.match(difference.path)
+    return (int(match[1]), difference.path[match.end() :]) if match else (0, difference.path)

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+import conformance
+from conformance import record
+from conformance.cli import main
+from conformance.loader import load_cases
+from conformance.tests.checking import cells, checked
+from conformance.tests.saboteurs import ref
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.torch
+
+USERS = """
+import random
+import sys
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import conformance
+
+models = {"net": nn.Linear(4, 2)}
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return F.relu(self.out(x)).sum()
+
+
+class Trainer:
+    def __init__(self):
+        self.layers = [nn.Linear(4, 2)]
+
+    def loss(self, x):
+        return self.layers[0](x).pow(2).mean()
+
+
+loss = Trainer().loss
+
+
+def in_a_dictionary(x):
+    return models["net"](x).pow(2).mean()
+
+
+def drawing(x):
+    return (x * torch.rand(4) * random.random()).sum()
+
+
+def drawing_inputs():
+    return torch.randn(3, 4, requires_grad=True)
+
+
+@conformance.case(grad=["enabled"])
+def wrapped(x: Tensor, *, scale: float = 2.0) -> Tensor:
+    \"\"\"Scales.\"\"\"
+    with torch.no_grad():
+        y: Tensor = x.tanh()
+    return F.relu(x * y) * scale
+
+
+def wrapped_inputs():
+    return torch.randn(3, 4, requires_grad=True)
+
+
+def reading(x):
+    return x.sin() * len(sys.byteorder)
+
+
+def reading_inputs():
+    return torch.randn(3, 4, requires_grad=True) * 2
+
+
+def inputs():
+    return torch.randn(3, 4)
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * 2
+
+
+def doubling(graph, examples):
+    return lambda *args: tuple(Doubled.apply(each) if each.requires_grad else each for each in graph.forward(*args))
+"""
+
+
+@pytest.fixture
+def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of functions in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "users.py"
+    path.write_text(USERS)
+    return path
+
+
+def done(*words: str) -> tuple[int, str]:
+    """Exit code and output of a command."""
+    result = CliRunner().invoke(main, words)
+    return result.exit_code, result.output
+
+
+def check(*words: str) -> tuple[int, str]:
+    """The same of a check that keeps its records where it does unasked."""
+    return done("check", *words)
+
+
+@pytest.mark.parametrize("name", ["Net", "loss", "in_a_dictionary", "drawing", "reading"])
+def test_a_failure_of_a_users_function_has_a_script(users: Path, name: str) -> None:
+    """It needs the file of the function and torch; the name in the message is the one to ask for it by."""
+    code, output = check(f"{users}:{name}", "--backend", f"{users}:doubling")
+    assert (code, cells(output)["gradients"]) == (1, ["NO"]), output
+    (asked,) = [line.partition(": fail")[0] for line in output.splitlines() if line.startswith("doubling / user.")]
+    assert f"conformance explain {asked.replace(' ', '')}; so for" in output
+    code, text = done("repro", asked)
+    assert code == 0, text
+    script = users.with_name("script.py")
+    script.write_text(text)
+    assert subprocess.run([sys.executable, str(script)], check=False, capture_output=True).returncode == 1
+    # It is the failure that is shown, and no difference between two runs of the file.
+    script.write_text(text.replace("module.doubling)", "'eager')"))
+    assert subprocess.run([sys.executable, str(script)], check=False, capture_output=True).returncode == 0
+
+
+def test_a_failure_of_a_users_function_is_explained_by_its_own_lines(users: Path) -> None:
+    """Its source is shown with the line that differs, by the numbers of its file."""
+    assert check(f"{users}:wrapped", "--backend", ref("modes", "grad_modes_dropped"))[0] == 1
+    code, output = done("explain", "grad_modes_dropped/user.wrapped")
+    assert code == 0, output
+    assert "  def wrapped(x: Tensor, *, scale: float = 2.0) -> Tensor:" in output
+    assert ">         y: Tensor = x.tanh()" in output
+    number = USERS.split("\n").index("        y: Tensor = x.tanh()") + 1
+    assert f"users.py:{number}, forward: requires_grad True, eager False" in output
+
+
+def test_a_function_within_the_subset_is_shrunk_as_a_case(users: Path, tmp_path: Path) -> None:
+    """What is left loads as a case and needs no file of the user."""
+    assert check(f"{users}:wrapped", "--backend", ref("modes", "grad_modes_dropped"))[0] == 1
+    code, output = done("shrink", "grad_modes_dropped/user.wrapped", "--output", "small")
+    assert code == 0, output
+    (case,) = load_cases([tmp_path / "small"])
+    assert len(case.program.splitlines()) <= 4
+    (script,) = (tmp_path / "small").glob("*.py")
+    assert "users" not in script.read_text()
+
+
+def test_of_any_other_function_all_but_its_text_is_shrunk(users: Path) -> None:
+    """What it might do with a part left out nobody knows; that there is no case is said."""
+    assert check(f"{users}:reading", "--backend", f"{users}:doubling")[0] == 1
+    code, output = done("shrink", "doubling/user.reading")
+    assert code == 0, output
+    assert "# no case: shrunk.user.reading calls a function in a file" in output
+    assert output.count("function(x)") == 1  # of two calls
+
+
+def test_a_bug_report_holds_the_file_of_the_function(users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads it has not."""
+    monkeypatch.setattr("conformance.bug_report.environment", lambda: "PyTorch version: 2.13")
+    assert check(f"{users}:loss", "--backend", f"{users}:doubling")[0] == 1
+    code, issue = done("repro", "doubling/user.loss", "--issue")
+    assert code == 0, issue
+    assert USERS.strip() in issue
+
+
+def test_a_known_failure_of_a_users_function_is_expected(users: Path) -> None:
+    """The file is written from the records, and is green once it says why."""
+    words = (f"{users}:loss", "--backend", f"{users}:doubling")
+    assert check(*words)[0] == 1
+    code, output = done("expectations", "update", "--records", "conformance-check.jsonl")
+    assert (code, "1 added" in output) == (1, True), output
+    path = users.with_name("doubling.expected.yaml")
+    path.write_text(path.read_text().replace("TODO", "It doubles.").replace("kind: bug", "kind: never"))
+    code, output = check(*words, "--expectations", str(path))
+    assert (code, cells(output)["verdict"]) == (0, ["xfail"]), output
+
+
+def test_records_are_kept_where_it_is_said_and_printed_where_that_is_asked_for(users: Path) -> None:
+    """As JSON lines, which nobody takes for a run of cases."""
+    path = users.with_name("mine.jsonl")
+    code, output = check(f"{users}:Net", "--backend", "eager", "--records", str(path), "--json")
+    assert (code, output) == (0, path.read_text())
+    run = record.read(path)
+    assert [case.id for case in run.header.cases] == ["user.net"]
+    assert record.publishable(run) == "it is a partial run: selected by function"
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        (["--call", "{grad: disabled}"], "pass"),
+        (["--call", "{backward: false}", "--dynamic", "true"], "pass"),
+        (["--call", "{}"], "fail"),
+        (["--raises", "ValueError"], "invalid"),
+        (["--requires", "double_backward"], "fail"),
+        (["--check", "double_backward"], "fail"),
+    ],
+)
+def test_what_is_said_of_a_function_counts(users: Path, words: list[str], verdict: str) -> None:
+    """A backend that doubles gradients is right where there are none."""
+    code, output = checked(f"{users}:loss", "--backend", f"{users}:doubling", *words)
+    assert (code, cells(output)["verdict"]) == (int(verdict != "pass"), [verdict]), output
+    assert ("double_backward" in cells(output)) == ("--check" in words)
+
+
+def test_the_command_that_does_it_again_says_all_that_was_said(users: Path) -> None:
+    """It is the one to type."""
+    words = [f"{users}:loss", "--call", "{grad: enabled}", "--tolerance", "float32=1e-9", "--seed", "3"]
+    _, output = checked(*words, "--backend", f"{users}:doubling")
+    said = "--tolerance float32=1e-9 --seed 3"
+    assert f"users.py:doubling --call '{{grad: enabled}}' {said}" in output
+
+
+def test_what_conforms_is_timed_where_that_is_asked_for(users: Path) -> None:
+    """By the command, as `bench` does it, into a file beside the records."""
+    code, output = check(f"{users}:Net", "--backend", "eager", "--timing")
+    assert code == 0, output
+    for phase in ("compile_cold", "compile_warm", "forward", "backward", "step"):
+        assert f"user.net  grad=enabled,dynamic=auto  {phase} " in output
+    assert set(conformance.load_timing("conformance-check-timings.jsonl")["case"]) == {"user.net"}

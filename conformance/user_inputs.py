@@ -1,0 +1,60 @@
+"""Child side: what a function of a user is given, in the words of a case file, where that has words for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeGuard
+
+import torch
+
+from conformance import inputs
+from conformance.documents import DTYPES
+from conformance.errors import UsageError
+from conformance.model import InputSpec
+from conformance.user_case import PlainInputs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conformance.model import Request, Stage
+
+__all__ = ["describe"]
+
+_FEW = 64  # elements that are written down
+
+
+def describe(request: Request, report: Callable[[Stage], None]) -> PlainInputs:  # noqa: ARG001 - as every task of a child
+    """Make the inputs of a request as its first call has them.
+
+    Raises:
+        UsageError: one is neither an ordinary tensor nor a Python number.
+    """
+    case = request.case
+    made = inputs.make(case, request.variant, case.calls[0], request.seed, 0)
+    return PlainInputs(inputs={name: _spec(name, value) for name, value in made.items()})
+
+
+def _spec(name: str, value: object) -> InputSpec:
+    if isinstance(value, bool | int | float | str):
+        return InputSpec(scalar=value)
+    if not _is_ordinary(value):
+        message = f"no case file has a word for {name}, which is a {type(value).__name__}"
+        raise UsageError(message)
+    spec = InputSpec(
+        shape=tuple(value.shape),
+        dtype=str(value.dtype).removeprefix("torch."),
+        requires_grad=value.requires_grad,
+        stride=None if value.is_contiguous() else value.stride(),
+    )
+    numbers = value.detach().flatten()
+    if not (value.is_floating_point() or value.is_complex()) and value.dtype is not torch.bool and value.numel():
+        spec = replace(spec, distribution="integers", low=int(numbers.min()), high=int(numbers.max()) + 1)
+    written = value.numel() <= _FEW and not value.is_complex()
+    return replace(spec, values=tuple(numbers.tolist())) if written else spec
+
+
+def _is_ordinary(value: object) -> TypeGuard[torch.Tensor]:
+    """Whether it is a dense tensor of a dtype that cases have."""
+    if type(value) is not torch.Tensor or value.layout is not torch.strided:
+        return False
+    return str(value.dtype).removeprefix("torch.") in DTYPES
