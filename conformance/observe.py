@@ -192,7 +192,6 @@ class _Compiled:
         """Run the compiled role and hold it against eager, and against its twin if it has one."""
         self.report(Stage.COMPILE)
         try:
-            graph_breaks.forget()
             watch = Watch()
             role = replace(self._role(self.subject, expected), around=lambda _: watch)
             twin = self._role(self.subject.twin, expected) if self.subject.twin else None
@@ -200,7 +199,7 @@ class _Compiled:
             return Attempt(raised=describe(error, Stage.COMPILE), stage=Stage.COMPILE)
         actual = perform(role)
         evidence = watch.evidence(compiled_backward=any(call.compiled_backward for call in actual.calls))
-        broken_at = graph_breaks.places()
+        broken_at = graph_breaks.places()  # since the watch was made
         actual_bytes = saved_bytes(role) if actual.complete else None
         pair = Pair(
             case=self.subject.request.case,
