@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from conformance import environment, isolate, record, wire
 from conformance.runner import Run
 from conformance.selection import select
-from conformance.users import UserFunction, as_case
+from conformance.userfunction import as_case
+from conformance.users import UserFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
