@@ -95,9 +95,16 @@ def page(found: Sequence[Judged]) -> str:
     red = [each for each in found if each.column not in {"pass", "skipped"}]
     wrong = sum(each.column in {"false alarm", "invalid"} for each in found)
     told = f"**{wrong}** of {len(found)} verdicts are false alarms or invalid."
-    return markdown.page("# False alarms", _ABOUT, told, _counts(found), "## Not a pass", _list(red)).replace(
-        markdown.MARKER, _MARKER
-    )
+    return markdown.page(
+        "# False alarms", _ABOUT, told, _missing(found), _counts(found), "## Not a pass", _list(red)
+    ).replace(markdown.MARKER, _MARKER)
+
+
+def _missing(found: Sequence[Judged]) -> str:
+    """What has not run yet; empty where everything has."""
+    ran, every = Counter(each.record.backend for each in found), len(functions())
+    left = [f"{ran[name]} of {every} functions on {name}" for name in BACKENDS if ran[name] < every]
+    return f"The run is not complete: {', '.join(left)}." if left else ""
 
 
 def _counts(found: Sequence[Judged]) -> str:

@@ -115,12 +115,13 @@ def _state(names: Mapping[str, object]) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _change(state: Mapping[str, torch.Tensor]) -> None:
-    """What a user does to weights between two calls."""
+    """What a user does to weights between two calls: not all of them by one factor, which norms would hide."""
+    generator = torch.Generator().manual_seed(_SEED)
     with torch.no_grad():
         for tensor in state.values():
             tensor.grad = None
             if isinstance(tensor, torch.nn.Parameter):
-                tensor.mul_(1.5)
+                tensor.mul_(0.5 + torch.rand(tensor.shape, generator=generator).to(tensor.dtype))
 
 
 def _call(
