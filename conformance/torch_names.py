@@ -167,6 +167,12 @@ NAMES = (
         by=("counted",),
     ),
     *_group(
+        Without.REFUSED,
+        "has each role of a user's function read its own module, not that of an earlier role",
+        "torch._dynamo.symbolic_convert._import_module",
+        by=("usercode",),
+    ),
+    *_group(
         Without.ABSENT,
         "keeps what a killed compiler of Inductor leaves behind from being read",
         "torch._inductor.cpp_builder.run_compile_cmd",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import torch
+from torch._dynamo import symbolic_convert
 
 from conformance.errors import UsageError
 from conformance.inputs import seed_default
@@ -287,7 +288,11 @@ def _folder_of(module: str) -> Path:
 
 
 def _forget(folder: Path) -> None:
-    """Let modules in a folder be imported anew; those of installed packages and of this one stay as they are."""
+    """Let modules in a folder be imported anew; those of installed packages and of this one stay as they are.
+
+    Dynamo remembers by name those that it has met, whatever is imported under that name by then.
+    """
+    symbolic_convert._import_module.cache_clear()  # noqa: SLF001 - it has no public name
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if not file or name == _MAIN or name.partition(".")[0] in {"conformance", "torch"}:

@@ -205,6 +205,29 @@ def test_code_that_every_role_shares_is_compiled_anew_under_the_switch(
     assert not [name for name, check in checks.items() if check.breaks]
 
 
+HOLDING = """
+import torch
+from weights_beside import beside
+
+own = torch.nn.Linear(16, 16)
+
+def noisy(x):
+    return own(beside(x)) + torch.randn_like(x)
+
+def noisy_inputs():
+    return torch.randn(32, 16)
+"""
+
+
+def test_each_role_reads_the_modules_of_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the switch too: Dynamo remembers modules by name, and weights of an earlier role have been changed."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "weights_beside.py").write_text("import torch\nbeside = torch.nn.Linear(16, 16)\n")
+    (tmp_path / "users.py").write_text(HOLDING)
+    case = as_case(usercode.describe(f"{tmp_path}/users.py:noisy", lambda _: None))
+    assert not [check for check in attempt(tmp_path, "result", case).checks if check.breaks]
+
+
 def test_a_case_that_requires_random_numbers_is_run_on_who_does_not_claim_them() -> None:
     """A case gets the answer that the same function gets."""
     name = "aot_eager_decomp_partition"
