@@ -165,7 +165,8 @@ def as_a_user_has_it(case: Case) -> Case:
 
 def twin(case: Case) -> str:
     """The file of a user who wrote the same program."""
-    keys = compose(case_text.dump(case), "case.yaml").data["cases"][0]
+    written: Any = compose(case_text.dump(case), "case.yaml").data
+    keys = written["cases"][0]
     said = {name: keys[name] for name in ("calls", "requires", "graph_breaks") if name in keys}
     said |= keys["axes"]
     said["inputs"] = {
