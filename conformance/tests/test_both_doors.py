@@ -1,20 +1,27 @@
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from textwrap import indent
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
+from hypothesis import HealthCheck, Phase, given, settings
 
-from conformance import isolate
-from conformance.cli import main
+from conformance import case_text, isolate, usercheck
+from conformance.grammar import programs
+from conformance.loader import load_cases
 from conformance.model import InputSpec
-from conformance.tests.fakes import a_case, a_request
+from conformance.runner import records
+from conformance.selection import select
+from conformance.tests.checking import cells, checked
+from conformance.tests.fakes import a_case, a_request, an_environment
 from conformance.tests.saboteurs import ref
+from conformance.yaml_marks import compose
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from conformance.model import Case, Record
 
 pytestmark = pytest.mark.torch
 
@@ -87,15 +94,26 @@ def users(tmp_path: Path) -> Path:
 def test_numbers_that_are_a_little_too_large_are_seen_in_a_users_function(users: Path, name: str) -> None:
     """Its inputs, and what it draws, are the same numbers in float64, and eager is off by its rounding alone."""
     backend = ref("results", "values_off")
-    result = CliRunner().invoke(main, ["check", f"{users}:{name}", "--backend", backend])
-    assert (result.exit_code, "fail: values differ" in result.output) == (1, True), result.output
+    code, output = checked(f"{users}:{name}", "--backend", backend)
+    assert (code, "fail: values differ" in output) == (1, True), output
 
 
-@pytest.mark.parametrize("name", ["entropy", "noise", "shift", "variance", "convolutions", "dropout"])
-def test_an_honest_backend_passes_on_a_users_function(users: Path, name: str) -> None:
-    """Other decompositions round otherwise, and draw other random numbers."""
-    result = CliRunner().invoke(main, ["check", f"{users}:{name}", "--backend", "aot_eager_decomp_partition"])
-    assert (result.exit_code, "verdict         pass" in result.output) == (0, True), result.output
+@pytest.mark.parametrize(
+    ("name", "gradients"),
+    [
+        ("entropy", "-"),
+        ("noise", "-"),
+        ("shift", "-"),
+        ("variance", "-"),
+        ("convolutions", "yes"),
+        ("dropout", "yes"),
+    ],
+)
+def test_an_honest_backend_passes_on_a_users_function(users: Path, name: str, gradients: str) -> None:
+    """Other decompositions round otherwise, and draw other numbers; where nothing has a gradient, none is right."""
+    code, output = checked(f"{users}:{name}", "--backend", "aot_eager_decomp_partition")
+    table = cells(output)
+    assert (code, table["verdict"], table["gradients"]) == (0, ["pass"], [gradients]), output
 
 
 BREAKS = {
@@ -117,8 +135,66 @@ def test_a_graph_break_counts_once_in_a_case_and_in_a_function(tmp_path: Path, n
     breaks, program = BREAKS[name]
     path = tmp_path / "users.py"
     path.write_text(f"import torch\n\n\ndef users(x):\n{indent(program, '    ')}\n")
-    words = ["check", f"{path}:users", "--input", "x=float32[4]", "--backend", "eager"]
-    (row,) = re.findall(r"^graph breaks +(\d+)$", CliRunner().invoke(main, words).output, re.MULTILINE)
+    _, output = checked(f"{path}:users", "--input", "x=float32[4]", "--backend", "eager")
     case = a_case(inputs={"x": InputSpec(shape=(4,))}, program=program)
     evidence = isolate.run(a_request(case, backend=isolate.describe("eager"))).evidence
-    assert (int(row), evidence and evidence.graph_breaks) == (breaks, breaks)
+    assert (cells(output)["graph"], evidence and evidence.graph_breaks) == (["breaks", str(breaks)], breaks)
+
+
+BACKENDS = ("aot_eager", ref("modes", "grad_modes_dropped"), ref("derivatives", "gradients_scaled"))
+
+TWIN = """
+import conformance
+import torch
+import torch.nn.functional as F
+
+{setup}
+
+@conformance.case(**{said})
+def program({arguments}):
+{body}
+"""
+
+
+@given(programs())
+@settings(
+    max_examples=4, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+def test_a_case_and_its_python_twin_get_the_same_answer(tmp_path_factory: pytest.TempPathFactory, drawn: Case) -> None:
+    """Verdict, checks and numbers of any program are the same from a case file and from a file of Python."""
+    folder = tmp_path_factory.mktemp("twins")
+    case = as_a_user_has_it(drawn)
+    (folder / case_text.filename(case)).write_text(case_text.dump(case))
+    (folder / "twin.py").write_text(twin(case))
+    plan = select(load_cases([folder]), [isolate.describe(backend) for backend in BACKENDS])
+    of_case = {record.backend: answer(record) for record in records(plan, an_environment())}
+    checked = usercheck.run(
+        usercheck.CheckOptions(ref=f"{folder / 'twin.py'}:program", backends=BACKENDS), lambda *_: None
+    )
+    assert {record.backend: answer(record) for record in checked.records} == of_case, (folder / "twin.py").read_text()
+
+
+def as_a_user_has_it(case: Case) -> Case:
+    """A case with what both doors have words for: normal inputs, and torch.compile's own default of dynamic shapes."""
+    plain = {name: replace(spec, distribution="normal", low=None, high=None) for name, spec in case.inputs.items()}
+    variants = tuple(replace(variant, dynamic=None) for variant in case.variants)
+    return replace(case, inputs=plain, variants=variants)
+
+
+def twin(case: Case) -> str:
+    """The file of a user who wrote the same program."""
+    written: Any = compose(case_text.dump(case), "case.yaml").data
+    keys = written["cases"][0]
+    said = {name: keys[name] for name in ("calls", "requires", "graph_breaks") if name in keys}
+    said |= keys["axes"]
+    said["inputs"] = {
+        name: f"{spec.dtype or ''}{list(spec.shape)}{',requires_grad' * spec.requires_grad}"
+        for name, spec in case.inputs.items()
+    }
+    body = indent(case.program, "    ")
+    return TWIN.format(setup=case.setup, said=said, arguments=", ".join(case.inputs), body=body)
+
+
+def answer(record: Record) -> tuple[object, ...]:
+    """All that a record says of what was seen."""
+    return record.verdict, record.message, record.checks, record.evidence, record.raised

@@ -216,7 +216,7 @@ def test_records_are_kept_where_it_is_said_and_printed_where_that_is_asked_for(u
 def test_what_is_said_of_a_function_counts(users: Path, words: list[str], verdict: str) -> None:
     """A backend that doubles gradients is right where there are none."""
     code, output = checked(f"{users}:loss", "--backend", f"{users}:doubling", *words)
-    assert (code, cells(output)["verdict"]) == (int(verdict != "pass"), [verdict]), output
+    assert (code, cells(output).get("verdict")) == (int(verdict != "pass"), [verdict]), output
     assert ("double_backward" in cells(output)) == ("--check" in words)
 
 
