@@ -147,7 +147,11 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     env = {"COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").absolute())}
-    session.run("coverage", "run", "-m", "pytest", "conformance/tests", "--durations=40", env=env)
+    # A file of tests stays in one process, for many share what is made once for a file.
+    parallel = ("--numprocesses=auto", "--dist=loadfile", "--benchmark-disable")
+    session.run("coverage", "erase", env=env)
+    session.run("coverage", "run", "-m", "pytest", "conformance/tests", *parallel, "--durations=40", env=env)
+    session.run("coverage", "combine", "--quiet", env=env)
     session.run("coverage", "report", "--skip-covered", env=env)
 
 

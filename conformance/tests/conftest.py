@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 collect_ignore = ["plugin"]  # a package of its own, with tests of its own: `nox -s plugin`
 
@@ -13,6 +17,15 @@ collect_ignore = ["plugin"]  # a package of its own, with tests of its own: `nox
 def checkout() -> Path:
     """The root of the checkout that these tests lie in."""
     return Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _alone() -> Iterator[None]:
+    """What tests start does not take itself for a worker of pytest-xdist, and its coverage is not measured."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "COVERAGE_PROCESS_CONFIG"):
+            patch.delenv(name, raising=False)
+        yield
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

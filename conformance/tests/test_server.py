@@ -74,7 +74,9 @@ def test_memory_limit_can_be_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_server_ends_with_its_parents_socket() -> None:
     """A server whose parent has gone ends in peace, and stopping it twice says the same."""
     server = ForkServer({})
-    assert (server.stop(), server.stop()) == ("it ended with status 0.", "it ended with status 0.")
+    said = server.stop()
+    assert said.startswith("it ended with status 0.")  # and what was left out of its warm-up, on a build for GPUs
+    assert server.stop() == said
 
 
 def test_kill_group_reaches_the_group() -> None:
