@@ -70,7 +70,7 @@ def test_a_crash_quotes_the_frame_of_the_backend(users: Path) -> None:
     """Not the modules that were loaded."""
     code, output = checked(f"{users}:counting", "--backend", ref("process", "segfaults_at_compile"))
     assert (code, cells(output)["verdict"]) == (1, ["crash"]), output
-    assert "killed by SIGSEGV (stage compile); in " in output
+    assert "killed by SIGSEGV (stage compile, call 0); in " in output
     assert " at process.py:" in output
     assert "Extension modules" not in output
 
