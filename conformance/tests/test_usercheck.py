@@ -175,7 +175,8 @@ def test_given_inputs_go_before_those_beside_the_function(users: Path) -> None:
     code, output = checked(f"{users}:Net", "--backend", "eager", "--input", "x=float32[5,4]")
     assert code == 0, output
     code, output = checked(f"{users}:Net", "--backend", "eager", "--input", "x=float32[5,3]")
-    assert (code, "mat1 and mat2 shapes cannot be multiplied (5x3 and 4x2); that a backend" in output) == (1, True), output
+    said = "mat1 and mat2 shapes cannot be multiplied (5x3 and 4x2); that a backend"
+    assert (code, said in output) == (1, True), output
 
 
 def test_axes_that_are_declared_are_tables_of_their_own(users: Path) -> None:
