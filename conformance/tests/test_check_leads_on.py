@@ -11,7 +11,7 @@ import conformance
 from conformance import record
 from conformance.cli import main
 from conformance.loader import load_cases
-from conformance.tests.checking import cells, checked
+from conformance.tests.checking import DOUBLING, cells, checked
 from conformance.tests.saboteurs import ref
 
 if TYPE_CHECKING:
@@ -86,20 +86,6 @@ def reading_inputs():
 
 def inputs():
     return torch.randn(3, 4)
-
-
-class Doubled(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx, grad):
-        return grad * 2
-
-
-def doubling(graph, examples):
-    return lambda *args: tuple(Doubled.apply(each) if each.requires_grad else each for each in graph.forward(*args))
 """
 
 
@@ -108,7 +94,7 @@ def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of functions in the working directory."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "users.py"
-    path.write_text(USERS)
+    path.write_text(USERS + DOUBLING)
     return path
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.tests.checking import cells, checked
+from conformance.tests.checking import DOUBLING, cells, checked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,20 +156,6 @@ def inputs():
     return torch.randn(3, 4)
 
 
-class Doubled(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx, grad):
-        return grad * 2
-
-
-def doubling(graph, examples):
-    return lambda *args: tuple(Doubled.apply(each) if each.requires_grad else each for each in graph.forward(*args))
-
-
 def forgetful(graph, examples):
     return lambda *args: tuple(each * 0.5 if not each.requires_grad else each for each in graph.forward(*args))
 """
@@ -179,7 +165,7 @@ def forgetful(graph, examples):
 def holding(tmp_path: Path) -> Path:
     """A file of functions whose parameters are where names do not lead directly."""
     path = tmp_path / "holding.py"
-    path.write_text(HOLDING)
+    path.write_text(HOLDING + DOUBLING)
     return path
 
 
