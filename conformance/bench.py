@@ -10,13 +10,15 @@ import shutil
 import tempfile
 import uuid
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from conformance import discover, environment, isolate, stats
+from conformance import discover, environment, isolate, kept, stats
 from conformance.errors import HarnessError, UsageError
 from conformance.expectations import known_failures
 from conformance.homes import collect, homes
+from conformance.kept import Kind
 from conformance.paired import resolution_ns
 from conformance.runner import records
 from conformance.selection import select
@@ -31,13 +33,14 @@ from conformance.timing import (
     Timing,
     TimingRequest,
 )
-from conformance.timing_file import TimingRun, TimingWriter, make_header, resume
+from conformance.timing_file import TimingRun, TimingWriter, belongs, make_header, resume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from conformance.model import Environment, Expectation, Record, Request
     from conformance.selection import Plan
+    from conformance.timing_file import TimingHeader
 
 __all__ = ["Bench", "BenchOptions", "BenchResult", "conditions", "of_known", "prepare"]
 
@@ -53,9 +56,9 @@ _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 @dataclass(frozen=True, kw_only=True)
 class BenchOptions:
-    """What the user asked for; the names are those of `conformance bench`."""
+    """What the user asked for; the names are those of `conformance bench`. Without `records` see `kept`."""
 
-    records: Path
+    records: Path | None = None
     backends: Sequence[str] = ()
     case_globs: Sequence[str] = ()
     variants: Sequence[str] = ()
@@ -96,6 +99,7 @@ class Bench:
 
     plan: Plan
     options: BenchOptions
+    path: Path
     writer: TimingWriter
     done: TimingRun
     expectations: Mapping[str, Sequence[Expectation]]
@@ -105,7 +109,7 @@ class Bench:
     def resumed(self) -> str:
         """What there was of an earlier run, in words; empty where there was nothing."""
         number, planned = len(self.done.timings), len(self.plan.requests)
-        return f"{self.options.records}: {number} of {planned} timings are there" if number else ""
+        return f"{self.path}: {number} of {planned} timings are there" if number else ""
 
     @property
     def remaining(self) -> Sequence[Request]:
@@ -144,7 +148,7 @@ class Bench:
         finally:
             isolate.shutdown()
         run = TimingRun(header=self.writer.header, noises=tuple(noises), timings=tuple(timings))
-        return BenchResult(path=self.options.records, run=run, interrupted=interrupted)
+        return BenchResult(path=self.path, run=run, interrupted=interrupted)
 
     def _conforming(self, advance: Callable[[str], None]) -> Mapping[tuple[str, str, str], Record]:
         """The record of each request, by its key."""
@@ -168,7 +172,7 @@ class Bench:
         if stats.is_quiet(self.done.noises, smallest) and stats.spread(noise) > smallest:
             message = (
                 f"eager lies within {stats.spread(noise):.1%} of itself just now, and {smallest:.0%} counts: what was"
-                f" timed is kept in {self.options.records}; go on when the machine is quieter"
+                f" timed is kept in {self.path}; go on when the machine is quieter"
             )
             raise HarnessError(message)
         self.writer.noise(noise)
@@ -265,11 +269,19 @@ def _opened(
         callgrind=options.callgrind,
         planned=len(plan.requests),
     )
+    path = options.records or _kept(options, header)
     if options.resume:
-        writer, done = resume(options.records, header)
+        writer, done = resume(path, header)
     else:
-        writer, done = TimingWriter(options.records, header), TimingRun(header=header)
-    return Bench(plan=plan, options=options, expectations=expectations, writer=writer, done=done)
+        writer, done = TimingWriter(path, header), TimingRun(header=header)
+    return Bench(plan=plan, options=options, path=path, expectations=expectations, writer=writer, done=done)
+
+
+def _kept(options: BenchOptions, header: TimingHeader) -> Path:
+    """The file of timings for which none was named."""
+    if options.resume:
+        return kept.to_continue(Kind.BENCH, partial(belongs, header=header))
+    return kept.new(Kind.BENCH)
 
 
 def conditions(threads: int) -> Conditions:

@@ -187,11 +187,10 @@ def main() -> None:
 @click.option(
     "--records",
     type=RECORDS,
-    default=Path("conformance-records.jsonl"),
-    show_default=True,
-    help="Where results are written, one line each, as they come.",
+    help="Where results are written, one line each, as they come, in place of what is there; default: a new file in"
+    " .conformance, to which .conformance/last-run.jsonl leads.",
 )
-@click.option("--resume", is_flag=True, help="Continue the record file: run exactly what is missing.")
+@click.option("--resume", is_flag=True, help="Continue the last run of this, or the file that --records names.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar, and only the last line of the summary.")
 @click.pass_context
 def _run(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
@@ -316,9 +315,8 @@ def _expectations() -> None:
     "places",
     multiple=True,
     type=PATH,
-    default=["conformance-records.jsonl"],
-    show_default=True,
-    help="The record file of a run, or a folder of them. Repeatable, for runs on several releases of torch.",
+    help="The record file of a run, or a folder of them. Repeatable, for runs on several releases of torch; default:"
+    " the last run here.",
 )
 @click.option("--backend", metavar="NAME", help="Which one, where the run was of several.")
 @click.option("--like", metavar="BACKEND", help="Take the reasons of this backend for what fails in the same way.")
@@ -337,9 +335,10 @@ def _update(
     reason says TODO, and is refused until somebody has written why it fails. What was seen on some of several releases
     only is said of these (torch: ">=2.14,<2.15"), so that one file is green on all of them.
     """
+    from conformance import kept
     from conformance.update_expectations import update
 
-    path, renewal = update(places, backend=backend, like=like, output=output)
+    path, renewal = update(places or [kept.last_run()], backend=backend, like=like, output=output)
     counts = {"kept": renewal.kept, "narrowed": renewal.narrowed, "removed": renewal.removed, "added": renewal.added}
     counts |= {"for other releases": renewal.ranged} if renewal.ranged else {}
     click.echo(f"{path}: {', '.join(f'{number} {word}' for word, number in counts.items())}")
@@ -358,17 +357,16 @@ def _update(
     "files",
     multiple=True,
     type=FILE,
-    default=["conformance-records.jsonl"],
-    show_default=True,
-    help="The record file of a run. Repeatable.",
+    help="The record file of a run. Repeatable; default: the last run here.",
 )
 @click.pass_context
 def _apply(ctx: click.Context, *, files: Sequence[Path]) -> None:
     """Rewrite the verdicts of record files as the expectations of their backends now give them; nothing is run."""
+    from conformance import kept
     from conformance.rejudge import apply
 
     red = False
-    for file in files:
+    for file in files or [kept.last_run()]:
         counts = apply(file)
         click.echo(f"{file}: {', '.join(f'{number} {verdict}' for verdict, number in sorted(counts.items()))}")
         red = red or not all(verdict.is_green for verdict in counts)
@@ -380,7 +378,7 @@ def _apply(ctx: click.Context, *, files: Sequence[Path]) -> None:
     short_help="Write markdown pages from record files.",
     epilog=examples(
         "conformance report",
-        "conformance report --records conformance-records.jsonl --output /tmp/pages",
+        "conformance report --records mine.jsonl --output /tmp/pages",
         "conformance report --check      in CI: fail if the committed pages are not what the records give",
     ),
 )

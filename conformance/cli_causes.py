@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from conformance.bench import Bench
+    from conformance.found import Found
     from conformance.model import Record
 
 __all__ = ["COMMANDS"]
@@ -47,8 +48,8 @@ def record_options(command: Callable[..., None]) -> Callable[..., None]:
         "places",
         multiple=True,
         type=PATH,
-        help="A record file, or a folder. Repeatable; default: conformance-check.jsonl where it has the name, else"
-        " conformance-records.jsonl, else results/records.",
+        help="A record file, or a folder. Repeatable; default: the last check or run here that has the name, else"
+        " results/records.",
     )
     cases = click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files.")
     return where(cases(command))
@@ -107,15 +108,14 @@ def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., 
 @click.option(
     "--records",
     type=RECORDS,
-    default=Path("conformance-check.jsonl"),
-    show_default=True,
-    help="Where results are written; explain, repro and shrink look there first.",
+    help="Where results are written, in place of what is there; default: a new file in .conformance, to which"
+    " .conformance/last-check.jsonl leads.",
 )
 @click.option("--timing", is_flag=True, help="Time what conforms against eager too, as `conformance bench` does.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records, as they are in the file, and no table.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 @click.pass_context
-def check(ctx: click.Context, /, *, records: Path, as_json: bool, quiet: bool, **options: Any) -> None:  # noqa: ANN401
+def check(ctx: click.Context, /, *, as_json: bool, quiet: bool, **options: Any) -> None:  # noqa: ANN401
     """Run a function of yours, which may be any Python, on backends, with all checks, and print one table.
 
     Its file is run, in processes of its own: once for each backend and a few times in eager. What is said of the
@@ -124,14 +124,14 @@ def check(ctx: click.Context, /, *, records: Path, as_json: bool, quiet: bool, *
     from conformance import usercheck
 
     said = {name: texts for name in _SAID if (texts := options.pop(name))}
-    asked = usercheck.CheckOptions(said=said, records=records, **options)
+    asked = usercheck.CheckOptions(said=said, **options)
     with ExitStack() as stack:
         checked = usercheck.run(asked, _bar(stack, quiet=quiet))
     timing = usercheck.timing(checked, asked)
     if as_json:
-        click.echo(records.read_text(encoding="utf-8"), nl=False)
+        click.echo(checked.path.read_text(encoding="utf-8"), nl=False)
     else:
-        click.echo(usercheck.text(checked.records, records))
+        click.echo(usercheck.text(checked.records, checked.path))
     if timing is not None:
         click.echo(_timed(timing, quiet=quiet or as_json), err=as_json)
     ctx.exit(checked.exit_code)
@@ -171,7 +171,9 @@ def explain(name: str, places: Sequence[Path], folders: Sequence[Path]) -> None:
     """
     from conformance import explain as explaining
 
-    click.echo(explaining.text(explaining.explain(name, places, folders)))
+    explained = explaining.explain(name, places, folders)
+    _say_where(explained.found)
+    click.echo(explaining.text(explained))
 
 
 @click.command(
@@ -204,6 +206,7 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
 
     found = find(name, places, folders)
     found = replace(found, request=live(found.request))
+    _say_where(found)
     text = script.of(found, script.compiler(found.request.backend))
     click.echo(bug_report.of(found, text, bug_report.environment()) if issue else text, nl=False)
     _exit_unless_shown(ctx, name, script_run.unshown(text, found.record.outcome, found.request.timeout_s))
@@ -325,12 +328,18 @@ def shrink(
         raise click.BadParameter(message, param_hint="--records")
     if backend is None:
         wanted = shrinking.recorded(name, places, folders)
+        _say_where(wanted)
     else:
         wanted = shrinking.fresh(name, backend, variant, folders)
     with steps(budget, quiet=quiet) as advance:
         small = shrinking.shrunk(wanted, budget=budget, jobs=jobs, advance=advance)
     click.echo(shrinking.text(small) if output is None else shrinking.write(small, output))
     _exit_unless_shown(ctx, name, small.unshown)
+
+
+def _say_where(found: Found) -> None:
+    """Which file a record was found in, for there may be many."""
+    click.echo(f"record of {found.path}, made {found.run.header.environment.started[:19]}", err=True)
 
 
 def _exit_unless_shown(ctx: click.Context, name: str, why: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -26,7 +25,7 @@ __all__ = ["COMMANDS"]
                 "conformance bench --backend inductor --case 'training.steps.*' --budget 5",
                 "conformance bench --backend mine.py:mine --case training.steps.mlp --callgrind",
                 "conformance bench --resume                            what an interrupted run has left to do",
-                "conformance report --records conformance-timings.jsonl --output pages",
+                "conformance report --records .conformance/last-bench.jsonl --output pages",
             ),
             EXIT_CODES,
         ]
@@ -77,11 +76,10 @@ __all__ = ["COMMANDS"]
 @click.option(
     "--records",
     type=RECORDS,
-    default=Path("conformance-timings.jsonl"),
-    show_default=True,
-    help="Where timings are written, one line each, as they come.",
+    help="Where timings are written, one line each, as they come, in place of what is there; default: a new file in"
+    " .conformance, to which .conformance/last-bench.jsonl leads.",
 )
-@click.option("--resume", is_flag=True, help="Continue the file of timings: time exactly what is missing.")
+@click.option("--resume", is_flag=True, help="Continue the last run of this, or the file that --records names.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar, and only the last line of the summary.")
 @click.pass_context
 def bench(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:

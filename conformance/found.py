@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import environment, homes, isolate, record
+from conformance import environment, homes, isolate, kept, record
 from conformance.discover import usable
-from conformance.errors import SelectionError, UsageError
+from conformance.errors import RecordError, SelectionError, UsageError
 from conformance.frame import find_kinds
+from conformance.kept import Kind
 from conformance.model import Request
 from conformance.record import RunFile
 from conformance.releases import refuse_mixed
@@ -18,29 +20,42 @@ from conformance.runner import records
 from conformance.selection import plan_of, time_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from conformance.model import BackendInfo, Case, Record
 
-__all__ = ["CHECKED", "DEFAULT", "Found", "find", "live", "now", "request"]
+__all__ = ["PUBLISHED", "Found", "find", "live", "now", "request"]
 
-CHECKED = Path("conformance-check.jsonl")
-"""The records of the last check here."""
-
-DEFAULT = (Path("conformance-records.jsonl"), Path("results", "records"))
-"""Where records are looked for unless it is said: those of the last run here, else the published ones.
-
-Those of the last check go before them, where they have what is asked for.
-"""
+PUBLISHED = Path("results", "records")
+"""The records that the pages of this project are made of, seen from its checkout."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A record, the run that it is of, and the request that was run."""
+    """A record, the run that it is of, and the request that was run; `path` is of its file, if it is of one."""
 
     record: Record
     run: RunFile
     request: Request
+    path: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Name:
+    """What a reader of tables types; without a variant where the case has but one that is meant."""
+
+    text: str
+    backend: str
+    case: str
+    variant: str
+
+    def has_case_of(self, one: Record) -> bool:
+        """Whether a record is of this backend and case."""
+        return (one.backend, one.case_id) == (self.backend, self.case)
+
+    def may_mean(self, one: Record) -> bool:
+        """Whether it may be of this very record."""
+        return self.has_case_of(one) and self.variant in {"", one.variant}
 
 
 def find(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -> Found:
@@ -48,8 +63,8 @@ def find(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -
 
     Args:
         name: `BACKEND/CASE`, or `BACKEND/CASE/VARIANT` where the case has several variants with a record.
-        places: record files, or folders of them, of whose release folders the newest counts; default: the first of
-            `DEFAULT` that exists.
+        places: record files, or folders of them, of whose release folders the newest counts; default: the runs and
+            checks of this folder, the last one that has the name, and then `PUBLISHED`.
         folders: of cases, beyond the packaged ones and those that the run had.
 
     Raises:
@@ -57,20 +72,57 @@ def find(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -
         RecordError: the records of a backend are of two releases of torch.
         ConformanceError: records or cases cannot be read.
     """
-    backend, case, variant = _parts(name)
-    runs = _runs(places or _checked(backend, case))
-    every = [(one, run) for run in runs for one in run.records]
-    of_case = [(one, run) for one, run in every if (one.backend, one.case_id) == (backend, case)]
+    wanted = _parts(name)
+    groups = [places] if places else _defaults()
+    of_case: list[_Placed] = []
+    for group in groups:
+        here = [each for each in _holding(wanted, group) if wanted.has_case_of(each.record)]
+        if any(wanted.may_mean(each.record) for each in here):
+            of_case = here
+            break
+        of_case = of_case or here
     if not of_case:
-        raise SelectionError(_unknown(name, {f"{one.backend}/{one.case_id}" for one, _ in every}))
-    fitting = [(one, run) for one, run in of_case if variant in {"", one.variant}]
-    red = [(one, run) for one, run in fitting if one.outcome.is_failure]
-    # Of several variants the one is meant that fails, if it is one.
+        raise SelectionError(_unknown(name, [place for group in groups for place in group]))
+    chosen = _chosen(wanted, of_case)
+    return Found(
+        record=chosen.record, run=chosen.run, request=request(chosen.record, chosen.run, folders), path=chosen.path
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Placed:
+    record: Record
+    run: RunFile
+    path: Path
+
+
+def _chosen(wanted: _Name, of_case: Sequence[_Placed]) -> _Placed:
+    """The one that is meant; of several variants that is the one that fails, if it is one."""
+    fitting = [each for each in of_case if wanted.may_mean(each.record)]
+    red = [each for each in fitting if each.record.outcome.is_failure]
     chosen = red if len(fitting) > 1 and len(red) == 1 else fitting
     if len(chosen) != 1:
-        raise SelectionError(_several(name, of_case if not fitting else chosen))
-    found, run = chosen[0]
-    return Found(record=found, run=run, request=request(found, run, folders))
+        raise SelectionError(_several(wanted.text, [each.record for each in chosen or of_case]))
+    return chosen[0]
+
+
+def _defaults() -> list[Sequence[Path]]:
+    """Where records are looked for unless it is said, one after the other."""
+    groups: list[Sequence[Path]] = [[path] for path in kept.earlier(Kind.RUN, Kind.CHECK)]
+    groups += [[PUBLISHED]] if PUBLISHED.exists() else []
+    if not groups:
+        message = f"no records: no run below {kept.FOLDER} here, and no {PUBLISHED}; see --records"
+        raise UsageError(message)
+    return groups
+
+
+def _holding(wanted: _Name, places: Sequence[Path]) -> Iterator[_Placed]:
+    """The records of the runs that may have one of a name; files without a word of it are not read further."""
+    files, _ = find_kinds(*places)
+    mark = json.dumps(wanted.case).encode()
+    runs = [(path, record.read(path)) for path in files if mark in path.read_bytes()]
+    refuse_mixed(runs)
+    yield from (_Placed(record=one, run=run, path=path) for path, run in runs for one in run.records)
 
 
 def request(of: Record, run: RunFile, folders: Sequence[Path] = ()) -> Request:
@@ -118,47 +170,44 @@ def live(request: Request) -> Request:
     return replace(request, backend=usable(isolate.describe(request.backend.ref)))
 
 
-def _parts(name: str) -> tuple[str, str, str]:
+def _parts(name: str) -> _Name:
     """Words apart by `/`, with blanks around it or not, as summaries print them; a backend may have a `/` itself."""
     words = [word.strip() for word in name.split("/")]
     variant = words.pop() if "=" in words[-1] else ""
     if len(words) < 2 or not all(words):  # noqa: PLR2004 - backend and case
         message = f"{name!r} is not of the form BACKEND/CASE or BACKEND/CASE/VARIANT"
         raise UsageError(message)
-    return "/".join(words[:-1]), words[-1], variant
-
-
-def _checked(backend: str, case: str) -> list[Path]:
-    """The records of the last check, if they have this backend and case, or there are no others."""
-    if not CHECKED.exists():
-        return []
-    known = {(one.backend, one.case_id) for one in record.read(CHECKED).records}
-    return [CHECKED] if (backend, case) in known or not any(place.exists() for place in DEFAULT) else []
-
-
-def _runs(places: Sequence[Path]) -> list[RunFile]:
-    chosen = list(places) or [place for place in DEFAULT if place.exists()][:1]
-    if not chosen:
-        message = f"no records: none of {', '.join(map(str, (CHECKED, *DEFAULT)))} is here; see --records"
-        raise UsageError(message)
-    files, _ = find_kinds(*chosen)
-    runs = [(path, record.read(path)) for path in files]
-    refuse_mixed(runs)
-    return [run for _, run in runs]
+    return _Name(text=name, backend="/".join(words[:-1]), case=words[-1], variant=variant)
 
 
 def _backend(of: Record, run: RunFile) -> BackendInfo:
     return next(info for info in run.header.backends if info.name == of.backend)
 
 
-def _unknown(name: str, known: Iterable[str]) -> str:
+def _unknown(name: str, places: Sequence[Path]) -> str:
+    files, _ = find_kinds(*places)
+    known = {f"{one.backend}/{one.case_id}" for path in files for one in _readable(path)}
     close = get_close_matches(name, known, n=3)
     hint = f"Did you mean {' or '.join(close)}?" if close else "`conformance run` prints the names of what is red."
-    return f"no record of {name}.\n  {hint}"
+    return f"no record of {name} in {_listed(places)}.\n  {hint}"
 
 
-def _several(name: str, records: Sequence[tuple[Record, RunFile]]) -> str:
+def _readable(path: Path) -> Sequence[Record]:
+    """The records of a file; none of one that another process has just begun."""
+    try:
+        return record.read(path).records
+    except RecordError:
+        return ()
+
+
+def _listed(places: Sequence[Path]) -> str:
+    most = 3
+    more = f" and {len(places) - most} earlier runs" if len(places) > most + 1 else ""
+    return ", ".join(map(str, places if not more else [*places[: most - 1], places[-1]])) + more
+
+
+def _several(name: str, records: Sequence[Record]) -> str:
     named = "=" in name.rpartition("/")[2]
     said = f"no record of {name}; there are" if named else f"{name} may be any of these; name one"
-    listed = "\n".join(f"  {'/'.join(one.key)}  {one.outcome}" for one, _ in records)
+    listed = "\n".join(f"  {'/'.join(one.key)}  {one.outcome}" for one in records)
     return f"{said}:\n{listed}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
-__all__ = ["LineFile", "refuse_another", "split", "telling"]
+__all__ = ["LineFile", "conflicts", "first_line", "refuse_another", "split", "telling"]
 
 _REASON = 300  # characters of what went wrong
 
@@ -85,6 +85,21 @@ def split(path: Path, start: bytes, what: str) -> tuple[list[bytes], int]:
     return (body.split(b"\n") if newline else []), len(rest)
 
 
+def first_line(path: Path, start: bytes) -> bytes | None:
+    """The first line of a file of a kind, or None where it is cut off, or the file is of another kind or unreadable.
+
+    Args:
+        path: the file.
+        start: what a file of this kind begins with.
+    """
+    try:
+        with path.open("rb") as file:
+            line = file.readline()
+    except OSError:
+        return None
+    return line if line.startswith(start) and line.endswith(b"\n") else None
+
+
 def refuse_another(path: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
     """Refuse to continue a file that was started with something else.
 
@@ -96,10 +111,15 @@ def refuse_another(path: Path, before: Mapping[str, object], now: Mapping[str, o
     Raises:
         UsageError: they are in conflict; it tells all that is.
     """
-    names = [name for name in before if name in now and before[name] != now[name]]
-    if conflicts := [f"{name} was {_words(before[name])}, is now {_words(now[name])}" for name in names]:
-        message = f"{path}: cannot be continued, it was started with something else:\n  " + "\n  ".join(conflicts)
+    if names := conflicts(before, now):
+        told = "\n  ".join(f"{name} was {_words(before[name])}, is now {_words(now[name])}" for name in names)
+        message = f"{path}: cannot be continued, it was started with something else:\n  {told}"
         raise UsageError(message)
+
+
+def conflicts(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """What two runs that say these of themselves do not have in common; what one of them says alone is none of it."""
+    return [name for name in before if name in now and before[name] != now[name]]
 
 
 def _words(value: object) -> object:

@@ -15,7 +15,7 @@ from conformance import lines
 from conformance.discover import portable
 from conformance.environment import facts, fingerprint, now
 from conformance.errors import RecordError
-from conformance.linefile import LineFile, refuse_another, split, telling
+from conformance.linefile import LineFile, conflicts, first_line, refuse_another, split, telling
 from conformance.lines import SCHEMA_VERSION, Footer, Header
 from conformance.model import Record
 
@@ -31,6 +31,7 @@ __all__ = [
     "Header",
     "RecordWriter",
     "RunFile",
+    "belongs",
     "make_header",
     "publishable",
     "read",
@@ -176,6 +177,17 @@ def resume(path: Path, header: Header) -> tuple[RecordWriter, tuple[Record, ...]
         return RecordWriter(path, header), ()
     refuse_another(path, _facts(run.header), _facts(header))
     return RecordWriter(path, header, continues=run), run.records
+
+
+def belongs(path: Path, header: Header) -> bool:
+    """Whether a file is of the run that a header opens, so that it can be continued."""
+    line = first_line(path, _START)
+    if line is None:
+        return False
+    try:
+        return not conflicts(_facts(lines.decode_header(line)), _facts(header))
+    except ValueError:  # of another version of this package
+        return False
 
 
 def publishable(run: RunFile) -> str | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from conformance import discover, environment, isolate
+from conformance import discover, environment, isolate, kept
 from conformance.expectations import known_as, known_failures, stale
 from conformance.homes import collect, homes
-from conformance.record import RecordWriter, make_header, resume
+from conformance.kept import Kind
+from conformance.record import RecordWriter, belongs, make_header, resume
 from conformance.runner import BATCH, Run
 from conformance.selection import select
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.model import BackendInfo, Case, Environment, Expectation, Record, Variant
+    from conformance.record import Header
     from conformance.selection import Plan
 
 __all__ = ["Options", "Result", "Session", "prepare"]
@@ -29,9 +32,9 @@ _BATCHES_A_JOB = 4  # at least, unless told: a run of few requests keeps every j
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the user asked for; the names are those of `conformance run`."""
+    """What the user asked for; the names are those of `conformance run`. Without `records` see `kept`."""
 
-    records: Path
+    records: Path | None = None
     backends: Sequence[str] = ()
     case_globs: Sequence[str] = ()
     variants: Sequence[str] = ()
@@ -77,6 +80,7 @@ class Session:
     plan: Plan
     expectations: Mapping[str, Sequence[Expectation]]
     environment: Environment
+    path: Path
     writer: RecordWriter
     done: Sequence[Record]
     options: Options
@@ -87,7 +91,7 @@ class Session:
         if not (self.done or self.writer.dropped):
             return ""
         cut = "; its last line was cut off, and that request runs again" if self.writer.dropped else ""
-        return f"{self.options.records}: {len(self.done)} of {len(self.plan.requests)} records are there{cut}"
+        return f"{self.path}: {len(self.done)} of {len(self.plan.requests)} records are there{cut}"
 
     @property
     def remaining(self) -> int:
@@ -134,7 +138,7 @@ class Session:
     def _result(self, run: Run, records: Sequence[Record], *, interrupted: bool) -> Result:
         whole = self.writer.finished and not self.plan.selection and self.plan.shard is None
         return Result(
-            path=self.options.records,
+            path=self.path,
             records=records,
             planned=len(self.plan.requests),
             gated=run.gated,
@@ -182,16 +186,25 @@ def prepare(options: Options) -> Session:
     machine = environment.capture(homes(options.folders))
     expectations = _expectations(options, infos, cases, machine)
     header = make_header(plan, machine, uuid.uuid4().hex[:12], [str(folder) for folder in options.folders])
-    writer, done = resume(options.records, header) if options.resume else (RecordWriter(options.records, header), ())
+    path = options.records or _kept(options, header)
+    writer, done = resume(path, header) if options.resume else (RecordWriter(path, header), ())
     return Session(
         cases=cases,
         plan=plan,
         expectations=expectations,
         environment=machine,
+        path=path,
         writer=writer,
         done=done,
         options=options,
     )
+
+
+def _kept(options: Options, header: Header) -> Path:
+    """The file of a run for which none was named."""
+    if options.resume:
+        return kept.to_continue(Kind.RUN, partial(belongs, header=header))
+    return kept.new(Kind.RUN)
 
 
 def _expectations(

@@ -16,7 +16,7 @@ from conformance import wire
 from conformance.discover import portable
 from conformance.environment import facts, fingerprint, now
 from conformance.errors import RecordError
-from conformance.linefile import LineFile, refuse_another, split, telling
+from conformance.linefile import LineFile, conflicts, first_line, refuse_another, split, telling
 from conformance.model import BackendInfo, Environment
 from conformance.timing import SMALLEST_EFFECT, Conditions, Effort, Noise, Timing
 
@@ -30,6 +30,7 @@ __all__ = [
     "TimingHeader",
     "TimingRun",
     "TimingWriter",
+    "belongs",
     "is_timings",
     "make_header",
     "publishable",
@@ -188,6 +189,17 @@ def resume(path: Path, header: TimingHeader) -> tuple[TimingWriter, TimingRun]:
         return TimingWriter(path, header), TimingRun(header=header)
     refuse_another(path, _facts(run.header), _facts(header))
     return TimingWriter(path, header, continues=run), run
+
+
+def belongs(path: Path, header: TimingHeader) -> bool:
+    """Whether a file is of the run that a header opens, so that it can be continued."""
+    line = first_line(path, _START)
+    if line is None:
+        return False
+    try:
+        return not conflicts(_facts(wire.from_plain(TimingHeader, _body(line, "timings"))), _facts(header))
+    except ValueError:  # of another version of this package
+        return False
 
 
 def _facts(header: TimingHeader) -> dict[str, object]:

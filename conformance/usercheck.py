@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shlex
 import sys
 import tempfile
 import uuid
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +16,13 @@ from typing import TYPE_CHECKING
 import cloudpickle
 from tabulate import tabulate
 
-from conformance import bench, discover, environment, frame, isolate
+from conformance import bench, discover, environment, frame, isolate, kept
 from conformance.checks import CATALOGUE
 from conformance.discover import relative
 from conformance.errors import UsageError
 from conformance.expectations import known_as, known_failures
-from conformance.found import CHECKED
 from conformance.judge import tell_check
+from conformance.kept import Kind
 from conformance.ladder import DEBUG, first_in_records
 from conformance.model import Grade
 from conformance.record import RecordWriter, make_header
@@ -52,7 +53,7 @@ _HELD, _BROKEN, _ADVISORY, _NOTHING, _SILENT = "yes", "NO", "note", "-", ""
 class CheckOptions:
     """What the user asked for; the names are those of `conformance check`.
 
-    `said` has, by name of the option, what is said of the function, as it was typed. Without `records` nothing is kept.
+    `said` has, by name of the option, what is said of the function, as it was typed. Without `records` see `kept`.
     """
 
     ref: str
@@ -67,8 +68,9 @@ class CheckOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What came of it: a record of each request of the plan, in its order."""
+    """What came of it: a record of each request of the plan, in its order; `path` is where they are kept."""
 
+    path: Path
     plan: Plan
     records: Sequence[Record]
 
@@ -113,18 +115,16 @@ def run(options: CheckOptions, advance: Callable[[int, Record], None]) -> Checke
     machine = environment.capture()
     expectations = _expectations(options, plan, machine)
     header = make_header(plan, machine, uuid.uuid4().hex[:12], cases=(case,))
-    found = []
-    with RecordWriter(options.records, header) if options.records else nullcontext() as writer:
+    path, found = options.records or kept.new(Kind.CHECK), []
+    with RecordWriter(path, header) as writer:
         for record in records(plan, machine, expectations, header.run_id):
             told = replace(record, reproduce=_again(options, infos[record.backend]))
-            if writer:
-                writer.write(told)
+            writer.write(told)
             advance(len(plan.requests), told)
             found.append(told)
-        if writer:
-            writer.finish({})
+        writer.finish({})
     order = {request.key: place for place, request in enumerate(plan.requests)}
-    return Checked(plan=plan, records=sorted(found, key=lambda record: order[record.key]))
+    return Checked(path=path, plan=plan, records=sorted(found, key=lambda record: order[record.key]))
 
 
 def timing(checked: Checked, options: CheckOptions) -> Bench | None:
@@ -134,9 +134,9 @@ def timing(checked: Checked, options: CheckOptions) -> Bench | None:
         ConformanceError: its file cannot be opened.
     """
     is_declared = any(TIMING in request.case.tags for request in checked.plan.requests)
-    if options.records is None or not (options.timing or is_declared):
+    if not (options.timing or is_declared):
         return None
-    path = options.records.with_name(f"{options.records.stem}-timings.jsonl")
+    path = checked.path.with_name(f"{checked.path.stem}-timings.jsonl")
     return bench.of_known(checked.plan, checked.records, path)
 
 
@@ -187,7 +187,7 @@ def check(
         ConformanceError: there is no such backend, or the harness failed.
     """
     with _pickled(function, inputs) as ref:
-        options = CheckOptions(ref=ref, backends=backends, seed=seed, timeout_s=timeout_s)
+        options = CheckOptions(ref=ref, backends=backends, seed=seed, timeout_s=timeout_s, records=Path(os.devnull))
         return frame.of(run(options, lambda _total, _record: None).records)
 
 
@@ -229,7 +229,7 @@ def _onward(found: Sequence[Record], path: Path) -> Iterator[str]:
     """The command that leads from the first failure to its cause."""
     failed = next((record for record in found if record.outcome.is_failure), None)
     if failed is not None:
-        where = ["--records", str(path)] if path != CHECKED else []
+        where = [] if path.parent == kept.FOLDER else ["--records", str(path)]
         command = shlex.join(["conformance", "explain", "/".join(failed.key), *where])
         yield f"Records in {path}. Towards the cause: {command}; so for repro and shrink."
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from conformance.timing import Timing
 
-__all__ = ["a_run", "an_unsupported", "an_xfail", "red", "some_timings"]
+__all__ = ["a_last_run", "a_run", "an_unsupported", "an_xfail", "red", "some_timings"]
 
 
 def a_run(path: Path, *records: Record, finish: bool = True, **plan: Any) -> Path:
@@ -39,6 +39,13 @@ def a_run(path: Path, *records: Record, finish: bool = True, **plan: Any) -> Pat
             writer.write(record)
         if finish:
             writer.finish(gated)
+    return path
+
+
+def a_last_run(folder: Path, *records: Record) -> Path:
+    """Write the file of a run of these records as the last run of a folder."""
+    path = a_run(folder / ".conformance" / "20260101-000000-000-run.jsonl", *records)
+    (path.parent / "last-run.jsonl").symlink_to(path.name)
     return path
 
 

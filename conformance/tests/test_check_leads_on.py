@@ -2,20 +2,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 import conformance
-from conformance import record
+from conformance import kept, record
 from conformance.cli import main
+from conformance.kept import Kind
 from conformance.loader import load_cases
 from conformance.tests.checking import DOUBLING, cells, checked
 from conformance.tests.saboteurs import ref
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.torch
 
@@ -170,7 +168,7 @@ def test_a_known_failure_of_a_users_function_is_expected(users: Path) -> None:
     """The file is written from the records, and is green once it says why."""
     words = (f"{users}:loss", "--backend", f"{users}:doubling")
     assert check(*words)[0] == 1
-    code, output = done("expectations", "update", "--records", "conformance-check.jsonl")
+    code, output = done("expectations", "update", "--records", str(kept.last(Kind.CHECK)))
     assert (code, "1 added" in output) == (1, True), output
     path = users.with_name("doubling.expected.yaml")
     path.write_text(path.read_text().replace("TODO", "It doubles.").replace("kind: bug", "kind: never"))
@@ -220,4 +218,5 @@ def test_what_conforms_is_timed_where_that_is_asked_for(users: Path) -> None:
     assert code == 0, output
     for phase in ("compile_cold", "compile_warm", "forward", "backward", "step"):
         assert f"user.net  grad=enabled,dynamic=auto  {phase} " in output
-    assert set(conformance.load_timing("conformance-check-timings.jsonl")["case"]) == {"user.net"}
+    (timings,) = Path(".conformance").glob("*-check-timings.jsonl")
+    assert set(conformance.load_timing(timings)["case"]) == {"user.net"}

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from conformance import discover, isolate, record
+from conformance import discover, isolate, kept, record
 from conformance.cli import main
 from conformance.errors import HarnessError, RecordError
+from conformance.kept import Kind
 from conformance.model import Verdict
 from conformance.progress import progress
 from conformance.shards import merge
@@ -104,8 +105,8 @@ def test_a_conforming_run_exits_with_0_and_tells_each_of_a_few_results(world: _W
     assert "fake / demo.first.one / grad=disabled: pass\n  outcome pass, stage compare" in result.stdout
     assert "evidence: graphs 1, backend_calls 1" in result.stdout
     assert "    values           held (bitwise)" in result.stdout
-    assert result.stdout.endswith("4 pass; records in conformance-records.jsonl\n")
-    assert record.publishable(record.read(world.folder / "conformance-records.jsonl")) is not None
+    assert result.stdout.endswith(f"4 pass; records in {kept.last_run()}\n")
+    assert record.publishable(record.read(kept.last(Kind.RUN))) is not None
 
 
 def test_a_finding_exits_with_1_and_says_how_to_see_it_again(world: _World) -> None:
@@ -128,8 +129,8 @@ def test_the_command_that_reproduces_a_finding_runs_it_again(world: _World, monk
     (command, _) = [line.partition("Reproduce: ")[2] for line in first.stdout.splitlines() if "Reproduce: " in line]
     assert command.startswith("conformance run --backend sub/mine.py:fake --cases mine --case demo.first.one ")
     again = _conformance(*shlex.split(command)[1:])
-    assert again.stdout.endswith("1 fail; records in conformance-records.jsonl\n"), again.output
-    assert str(world.folder) not in (world.folder / "conformance-records.jsonl").read_text()
+    assert again.stdout.endswith(f"1 fail; records in {kept.last_run()}\n"), again.output
+    assert str(world.folder) not in kept.last(Kind.RUN).read_text()
 
 
 def test_a_crash_is_a_finding_not_a_fault(world: _World) -> None:
@@ -170,15 +171,16 @@ def test_only_a_run_of_many_shares_processes(world: _World) -> None:
 
 def test_quiet_prints_one_line(world: _World) -> None:
     """For scripts: counts and the place of the records."""
-    assert world.run("--quiet").stdout == "4 pass; records in conformance-records.jsonl\n"
+    assert world.run("--quiet").stdout == f"4 pass; records in {kept.last_run()}\n"
 
 
-def test_an_unknown_backend_exits_with_2_and_close_matches(world: _World) -> None:
+@pytest.mark.usefixtures("world")
+def test_an_unknown_backend_exits_with_2_and_close_matches() -> None:
     """Nothing has run."""
     result = _conformance("run", "--backend", "fkae")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("error: unknown backend 'fkae'. Did you mean 'fake'?\n")
-    assert not (world.folder / "conformance-records.jsonl").exists()
+    assert not kept.last(Kind.RUN).exists()
 
 
 @pytest.mark.usefixtures("world")
@@ -270,33 +272,63 @@ def test_ctrl_c_leaves_a_file_that_can_be_resumed(world: _World) -> None:
     assert result.stdout.endswith("--jobs 1 --resume\n")
     del world.attempts["demo.first.two"]
     again = world.run("--resume")
-    assert again.stderr == "conformance-records.jsonl: 2 of 4 records are there\n"
-    assert again.stdout.endswith("4 pass; records in conformance-records.jsonl\n")
+    assert again.stderr == f"{kept.last_run()}: 2 of 4 records are there\n"
+    assert again.stdout.endswith(f"4 pass; records in {kept.last_run()}\n")
 
 
 def test_resuming_says_what_was_cut_off(world: _World) -> None:
     """A line that was cut off is dropped, and not in silence; its request runs again."""
     world.run()
-    path = world.folder / "conformance-records.jsonl"
+    path = kept.last(Kind.RUN)
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3])[:-5])
     assert world.run("--resume", "--quiet").stderr == ""
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3])[:-5])
     result = world.run("--resume")
-    assert (
-        result.stderr
-        == f"{path.name}: 1 of 4 records are there; its last line was cut off, and that request runs again\n"
-    )
+    said = "1 of 4 records are there; its last line was cut off, and that request runs again"
+    assert result.stderr == f"{kept.last_run()}: {said}\n"
     assert len(record.read(path).records) == 4
+
+
+def test_a_run_leaves_every_earlier_one_as_it_was(world: _World) -> None:
+    """The command that a summary prints is pasted: the run that it came from is still there, and can be resumed."""
+    world.attempts["demo.first.two"] = KeyboardInterrupt()
+    world.run()
+    first = kept.last_run()
+    before = first.read_bytes()
+    again = world.run("--case", "demo.first.one", "--variant", "grad=disabled")
+    assert kept.earlier(Kind.RUN) == [kept.last_run(), first]
+    assert again.stdout.endswith(f"records in {kept.last_run()}\n")
+    assert first.read_bytes() == before
+    del world.attempts["demo.first.two"]
+    assert world.run("--resume").stderr == f"{first}: 2 of 4 records are there\n"
+    assert kept.last_run() == first
+    assert (kept.FOLDER / ".gitignore").read_text() == "*\n"
+
+
+def test_a_file_that_is_named_is_replaced(world: _World) -> None:
+    """As ever; nothing is kept beside it."""
+    world.run("--records", "mine.jsonl")
+    world.run("--records", "mine.jsonl", "--case", "demo.first.one", "--variant", "grad=disabled")
+    assert len(record.read(world.folder / "mine.jsonl").records) == 1
+    assert kept.earlier(*Kind) == []
+
+
+def test_a_folder_that_cannot_be_written_is_told(world: _World) -> None:
+    """With the option that names another place."""
+    kept.FOLDER.write_text("")
+    result = world.run()
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == "error: cannot write below .conformance: File exists; --records names another place\n"
 
 
 def test_another_run_cannot_be_resumed(world: _World) -> None:
     """To continue a file with another plan is wrong usage; the file stays as it is."""
     world.run()
-    before = (world.folder / "conformance-records.jsonl").read_bytes()
+    before = kept.last(Kind.RUN).read_bytes()
     result = world.run("--resume", "--seed", "1")
     assert result.exit_code == 2
     assert "seed was 0, is now 1" in result.stderr
-    assert (world.folder / "conformance-records.jsonl").read_bytes() == before
+    assert kept.last(Kind.RUN).read_bytes() == before
 
 
 def test_a_disk_that_fills_up_is_told_and_keeps_what_was_written(
@@ -317,7 +349,7 @@ def test_a_disk_that_fills_up_is_told_and_keeps_what_was_written(
         patched.setattr(record.RecordWriter, "write", limited)
         result = world.run()
     assert (result.exit_code, result.stderr) == (3, "error: cannot write r.jsonl: No space left on device\n")
-    assert len(record.read(world.folder / "conformance-records.jsonl").records) == 2
+    assert len(record.read(kept.last(Kind.RUN)).records) == 2
     assert world.run("--resume").stdout.startswith("fake / demo.first.one")
     assert world.run("--records", "/dev/full").exit_code == 3
 
@@ -339,7 +371,7 @@ def test_max_fail_stops_and_says_how_to_continue(world: _World) -> None:
     result = world.run("-x")
     assert result.exit_code == 1
     assert "Stopped by --max-fail;" in result.stdout
-    assert record.read(world.folder / "conformance-records.jsonl").footer is None
+    assert record.read(kept.last(Kind.RUN)).footer is None
 
 
 def test_a_fault_of_the_harness_exits_with_3(world: _World) -> None:
@@ -347,7 +379,7 @@ def test_a_fault_of_the_harness_exits_with_3(world: _World) -> None:
     world.attempts["demo.first.two"] = HarnessError("the fork server died")
     result = world.run()
     assert (result.exit_code, result.stderr) == (3, "error: the fork server died\n")
-    assert len(record.read(world.folder / "conformance-records.jsonl").records) == 2
+    assert len(record.read(kept.last(Kind.RUN)).records) == 2
 
 
 def test_a_bug_of_ours_exits_with_3_and_its_traceback(world: _World) -> None:

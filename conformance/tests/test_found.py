@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from conformance import found
+from conformance import found, kept
 from conformance.errors import SelectionError, UsageError
 from conformance.tests.fakes import a_backend, a_record, a_request
 from conformance.tests.runs import a_run, red
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CASE = "grad_mode.nesting.enable_in_no_grad"
 
@@ -67,10 +64,26 @@ def test_the_records_of_the_last_run_go_before_the_published_ones(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What somebody has just run is what he asks about."""
-    records.rename(tmp_path / "conformance-records.jsonl")
+    (tmp_path / ".conformance").mkdir()
+    records.rename(tmp_path / ".conformance" / "20260101-000000-000-run.jsonl")
     a_run(tmp_path / "results" / "records" / "other.jsonl", red("base.other.one"))
     monkeypatch.chdir(tmp_path)
     assert found.find(f"fake/{CASE}").record.case_id == CASE
+
+
+def test_a_name_is_looked_for_in_earlier_runs_and_checks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest that has it counts, whatever was run since; the file is named."""
+    monkeypatch.chdir(tmp_path)
+    a_run(tmp_path / "results" / "records" / "other.jsonl", red(CASE, "fake"), red("base.smoke.matmul", "fake"))
+    first = a_run(kept.FOLDER / "20260101-000000-000-run.jsonl", red(CASE), red("base.smoke.gradient"))
+    second = a_run(kept.FOLDER / "20260101-000000-001-check.jsonl", a_record(CASE, variant="grad=inference"))
+    (kept.FOLDER / "20260101-000000-002-run.jsonl").touch()  # one that is about to begin
+    assert found.find(f"fake/{CASE}/grad=enabled").path == first
+    assert found.find("fake/base.smoke.gradient").path == first
+    assert found.find("fake/base.smoke.matmul").path == Path("results", "records", "other.jsonl")
+    second.unlink()
+    with pytest.raises(SelectionError, match=re.escape("Did you mean fake/base.smoke.gradient or")):
+        found.find("fake/base.smoke.gradien")
 
 
 def test_a_live_request_has_the_backend_as_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:

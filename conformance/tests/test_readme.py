@@ -91,7 +91,7 @@ def test_the_case_of_the_readme_passes_everywhere(readme: str, folder: Path) -> 
     assert "def program(a):" in typed(command(readme, "conformance show"), folder, 0)
     assert "20 pass;" in typed(command(readme, "conformance run --cases my_cases"), folder, 0)
     (folder / "results" / "records").mkdir(parents=True)
-    (folder / "conformance-records.jsonl").rename(folder / "results" / "records" / "mine.jsonl")
+    (folder / ".conformance" / "last-run.jsonl").resolve().rename(folder / "results" / "records" / "mine.jsonl")
     (program,) = re.findall(r"^```python\n(import conformance\n.*?)^```", readme, re.MULTILINE | re.DOTALL)
     done = [sys.executable, "-c", f"{program}\nprint(len(frame))"]
     assert subprocess.run(done, cwd=folder, capture_output=True, text=True, check=True).stdout == "20\n"
@@ -102,7 +102,7 @@ def test_the_timing_of_the_readme_gives_ratios(readme: str, folder: Path) -> Non
     printed = typed(f"{command(readme, 'conformance bench')} --budget 0.1 --compiles 1", folder, 0)
     for phase in ("compile_cold", "compile_warm", "forward", "backward", "step"):
         assert re.search(rf"^aot_eager +training.steps.mlp +grad=enabled,rows=8 +{phase} ", printed, re.MULTILINE)
-    assert set(conformance.load_timing(folder / "conformance-timings.jsonl")["case"]) == {"training.steps.mlp"}
+    assert set(conformance.load_timing(folder / ".conformance" / "last-bench.jsonl")["case"]) == {"training.steps.mlp"}
 
 
 def test_the_comparison_of_the_readme_is_markdown(readme: str, checkout: Path) -> None:

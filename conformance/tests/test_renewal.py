@@ -28,7 +28,7 @@ from conformance.tests.fakes import (
     raised,
     vacuous,
 )
-from conformance.tests.runs import a_run, red
+from conformance.tests.runs import a_last_run, a_run, red
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -236,7 +236,7 @@ def test_a_renewed_file_says_what_the_run_showed(
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory: a record file of one failing case on `fake`, and backends that exist by name only."""
     known = {"fake": None, "kin": tmp_path / "kin.expected.yaml"}
-    a_run(tmp_path / "conformance-records.jsonl", red("pre_dispatch.no_grad_simple"))
+    a_last_run(tmp_path, red("pre_dispatch.no_grad_simple"))
     monkeypatch.setattr(isolate, "describe", lambda ref: a_backend(ref, expectations=known[ref]))
     monkeypatch.chdir(tmp_path)
     return tmp_path

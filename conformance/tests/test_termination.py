@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from conformance import discover, isolate, record
+from conformance import discover, isolate, kept, record
 from conformance.cli import main
 from conformance.cli_words import EXIT_CODES
+from conformance.kept import Kind
 from conformance.termination import Terminated, terminable
 from conformance.tests.commands import CASE, STARTING
 from conformance.tests.fakes import a_backend, an_attempt
-from conformance.tests.runs import a_run, red
+from conformance.tests.runs import a_last_run, red
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ def test_every_command_that_runs_something_ends_with_143(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     """Wherever it is; where nothing has been run there is nothing to resume."""
-    a_run(tmp_path / "conformance-records.jsonl", red(CASE, "eager", variant="grad=enabled"))
+    a_last_run(tmp_path, red(CASE, "eager", variant="grad=enabled"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(isolate, "run_task", terminate)
     result = CliRunner().invoke(main, words.split())
@@ -64,11 +65,11 @@ def test_a_terminated_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert result.exit_code == 143
     missing = "Interrupted; 1 of 2 requests are missing. Continue:"
     assert result.stdout.splitlines()[-1] == f"{missing} conformance {line} --resume"
-    before = (tmp_path / "conformance-records.jsonl").read_bytes()
+    before = kept.last(Kind.RUN).read_bytes()
     done = 2
     assert CliRunner().invoke(main, [*line.split(), "--resume"]).exit_code == 0
-    assert (tmp_path / "conformance-records.jsonl").read_bytes().startswith(before)
-    assert len(record.read(tmp_path / "conformance-records.jsonl").records) == 2
+    assert kept.last(Kind.RUN).read_bytes().startswith(before)
+    assert len(record.read(kept.last(Kind.RUN)).records) == 2
 
 
 def test_ctrl_c_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 from packaging.requirements import Requirement
 
-from conformance import environment, isolate, torch_release
+from conformance import environment, isolate, kept, torch_release
 from conformance.cli import main
+from conformance.kept import Kind
 from conformance.tests.commands import CASE, STARTING
-from conformance.tests.runs import a_run, red
+from conformance.tests.runs import a_last_run, red
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,13 +156,14 @@ def test_an_old_torch_is_refused_in_one_line(
 ) -> None:
     """Every command that runs something ends before it has written anything."""
     (torch / "version.py").write_text(wheel("2.9.1"))
-    records = a_run(tmp_path / "conformance-records.jsonl", red(CASE, "eager", variant="grad=enabled"))
+    records = a_last_run(tmp_path, red(CASE, "eager", variant="grad=enabled"))
     monkeypatch.chdir(tmp_path)
     before = records.read_bytes()
     result = CliRunner().invoke(main, words.split())
     why = f"torch 2.9.1 is too old: this suite needs {needed()}; install a newer one"
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"error: {why}\n")
-    assert {path.name for path in tmp_path.iterdir()} == {records.name, "site"}
+    assert {path.name for path in tmp_path.iterdir()} == {".conformance", "site"}
+    assert kept.earlier(*Kind) == [records.relative_to(tmp_path)]
     assert records.read_bytes() == before
 
 

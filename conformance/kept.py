@@ -1,0 +1,111 @@
+"""Where runs are kept unless `--records` names a file: each in a file of its own below `.conformance`, by time.
+
+Nothing there is ever replaced, so a command that is pasted cannot take the records of the run that it came from. The
+folder may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance.errors import UsageError
+from conformance.linefile import telling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["FOLDER", "Kind", "earlier", "last", "last_run", "new", "to_continue"]
+
+FOLDER = Path(".conformance")
+"""In the working directory; it keeps itself out of git."""
+
+_STAMP = "%Y%m%d-%H%M%S"
+_ATTEMPT_S = 0.002  # names are a thousandth of a second apart
+
+
+class Kind(StrEnum):
+    """Which command made a file."""
+
+    RUN = "run"
+    CHECK = "check"
+    BENCH = "bench"
+
+
+def new(kind: Kind) -> Path:
+    """An empty file for a run that begins now, to which `last` leads from now on.
+
+    Raises:
+        RecordError: the folder or the file cannot be made.
+    """
+    with telling(f"cannot write below {FOLDER}", "; --records names another place"):
+        FOLDER.mkdir(exist_ok=True)
+        (FOLDER / ".gitignore").write_text("*\n", encoding="ascii")
+        path = _claimed(kind)
+        _link(kind, path)
+        return path
+
+
+def _claimed(kind: Kind) -> Path:
+    """A file of a name that nobody has."""
+    while True:
+        started = datetime.now(UTC)
+        path = FOLDER / f"{started.strftime(_STAMP)}-{started.microsecond // 1000:03}-{kind}.jsonl"
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            time.sleep(_ATTEMPT_S)
+        else:
+            return path
+
+
+def _link(kind: Kind, path: Path) -> None:
+    """Let `last` lead to a file of the folder, at once for whoever reads it."""
+    temporary = FOLDER / f".{path.name}.link"
+    temporary.symlink_to(path.name)
+    temporary.replace(last(kind))
+
+
+def last(kind: Kind) -> Path:
+    """The link that leads to the last run of a kind, whether there is one or not."""
+    return FOLDER / f"last-{kind}.jsonl"
+
+
+def last_run() -> Path:
+    """The record file of the last `conformance run` in this folder.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        return FOLDER / last(Kind.RUN).readlink()
+    except OSError as error:
+        message = f"there is no run below {FOLDER} in this folder; --records names a file"
+        raise UsageError(message) from error
+
+
+def to_continue(kind: Kind, belongs: Callable[[Path], bool]) -> Path:
+    """The file that is to be continued: the newest that belongs to what is asked for, else the newest, else a new one.
+
+    Args:
+        kind: of the run.
+        belongs: whether a file is of the run that is asked for.
+
+    Raises:
+        RecordError: as of `new`.
+    """
+    files = earlier(kind)
+    if not files:
+        return new(kind)
+    path = next(filter(belongs, files), files[0])
+    _link(kind, path)
+    return path
+
+
+def earlier(*kinds: Kind) -> list[Path]:
+    """The files of runs, the last first."""
+    found = {path for kind in kinds for path in FOLDER.glob(f"[0-9]*-{kind}.jsonl")}
+    return sorted(found, reverse=True)
