@@ -277,12 +277,17 @@ def speed(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build wheel and sdist, look inside, and run the smoke cases from the installed wheel outside the checkout."""
+    """Build wheel and sdist, look inside, and run the smoke cases from the installed wheel, elsewhere and here."""
     with tempfile.TemporaryDirectory(prefix="conformance-build-") as folder:
         look_inside(session, install_wheel(session, folder))
         session.chdir(folder)
         session.run("conformance", "run", "--tag", "smoke", "--backend", "eager", "--records", "smoke.jsonl")
         session.run("pytest", "--pyargs", "conformance.suite", "--tag", "smoke", "--backend", "eager")
+        # In the checkout another `conformance` lies, whose cases and backends lie beside it.
+        session.chdir(ROOT)
+        records = f"--records={folder}/checkout.jsonl"
+        session.run("conformance", "run", "--tag", "smoke", "--backend", "eager", records)
+        session.run("python", "-m", "conformance", "run", "--tag", "smoke", "--backend", "eager", records)
 
 
 @nox.session

@@ -6,6 +6,7 @@ The public names are imported on first use, so that `import conformance` costs n
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from conformance.userfunction import case
 
 __all__ = ["Backend", "Capability", "case", "check", "load", "load_timing"]
+
+_PACKAGE = Path(__file__).parent
+if not (_PACKAGE / "cases").exists():
+    # In a checkout `backends` and `cases` lie beside this folder; only an editable install would know.
+    __path__.append(str(_PACKAGE.parent))
 
 _HOMES = {
     "Backend": "conformance.backend",

@@ -7,14 +7,13 @@ import os
 import pickle
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
 from conformance.errors import HarnessError, TorchError
 from conformance.probe import LeftOut
-from conformance.server import HEADER
+from conformance.server import COMMAND, HEADER
 from conformance.torch_release import import_failure, installed, unsupported
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class ForkServer:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
-                [sys.executable, "-m", "conformance.server", str(theirs.fileno()), warm_up],
+                [*COMMAND, str(theirs.fileno()), warm_up],
                 env=environment(env),
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,

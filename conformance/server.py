@@ -27,6 +27,7 @@ import sys
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Self
 
 from conformance import child
@@ -35,11 +36,24 @@ from conformance.probe import LeftOut, RequiredStepError, UnfitError, take
 from conformance.process import adopt_orphans, children, kill_group
 from conformance.warmup import shared
 
-__all__ = ["HEADER", "NUMBER", "main"]
+__all__ = ["COMMAND", "HEADER", "NUMBER", "main"]
 
 HEADER = struct.Struct("!Q")  # the length of the pickled task that follows
 NUMBER = struct.Struct("!i")  # a process id or a wait status
-_COMMAND = (sys.executable, "-m", "conformance.server")
+_START = """\
+import sys
+home = sys.argv.pop(1)
+if home not in sys.path:
+    sys.path.insert(0, home)
+from conformance.server import main
+sys.path.insert(0, "")
+main(int(sys.argv[1]), *sys.argv[2:])
+"""
+COMMAND = (sys.executable, "-P", "-c", _START, str(Path(__file__).parents[1]))
+"""What starts a server, but for the arguments of `main`.
+
+It has this very package, whatever lies in the working directory; all else there can be imported, as with `python -m`.
+"""
 
 
 def main(descriptor: int, warm_up: str, unfit: str = "") -> None:
@@ -54,7 +68,7 @@ def main(descriptor: int, warm_up: str, unfit: str = "") -> None:
             _send(control, {"failed": str(error)})
             raise
         except UnfitError as error:
-            os.execv(sys.executable, [*_COMMAND, str(control.fileno()), warm_up, str(error)])  # noqa: S606  ourselves
+            os.execv(sys.executable, [*COMMAND, str(control.fileno()), warm_up, str(error)])  # noqa: S606  ourselves
         for step in left_out:
             sys.stderr.write(f"left out of the warm-up: {step.name}: {step.reason}\n")
         adopt_orphans()
@@ -171,7 +185,3 @@ def _ended_child() -> int | None:
     except ChildProcessError:
         return None
     return found.si_pid if found else None
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), *sys.argv[2:])

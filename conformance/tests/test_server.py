@@ -18,6 +18,7 @@ from conformance.tests.misbehaving import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from conformance.process import Usage
 
@@ -46,6 +47,19 @@ def test_compiling_imports_nothing(backend: str) -> None:
     """Whatever of torch a first compile needs, the server has imported."""
     end = isolate.run_task(f"{TASKS}:says_imports", backend, env={}, timeout_s=60.0)
     assert isolate.attempt(end).invalid == ""
+
+
+@pytest.mark.torch
+def test_a_folder_does_not_shadow_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another `conformance` lies the server has the one that started it; other modules there can be imported."""
+    (tmp_path / "conformance").mkdir()
+    (tmp_path / "conformance" / "__init__.py").write_text("raise RuntimeError")
+    warm_up = "from conformance.probe import Step\n\ndef steps():\n    return [Step(name='none', action=int)]\n"
+    (tmp_path / "mine.py").write_text(warm_up)
+    monkeypatch.chdir(tmp_path)
+    server = ForkServer({}, "mine:steps")
+    assert server.left_out == ()
+    assert server.stop().startswith("it ended with status 0.")
 
 
 @pytest.mark.torch
