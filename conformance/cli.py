@@ -16,6 +16,7 @@ from conformance.cli_words import COMMAND, EXIT_CODES, FILE, FOLDER, PATH, RECOR
 from conformance.errors import ConformanceError
 from conformance.legend import MEANING, counting, gate
 from conformance.termination import Terminated, terminable
+from conformance.words import Extent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -163,6 +164,13 @@ def main() -> None:
 )
 @click.option("--tag", "tags", multiple=True, help="Only cases that have the tag. Repeatable.")
 @click.option("--exclude-tag", "exclude_tags", multiple=True, metavar="TAG", help="No case that has it. Repeatable.")
+@click.option(
+    "--tier",
+    type=click.Choice([extent.value for extent in Extent]),
+    default=Extent.DEFAULT.value,
+    show_default=True,
+    help="How much: quick is minutes and finds nearly every defect of the kill matrix, exhaustive is hours.",
+)
 @click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
 @click.option("--expectations", type=FILE, help="Known failures of the one backend that runs, in place of its own.")
 @click.option(
@@ -201,6 +209,8 @@ def _run(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
     run = session.prepare(session.Options(**options))  # type: ignore[arg-type]
     if run.resumed and not quiet:
         click.echo(run.resumed, err=True)
+    if not quiet:
+        click.echo(run.estimate, err=True)
     with progress(run.remaining, quiet=quiet) as advance:
         result = run.execute(advance)
     click.echo(summary.text(result, quiet=quiet, command=ctx.find_root().meta[COMMAND]))

@@ -200,7 +200,7 @@ class CaseDocument(StrictModel):
     tolerance: dict[Dtype, Positive] = Field(
         default_factory=dict, description="Replaces the tolerance of the fp64 rule, by dtype."
     )
-    tags: list[TagName] = Field(default_factory=list, description="Words to select by: smoke, timing, slow, ...")
+    tags: list[TagName] = Field(default_factory=list, description="Words to select by: smoke, quick, timing, slow, ...")
     torch: Specifier | None = Field(default=None, description="Versions of torch it applies to, e.g. '>=2.13'.")
     timeout_s: Positive | None = Field(default=None, description="Seconds one request may compute or sleep.")
 

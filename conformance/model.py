@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conformance.family import Family
 from conformance.users import UserFunction
-from conformance.words import Capability, Grade, Kind, Level, Outcome, Spent, Stage, Tier, Verdict
+from conformance.words import Capability, Extent, Grade, Kind, Level, Outcome, Spent, Stage, Tier, Verdict
 
 __all__ = [
     "CALLS",
@@ -25,6 +25,7 @@ __all__ = [
     "Evidence",
     "Expectation",
     "ExpectedRaise",
+    "Extent",
     "Family",
     "Grade",
     "InputSpec",

@@ -14,7 +14,7 @@ from packaging.version import InvalidVersion, Version
 
 from conformance.errors import SelectionError
 from conformance.families import EXHAUSTIVE
-from conformance.model import Capability, Outcome, Request, Tier
+from conformance.model import Capability, Extent, Outcome, Request, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -62,10 +62,12 @@ def select(
     timeout_s: float | None = None,
     shard: tuple[int, int] | None = None,
     shuffle: int | None = None,
+    extent: Extent = Extent.DEFAULT,
 ) -> Plan:
     """Plan every variant of every selected case on every backend.
 
-    Of generated cases only the default tiers are planned, unless `tags` holds `exhaustive` or `case_globs` the full id.
+    Of generated cases only the default tiers are planned, unless `tags` holds `exhaustive` or `case_globs` the full id,
+    or the extent is exhaustive.
 
     Args:
         cases: in the order of their files.
@@ -78,25 +80,28 @@ def select(
         timeout_s: time limit of each request, in place of the case's and the backend's.
         shard: `(i, n)`, the i-th of n parts, counting from 1.
         shuffle: seed of a random order, in place of that of the files.
+        extent: how much of what is left.
 
     Raises:
         SelectionError: something given matches nothing.
     """
-    chosen = _choose(tuple(cases), case_globs, tags, exclude_tags)
+    chosen = _within(extent, _choose(tuple(cases), case_globs, tags, exclude_tags))
     pairs = _choose_variants(chosen, variants, case_globs)
     backends = tuple(backends)
     restricted = {"cases": case_globs, "variants": variants, "tags": tags, "exclude_tags": exclude_tags}
     selection: dict[str, Any] = {name: list(given) for name, given in restricted.items() if given}
+    selection |= {} if extent is Extent.DEFAULT else {"tier": extent.value}
     selection |= {} if timeout_s is None else {"timeout_s": timeout_s}
+    every = extent is Extent.EXHAUSTIVE or EXHAUSTIVE in tags
     whole = tuple(
         request
         for backend in backends
         for request in _requests(
-            backend, [pair for pair in pairs if _is_due(*pair, backend, case_globs, tags)], seed, timeout_s
+            backend, [pair for pair in pairs if every or _is_due(*pair, backend, case_globs)], seed, timeout_s
         )
     )
     if backends and not whole:
-        message = f"what is left runs only when it is asked for.\n  Add --tag {EXHAUSTIVE}, or name a case in full."
+        message = f"what is left runs only when it is asked for.\n  Add --tier {EXHAUSTIVE}, or name a case in full."
         raise SelectionError(message)
     plan = _plan(whole, shard, backends=backends, selection=selection, seed=seed)
     if shuffle is None:
@@ -142,9 +147,19 @@ def digest(keys: Iterable[tuple[str, str, str]]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
-def _is_due(case: Case, variant: Variant, backend: BackendInfo, globs: Sequence[str], tags: Sequence[str]) -> bool:
-    """Whether a variant runs on a backend: by its tier, unless it is asked for by tag or its case by full id."""
-    if variant.tier is Tier.DEFAULT or EXHAUSTIVE in tags or case.id in globs:
+def _within(extent: Extent, cases: list[Case]) -> list[Case]:
+    """Those of the cases that an extent takes."""
+    if extent is not Extent.QUICK:
+        return cases
+    if quick := [case for case in cases if Extent.QUICK in case.tags]:
+        return quick
+    message = f"none of the {len(cases)} cases that are asked for has the tag {Extent.QUICK}"
+    raise SelectionError(message)
+
+
+def _is_due(case: Case, variant: Variant, backend: BackendInfo, globs: Sequence[str]) -> bool:
+    """Whether a variant runs on a backend: by its tier, unless its case is asked for by full id."""
+    if variant.tier is Tier.DEFAULT or case.id in globs:
         return True
     return variant.tier is Tier.FAST and SLOW_COMPILE not in backend.tags
 

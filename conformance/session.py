@@ -12,9 +12,10 @@ from conformance import discover, environment, isolate, kept
 from conformance.expectations import known_as, known_failures, stale
 from conformance.homes import collect, homes
 from conformance.kept import Kind
+from conformance.model import Extent
 from conformance.record import RecordWriter, belongs, make_header, resume
 from conformance.runner import BATCH, Run
-from conformance.selection import select
+from conformance.selection import SLOW_COMPILE, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Options", "Result", "Session", "prepare"]
 
 _INTERRUPTED = 130
+_FAST_S, _SLOW_S = 0.15, 1.5
+"""What a request took, on average, where compiling is fast and where it is slow: 2 cores, torch 2.15, no warm cache."""
+_FEW = 3  # minutes that are told in seconds
 _BATCHES_A_JOB = 4  # at least, unless told: a run of few requests keeps every job busy, and tells results as they come
 
 
@@ -49,6 +53,7 @@ class Options:
     max_fail: int | None = None
     batch: int | None = None
     shuffle: int | None = None
+    tier: str = Extent.DEFAULT
     resume: bool = False
 
 
@@ -92,6 +97,19 @@ class Session:
             return ""
         cut = "; its last line was cut off, and that request runs again" if self.writer.dropped else ""
         return f"{self.path}: {len(self.done)} of {len(self.plan.requests)} records are there{cut}"
+
+    @property
+    def estimate(self) -> str:
+        """How much there is to do, and about how long it takes here; a machine may be twice as fast or as slow."""
+        done = {record.key for record in self.done}
+        left = [request.backend for request in self.plan.requests if request.key not in done]
+        work_s = sum(_SLOW_S if SLOW_COMPILE in info.tags else _FAST_S for info in left)
+        minutes = work_s / 60 / (self.options.jobs or self.environment.threads)
+        lasting = f"{minutes:.0f} minutes" if minutes >= _FEW else f"{max(1, round(minutes * 6)) * 10} seconds"
+        backends = len({info.name for info in left})
+        return (
+            f"{len(left):,} requests on {backends} backend{'s' * (backends != 1)}: about {lasting}, and some to start"
+        )
 
     @property
     def remaining(self) -> int:
@@ -182,6 +200,7 @@ def prepare(options: Options) -> Session:
         timeout_s=options.timeout_s,
         shard=options.shard,
         shuffle=options.shuffle,
+        extent=Extent(options.tier),
     )
     machine = environment.capture(homes(options.folders))
     expectations = _expectations(options, infos, cases, machine)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["PRECISIONS", "Capability", "Grade", "Kind", "Level", "Outcome", "Spent", "Stage", "Tier", "Verdict"]
+__all__ = [
+    "PRECISIONS",
+    "Capability",
+    "Extent",
+    "Grade",
+    "Kind",
+    "Level",
+    "Outcome",
+    "Spent",
+    "Stage",
+    "Tier",
+    "Verdict",
+]
 
 PRECISIONS = ("complex128", "float64", "complex64", "float32", "float16", "bfloat16")
 """The dtypes that have a tolerance, from the most to the least precise."""
@@ -153,6 +165,17 @@ class Capability(StrEnum):
     def all(cls) -> frozenset[Capability]:
         """Every capability: the claim "conforms", which is the default."""
         return frozenset(cls)
+
+
+class Extent(StrEnum):
+    """How much of the suite a run takes."""
+
+    QUICK = "quick"
+    """Cases with the tag `quick`, chosen so that nearly every defect of the kill matrix shows in one of them."""
+    DEFAULT = "default"
+    """All but generated cases that are run only when they are asked for."""
+    EXHAUSTIVE = "exhaustive"
+    """Everything."""
 
 
 class Tier(StrEnum):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conformance.checks import CATALOGUE
@@ -18,7 +19,7 @@ def kills() -> Iterator[Kill]:
     """Each MUST check shows a saboteur that is meant for it, alone."""
     for check in DECISIVE:
         name = next(name for name, saboteur in SABOTEURS.items() if saboteur.meant == check)
-        yield Kill(name=name, shown=Counter({check: 3}), first="base.smoke.gradient", requests=9)
+        yield Kill(name=name, shown=Counter({check: 3}), first="base.smoke.gradient", requests=9, is_quick=True)
 
 
 HONEST = Survivor(name="interpreter", shown=Counter(), requests=9)
@@ -35,8 +36,10 @@ def test_what_is_missing_is_told() -> None:
     first = Kill(name=first.name, shown=Counter({first.meant: 1, "calls": 1}), first="base.smoke.gradient", requests=9)
     second = Kill(name=second.name, shown=Counter({"calls": 1}), first="", requests=9)
     guilty = Survivor(name="rebuilt", shown=Counter({"layout": 2}), requests=9)
+    others = [replace(kill, is_quick=False) for kill in others]
     assert list(problems([first, second, *others], [guilty])) == [
         f"{second.name} is not caught by {second.meant}",
+        f"only 0 of {len(others) + 2} show in --tier quick",
         f"no defect is shown by {first.meant} alone",
         f"no defect is shown by {second.meant} alone",
         "rebuilt is right, and shows layout",
@@ -53,4 +56,5 @@ def test_the_page_shows_defects_checks_and_honest_backends() -> None:
     assert any(row[:3] == (kill.name, "9", "**3**") for row in told)
     assert (kill.meant, kill.name) in told
     assert any(row[0] == "interpreter" and row[-2:] == ("9", "none") for row in told)
-    assert f"Caught by what is meant to catch them: **{len(DECISIVE)} of {len(DECISIVE)}**." in lines
+    every = len(DECISIVE)
+    assert f"Caught by what is meant to catch them: **{every} of {every}**. In `--tier quick`: {every}." in lines

@@ -73,7 +73,7 @@ def test_the_function_of_the_readme_leads_to_its_cause(readme: str, folder: Path
 
 def test_the_backend_of_the_readme_is_found_out(readme: str, folder: Path) -> None:
     """The report that the README shows is the one that is printed."""
-    line = command(readme, "conformance run --backend mine.py:mine")
+    line = command(readme, "conformance run --backend mine.py:mine --tier quick").removesuffix(" --tier quick")
     printed = typed(f"{line} --case 'pre_dispatch.*'", folder, 1)
     assert_shown("area          mine", readme, printed)
 

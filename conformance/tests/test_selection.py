@@ -146,7 +146,7 @@ def test_what_a_backend_runs_follows_from_tiers_unless_it_is_asked_for(
 def test_what_runs_only_when_asked_for_says_so() -> None:
     """A glob that reaches only such cases is told how to ask."""
     with pytest.raises(
-        SelectionError, match=r"runs only when it is asked for\.\n  Add --tag exhaustive, or name a case"
+        SelectionError, match=r"runs only when it is asked for\.\n  Add --tier exhaustive, or name a case"
     ):
         select(TIERED, BACKENDS, case_globs=["nest.modes.one.t*"])
 
