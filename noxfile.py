@@ -291,6 +291,16 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
+def readme(session: nox.Session) -> None:
+    """Type the README from top to bottom in an empty folder, beside the suite installed from its wheel; 20 minutes."""
+    with tempfile.TemporaryDirectory(prefix="conformance-readme-") as folder:
+        install_wheel(session, folder)
+        # The tests are not in the wheel, and what is typed must not find the checkout.
+        shutil.copy(Path("conformance", "tests", "typed_readme.py"), folder)
+        session.run("python", str(Path(folder, "typed_readme.py")), str(ROOT / "README.md"), *session.posargs)
+
+
+@nox.session
 def plugin(session: nox.Session) -> None:
     """Do what backends/README.md says with a third party's package, beside the suite installed from its wheel."""
     recipe = Path("backends", "README.md").read_text(encoding="utf-8").partition("in the folder `acme-compiler`")[2]
