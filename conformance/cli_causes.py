@@ -104,7 +104,12 @@ def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., 
 @_of_function("tolerance", "DTYPE=NUMBER", "The relative error that is allowed of a dtype. Repeatable.")
 @click.option("--expectations", type=FILE, help="Known failures of the one backend that runs.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and cotangents.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="Seconds for each backend.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds each backend may compute or sleep.",
+)
 @click.option(
     "--records",
     type=RECORDS,
