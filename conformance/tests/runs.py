@@ -10,13 +10,14 @@ from conformance.selection import Plan, digest
 from conformance.tests.fakes import a_backend, a_case, a_record, a_request, an_environment, failed
 from conformance.timing import Conditions, Effort, Noise
 from conformance.timing_file import TIMING_VERSION, TimingHeader, TimingWriter
+from conformance.usercheck import Checked
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.timing import Timing
 
-__all__ = ["a_run", "an_unsupported", "an_xfail", "red", "some_timings"]
+__all__ = ["a_run", "an_unsupported", "an_xfail", "checked", "red", "skipped", "some_timings"]
 
 
 def a_run(path: Path, *records: Record, finish: bool = True, **plan: Any) -> Path:
@@ -40,6 +41,24 @@ def a_run(path: Path, *records: Record, finish: bool = True, **plan: Any) -> Pat
         if finish:
             writer.finish(gated)
     return path
+
+
+def checked(*records: Record) -> Checked:
+    """What a check of a function came to: these records."""
+    plan = Plan(
+        requests=(),
+        backends=tuple(a_backend(name) for name in dict.fromkeys(record.backend for record in records)),
+        selection={},
+        total=len(records),
+        digest="",
+    )
+    return Checked(plan=plan, records=records)
+
+
+def skipped(why: str, **changes: Any) -> Record:
+    """A record of what cannot be run here."""
+    word = {"outcome": Outcome.SKIP, "verdict": Verdict.SKIP}
+    return a_record(**word, message=why, checks=(), evidence=None, metrics={}, **changes)
 
 
 def some_timings(path: Path, *timings: Timing, finish: bool = True, **header: Any) -> Path:
