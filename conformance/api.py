@@ -92,7 +92,7 @@ def check(
         named = _references(listed, Path(folder))
         options = usercheck.CheckOptions(ref=ref, backends=tuple(named), seed=seed, timeout_s=timeout_s)
         checked = usercheck.run(options, lambda _total, _record: None)
-    call = f"{_word(function)}, {_word(inputs) if inspect.isfunction(inputs) else 'inputs'}"
+    call = f"{_word(function, 'function')}, {_word(inputs, 'inputs')}"
     more = {"seed": seed or None, "timeout_s": timeout_s}
     told = "".join(f", {name}={value!r}" for name, value in more.items() if value is not None)
     again = {
@@ -175,9 +175,10 @@ def _name_of(value: object) -> str:
     return name if name.isidentifier() else "function"
 
 
-def _word(value: object) -> str:
-    """What a program may call it: a function by its name; the name of a module or another object is not known."""
-    return _name_of(value) if inspect.isroutine(value) else "function"
+def _word(value: object, otherwise: str) -> str:
+    """What a program may call it: a function by its name; that of a lambda or of another object is not known."""
+    name = value.__name__ if inspect.isfunction(value) else ""
+    return name if name.isidentifier() else otherwise
 
 
 def _handed_over(function: Callable[..., object], inputs: object, folder: Path) -> str:

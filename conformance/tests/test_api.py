@@ -36,7 +36,7 @@ def dropping(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
 
 def identity(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
     """A backend that is right."""
-    return lambda *args: graph(*args)
+    return lambda *args: tuple(graph.forward(*args))
 
 
 def loss(x: torch.Tensor) -> torch.Tensor:
@@ -180,6 +180,20 @@ def test_the_frame_is_that_of_load(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(found.columns) == list(frame.TYPES)
     assert set(found["torch"]) == {torch_release.installed().version}
     assert found["reproduce"][1] == "conformance.check(loss, inputs, backends='inductor', seed=3)"
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "words"),
+    [(lambda x: x, lambda: 1.0, "function, inputs"), (str.upper, ("a",), "function, inputs")],
+    ids=["lambdas", "objects"],
+)
+def test_what_has_no_name_is_called_as_the_parameter_is(
+    monkeypatch: pytest.MonkeyPatch, function: Callable[..., object], given: object, words: str
+) -> None:
+    """In the line that runs it again."""
+    of(monkeypatch, a_record())
+    found = conformance.check(function, given, backends="fake", timeout_s=5)
+    assert found["reproduce"][0] == f"conformance.check({words}, backends='fake', timeout_s=5)"
 
 
 def inputs() -> float:
