@@ -1,6 +1,23 @@
 """Conformance and benchmark suite for `torch.compile` backends.
 
-The public names are imported on first use, so that `import conformance` costs nothing and never imports torch.
+==================  ==================================================================================
+`check`             runs a function of your own on backends, with all checks; a pandas frame comes back
+`assert_conforms`   the same in a test: an AssertionError where something does not conform
+`case`              a decorator: how a function is called, in which modes, and what is allowed
+`load`              the records of a run, as a frame
+`load_timing`       the timings of a run, as a frame
+`Backend`           what the package of a backend declares
+`Capability`        what a backend may claim
+`__version__`       the version of the suite
+==================  ==================================================================================
+
+They are imported on first use, so that `import conformance` costs nothing and never imports torch. All else is internal
+and may change; the commands are described by `conformance --help`.
+
+>>> import conformance
+>>> mine = conformance.Backend(name="mine", compile={"backend": "eager"})
+>>> conformance.Capability.AUTOCAST in mine.capabilities
+True
 """
 
 from __future__ import annotations
@@ -10,13 +27,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from conformance.api import assert_conforms, check
     from conformance.backend import Backend, Capability
     from conformance.frame import load
     from conformance.timing_frame import load_timing
-    from conformance.usercheck import check
     from conformance.userfunction import case
 
-__all__ = ["Backend", "Capability", "case", "check", "load", "load_timing"]
+    __version__: str
+
+__all__ = ["Backend", "Capability", "assert_conforms", "case", "check", "load", "load_timing"]
 
 _PACKAGE = Path(__file__).parent
 if not (_PACKAGE / "cases").exists():
@@ -26,8 +45,9 @@ if not (_PACKAGE / "cases").exists():
 _HOMES = {
     "Backend": "conformance.backend",
     "Capability": "conformance.backend",
+    "assert_conforms": "conformance.api",
     "case": "conformance.userfunction",
-    "check": "conformance.usercheck",
+    "check": "conformance.api",
     "load": "conformance.frame",
     "load_timing": "conformance.timing_frame",
 }
@@ -35,7 +55,14 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Import a public name from its home on first use."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("torch-compile-conformance")
     if name not in _HOMES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, whatever has been imported."""
+    return [*__all__, "__version__"]

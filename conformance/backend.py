@@ -24,6 +24,9 @@ __all__ = ["Backend", "Capability"]
 class Backend:
     """Something `torch.compile(backend=...)` accepts, plus what it claims to support. All but the name is optional.
 
+    >>> conformance.Backend(name="mine", capabilities=conformance.Capability.all(), tolerance={"float32": 1e-4}).name
+    'mine'
+
     Args:
         name: how tables and commands call it.
         compile: keyword arguments for `torch.compile`: `backend` (a name torch knows, or a callable

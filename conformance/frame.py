@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from enum import StrEnum
+from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,21 +17,24 @@ from conformance import record as record_file
 from conformance import releases
 from conformance.discover import by_ladder
 from conformance.errors import RecordError
+from conformance.garbage import uncollected
 from conformance.ladder import first_in_records
 from conformance.model import Evidence, Grade, Level, Outcome, Stage, Verdict
 from conformance.symptom import Symptom
 from conformance.timing_file import is_timings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from enum import StrEnum
+    from collections.abc import Iterable, Iterator
 
     from conformance.model import CheckResult, Record
     from conformance.record import RunFile
 
 __all__ = [
+    "BY_LADDER",
+    "CHECK_TYPES",
+    "TYPES",
+    "Types",
     "axes_of",
-    "categorical",
     "checks_of",
     "find_every_release",
     "find_files",
@@ -35,6 +42,7 @@ __all__ = [
     "load",
     "load_checks",
     "of",
+    "table",
     "with_torch",
 ]
 
@@ -42,48 +50,118 @@ _AXES = ("grad", "autocast", "dtype", "dynamic")
 _GRADED = ("values", "gradients")
 _EVIDENCE = tuple(spec.name for spec in fields(Evidence))
 _KEY = ("backend", "area", "case", "variant")
-_COLUMNS = (
-    *(*_KEY, *_AXES, "params", "clauses"),
-    *("outcome", "verdict", "conforms", "scored", "green", "stage", "message", "failing", "advisories"),
-    *("first_rung", "first_stage"),
-    *(f"{check}_grade" for check in _GRADED),
-    *_EVIDENCE,
-    *("kind", "reason", "issue", "duration_s", "seed", "reproduce", "run_id", "torch"),
-)
-_CHECK_COLUMNS = (*_KEY, "check", "level", "held", "breaks", "grade", "differences", "message")
-_CATEGORIES: Mapping[str, type[StrEnum]] = {
+
+Types = Mapping[str, str | type[StrEnum]]
+"""Columns in their order, each with its dtype; an enumeration is an ordered categorical of its words."""
+
+BY_LADDER = "backends"
+"""The dtype of a column of backends: an ordered categorical of those that are there, along the ladder."""
+
+TYPES: Types = {
+    "backend": BY_LADDER,
+    **dict.fromkeys(("area", "case", "variant", *_AXES, "params", "clauses"), "str"),
     "outcome": Outcome,
     "verdict": Verdict,
-    "stage": Stage,
-    "level": Level,
-    "grade": Grade,
-    **{f"{check}_grade": Grade for check in _GRADED},
-}
-_TYPES = {
-    **{name: "boolean" if name == "compiled_backward" else "Int64" for name in _EVIDENCE},  # absent without evidence
     **dict.fromkeys(("conforms", "scored", "green"), "bool"),
+    "stage": Stage,
+    **dict.fromkeys(("message", "failing", "advisories", "first_rung", "first_stage"), "str"),
+    **{f"{check}_grade": Grade for check in _GRADED},
+    **{name: "boolean" if name == "compiled_backward" else "Int64" for name in _EVIDENCE},  # absent without evidence
+    **dict.fromkeys(("kind", "reason", "issue"), "str"),
+    "duration_s": "float64",
+    "seed": "int64",
+    **dict.fromkeys(("reproduce", "run_id", "torch"), "str"),
+    **dict.fromkeys(("eager_saved_bytes", "first_call_s", "later_call_s", "modelled_leaves", "saved_bytes"), "float64"),
 }
+"""The columns of `load` and of `check`."""
+
+CHECK_TYPES: Types = {
+    **{name: TYPES[name] for name in _KEY},
+    "check": "str",
+    "level": Level,
+    **dict.fromkeys(("held", "breaks"), "bool"),
+    "grade": Grade,
+    "differences": "int64",
+    "message": "str",
+}
+"""The columns of `load_checks`."""
 
 
 def load(*paths: str | Path) -> pd.DataFrame:
-    """One row for each record, sorted by backend (in ladder order), case and variant.
+    """Read record files as a frame: a row for each record, sorted by backend (in ladder order), case and variant.
 
-    Columns: backend, area, case, variant; the axes grad, autocast, dtype, dynamic and `params` (a case's own axes as
-    text); clauses, with a space between them; outcome, verdict, and the booleans conforms, scored, green; stage,
-    message; failing and advisories (names of MUST and SHOULD checks that did not hold); first_rung and first_stage: the
-    first of PyTorch's own backends from which on all show a failure, and whether it shows in forward or backward, empty
-    where not all of them have a record; values_grade, gradients_grade;
-    the counts of the evidence; kind, reason and issue of the expectation; duration_s, seed, reproduce, run_id, torch;
-    then one column for each metric.
+    The columns and their dtypes are these whatever is read, no record included. Words are ordered categoricals:
+    backends along PyTorch's own ladder of them, all others as the suite lists them.
+
+    =================  ===========  ===================================================================================
+    column             dtype        meaning
+    =================  ===========  ===================================================================================
+    backend            category     its name
+    area               str          what the id of the case begins with
+    case               str          the id of the case
+    variant            str          the id of the variant, made of its axes
+    grad               str          ambient grad mode: enabled, disabled, inference
+    autocast           str          ambient autocast: off, bfloat16, float16
+    dtype              str          of inputs that name none
+    dynamic            str          what `torch.compile(dynamic=...)` was given: false, true, auto
+    params             str          a case's own axes, as `name=value,...`
+    clauses            str          of the specification that the case tests, with a space between them
+    outcome            category     what happened
+    verdict            category     the outcome held against the backend's known failures
+    conforms           bool         whether it counts as conforming
+    scored             bool         whether it counts at all: not unsupported, skip or invalid
+    green              bool         whether it passes a gate
+    stage              category     how far it came: load, build, reference, compile, forward, backward, compare
+    message            str          what was seen; empty for a pass
+    failing            str          MUST checks that did not hold, with a comma between them
+    advisories         str          SHOULD checks that did not hold
+    first_rung         str          first of PyTorch's own backends from which on all show the failure, if all were run
+    first_stage        str          whether it shows in forward or backward; empty without a first rung
+    values_grade       category     of the values: bitwise, close, reference, differs, nothing
+    gradients_grade    category     of the gradients
+    graphs             Int64        captured; this and the next seven are missing where nothing was run
+    backend_calls      Int64        calls of compiled graphs
+    graph_breaks       Int64        breaks of the graph
+    recompiles         Int64        compilations after the first
+    frames_skipped     Int64        frames that ran as plain Python
+    compiled_backward  boolean      whether backward was compiled
+    mode_nodes         Int64        nodes of graphs that set a mode
+    handed_back        Int64        graphs that the backend returned as they came
+    kind               str          of a known failure: bug, notyet, never; empty without one, as the next two are
+    reason             str          why it is expected
+    issue              str          where it is reported
+    duration_s         float64      seconds of the whole request
+    seed               int64        of inputs and cotangents
+    reproduce          str          what runs it again: a shell command, or a line of Python from `check`
+    run_id             str          of the run
+    torch              str          version and build of torch
+    eager_saved_bytes  float64      bytes that eager keeps for backward; NaN where unknown, as in the next four
+    first_call_s       float64      seconds of the first call, which compiles
+    later_call_s       float64      seconds of a later call, the median
+    modelled_leaves    float64      results of eager that the model of modes agrees with
+    saved_bytes        float64      bytes that the compiled function keeps for backward
+    =================  ===========  ===================================================================================
+
+    A metric that this version does not know, in a file of another, is one more column of float64 behind these.
+
+    >>> frame = conformance.load("results/records/openvino.jsonl")
+    >>> frame["backend"].unique().tolist()
+    ['openvino']
+    >>> frame["conforms"].dtype
+    dtype('bool')
 
     Args:
         paths: record files, or folders of which every `*.jsonl` is read that holds no timings. Of folders in them that
             are named after releases of torch only the newest is read: `load("results/records")` gives the published
             tables, `load("results/records/2.13.0+cpu")` the run on that release, and both together, where both are
             named, differ in the column torch.
+
+    Raises:
+        RecordError: no path is given, nothing is there, or a file cannot be read.
     """
-    runs = _read(paths)
-    return of(with_torch(runs), beside=with_torch(_older(paths, runs)))
+    with uncollected():  # nothing that is read becomes garbage in a cycle, and there is much of it to look through
+        runs = _read(paths)
+        return of(with_torch(runs), beside=with_torch(_older(paths, runs)))
 
 
 def load_checks(*paths: str | Path) -> pd.DataFrame:
@@ -157,9 +235,8 @@ def of(records: Iterable[Record | tuple[Record, str]], beside: Iterable[tuple[Re
     made = dict.fromkeys(torch for _, torch in pairs)
     every = [*pairs, *beside]
     culprits = {torch: first_in_records(one for one, on in every if on == torch) for torch in made}
-    rows = [_row(record, torch) | _rung(record, culprits[torch].get(record.key, "")) for record, torch in pairs]
-    metrics = sorted({name for row in rows for name in row}.difference(_COLUMNS))
-    return _typed(pd.DataFrame(rows, columns=[*_COLUMNS, *metrics]).astype(_TYPES))
+    rows = [_row(record, torch, culprits[torch].get(record.key, "")) for record, torch in pairs]
+    return table(_sorted(rows), TYPES)
 
 
 def checks_of(records: Iterable[Record]) -> pd.DataFrame:
@@ -178,7 +255,44 @@ def checks_of(records: Iterable[Record]) -> pd.DataFrame:
         for record in records
         for check in record.checks
     ]
-    return _typed(pd.DataFrame(rows, columns=list(_CHECK_COLUMNS)))
+    return table(_sorted(rows), CHECK_TYPES)
+
+
+def table(rows: Sequence[Mapping[str, object]], types: Types) -> pd.DataFrame:
+    """A frame of rows in their order, with the same columns and dtypes whatever the rows hold.
+
+    Args:
+        rows: values by column; what a row lacks is missing.
+        types: the columns; numbers by any other name are columns of float64 behind these.
+    """
+    further = sorted({name for row in rows for name in row}.difference(types))
+    dtypes: Types = {**types, **dict.fromkeys(further, "float64")}
+    absent = dict.fromkeys(dtypes)
+    every = itemgetter(*dtypes)
+    columns = zip(*(every({**absent, **row}) for row in rows), strict=True) if rows else ([] for _ in dtypes)
+    pairs = zip(dtypes.items(), columns, strict=True)
+    return pd.DataFrame({name: _column(values, dtype) for (name, dtype), values in pairs})
+
+
+def _column(values: Sequence[object], dtype: str | type[StrEnum]) -> pd.Series | pd.Categorical:
+    if dtype == BY_LADDER:
+        return _categorical(values, by_ladder(map(str, values)))
+    if isinstance(dtype, str):
+        return pd.Series(values, dtype=dtype)
+    return _categorical(values, [word.value for word in dtype])
+
+
+def _categorical(values: Iterable[object], order: Sequence[str]) -> pd.Categorical:
+    """A column of words in the order that they are given in; what is none of them is missing."""
+    places: dict[object, int] = {word: place for place, word in enumerate(order)}
+    codes = [places.get(value, -1) for value in values]
+    return pd.Categorical.from_codes(codes, categories=pd.Index(list(order), dtype="str"), ordered=True)
+
+
+def _sorted(rows: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    ranks = {name: rank for rank, name in enumerate(by_ladder(str(row["backend"]) for row in rows))}
+    by = itemgetter("case", "variant")
+    return sorted(rows, key=lambda row: (ranks[str(row["backend"])], *by(row), row.get("check", "")))
 
 
 def _first(check: CheckResult) -> str:
@@ -190,8 +304,9 @@ def _key(record: Record) -> dict[str, object]:
     return {"backend": record.backend, "area": area, "case": record.case_id, "variant": record.variant}
 
 
-def _row(record: Record, torch: str) -> dict[str, object]:
+def _row(record: Record, torch: str, first_rung: str) -> dict[str, object]:
     grades = {check.check: check.grade for check in record.checks}
+    broken = [check for check in record.checks if not check.held]
     expectation = record.expectation or {}
     return {
         **record.metrics,  # first: a metric cannot take the place of a column of ours
@@ -205,10 +320,12 @@ def _row(record: Record, torch: str) -> dict[str, object]:
         "green": record.verdict.is_green,
         "stage": record.stage,
         "message": record.message,
-        "failing": ", ".join(check.check for check in record.checks if check.breaks),
-        "advisories": ", ".join(check.check for check in record.checks if not check.held and not check.breaks),
+        "failing": ", ".join(check.check for check in broken if check.breaks),
+        "advisories": ", ".join(check.check for check in broken if not check.breaks),
+        "first_rung": first_rung,
+        "first_stage": Symptom.of_record(record).stage if first_rung else "",
         **{f"{name}_grade": grades.get(name) for name in _GRADED},
-        **(asdict(record.evidence) if record.evidence else {}),
+        **(vars(record.evidence) if record.evidence else {}),
         **{name: expectation.get(name, "") for name in ("kind", "reason", "issue")},
         "duration_s": record.duration_s,
         "seed": record.seed,
@@ -218,29 +335,10 @@ def _row(record: Record, torch: str) -> dict[str, object]:
     }
 
 
-def _rung(record: Record, first: str) -> dict[str, object]:
-    return {"first_rung": first, "first_stage": Symptom.of_record(record).stage if first else ""}
-
-
-def axes_of(variant: str) -> dict[str, str]:
+@cache  # a few hundred variants are those of all records
+def axes_of(variant: str) -> Mapping[str, str]:
     """Take a variant's id apart; axes it does not name stand at their defaults, a case's own go into `params`."""
     pairs = dict(part.partition("=")[::2] for part in re.split(r",(?=\w+=)", variant))
     defaults = {"grad": "enabled", "autocast": "off", "dtype": "float32", "dynamic": "false"}
     own = ",".join(f"{name}={value}" for name, value in pairs.items() if name and name not in _AXES)
     return {name: pairs.get(name, defaults[name]) for name in _AXES} | {"params": own}
-
-
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give words their order: backends along the ladder, everything else as its enumeration lists it."""
-    for name, words in _CATEGORIES.items():
-        if name in frame:
-            frame[name] = categorical(frame[name], [str(word) for word in words])
-    frame["backend"] = categorical(frame["backend"], by_ladder(frame["backend"]))
-    by = [name for name in ("backend", "case", "variant", "check") if name in frame]
-    return frame.sort_values(by, ignore_index=True, kind="stable")
-
-
-def categorical(column: pd.Series, order: Sequence[str]) -> pd.Categorical:
-    """A column of words in the order that they are given in; what is none of them is missing."""
-    values = [None if pd.isna(value) else str(value) for value in column]
-    return pd.Categorical(values, categories=list(order), ordered=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from conformance.discover import LADDER
@@ -63,15 +64,16 @@ def first_in_records(records: Iterable[Record]) -> Mapping[tuple[str, str, str],
 
     Left out are those with a rung below them that has no record: nobody has looked. One for debugging need have none.
     """
-    symptoms = {record.key: Symptom.of_record(record) for record in records}
+    known = {record.key: record for record in records}
+    symptom = cache(lambda key: Symptom.of_record(known[key]))  # most records are of passes, which nobody asks for
     found = {}
-    for (backend, case, variant), wanted in symptoms.items():
-        if not wanted.outcome.is_failure:
+    for (backend, case, variant), record in known.items():
+        if not record.outcome.is_failure:
             continue
         keys = [(rung, case, variant) for rung in (*below(backend), backend)]
-        keys = [key for key in keys if key in symptoms or key[0] != DEBUG]
-        if all(key in symptoms for key in keys):
-            found[backend, case, variant] = _lead([(key[0], symptoms[key] == wanted) for key in keys])
+        keys = [key for key in keys if key in known or key[0] != DEBUG]
+        if all(key in known for key in keys):
+            found[record.key] = _lead([(key[0], symptom(key) == symptom(record.key)) for key in keys])
     return found
 
 

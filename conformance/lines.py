@@ -6,10 +6,12 @@ usual ones, only those that have a grade are named.
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
 
 from conformance import wire
 from conformance.checks import CATALOGUE
@@ -106,11 +108,15 @@ def reproduce(ref: str, case_id: str, variant: str, seed: int, folders: Iterable
     """The shell command that runs one request again."""
     homes = [word for folder in folders for word in ("--cases", folder)]
     words = ["conformance", "run", "--backend", ref, *homes, "--case", case_id, "--variant", variant]
-    return shlex.join([*words, "--seed", str(seed)] if seed else words)
+    return " ".join(map(_quoted, [*words, "--seed", str(seed)] if seed else words))
+
+
+_quoted = lru_cache(maxsize=16384)(shlex.quote)
+"""The words of a file's commands, of which most stand in many."""
 
 
 def _parse(text: str | bytes, *kinds: str) -> tuple[str, dict[str, Any]]:
-    line = json.loads(text)
+    line = from_json(text)
     kind = line.pop("kind", None) if isinstance(line, dict) else None
     if kind not in kinds:
         message = f"not a {' or '.join(kinds)}"
@@ -162,6 +168,7 @@ def _word(check: CheckResult) -> str:
     return f"{check.check}={check.grade}" if check.grade else check.check
 
 
+@cache  # the same few words stand in every record
 def _from_word(word: str) -> CheckResult:
     name, _, grade = word.partition("=")
     if name not in CATALOGUE:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
+
+    import pandas as pd
 
     from conformance.model import Request
     from conformance.pytest_session import Session
@@ -67,6 +69,26 @@ def conformance_session(pytestconfig: pytest.Config) -> Session:
     return session_of(pytestconfig)
 
 
+@pytest.fixture(scope="session")
+def assert_conforms() -> Generator[Callable[..., pd.DataFrame]]:
+    """`conformance.assert_conforms`, which checks a function on backends: `assert_conforms(f, inputs, backends=...)`.
+
+    A test is skipped where no backend could be tried here. What ran the checks ends with the tests.
+    """
+    import conformance
+    from conformance import isolate
+
+    def checked(*args: object, **options: object) -> pd.DataFrame:
+        __tracebackhide__ = True
+        found = conformance.assert_conforms(*args, **options)  # type: ignore[arg-type]
+        if not found["scored"].any():
+            pytest.skip("; ".join(found["message"].unique()))
+        return found
+
+    yield checked
+    isolate.shutdown()
+
+
 def session_of(config: pytest.Config) -> Session:
     """The one session of suite and pytest, made when first asked for.
 
@@ -74,11 +96,14 @@ def session_of(config: pytest.Config) -> Session:
         pytest.UsageError: an option selects nothing or is not ours, or a file of cases or expectations is malformed.
     """
     if _SESSION not in config.stash:
+        from conformance import isolate
         from conformance.errors import ConformanceError
-        from conformance.pytest_session import Session
+        from conformance.pytest_session import Session, named
 
+        # Only to be listed, nothing needs to be known of a backend but its name, and so no process is started.
+        describe = named if config.getoption("collectonly") else isolate.describe
         try:
-            config.stash[_SESSION] = opened = Session(**_selection(config))
+            config.stash[_SESSION] = opened = Session(describe=describe, **_selection(config))
         except ConformanceError as error:
             raise pytest.UsageError(str(error)) from error
         config.add_cleanup(opened.close)

@@ -9,21 +9,29 @@ from typing import TYPE_CHECKING
 from conformance import discover, environment, isolate
 from conformance.expectations import known_failures
 from conformance.homes import collect, homes
+from conformance.model import BackendInfo
+from conformance.resolve import absolute, name_of
 from conformance.runner import Run
 from conformance.selection import select
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from conformance.model import Record, Request
 
-__all__ = ["Session"]
+__all__ = ["Session", "named"]
+
+
+def named(ref: str) -> BackendInfo:
+    """A backend of which nothing is known but how it is named: a `Backend` in a module may call itself otherwise."""
+    return BackendInfo(ref=absolute(ref), name=name_of(ref))
 
 
 class Session:
     """The plan of one pytest session, and the way to run one request of it.
 
     Args:
+        describe: gives what is known of a backend.
         backends: how each backend is named; none means every declared one.
         cases: globs over case ids.
         variants: axes that a variant must have.
@@ -36,13 +44,14 @@ class Session:
     def __init__(
         self,
         *,
+        describe: Callable[[str], BackendInfo],
         backends: Sequence[str] = (),
         cases: Sequence[str] = (),
         variants: Sequence[str] = (),
         tags: Sequence[str] = (),
     ) -> None:
         catalogue = collect()
-        infos = discover.find(backends, isolate.describe)
+        infos = discover.find(backends, describe)
         self.plan = select(catalogue, infos, case_globs=cases, variants=variants, tags=tags)
         self.environment = environment.capture(homes())
         self._expectations = known_failures(infos, catalogue, self.environment)

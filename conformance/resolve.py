@@ -29,6 +29,7 @@ from conformance.discover import GROUP, names
 from conformance.errors import BackendError
 from conformance.model import BackendInfo, Stage
 from conformance.selection import holds
+from conformance.users import PICKLE
 from conformance.words import PRECISIONS
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def _expectations(backend: Backend, home: str | None) -> Path | None:
 
 def _load(ref: str) -> tuple[Backend, str | None]:
     """Find a backend and the file that defines it."""
+    if f"{PICKLE}:" in ref:
+        return _from_pickle(ref), None
     where, colon, attribute = ref.rpartition(":")
     if not colon:
         return _from_entry_point(ref)
@@ -181,6 +184,13 @@ def _from_torch(name: str) -> Backend:
     if name not in known:
         raise BackendError(_unknown(f"backend 'torch:{name}'", name, known, f"torch knows {', '.join(known)}."))
     return Backend(name=f"torch:{name}", compile={"backend": name})
+
+
+def _from_pickle(ref: str) -> Backend:
+    """A backend that another process has handed over, under its own name."""
+    home, colon, name = ref.partition(f"{PICKLE}:")
+    held = import_module("conformance.handover").read(Path(f"{home}{colon.removesuffix(':')}"))
+    return _ready(_as_backend(held[name], name))
 
 
 def _torch_names() -> list[str]:

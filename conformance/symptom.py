@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from conformance.first_seen import broken_in_order
@@ -59,7 +60,7 @@ class Symptom:
 
     @classmethod
     def _of(cls, happened: Outcome, checks: Sequence[CheckResult], raised: Raised | None, ended: str) -> Symptom:
-        if happened is Outcome.TIMEOUT:  # whatever its limit was
+        if happened is Outcome.PASS or happened is Outcome.TIMEOUT:  # whatever its limit was
             return cls(outcome=happened)
         if happened is Outcome.CRASH:
             return cls(outcome=happened, said=ended)
@@ -105,6 +106,7 @@ def _words(difference: Difference) -> str:
     return f"{_gist(actual)}, not {_gist(expected)}"
 
 
+@lru_cache(maxsize=4096)  # what fails on one backend mostly fails alike on others
 def _gist(text: str) -> str:
     """The first line without what a smaller program changes: numbers, names of nodes and backends."""
     line = re.sub(r"^backend='[^']*' raised:\s*", "", text.strip()).partition("\n")[0]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
+import statistics
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from conformance import stats, timing_file
 from conformance.discover import by_ladder
 from conformance.errors import RecordError
-from conformance.frame import axes_of, categorical, find_files
+from conformance.frame import BY_LADDER, axes_of, find_files, table
+from conformance.garbage import uncollected
 from conformance.linefile import telling
 from conformance.timing import Phase, Speed
 
@@ -20,35 +20,89 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from conformance.stats import Estimate
+    import pandas as pd
+
+    from conformance.frame import Types
     from conformance.timing import Blocks, Timing
     from conformance.timing_file import TimingRun
 
-__all__ = ["REFERENCE", "by_number", "load_timing", "of", "smallest_told"]
+__all__ = ["REFERENCE", "TYPES", "by_number", "load_timing", "of", "smallest_told"]
 
 REFERENCE = "uncompiled"
 """The name under which pytest-benchmark times eager itself, which every ratio is to."""
 
-_KEY = ("backend", "area", "case", "variant")
-_AXES = ("grad", "autocast", "dtype", "dynamic", "params")
-_MEASURED = (
-    *("phase", "seconds", "eager_s", "ratio", "low", "high", "speed"),
-    *("difference_s", "difference_low", "difference_high", "rounds", "calls", "tool", "instructions"),
-)
-_RUN = ("threads", "torch", "run_id")
-_COLUMNS = (*_KEY, *_AXES, *_MEASURED, *_RUN)
+TYPES: Types = {
+    "backend": BY_LADDER,
+    **dict.fromkeys(("area", "case", "variant", "grad", "autocast", "dtype", "dynamic", "params"), "str"),
+    "phase": Phase,
+    **dict.fromkeys(("seconds", "eager_s", "ratio", "low", "high"), "float64"),
+    "speed": Speed,
+    **dict.fromkeys(("difference_s", "difference_low", "difference_high"), "float64"),
+    **dict.fromkeys(("rounds", "calls"), "Int64"),
+    "tool": "str",
+    "instructions": "float64",
+    "threads": "Int64",
+    **dict.fromkeys(("torch", "run_id"), "str"),
+    **dict.fromkeys(("eager_peak_bytes", "eager_saved_bytes", "fx_nodes", "graph_breaks", "graphs"), "float64"),
+    **dict.fromkeys(("guards", "kernels", "peak_bytes", "recompiles", "saved_bytes"), "float64"),
+}
+"""The columns of `load_timing`."""
+
 _MEDIAN = "median"
 
 
 def load_timing(*paths: str | Path) -> pd.DataFrame:
-    """One row for each phase that was timed, sorted by backend (in ladder order), case, variant and phase.
+    """Read files of timings as a frame: a row for each phase, sorted by backend (in ladder order), case and variant.
 
-    Columns: backend, area, case, variant, the axes as in `load`; phase; seconds (median of one call) and eager_s (that
-    of eager beside it); ratio (seconds over eager's, below 1 is faster) with the interval low to high; speed (faster,
-    slower, undecided); difference_s (seconds a call takes longer than eager's) with its interval; rounds, calls (of a
-    block); tool (`conformance bench` or `pytest-benchmark`); instructions (of one call over eager's); threads, torch,
-    run_id; then one column for each metric. Compiling is not paired: it has neither eager_s nor ratio. What
-    pytest-benchmark timed is not paired either: its ratio is of two medians, and has no interval and no verdict.
+    The columns and their dtypes are these whatever is read; the axes mean what they mean in `load`.
+
+    =================  ===========  ===================================================================================
+    column             dtype        meaning
+    =================  ===========  ===================================================================================
+    backend            category     its name
+    area               str          what the id of the case begins with
+    case               str          the id of the case
+    variant            str          the id of the variant
+    grad               str          ambient grad mode
+    autocast           str          ambient autocast
+    dtype              str          of inputs that name none
+    dynamic            str          what `torch.compile(dynamic=...)` was given
+    params             str          a case's own axes
+    phase              category     what was timed: compile_cold, compile_warm, forward, backward, step, dispatch
+    seconds            float64      of one call, the median
+    eager_s            float64      the same of eager beside it; NaN for compiling, which is not paired with eager
+    ratio              float64      seconds over eager's: below 1 is faster
+    low                float64      where the 95 % interval of the ratio begins
+    high               float64      where it ends
+    speed              category     faster, slower, undecided; missing without an interval
+    difference_s       float64      seconds that a call takes longer than eager's
+    difference_low     float64      where its interval begins
+    difference_high    float64      where it ends
+    rounds             Int64        how often it was measured
+    calls              Int64        of a block
+    tool               str          bench or pytest-benchmark
+    instructions       float64      of one call over eager's, counted by Callgrind
+    threads            Int64        of kernels
+    torch              str          version and build of torch
+    run_id             str          of the run
+    eager_peak_bytes   float64      the most bytes that a step of eager holds; this and all below are counted, not timed
+    eager_saved_bytes  float64      bytes that eager keeps for backward
+    fx_nodes           float64      nodes of the captured graphs
+    graph_breaks       float64      breaks of the graph
+    graphs             float64      captured
+    guards             float64      that are checked before each call
+    kernels            float64      that Inductor made; NaN where it made none
+    peak_bytes         float64      the most bytes that a step holds
+    recompiles         float64      compilations after the first
+    saved_bytes        float64      bytes that are kept for backward
+    =================  ===========  ===================================================================================
+
+    What pytest-benchmark timed is not paired either: its ratio is of two medians, and has no interval and no speed. A
+    metric that this version does not know, in a file of another, is one more column of float64 behind these.
+
+    >>> frame = conformance.load_timing("results/records/timings.jsonl")
+    >>> frame["tool"].unique().tolist()
+    ['bench']
 
     Args:
         paths: files of `conformance bench`, JSON files of `pytest --benchmark-json`, or folders of which every
@@ -62,7 +116,8 @@ def load_timing(*paths: str | Path) -> pd.DataFrame:
     if not ours:
         message = f"{', '.join(map(str, files))}: no timings, and nothing of pytest-benchmark"
         raise RecordError(message)
-    return _frame(row for path in ours for row in _rows(path))
+    with uncollected():  # as in `load`
+        return _frame(row for path in ours for row in _rows(path))
 
 
 def of(run: TimingRun) -> pd.DataFrame:
@@ -82,9 +137,12 @@ def _of_run(run: TimingRun) -> Iterator[dict[str, object]]:
     header = run.header
     told = {"threads": header.conditions.threads, "torch": header.environment.torch, "run_id": header.run_id}
     smallest = smallest_told(run)
-    for timing in run.timings:
-        for row in _of_timing(timing, smallest):
-            yield {**timing.metrics, **_named(timing.backend, timing.case_id, timing.variant), **row, **told}
+    rows = [(timing, row) for timing in run.timings for row in _of_compiles(timing)]
+    each = [(timing, blocks) for timing in run.timings for blocks in timing.blocks]
+    each.sort(key=lambda pair: len(pair[1].ns))  # as many samples share what intervals are drawn by
+    rows += [(timing, _of_blocks(timing, blocks, smallest)) for timing, blocks in each]
+    for timing, row in rows:
+        yield {**timing.metrics, **_named(timing.backend, timing.case_id, timing.variant), **row, **told}
 
 
 def smallest_told(run: TimingRun) -> float:
@@ -92,22 +150,15 @@ def smallest_told(run: TimingRun) -> float:
     return run.header.smallest if stats.is_quiet(run.noises, run.header.smallest) else math.inf
 
 
-def _of_timing(timing: Timing, smallest: float) -> Iterator[dict[str, object]]:
+def _of_compiles(timing: Timing) -> Iterator[dict[str, object]]:
     for phase, taken in timing.compiles.items():
-        yield {"phase": phase, "seconds": float(pd.Series(taken).median()), "rounds": len(taken), "tool": "bench"}
-    for blocks in timing.blocks:
-        ratio, instructions = stats.ratio(blocks), timing.instructions.get(blocks.phase)
-        yield {
-            **_of_blocks(blocks, ratio),
-            "speed": stats.speed(ratio, smallest),
-            "tool": "bench",
-            "instructions": instructions[1] / instructions[0] if instructions else None,
-        }
+        yield {"phase": phase, "seconds": statistics.median(taken), "rounds": len(taken), "tool": "bench"}
 
 
-def _of_blocks(blocks: Blocks, ratio: Estimate) -> dict[str, object]:
+def _of_blocks(timing: Timing, blocks: Blocks, smallest: float) -> dict[str, object]:
     eager, candidate = stats.seconds(blocks)
-    apart = stats.difference(blocks)
+    ratio, apart = stats.ratio(blocks), stats.difference(blocks)
+    instructions = timing.instructions.get(blocks.phase)
     return {
         "phase": blocks.phase,
         "seconds": candidate,
@@ -115,11 +166,14 @@ def _of_blocks(blocks: Blocks, ratio: Estimate) -> dict[str, object]:
         "ratio": ratio.value,
         "low": ratio.low,
         "high": ratio.high,
+        "speed": stats.speed(ratio, smallest),
         "difference_s": apart.value,
         "difference_low": apart.low,
         "difference_high": apart.high,
         "rounds": len(blocks.ns) // 4,
         "calls": blocks.calls,
+        "tool": "bench",
+        "instructions": instructions[1] / instructions[0] if instructions else None,
     }
 
 
@@ -171,19 +225,16 @@ def _named(backend: str, case: str, variant: str) -> dict[str, object]:
 
 def _frame(rows: Iterable[dict[str, object]]) -> pd.DataFrame:
     found = list(rows)
-    metrics = sorted({name for row in found for name in row}.difference(_COLUMNS))
-    frame = pd.DataFrame(found, columns=[*_COLUMNS, *metrics])
-    frame["phase"] = categorical(frame["phase"], [str(phase) for phase in Phase])
-    frame["speed"] = categorical(frame["speed"], [str(speed) for speed in Speed])
-    frame["backend"] = categorical(frame["backend"], by_ladder(frame["backend"]))
-    by = ["backend", "case", "variant", "phase"]
-    return frame.sort_values(by, ignore_index=True, kind="stable", key=_by_size)
+    backends = {name: rank for rank, name in enumerate(by_ladder(str(row["backend"]) for row in found))}
+    phases: dict[object, int] = {phase: rank for rank, phase in enumerate(Phase)}
+
+    def place(row: Mapping[str, object]) -> tuple[object, ...]:
+        phase = phases.get(row["phase"], len(phases))
+        return backends[str(row["backend"])], row["case"], by_number(str(row["variant"])), phase
+
+    return table(sorted(found, key=place), TYPES)
 
 
 def by_number(text: str) -> tuple[str | int, ...]:
     """What texts are sorted by so that `rows=8` stands before `rows=128`."""
     return tuple(int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text))
-
-
-def _by_size(column: pd.Series) -> pd.Series:
-    return column.map(by_number) if column.name == "variant" else column

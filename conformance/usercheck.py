@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 import shlex
-import sys
-import tempfile
 import uuid
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cloudpickle
 from tabulate import tabulate
 
-from conformance import bench, discover, environment, frame, isolate, kept
+from conformance import bench, discover, environment, isolate, kept
 from conformance.checks import CATALOGUE
 from conformance.discover import relative
 from conformance.errors import UsageError
@@ -32,18 +25,17 @@ from conformance.selection import select
 from conformance.summary import finding
 from conformance.timing import TAG as TIMING
 from conformance.userfunction import as_case, declaration_of
-from conformance.users import INPUTS, PICKLE, UserFunction
+from conformance.users import PICKLE, UserFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    import pandas as pd
+    from pathlib import Path
 
     from conformance.bench import Bench
     from conformance.model import BackendInfo, Case, CheckResult, Environment, Expectation, Record
     from conformance.selection import Plan
 
-__all__ = ["CheckOptions", "Checked", "check", "load_case", "run", "text", "timing"]
+__all__ = ["CheckOptions", "Checked", "load_case", "run", "summary", "text", "timing"]
 
 _LIMIT_S = 120.0
 _HELD, _BROKEN, _ADVISORY, _NOTHING, _SILENT = "yes", "NO", "note", "-", ""
@@ -163,50 +155,6 @@ def _again(options: CheckOptions, info: BackendInfo) -> str:
     return shlex.join([*words, "--timeout", f"{options.timeout_s:g}"] if options.timeout_s else words)
 
 
-def check(
-    function: Callable[..., object],
-    inputs: object,
-    *,
-    backends: Sequence[str] = (),
-    seed: int = 0,
-    timeout_s: float | None = None,
-) -> pd.DataFrame:
-    """Run a function on backends with all checks; the frame is that of `conformance.load`, a row each backend.
-
-    What `conformance.case` says of the function counts.
-
-    Args:
-        function: a function, or a module; it and what it uses are pickled, and unpickled anew for each role.
-        inputs: its arguments: a mapping by name, a tuple in order, or the only one; or a function that makes them.
-        backends: as `--backend` names them; default: every installed one that is not for debugging.
-        seed: what random numbers are seeded with before inputs are made and before each call.
-        timeout_s: seconds for each backend.
-
-    Raises:
-        UsageError: inputs are not what the function takes, or it cannot be pickled.
-        ConformanceError: there is no such backend, or the harness failed.
-    """
-    with _pickled(function, inputs) as ref:
-        options = CheckOptions(ref=ref, backends=backends, seed=seed, timeout_s=timeout_s, records=Path(os.devnull))
-        return frame.of(run(options, lambda _total, _record: None).records)
-
-
-@contextmanager
-def _pickled(function: Callable[..., object], inputs: object) -> Iterator[str]:
-    name = getattr(function, "__name__", type(function).__name__)
-    name = name if name.isidentifier() else "function"
-    made = inputs if inspect.isfunction(inputs) else (lambda: inputs)
-    with tempfile.TemporaryDirectory(prefix="conformance-check-") as folder:
-        path = Path(folder, f"{name}{PICKLE}")
-        try:
-            content = cloudpickle.dumps({name: function, INPUTS: made})
-        except Exception as error:
-            message = f"{name} cannot be handed to another process: {type(error).__name__}: {error}"
-            raise UsageError(message) from error
-        path.write_bytes(cloudpickle.dumps((sys.path, content)))
-        yield f"{path}:{name}"
-
-
 def text(found: Sequence[Record], path: Path) -> str:
     """For each variant a table, checks x backends, then what does not hold, in full, and what leads on from there.
 
@@ -214,6 +162,11 @@ def text(found: Sequence[Record], path: Path) -> str:
         found: the records.
         path: of their file.
     """
+    return "\n\n".join([summary(found), *_onward(found, path)])
+
+
+def summary(found: Sequence[Record]) -> str:
+    """The same without what leads on, for records that are in no file."""
     variants = list(dict.fromkeys(record.variant for record in found))
     tables = [_table(variant, [record for record in found if record.variant == variant]) for variant in variants]
     legend = (
@@ -222,7 +175,7 @@ def text(found: Sequence[Record], path: Path) -> str:
     )
     red = [finding(record) for record in found if not record.verdict.is_green]
     notes = "\n".join([legend, *_notes(found)])
-    return "\n\n".join([*tables, notes, *_remarks(found), *red, *_onward(found, path)])
+    return "\n\n".join([*tables, notes, *_remarks(found), *red])
 
 
 def _onward(found: Sequence[Record], path: Path) -> Iterator[str]:

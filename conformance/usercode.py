@@ -17,10 +17,10 @@ from pathlib import Path
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
 import torch
 from torch._dynamo import symbolic_convert
 
+from conformance import handover
 from conformance.errors import UsageError
 from conformance.inputs import seed_default
 from conformance.parts import copied, leaves_of
@@ -304,9 +304,7 @@ def _forget(folder: Path) -> None:
 
 
 def _unpickled(path: Path) -> SimpleNamespace:
-    paths, content = cloudpickle.loads(path.read_bytes())
-    sys.path += [each for each in paths if each not in sys.path]
-    held = cloudpickle.loads(content)
+    held = handover.read(path)
     for value in held.values():
         for names in _globals_of(value):
             _give_home(names)

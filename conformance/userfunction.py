@@ -55,6 +55,12 @@ def case(
 
     Beside `inputs`, all is as in a case file (`cases/README.md`).
 
+    >>> @conformance.case(inputs={"a": "float32[4],requires_grad"}, grad=["enabled", "disabled"])
+    ... def double(a):
+    ...     return a * 2
+    >>> double(21)
+    42
+
     Args:
         inputs: arguments by name, such as `{"a": "float32[4,4],requires_grad"}`; see `input_spec`.
         grad: ambient grad modes to call it in: enabled, disabled, inference.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.model import Outcome, Record, Verdict
@@ -10,13 +12,12 @@ from conformance.selection import Plan, digest
 from conformance.tests.fakes import a_backend, a_case, a_record, a_request, an_environment, failed
 from conformance.timing import Conditions, Effort, Noise
 from conformance.timing_file import TIMING_VERSION, TimingHeader, TimingWriter
+from conformance.usercheck import Checked
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conformance.timing import Timing
 
-__all__ = ["a_last_run", "a_run", "an_unsupported", "an_xfail", "red", "some_timings"]
+__all__ = ["a_last_run", "a_run", "an_unsupported", "an_xfail", "checked", "red", "skipped", "some_timings"]
 
 
 def a_run(path: Path, *records: Record, finish: bool = True, **plan: Any) -> Path:
@@ -47,6 +48,24 @@ def a_last_run(folder: Path, *records: Record) -> Path:
     path = a_run(folder / ".conformance" / "20260101-000000-000-run.jsonl", *records)
     (path.parent / "last-run.jsonl").symlink_to(path.name)
     return path
+
+
+def checked(*records: Record) -> Checked:
+    """What a check of a function came to: these records."""
+    plan = Plan(
+        requests=(),
+        backends=tuple(a_backend(name) for name in dict.fromkeys(record.backend for record in records)),
+        selection={},
+        total=len(records),
+        digest="",
+    )
+    return Checked(path=Path(os.devnull), plan=plan, records=records)
+
+
+def skipped(why: str, **changes: Any) -> Record:
+    """A record of what cannot be run here."""
+    word = {"outcome": Outcome.SKIP, "verdict": Verdict.SKIP}
+    return a_record(**word, message=why, checks=(), evidence=None, metrics={}, **changes)
 
 
 def some_timings(path: Path, *timings: Timing, finish: bool = True, **header: Any) -> Path:

@@ -78,13 +78,19 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Child:
     return child
 
 
+def timings_of(options: BenchOptions) -> Path:
+    """The file that options name."""
+    assert options.records is not None
+    return options.records
+
+
 def test_what_conforms_is_timed_and_compiled(child: Child, tmp_path: Path) -> None:
     """Each request gets its blocks, its metrics, and its first calls, cold and warm by turns on one cache."""
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], compiles=2)
     done: list[str] = []
     ready = prepare(options)
     result = ready.execute(done.append)
-    run = timing_file.read(options.records)
+    run = timing_file.read(timings_of(options))
     assert run.timings == result.run.timings
     assert [timing.case_id for timing in run.timings] == ["demo.first.one", "demo.first.two"]
     assert run.timings[0].blocks == (some_blocks(),)
@@ -124,7 +130,7 @@ def test_ctrl_c_keeps_what_was_timed(child: Child, tmp_path: Path) -> None:
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])
     result = prepare(options).execute(lambda _: None)
     assert (result.interrupted, result.exit_code) == (True, 130)
-    run = timing_file.read(options.records)
+    run = timing_file.read(timings_of(options))
     assert (run.footer, len(run.noises), len(run.timings)) == (None, 1, 1)
 
 
@@ -133,14 +139,14 @@ def test_what_is_missing_of_an_interrupted_run_is_timed(child: Child, tmp_path: 
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], resume=True)
     child.interrupted_at = "demo.first.two"
     prepare(options).execute(lambda _: None)
-    with options.records.open("ab") as file:
+    with timings_of(options).open("ab") as file:
         file.write(b'{"kind":"tim')
     child.interrupted_at, child.tasks = "", []
     done: list[str] = []
     ready = prepare(options)
     result = ready.execute(done.append)
     assert {task.request.case.id for _, task in child.tasks} == {"demo.first.two"}  # type: ignore[attr-defined]
-    run = timing_file.read(options.records)
+    run = timing_file.read(timings_of(options))
     assert [timing.case_id for timing in run.timings] == ["demo.first.one", "demo.first.two"]
     assert run.timings == result.run.timings
     assert [sorted(noise.ratios) for noise in run.noises] == [["demo.first.one", "demo.first.two"], ["demo.first.two"]]
@@ -154,11 +160,11 @@ def test_a_machine_that_has_become_noisy_spoils_nothing(child: Child, tmp_path: 
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], resume=True)
     child.interrupted_at = "demo.first.two"
     prepare(options).execute(lambda _: None)
-    before = options.records.read_bytes()
+    before = timings_of(options).read_bytes()
     child.interrupted_at, child.apart = "", 0.1
     with pytest.raises(HarnessError, match=r"eager lies within 11\.0% of itself just now, and 3% counts"):
         prepare(options).execute(lambda _: None)
-    assert options.records.read_bytes() == before
+    assert timings_of(options).read_bytes() == before
     child.apart = 0.001
     assert prepare(options).execute(lambda _: None).exit_code == 0
 
@@ -169,7 +175,7 @@ def test_a_wrong_file_of_expectations_costs_no_timings(
     """All that may be wrong is looked at before the file of an earlier run is replaced."""
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])
     prepare(options).execute(lambda _: None)
-    before = options.records.read_bytes()
+    before = timings_of(options).read_bytes()
 
     def refuse(*_: object) -> None:
         raise UsageError
@@ -177,7 +183,7 @@ def test_a_wrong_file_of_expectations_costs_no_timings(
     monkeypatch.setattr(bench, "known_failures", refuse)
     with pytest.raises(UsageError):
         prepare(options)
-    assert options.records.read_bytes() == before
+    assert timings_of(options).read_bytes() == before
     assert child.tasks
 
 
@@ -199,21 +205,21 @@ def test_a_complete_run_has_nothing_left_to_do(child: Child, tmp_path: Path) -> 
     """Its file stays as it is."""
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], resume=True)
     prepare(options).execute(lambda _: None)
-    before, child.tasks = options.records.read_bytes(), []
+    before, child.tasks = timings_of(options).read_bytes(), []
     result = prepare(options).execute(lambda _: None)
-    assert (options.records.read_bytes(), child.tasks, result.exit_code) == (before, [], 0)
+    assert (timings_of(options).read_bytes(), child.tasks, result.exit_code) == (before, [], 0)
 
 
 def test_a_run_of_something_else_is_not_continued(child: Child, tmp_path: Path) -> None:
     """What differs is told, and the file stays as it is."""
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], resume=True)
     prepare(options).execute(lambda _: None)
-    before, child.tasks = options.records.read_bytes(), []
+    before, child.tasks = timings_of(options).read_bytes(), []
     with pytest.raises(
         UsageError, match=r"(?s)cannot be continued.*kernels was 1, is now 2.*budget_s was 2.0, is now 9"
     ):
         prepare(replace(options, threads=2, budget_s=9, compiles=1))
-    assert (options.records.read_bytes(), child.tasks) == (before, [])
+    assert (timings_of(options).read_bytes(), child.tasks) == (before, [])
 
 
 def test_a_case_that_is_named_is_timed_whatever_its_tags(child: Child, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -13,7 +15,10 @@ from conformance.tests.fakes import a_record, an_environment, failed, held_check
 from conformance.tests.runs import a_run, an_unsupported, an_xfail, red
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from conformance.model import CheckResult, Record
 
 
 def test_a_record_is_one_row_that_says_what_it_is_of(tmp_path: Path) -> None:
@@ -88,12 +93,50 @@ def test_rows_are_sorted_whatever_the_order_of_records() -> None:
     pd.testing.assert_frame_equal(frame.of(records), frame.of(records[::-1]))
 
 
-def test_no_records_give_an_empty_frame_with_its_columns() -> None:
-    """Code that reads a column works on an empty frame too."""
-    rows = frame.of([])
-    assert rows.empty
-    assert not rows[rows["green"]].size
-    assert list(frame.checks_of([]).columns)[:5] == ["backend", "area", "case", "variant", "check"]
+def documented(load: Callable[..., pd.DataFrame]) -> dict[str, str]:
+    """The dtype of each column, by the table in the docstring of what loads them."""
+    return dict(
+        re.findall(r"^    (\w+) +(category|str|bool|boolean|u?[Ii]nt64|float64) ", str(load.__doc__), re.MULTILINE)
+    )
+
+
+def dtypes(rows: pd.DataFrame) -> dict[str, str]:
+    """The dtype of each column by its name; pandas 2 calls that of text object."""
+    return {str(name): str(dtype).replace("object", "str") for name, dtype in rows.dtypes.items()}
+
+
+@pytest.mark.parametrize(
+    "records",
+    [(), (a_record(metrics={}),), (an_unsupported(),), (red(), an_xfail(), an_unsupported())],
+    ids=["none", "without metrics", "without evidence", "all kinds"],
+)
+def test_columns_and_dtypes_do_not_depend_on_the_records(records: Sequence[Record]) -> None:
+    """They are those that the docstring of `load` names, so that code which reads a column works on any frame."""
+    rows = frame.of([replace(record, metrics={}) for record in records])
+    assert dtypes(rows) == documented(conformance.load)
+    assert list(rows.columns) == list(frame.TYPES)
+    assert rows[rows["green"]].columns.equals(rows.columns)
+
+
+def test_the_published_records_have_no_further_column(checkout: Path) -> None:
+    """Each metric that the suite measures is among the columns that are always there."""
+    rows = conformance.load(checkout / "results" / "records" / "openvino.jsonl")
+    assert list(rows.columns) == list(frame.TYPES)
+
+
+def test_a_metric_of_another_version_is_one_more_column() -> None:
+    """Nothing that a file holds is lost."""
+    rows = frame.of([a_record(metrics={"saved_bytes": 4.0, "new_s": 2}), an_unsupported()])
+    assert list(rows.columns) == [*frame.TYPES, "new_s"]
+    assert rows["new_s"].dtype == "float64"
+
+
+@pytest.mark.parametrize("checks", [(), failed("values", level=Level.SHOULD).checks], ids=["none", "some"])
+def test_columns_and_dtypes_of_checks_do_not_depend_on_the_records(checks: Sequence[CheckResult]) -> None:
+    """As those of records."""
+    rows = frame.checks_of([a_record(checks=tuple(checks))])
+    assert list(rows.columns) == list(frame.CHECK_TYPES)
+    assert dtypes(rows) == dtypes(frame.checks_of([red()]))
 
 
 def test_a_folder_stands_for_all_record_files_in_it(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_a_header_holds_no_path_of_the_machine() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "Expecting value"),
+        ("", "EOF while parsing"),
         ("[1]", "not a record or footer"),
         ('{"kind":"header"}', "not a record or footer"),
         ('{"kind":"record","verdict":"fine"}', "verdict"),

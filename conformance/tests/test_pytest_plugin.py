@@ -14,11 +14,12 @@ from conformance.errors import CaseError, Problem
 from conformance.loader import load_cases
 from conformance.model import Capability, Location, Variant
 from conformance.tests import fakes
+from conformance.tests.runs import checked, red, skipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from conformance.model import Attempt, BackendInfo, Case, Expectation, Request
+    from conformance.model import Attempt, BackendInfo, Case, Expectation, Record, Request
 
 
 class Suite(Protocol):
@@ -184,6 +185,62 @@ def test_malformed_cases_are_a_usage_error(suite: Suite, monkeypatch: pytest.Mon
     result = suite("--backend", "m:fake")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*cases/a_b.yaml:3:1: unknown key 'x'", "cases/a_b.yaml:7:1: unknown key 'x'"])
+
+
+LISTENER = """
+import sys
+from pathlib import Path
+
+def pytest_unconfigure():
+    children = Path("/proc/self/task/{}/children".format(__import__("os").getpid())).read_text().split()
+    print("torch imported:", "torch" in sys.modules, "children:", len(children))
+"""
+
+
+@pytest.mark.parametrize(
+    ("args", "items"),
+    [
+        (("--backend", "eager", "--backend", "mine.py:mine", "--case", "base.smoke.*"), ["eager-", "mine-"]),
+        (("--tag", "smoke"), ["inductor-", "aot_eager-"]),
+    ],
+    ids=["named", "all"],
+)
+def test_listing_the_suite_starts_nothing(pytester: pytest.Pytester, args: tuple[str, ...], items: list[str]) -> None:
+    """With --collect-only no process is started and torch is not imported; a backend is called as it was named."""
+    pytester.makeconftest(LISTENER)
+    pytester.makepyfile(mine="raise ValueError('imported')")
+    result = pytester.runpytest_subprocess("--pyargs", "conformance.suite", "--collect-only", "-q", *args)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["torch imported: False children: 0"])
+    for item in items:
+        result.stdout.fnmatch_lines([f"*test_conforms[[]{item}base.smoke.arithmetic-grad=enabled]"])
+
+
+USING = """
+def test_it(assert_conforms):
+    assert_conforms(len, [], backends="mine")
+"""
+
+
+@pytest.mark.parametrize(
+    ("record", "outcome", "words"),
+    [
+        (fakes.a_record(), {"passed": 1}, "*1 passed*"),
+        (red(), {"failed": 1}, "E*values differ in output*"),
+        (skipped("no C++ compiler"), {"skipped": 1}, "SKIPPED*no C++ compiler*"),
+    ],
+    ids=["pass", "fail", "skip"],
+)
+def test_a_test_of_ones_own_asks_for_a_fixture(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, record: Record, outcome: dict[str, int], words: str
+) -> None:
+    """It passes, fails with the table, or is skipped where nothing could be tried; the line shown is the test's."""
+    pytester.makepyfile(USING)
+    monkeypatch.setattr("conformance.usercheck.run", lambda *_: checked(record))
+    result = pytester.runpytest("-rA", "-p", "no:cacheprovider")
+    result.assert_outcomes(**outcome)
+    result.stdout.fnmatch_lines([words])
+    assert "api.py" not in result.stdout.str()
 
 
 def test_other_projects_start_nothing(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def test_a_file_without_a_header_cannot_be_read(tmp_path: Path, content: bytes) 
     [
         (b"hello", "not a record file"),
         (b"\xff\n", "not a record file"),
-        (b'{"kind":"header"\n', "run.jsonl:1: Expecting"),
+        (b'{"kind":"header"\n', "run.jsonl:1: EOF while parsing"),
         (lines.encode(HEADER).encode() + b"\n{}\n", "run.jsonl:2: not a record or footer"),
         (lines.encode(HEADER).encode() + b"\n" + b"[" * 100_000 + b"\n", "run.jsonl:2: "),
         (lines.encode(replace(HEADER, schema_version=9)).encode() + b"\n", "version 9 of the format"),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import isolate, resolve
+from conformance import handover, isolate, resolve
+from conformance.backend import Backend
 from conformance.errors import BackendError
 from conformance.model import BackendInfo, Capability
 
@@ -322,3 +323,11 @@ class TestInIsolation:
         monkeypatch.setattr(isolate, "IMPORT_LIMIT_S", 1.0)
         broken = isolate.describe(f"{path}:x").broken
         assert broken == "while it was loaded: timed out sleeping, over its limit of 1 s; its process group was killed"
+
+
+def test_a_backend_that_was_handed_over_is_found_under_its_own_name(tmp_path: Path) -> None:
+    """Whatever characters are in it; its factory is called where it is used."""
+    path = tmp_path / "backend0.pickle"
+    handover.write(path, "it", {"a:b.c": Backend(name="a:b.c", factory=lambda: print)})
+    found = resolve.resolve(f"{path}:a:b.c")
+    assert (found.name, found.compile["backend"]) == ("a:b.c", print)

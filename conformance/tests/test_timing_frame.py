@@ -10,7 +10,9 @@ import conformance
 from conformance.errors import RecordError
 from conformance.tests.fakes import a_timing, some_blocks
 from conformance.tests.runs import a_run, some_timings
+from conformance.tests.test_frame import documented, dtypes
 from conformance.timing import Noise, Phase
+from conformance.timing_frame import TYPES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,6 +101,16 @@ def test_other_json_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(RecordError, match=r"b\.json"):
         conformance.load_timing(path)
+
+
+def test_columns_and_dtypes_do_not_depend_on_what_was_timed(tmp_path: Path) -> None:
+    """Code that reads a column works on the frame of any file, and of an interrupted run that timed nothing."""
+    full = conformance.load_timing(some_timings(tmp_path / "full.jsonl", a_timing()))
+    bare = conformance.load_timing(some_timings(tmp_path / "bare.jsonl", a_timing(blocks=(), metrics={})))
+    empty = conformance.load_timing(some_timings(tmp_path / "empty.jsonl"))
+    for frame in (full, bare, empty):
+        assert list(frame.columns) == list(TYPES)
+        assert dtypes(frame) == documented(conformance.load_timing)
 
 
 def test_sizes_are_sorted_by_number(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""Objects of Python that are handed to another process in a file: a user's function, or a backend that has no name."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from conformance.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["read", "write"]
+
+
+def write(path: Path, what: str, values: Mapping[str, object]) -> None:
+    """Pickle objects by name, and where modules are found that they are from.
+
+    Args:
+        path: the file.
+        what: how an error calls them.
+        values: the objects.
+
+    Raises:
+        UsageError: one cannot be pickled.
+    """
+    try:
+        content = cloudpickle.dumps(dict(values))
+    except Exception as error:
+        message = f"{what} cannot be handed to another process: {type(error).__name__}: {error}"
+        raise UsageError(message) from error
+    path.write_bytes(cloudpickle.dumps((sys.path, content)))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The objects in a file, by name; whatever importing their modules raises passes through."""
+    paths, content = cloudpickle.loads(path.read_bytes())
+    sys.path += [each for each in paths if each not in sys.path]
+    values: dict[str, Any] = cloudpickle.loads(content)
+    return values
