@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from conformance import discover, environment, isolate
-from conformance.expectations import known_as, known_failures, stale
+from conformance.expectations import known_as, known_failures, refuse_malformed, stale
 from conformance.homes import collect, homes
 from conformance.record import RecordWriter, make_header, resume
 from conformance.runner import BATCH, Run
@@ -166,6 +166,8 @@ def prepare(options: Options) -> Session:
         ConformanceError: whatever is wrong with what was asked for, before anything has run.
     """
     cases = collect(options.folders)
+    if options.expectations:
+        refuse_malformed(options.expectations, options.backends or discover.names(), cases)
     infos = discover.find(options.backends, isolate.describe)
     plan = select(
         cases,
