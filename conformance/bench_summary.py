@@ -6,9 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from tabulate import tabulate
 
-from conformance import timing_frame
+from conformance import terminal, timing_frame
 from conformance.report.benchmarks import noise, overall, time_of
 from conformance.summary import missing
 
@@ -38,7 +37,7 @@ def text(result: BenchResult, *, quiet: bool, command: Sequence[str]) -> str:
     if quiet or not run.timings:
         return last
     headers, rows = overall(run)
-    table = tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+    table = terminal.grouped(headers, rows, by=1)
     return "\n\n".join([*_each(result), table, *_untimed(result), noise(run).replace("**", ""), last])
 
 
@@ -52,7 +51,7 @@ def _each(result: BenchResult) -> Iterator[str]:
         for _, row in rows.iterrows()
     ]
     headers = ("backend", "case", "variant", "phase", "time", "ratio to eager", "interval", "")
-    yield tabulate(cells, headers, tablefmt="simple", disable_numparse=True)
+    yield terminal.grouped(headers, cells, by=3)
 
 
 def _ratio(row: pd.Series) -> list[str]:
@@ -66,5 +65,5 @@ def _untimed(result: BenchResult) -> Iterator[str]:
     for (backend, verdict), number in sorted(counts.items()):
         yield f"{backend}: {number} not timed: {verdict}"
     for timing in result.run.timings:
-        if timing.blocks and timing.message:
-            yield f"{' '.join(timing.key)}: {timing.message}"
+        if timing.message and timing.verdict.conforms:
+            yield f"{' '.join(timing.key)}: {timing.message.partition(chr(10))[0]}"

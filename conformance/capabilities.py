@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
-from conformance import discover, environment, isolate
+from conformance import discover, environment, isolate, terminal
 from conformance.errors import BackendError
-from conformance.families import EXHAUSTIVE
 from conformance.homes import collect
 from conformance.model import Capability, Outcome
 from conformance.progress import progress
 from conformance.runner import records
 from conformance.selection import plan_of, select
+from conformance.words import EXHAUSTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -89,7 +87,7 @@ def table(trials: Sequence[Trial]) -> str:
         for one in trials
     ]
     headers = ("backend", "capability", "claimed", "conforming", "")
-    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+    return terminal.listing(headers, rows)
 
 
 def _needing(capability: Capability, info: BackendInfo, cases: Sequence[Case], most: int) -> Sequence[Request]:

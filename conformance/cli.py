@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from conformance import cli_causes, cli_timing
-from conformance.cli_words import COMMAND, EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples
+from conformance.cli_suggestions import Command, Group
+from conformance.cli_types import BACKEND, SHARD
+from conformance.cli_words import COMMAND, EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples, notices, refuse_unmatched
+from conformance.cli_words import quiet as quiet_option
+from conformance.cli_words import verbose as verbose_option
 from conformance.errors import ConformanceError
 from conformance.legend import MEANING, counting, gate
 from conformance.termination import Terminated, terminable
@@ -28,7 +32,7 @@ _INTERRUPTED = 130
 _TERMINATED = 143
 
 
-class _Group(click.Group):
+class _Group(Group):
     """Turns what the suite raises on purpose into `error: ...` on stderr and the exit code that belongs to it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -38,7 +42,7 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; SIGTERM ends it as Ctrl-C does, but for the exit code."""
-        with terminable() as termination:
+        with terminable() as termination, notices():
             try:
                 return self._invoke(ctx)
             except click.exceptions.Exit as end:
@@ -61,19 +65,6 @@ class _Group(click.Group):
             traceback.print_exc()
             click.echo("error: this is a fault of the suite itself, see the traceback above", err=True)
             ctx.exit(_HARNESS_FAULT)
-
-
-class _Shard(click.ParamType[tuple[int, int]]):
-    """`i/n`: the i-th of n parts, counting from 1."""
-
-    name = "i/n"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Two whole numbers."""
-        index, slash, count = str(value).partition("/")
-        if not (slash and index.isdecimal() and count.isdecimal()):
-            self.fail(f"{value!r} is not of the form i/n, such as 1/4", param, ctx)
-        return int(index), int(count)
 
 
 def _legend() -> str:
@@ -131,6 +122,7 @@ def main() -> None:
 
 @main.command(
     "run",
+    cls=Command,
     short_help="Run cases on backends and say what does not conform.",
     epilog="\n\n".join(
         [
@@ -150,6 +142,7 @@ def main() -> None:
     "--backend",
     "backends",
     multiple=True,
+    type=BACKEND,
     metavar="BACKEND",
     help="A name of `conformance list --backends`, torch:NAME, package.module:attribute, or path/to/file.py:attribute."
     " Repeatable; default: every installed backend.",
@@ -189,7 +182,7 @@ def main() -> None:
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds each request may compute or sleep.",
 )
-@click.option("--shard", type=_Shard(), help="Run the i-th of n parts of the plan.")
+@click.option("--shard", type=SHARD, help="Run the i-th of n parts of the plan.")
 @click.option("--max-fail", type=click.IntRange(min=1), metavar="N", help="Stop after N red verdicts.")
 @click.option("--exitfirst", "-x", "max_fail", flag_value=1, type=int, help="Stop after the first red verdict.")
 @click.option(
@@ -199,19 +192,26 @@ def main() -> None:
     " .conformance, to which .conformance/last-run.jsonl leads.",
 )
 @click.option("--resume", is_flag=True, help="Continue the last run of this, or the file that --records names.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress bar, and only the last line of the summary.")
+@verbose_option
+@quiet_option("No progress, and only the last line of the summary.")
 @click.pass_context
-def _run(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
+def _run(ctx: click.Context, /, *, quiet: bool, verbose: bool, **options: Any) -> None:  # noqa: ANN401
     """Run cases on backends in processes of their own, and say what does not conform."""
-    from conformance import session, summary
-    from conformance.progress import progress
+    chosen = {name: options[name] for name in ("case_globs", "variants", "tags", "exclude_tags")}
+    refuse_unmatched(options["folders"], **chosen)
 
-    run = session.prepare(session.Options(**options))  # type: ignore[arg-type]
+    from conformance import session
+
+    run = session.prepare(session.Options(**options))
     if run.resumed and not quiet:
         click.echo(run.resumed, err=True)
     if not quiet:
         click.echo(run.estimate, err=True)
-    with progress(run.remaining, quiet=quiet) as advance:
+
+    from conformance import summary
+    from conformance.progress import progress
+
+    with progress(run.remaining, quiet=quiet, show=summary.as_it_comes if verbose else None) as advance:
         result = run.execute(advance)
     click.echo(summary.text(result, quiet=quiet, command=ctx.find_root().meta[COMMAND]))
     ctx.exit(result.exit_code)
@@ -284,10 +284,18 @@ def _validate(ctx: click.Context, paths: Sequence[Path]) -> None:
 
 @main.command(
     "capabilities",
+    cls=Command,
     short_help="Try what backends claim, and what they do not.",
     epilog=examples("conformance capabilities", "conformance capabilities --backend mine --most 50"),
 )
-@click.option("--backend", "backends", multiple=True, metavar="REF", help="Default: every installed one. Repeatable.")
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    type=BACKEND,
+    metavar="BACKEND",
+    help="Default: every installed one. Repeatable.",
+)
 @click.option(
     "--most", type=click.IntRange(min=1), default=10, show_default=True, help="Cases to try for each capability."
 )
@@ -304,13 +312,14 @@ def _capabilities(ctx: click.Context, *, backends: Sequence[str], most: int) -> 
     ctx.exit(1 if any(trial.finding for trial in trials) else 0)
 
 
-@main.group("expectations", short_help="Known failures of backends.")
+@main.group("expectations", cls=Group, short_help="Known failures of backends.")
 def _expectations() -> None:
     """Known failures of backends, which stand in `<name>.expected.yaml`."""
 
 
 @_expectations.command(
     "update",
+    cls=Command,
     short_help="Make a file of expectations say what a run showed.",
     epilog=examples(
         "conformance run --backend mine --records mine.jsonl",
@@ -329,7 +338,9 @@ def _expectations() -> None:
     " the last run here.",
 )
 @click.option("--backend", metavar="NAME", help="Which one, where the run was of several.")
-@click.option("--like", metavar="BACKEND", help="Take the reasons of this backend for what fails in the same way.")
+@click.option(
+    "--like", type=BACKEND, metavar="BACKEND", help="Take the reasons of this backend for what fails in the same way."
+)
 @click.option(
     "--output",
     type=RECORDS,
@@ -359,6 +370,7 @@ def _update(
 
 @_expectations.command(
     "apply",
+    cls=Command,
     short_help="Hold the records of a run against the expectations of today.",
     epilog=examples("conformance expectations apply", "conformance expectations apply --records mine.jsonl"),
 )
@@ -385,6 +397,7 @@ def _apply(ctx: click.Context, *, files: Sequence[Path]) -> None:
 
 @main.command(
     "report",
+    cls=Command,
     short_help="Write markdown pages from record files.",
     epilog=examples(
         "conformance report",

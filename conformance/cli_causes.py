@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from conformance.cli_suggestions import Command
+from conformance.cli_types import BACKEND, DURATION, FUNCTION, RECORD
 from conformance.cli_words import EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples
+from conformance.cli_words import quiet as quiet_option
+from conformance.cli_words import verbose as verbose_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,23 +25,9 @@ __all__ = ["COMMANDS"]
 
 
 _FUZZ_S = 60.0
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class _Duration(click.ParamType[float]):
-    """`600`, `90s`, `10m` or `1h`, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value))
-        if found is None or not float(found[1]):
-            self.fail(f"{value!r} is no duration such as 90s, 10m or 1h", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
-
-
-record_argument = click.argument("name", metavar="BACKEND/CASE[/VARIANT]")
+record_argument = click.argument("name", type=RECORD, metavar="BACKEND/CASE[/VARIANT]")
 
 
 def record_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -81,11 +70,12 @@ def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., 
         ]
     ),
 )
-@click.argument("ref", metavar="FILE.py:FUNCTION")
+@click.argument("ref", type=FUNCTION, metavar="FILE.py:FUNCTION")
 @click.option(
     "--backend",
     "backends",
     multiple=True,
+    type=BACKEND,
     metavar="BACKEND",
     help="As for `conformance run`. Repeatable; default: every installed one but pre_dispatch_eager, which is for"
     " debugging.",
@@ -118,20 +108,25 @@ def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., 
 )
 @click.option("--timing", is_flag=True, help="Time what conforms against eager too, as `conformance bench` does.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records, as they are in the file, and no table.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+@verbose_option
+@quiet_option("No progress.")
 @click.pass_context
-def check(ctx: click.Context, /, *, as_json: bool, quiet: bool, **options: Any) -> None:  # noqa: ANN401
+def check(ctx: click.Context, /, *, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:  # noqa: ANN401
     """Run a function of yours, which may be any Python, on backends, with all checks, and print one table.
 
     Its file is run, in processes of its own: once for each backend and a few times in eager. What is said of the
     function here goes before what @conformance.case says beside it, with the same names.
     """
-    from conformance import usercheck
+    from conformance.userfunction import refuse_malformed
 
     said = {name: texts for name in _SAID if (texts := options.pop(name))}
+    refuse_malformed(said)
+
+    from conformance import usercheck
+
     asked = usercheck.CheckOptions(said=said, **options)
     with ExitStack() as stack:
-        checked = usercheck.run(asked, _bar(stack, quiet=quiet))
+        checked = usercheck.run(asked, _bar(stack, quiet=quiet, verbose=verbose))
     timing = usercheck.timing(checked, asked)
     if as_json:
         click.echo(checked.path.read_text(encoding="utf-8"), nl=False)
@@ -219,6 +214,7 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
 
 @click.command(
     "fuzz",
+    cls=Command,
     short_help="Draw programs, and find what a backend does otherwise than eager.",
     epilog="\n\n".join(
         [
@@ -231,8 +227,8 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
         ]
     ),
 )
-@click.option("--backend", required=True, metavar="BACKEND", help="As for `conformance run`.")
-@click.option("--budget", "budget_s", type=_Duration(), metavar="10m", help="How long: seconds, or 90s, 10m, 1h.")
+@click.option("--backend", required=True, type=BACKEND, metavar="BACKEND", help="As for `conformance run`.")
+@click.option("--budget", "budget_s", type=DURATION, metavar="10m", help="How long: seconds, or 90s, 10m, 1h.")
 @click.option("--programs", type=click.IntRange(min=1), metavar="N", help="About how many programs.")
 @click.option(
     "--seed",
@@ -256,7 +252,7 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
     show_default=True,
     help="The folder of findings; a run that is in it already is continued.",
 )
-@click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+@quiet_option("No progress.")
 @click.pass_context
 def fuzz(ctx: click.Context, /, *, known: Sequence[Path], quiet: bool, **options: object) -> None:
     """Draw programs at random from the grammar of cases, run them with all checks, and shrink what differs.
@@ -293,14 +289,14 @@ def fuzz(ctx: click.Context, /, *, known: Sequence[Path], quiet: bool, **options
 )
 @click.argument("name", metavar="BACKEND/CASE[/VARIANT]|CASE")
 @record_options
-@click.option("--backend", metavar="BACKEND", help="Run CASE on it first: there need be no record.")
+@click.option("--backend", type=BACKEND, metavar="BACKEND", help="Run CASE on it first: there need be no record.")
 @click.option("--variant", default="", metavar="AXIS=VALUE,...", help="Which one of CASE; default: the first.")
 @click.option("--budget", type=click.IntRange(min=1), default=400, show_default=True, help="How many attempts.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), default=1, show_default=True, help="Attempts at a time.")
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="A folder for the case and the script."
 )
-@click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+@quiet_option("No progress.")
 @click.pass_context
 def shrink(
     ctx: click.Context,
@@ -322,6 +318,12 @@ def shrink(
     step is run in a process of its own, so that crashes and hangs shrink too. The script is run at the end; if it does
     not show the failure, that is said and this command exits with 1.
     """
+    from conformance.listing import case_called
+
+    if backend is None:
+        RECORD.convert(name, None, ctx)
+    else:
+        case_called(name, folders)
     from conformance import shrinking
     from conformance.progress import steps
 
@@ -354,15 +356,18 @@ def _exit_unless_shown(ctx: click.Context, name: str, why: str) -> None:
         ctx.exit(1)
 
 
-def _bar(stack: ExitStack, *, quiet: bool) -> Callable[[int, Record], None]:
-    """A progress bar that begins with the first record, when it is known how many there will be."""
+def _bar(stack: ExitStack, *, quiet: bool, verbose: bool) -> Callable[[int, Record], None]:
+    """Progress that begins with the first record, when it is known how many there will be."""
+    from conformance import summary
     from conformance.progress import progress
 
     advance: list[Callable[[Record], None]] = []
 
     def told(total: int, record: Record) -> None:
         if not advance:
-            advance.append(stack.enter_context(progress(total, quiet=quiet)))
+            advance.append(
+                stack.enter_context(progress(total, quiet=quiet, show=summary.as_it_comes if verbose else None))
+            )
         advance[0](record)
 
     return told

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance.cli_words import COMMAND, EXIT_CODES, FOLDER, RECORDS, examples
-from conformance.timing import GATES, SMALLEST_EFFECT, Effort
+from conformance.cli_suggestions import Command
+from conformance.cli_types import BACKEND, RUN
+from conformance.cli_words import COMMAND, EXIT_CODES, FOLDER, RECORDS, examples, refuse_unmatched
+from conformance.cli_words import quiet as quiet_option
+from conformance.timing import GATES, SMALLEST_EFFECT, TAG, Effort
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +20,7 @@ __all__ = ["COMMANDS"]
 
 @click.command(
     "bench",
+    cls=Command,
     short_help="Time what conforms against eager.",
     epilog="\n\n".join(
         [
@@ -31,7 +35,14 @@ __all__ = ["COMMANDS"]
         ]
     ),
 )
-@click.option("--backend", "backends", multiple=True, metavar="BACKEND", help="As for `conformance run`. Repeatable.")
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    type=BACKEND,
+    metavar="BACKEND",
+    help="As for `conformance run`. Repeatable.",
+)
 @click.option(
     "--case",
     "case_globs",
@@ -80,19 +91,24 @@ __all__ = ["COMMANDS"]
     " .conformance, to which .conformance/last-bench.jsonl leads.",
 )
 @click.option("--resume", is_flag=True, help="Continue the last run of this, or the file that --records names.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress bar, and only the last line of the summary.")
+@quiet_option("No progress, and only the last line of the summary.")
 @click.pass_context
-def bench(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
+def bench(ctx: click.Context, /, *, quiet: bool, **options: Any) -> None:  # noqa: ANN401
     """Time each phase of what conforms in blocks that alternate with eager's, and give the ratio with its interval.
 
     Before, each request is shown to conform, and eager is timed against itself: where that spreads wider than the
     smallest effect that counts, nothing is called faster or slower.
     """
-    from conformance import bench_summary
+    tags = () if options["case_globs"] else (TAG,)
+    refuse_unmatched(options["folders"], case_globs=options["case_globs"], variants=options["variants"], tags=tags)
+
     from conformance.bench import BenchOptions, prepare
+
+    ready = prepare(BenchOptions(**options))
+
+    from conformance import bench_summary
     from conformance.progress import steps
 
-    ready = prepare(BenchOptions(**options))  # type: ignore[arg-type]
     if ready.resumed and not quiet:
         click.echo(ready.resumed, err=True)
     with steps(ready.steps, quiet=quiet) as advance:
@@ -116,8 +132,8 @@ def bench(ctx: click.Context, /, *, quiet: bool, **options: object) -> None:
         ]
     ),
 )
-@click.argument("before")
-@click.argument("after")
+@click.argument("before", type=RUN)
+@click.argument("after", type=RUN)
 @click.option(
     "--gate",
     "gates",

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["COMMAND", "EXIT_CODES", "FILE", "FOLDER", "PATH", "RECORDS", "examples"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = [
+    "COMMAND",
+    "EXIT_CODES",
+    "FILE",
+    "FOLDER",
+    "PATH",
+    "RECORDS",
+    "examples",
+    "notices",
+    "quiet",
+    "refuse_unmatched",
+    "verbose",
+]
 
 COMMAND = "conformance.command"
 """Where a context keeps the words of the command line, for the command that resumes an interrupted run."""
@@ -15,6 +33,70 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 PATH = click.Path(exists=True, path_type=Path)
 RECORDS = click.Path(dir_okay=False, path_type=Path)
+
+
+_LOG = logging.getLogger("conformance")
+
+
+class _Notices(logging.Handler):
+    """Prints what the package logs on stderr, where it keeps out of results."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        click.echo(self.format(record), err=True)
+
+
+@contextmanager
+def notices() -> Iterator[None]:
+    """Within, what takes long says so as it begins, unless the command is quiet."""
+    handler, before = _Notices(), _LOG.level
+    _LOG.addHandler(handler)
+    _LOG.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _LOG.setLevel(before)
+        _LOG.removeHandler(handler)
+
+
+def _hush(_ctx: click.Context, _option: click.Parameter, wanted: bool) -> bool:
+    if wanted:
+        _LOG.setLevel(logging.WARNING)
+    return wanted
+
+
+def quiet(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option `--quiet`, with its help text."""
+    return click.option("--quiet", "-q", is_flag=True, callback=_hush, help=text)
+
+
+def refuse_unmatched(
+    folders: Sequence[Path],
+    *,
+    case_globs: Sequence[str],
+    variants: Sequence[str],
+    tags: Sequence[str],
+    exclude_tags: Sequence[str] = (),
+) -> None:
+    """Refuse a selection of cases that matches nothing, before what takes long is imported or started.
+
+    Args:
+        folders: of case files, beyond what is installed.
+        case_globs: as for `conformance.selection.select`; so are the others.
+        variants: of the cases.
+        tags: of which a case has one.
+        exclude_tags: of which it has none.
+
+    Raises:
+        ConformanceError: something matches nothing, or the cases cannot be read.
+    """
+    from conformance.homes import collect
+    from conformance.selection import select
+
+    select(collect(folders), (), case_globs=case_globs, variants=variants, tags=tags, exclude_tags=exclude_tags)
+
+
+verbose = click.option("--verbose", "-v", is_flag=True, help="Print each red verdict in full as it comes.")
 
 
 def examples(*lines: str) -> str:

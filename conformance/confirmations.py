@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from conformance import wire
-from conformance.linefile import telling
+from conformance.linefile import reading, telling
 from conformance.symptom import Symptom
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def read(path: Path) -> tuple[ScriptResult, ...]:
     """
     if not path.exists():
         return ()
-    with telling(f"cannot read {path}"):
+    with reading(f"cannot read {path}"):
         return wire.from_plain(tuple[ScriptResult, ...], json.loads(path.read_text(encoding="utf-8")))
 
 

@@ -8,16 +8,18 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.errors import BackendError
+from conformance.errors import BackendError, UsageError
+from conformance.sources import refuse_absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from conformance.model import BackendInfo
 
-__all__ = ["GROUP", "LADDER", "by_ladder", "find", "names", "portable", "relative", "usable"]
+__all__ = ["GROUP", "LADDER", "by_ladder", "find", "names", "portable", "refuse_unknown", "relative", "usable"]
 
 GROUP = "conformance.backends"
+_OF_TORCH = "torch"  # what stands before the colon where torch itself knows the name
 
 LADDER = ("eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition", "inductor")
 """PyTorch's own backends in compiler order: the first rung that differs names the culprit."""
@@ -40,13 +42,31 @@ def find(refs: Sequence[str], describe: Callable[[str], BackendInfo]) -> tuple[B
     Raises:
         BackendError: a plain name that nobody declares, or two references to backends of one name.
     """
-    known = names()
     for ref in refs:
-        if ":" not in ref and ref not in known:
-            raise BackendError(_unknown(ref, known))
-    infos = tuple(describe(ref) for ref in dict.fromkeys(refs or known))
+        _refuse_undeclared(ref)
+    infos = tuple(describe(ref) for ref in dict.fromkeys(refs or names()))
     _refuse_namesakes(infos)
     return infos
+
+
+def refuse_unknown(ref: str) -> None:
+    """Refuse a reference to a backend that is not there, as far as that can be known without importing anything.
+
+    Raises:
+        BackendError: nobody declares the name, or there is no such file, package or attribute.
+    """
+    _refuse_undeclared(ref)
+    if ":" not in ref or ref.startswith(f"{_OF_TORCH}:"):
+        return
+    try:
+        refuse_absent(ref)
+    except UsageError as error:
+        raise BackendError(str(error)) from error
+
+
+def _refuse_undeclared(ref: str) -> None:
+    if ":" not in ref and ref not in (known := names()):
+        raise BackendError(_unknown(ref, known))
 
 
 def usable(info: BackendInfo) -> BackendInfo:

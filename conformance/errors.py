@@ -11,7 +11,8 @@ discover   `BackendError`      a backend is unknown, or its module cannot be use
 expect     `ExpectationError`  an expectations file is malformed or stale
 isolate    `TorchError`        torch is not installed, or older than what the suite supports
 isolate    `HarnessError`      the fork server cannot start or died
-record     `RecordError`       a record file is unreadable, truncated, foreign or unwritable
+record     `RecordFileError`   a file that was named is not there, unreadable, or of another kind
+record     `RecordError`       a record file cannot be written, or must not be published
 record     `UsageError`        a record file to be continued holds another run
 =========  ==================  ==============================================================
 
@@ -36,6 +37,7 @@ __all__ = [
     "Problem",
     "ProblemsError",
     "RecordError",
+    "RecordFileError",
     "SelectionError",
     "TorchError",
     "UsageError",
@@ -109,6 +111,12 @@ class ExpectationError(ProblemsError):
 
 class RecordError(ConformanceError):
     """A record file cannot be read, continued or written."""
+
+
+class RecordFileError(RecordError, UsageError):
+    """Record files that were named are not there, cannot be read, are of another kind, or do not belong together."""
+
+    exit_code = 2
 
 
 class HarnessError(ConformanceError):

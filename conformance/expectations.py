@@ -32,6 +32,7 @@ __all__ = [
     "known_failures",
     "load_expectations",
     "match",
+    "refuse_malformed",
     "stale",
     "told",
 ]
@@ -107,10 +108,30 @@ def known_as(file: Path, backends: Sequence[BackendInfo]) -> list[BackendInfo]:
     Raises:
         UsageError: there are several.
     """
+    _refuse_several(backends)
+    return [replace(info, expectations=file) for info in backends]
+
+
+def refuse_malformed(file: Path, refs: Sequence[str], cases: Iterable[Case]) -> None:
+    """Refuse a file that is given for several backends, or in which anything is wrong, wherever its entries hold.
+
+    Args:
+        file: of expectations.
+        refs: of the backends.
+        cases: those that there are.
+
+    Raises:
+        UsageError: there are several backends.
+        ExpectationError: with every problem of the file.
+    """
+    _refuse_several([*dict.fromkeys(refs)])
+    load_expectations(file, case_ids={case.id for case in cases}, checks=CATALOGUE.keys(), host=Host({}))
+
+
+def _refuse_several(backends: Sequence[object]) -> None:
     if len(backends) > 1:
         message = f"--expectations is for one backend, and {len(backends)} are to run; choose one with --backend"
         raise UsageError(message)
-    return [replace(info, expectations=file) for info in backends]
 
 
 def applies(entry: Expectation, host: Host) -> bool:

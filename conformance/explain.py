@@ -8,9 +8,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
-from conformance import isolate
+from conformance import isolate, terminal
 from conformance.dissection import Dissection
 from conformance.errors import UsageError
 from conformance.first_seen import broken_in_order
@@ -19,6 +17,7 @@ from conformance.ladder import DEBUG, below, climb, first
 from conformance.program import generate
 from conformance.specification import clause_texts
 from conformance.symptom import Symptom
+from conformance.terminal import style_of, styled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,7 +86,7 @@ def text(one: Explanation) -> str:
     """The explanation for a terminal, from what is known for sure to what was found."""
     record = one.found.record
     parts = [
-        f"{' / '.join(record.key)}: {record.verdict}",
+        f"{' / '.join(record.key)}: {styled(record.verdict.value, style_of(record.verdict))}",
         _section("Program", _program(one)),
         _section("What differs", _observed(record)),
         _section("Ladder", _ladder(one)),
@@ -127,15 +126,13 @@ def _observed(record: Record) -> str:
     ]
     if not rows:
         return record.message
-    table = tabulate(
-        rows, ("check", "where", "what", "eager", record.backend), tablefmt="simple", disable_numparse=True
-    )
+    table = terminal.listing(("check", "where", "what", "eager", record.backend), rows)
     return f"{record.message}\n\n{table}" if record.raised else table
 
 
 def _ladder(one: Explanation) -> str:
     rows = [(_rung(rung.backend), "differs" if rung.same else "", str(rung.symptom)) for rung in one.rungs]
-    table = tabulate(rows, ("backend", "", "what it shows"), tablefmt="simple", disable_numparse=True)
+    table = terminal.listing(("backend", "", "what it shows"), rows)
     if not one.first_rung:
         return f"{table}\nThe failure of the record did not show again."
     return f"{table}\nThis failure is first seen in {one.first_rung}, {_stage(one)}."

@@ -16,6 +16,7 @@ from conformance.nests import AMBIENT, LEVELS, RULES, Grammar, Level, Point, lev
 from conformance.program import placeholders, substitute
 from conformance.rules import Broken
 from conformance.validation import did_you_mean
+from conformance.words import EXHAUSTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
     from conformance.model import Case, Variant
     from conformance.yaml_marks import Path
 
-__all__ = ["EXHAUSTIVE", "broken_family", "covering", "expand"]
-
-EXHAUSTIVE = "exhaustive"
-"""The tag of every generated case; to ask for it is to ask for all their variants, on every backend."""
+__all__ = ["broken_family", "covering", "expand"]
 
 _USUAL = 2  # levels that nests have unless deeper ones are asked for
 _OURS = re.compile(r"seen|level[0-9]+")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickle
 import socket
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from conformance.child import Task
 
 __all__ = ["ForkServer", "ForkServers", "environment"]
+
+_LOG = logging.getLogger(__name__)
 
 START_LIMIT_S = 300.0
 STOP_LIMIT_S = 10.0
@@ -57,8 +60,11 @@ class ForkServer:
     """
 
     def __init__(self, env: Mapping[str, str], warm_up: str = WARM_UP) -> None:
-        if refused := unsupported(installed()):
+        release = installed()
+        if refused := unsupported(release):
             raise TorchError(refused)
+        settings = " ".join(f"{name}={value}" for name, value in sorted(env.items()))
+        _LOG.info("starting torch %s%s ...", release.version, f" with {settings}" if settings else "")
         self._lock = threading.Lock()
         self._ending: str | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the server is

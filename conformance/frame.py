@@ -16,7 +16,7 @@ import pandas as pd
 from conformance import record as record_file
 from conformance import releases
 from conformance.discover import by_ladder
-from conformance.errors import RecordError
+from conformance.errors import RecordFileError
 from conformance.garbage import uncollected
 from conformance.ladder import first_in_records
 from conformance.model import Evidence, Grade, Level, Outcome, Stage, Verdict
@@ -173,7 +173,7 @@ def _read(paths: Sequence[str | Path]) -> list[RunFile]:
     files, timings = find_kinds(*paths)
     if not files:
         message = f"{', '.join(map(str, timings))}: timings, which conformance.load_timing reads"
-        raise RecordError(message)
+        raise RecordFileError(message)
     return [record_file.read(file) for file in files]
 
 
@@ -199,7 +199,7 @@ def find_files(*paths: str | Path) -> list[Path]:
     """
     if not paths:
         message = "no record file is given"
-        raise RecordError(message)
+        raise RecordFileError(message)
     return list(dict.fromkeys(file for path in paths for file in _files_at(Path(path))))
 
 
@@ -220,7 +220,7 @@ def _files_at(path: Path) -> list[Path]:
     files = [*releases.files(path), *releases.newest(path)] if path.is_dir() else [path] if path.exists() else []
     if not files:
         message = f"no record file at {path}"
-        raise RecordError(message)
+        raise RecordFileError(message)
     return files
 
 

@@ -25,7 +25,7 @@ from conformance.errors import UsageError
 from conformance.findings import Finding, code, merged, nest, write
 from conformance.judge import outcome
 from conformance.known import Known
-from conformance.linefile import LineFile, split, telling
+from conformance.linefile import LineFile, reading, split
 from conformance.model import Outcome, Request
 from conformance.runner import SLOW_BATCH
 from conformance.selection import SLOW_COMPILE, decided, time_limit
@@ -418,7 +418,7 @@ def prepare(options: Options, tools: Tools) -> Fuzz:
         file = LineFile(path, _START)
         file.put(wire.encode(header))
         return Fuzz(options=options, tools=tools, backend=backend, file=file)
-    with telling(f"cannot read {path}"):
+    with reading(f"cannot read {path}"):
         _refuse_others(json.loads(lines[0]), header, path)
         done = [wire.from_plain(Chunk, json.loads(line)) for line in lines[1:]]
     return Fuzz(options=options, tools=tools, backend=backend, file=LineFile(path, _START, truncate=cut), done=done)

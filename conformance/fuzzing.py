@@ -112,12 +112,8 @@ def prepare(options: Options, known: Sequence[Path] = ()) -> Fuzzing:
         ConformanceError: whatever is wrong with what was asked for.
     """
     places = list(known) or [place for place in (_PUBLISHED,) if place.is_dir()]
-    tools = fuzz.Tools(
-        rung=findings.first_rung(),
-        shrink=_smaller,
-        dump=case_text.dump,
-        known=known_failures(places),
-    )
+    seen = known_failures(places)  # first: what is wrong with records is said before torch starts
+    tools = fuzz.Tools(rung=findings.first_rung(), shrink=_smaller, dump=case_text.dump, known=seen)
     return Fuzzing(run=fuzz.prepare(options, tools))
 
 

@@ -6,14 +6,14 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from conformance.errors import RecordError, UsageError
+from conformance.errors import RecordError, RecordFileError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from io import FileIO
     from pathlib import Path
 
-__all__ = ["LineFile", "conflicts", "first_line", "refuse_another", "split", "telling"]
+__all__ = ["LineFile", "conflicts", "first_line", "reading", "refuse_another", "split", "telling"]
 
 _REASON = 300  # characters of what went wrong
 
@@ -74,13 +74,13 @@ def split(path: Path, start: bytes, what: str) -> tuple[list[bytes], int]:
         what: the kind, as an error names it.
 
     Raises:
-        RecordError: the file cannot be read, or is of another kind.
+        RecordFileError: the file cannot be read, or is of another kind.
     """
-    with telling(f"cannot read {path}"):
+    with reading(f"cannot read {path}"):
         data = path.read_bytes()
     if not data.startswith(start) and not start.startswith(data):
         message = f"{path}: not {what}"
-        raise RecordError(message)
+        raise RecordFileError(message)
     body, newline, rest = data.rpartition(b"\n")
     return (body.split(b"\n") if newline else []), len(rest)
 
@@ -137,9 +137,23 @@ def telling(what: str, after: str = "") -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        message = f"{what}: {reason[:_REASON]}{after}"
+        message = f"{what}: {_reason(error)}{after}"
         raise RecordError(message) from error
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn what goes wrong when a file is read, or a line of it, into a RecordFileError; `what` is which."""
+    try:
+        yield
+    except (OSError, ValueError, RecursionError) as error:
+        message = f"{what}: {_reason(error)}"
+        raise RecordFileError(message) from error
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return str(reason)[:_REASON]
 
 
 def _spare_others(path: Path, start: bytes) -> None:

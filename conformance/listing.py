@@ -12,12 +12,11 @@ from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
-from conformance import discover
+from conformance import discover, terminal
 from conformance.checks import CATALOGUE
 from conformance.errors import SelectionError
 from conformance.homes import PACKAGED, collect, homes
+from conformance.selection import case_names, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +25,10 @@ if TYPE_CHECKING:
 
     from conformance.model import Case
 
-__all__ = ["backends", "cases", "checks", "show"]
+_OTHERS = {"backend": "backends", "backends": "backends", "check": "checks", "checks": "checks"}
+"""What else there is to list, as people ask for it."""
+
+__all__ = ["backends", "case_called", "cases", "checks", "show"]
 
 
 def cases(globs: Sequence[str] = (), folders: Sequence[Path] = (), tags: Sequence[str] = ()) -> str:
@@ -36,12 +38,13 @@ def cases(globs: Sequence[str] = (), folders: Sequence[Path] = (), tags: Sequenc
     """
     known = collect(folders)
     for glob in globs:
-        if not any(fnmatchcase(case.id, glob) for case in known):
-            raise _unknown(glob, known, "matches")
-    for tag in tags:
-        if not any(tag in case.tags for case in known):
-            message = f"no case has the tag {tag!r}.\n  `conformance list` shows what there is."
+        if glob in _OTHERS or glob in discover.names():
+            message = f"no case matches {glob!r}.\n  Did you mean `conformance list --{_OTHERS.get(glob, 'backends')}`?"
             raise SelectionError(message)
+        require(any(fnmatchcase(case.id, glob) for case in known), "case", glob, case_names(known))
+    every_tag = {tag for case in known for tag in case.tags}
+    for tag in tags:
+        require(tag in every_tag, "tag", tag, every_tag)
     chosen = [
         case
         for case in known
@@ -49,7 +52,7 @@ def cases(globs: Sequence[str] = (), folders: Sequence[Path] = (), tags: Sequenc
         and (not tags or not case.tags.isdisjoint(tags))
     ]
     rows = map(_row, chosen) if globs or tags else _folded(chosen)
-    return _columns(("case", "variants", "tags", "title"), list(rows))
+    return terminal.listing(("case", "variants", "tags", "title"), list(rows))
 
 
 def _folded(cases: Sequence[Case]) -> Iterator[tuple[str, int, str, str]]:
@@ -71,7 +74,7 @@ def backends() -> str:
     """One line an installed backend: its name, where it is defined and the distribution that brings it."""
     points = [point for name in discover.names() for point in entry_points(group=discover.GROUP, name=name)]
     rows = [(point.name, point.value, _origin(point)) for point in points]
-    return _columns(("backend", "defined in", "distribution"), rows)
+    return terminal.listing(("backend", "defined in", "distribution"), rows)
 
 
 def checks() -> str:
@@ -80,7 +83,7 @@ def checks() -> str:
         (spec.name, f"{spec.level}{', where a case asks' if spec.asked else ''}", spec.sees)
         for spec in CATALOGUE.values()
     ]
-    return _columns(("check", "level", "what it sees"), rows)
+    return terminal.listing(("check", "level", "what it sees"), rows)
 
 
 def show(case_id: str, folders: Sequence[Path] = ()) -> str:
@@ -90,10 +93,7 @@ def show(case_id: str, folders: Sequence[Path] = ()) -> str:
     """
     from conformance.program import generate  # noqa: PLC0415 - lists do without
 
-    known = collect(folders)
-    case = next((case for case in known if case.id == case_id), None)
-    if case is None:
-        raise _unknown(case_id, known, "is called")
+    case = case_called(case_id, folders)
     sources: dict[str, list[str]] = {}
     for variant in case.variants:
         sources.setdefault(generate(case, variant).source, []).append(variant.id)
@@ -103,6 +103,23 @@ def show(case_id: str, folders: Sequence[Path] = ()) -> str:
         twin = generate(replace(case, program=case.twin), case.variants[0])
         parts.append(f"# Python that must do the same\n{twin.source.strip()}")
     return "\n\n".join(parts)
+
+
+def case_called(case_id: str, folders: Sequence[Path] = ()) -> Case:
+    """The case that has an id.
+
+    Raises:
+        SelectionError: there is none; those with similar ids are named.
+        CaseError: the cases cannot be read.
+    """
+    known = collect(folders)
+    case = next((case for case in known if case.id == case_id), None)
+    if case is None:
+        close = get_close_matches(case_id, [case.id for case in known], n=3)
+        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "`conformance list` shows what there is."
+        message = f"no case is called {case_id!r}.\n  {hint}"
+        raise SelectionError(message)
+    return case
 
 
 def _yaml(case: Case, folders: Sequence[Path]) -> str:
@@ -125,14 +142,3 @@ def _nodes(root: yaml.Node | None) -> list[yaml.Node]:
 def _origin(point: object) -> str:
     distribution = getattr(point, "dist", None)
     return f"{distribution.name} {distribution.version}" if distribution else ""
-
-
-def _unknown(given: str, known: Sequence[Case], verb: str) -> SelectionError:
-    close = get_close_matches(given, [case.id for case in known], n=3)
-    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "`conformance list` shows what there is."
-    return SelectionError(f"no case {verb} {given!r}.\n  {hint}")
-
-
-def _columns(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    table = tabulate(rows, headers, tablefmt="plain", disable_numparse=True)
-    return "\n".join(line.rstrip() for line in table.splitlines())

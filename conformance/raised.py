@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from conformance.model import Raised, Stage
 
-__all__ = ["describe"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["describe", "traceback_of"]
 
 _MESSAGE = 1000  # characters kept
 _FRAMES = 6  # innermost frames kept
 _PATH = re.compile(r"(?<![\w:/])(?:/[^\s/:'\",()]+)+/(?=[^\s/:'\",()]+)")
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+_SUITE = str(Path(__file__).parent)
+_IMPORTING = "<frozen importlib"
 _ADVICE = ("Set TORCHDYNAMO_VERBOSE=1", "Use tlparse", "You can suppress this exception")  # of no use to a reader here
 
 
@@ -34,6 +41,30 @@ def shorten(text: str) -> str:
     lines = [line.rstrip() for line in _ADDRESS.sub("0x...", _PATH.sub("", text)).splitlines()]
     text = "\n".join(line for line in lines if line and not line.lstrip().startswith(_ADVICE))
     return text if len(text) <= _MESSAGE else text[:_MESSAGE] + " ..."
+
+
+def traceback_of(error: BaseException, home: str) -> str:
+    """The traceback as Python prints it, from the first line of the user's code on, indented.
+
+    Args:
+        error: what was raised.
+        home: the file of the user's code; where it is not in the traceback, only frames of the suite are left out.
+    """
+    told = traceback.TracebackException.from_exception(error)
+    for each in _chained(told):
+        names = [frame.filename for frame in each.stack]
+        kept = each.stack[names.index(home) :] if home in names else each.stack
+        own = [frame for frame in kept if not frame.filename.startswith((_SUITE, _IMPORTING))]
+        each.stack = traceback.StackSummary.from_list(own)
+    return "\n".join(f"  {line}".rstrip() for line in "".join(told.format()).splitlines())
+
+
+def _chained(told: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+    """An exception, and those that it came from."""
+    one: traceback.TracebackException | None = told
+    while one is not None:
+        yield one
+        one = one.__cause__ or one.__context__
 
 
 def _text(error: BaseException) -> str:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Self
 from conformance import lines
 from conformance.discover import portable
 from conformance.environment import facts, fingerprint, now
-from conformance.errors import RecordError
-from conformance.linefile import LineFile, conflicts, first_line, refuse_another, split, telling
+from conformance.errors import RecordError, RecordFileError
+from conformance.linefile import LineFile, conflicts, first_line, reading, refuse_another, split
 from conformance.lines import SCHEMA_VERSION, Footer, Header
 from conformance.model import Record
 
@@ -154,12 +154,12 @@ def read(path: Path) -> RunFile:
     """Read a record file; a last line that was cut off is counted and left out.
 
     Raises:
-        RecordError: the file cannot be read, or is not a record file.
+        RecordFileError: the file cannot be read, or is not a record file.
     """
     run = _scan(path)
     if run is None:
         message = f"{path}: holds no header; the run was stopped as it began"
-        raise RecordError(message)
+        raise RecordFileError(message)
     return run
 
 
@@ -212,13 +212,13 @@ def _scan(path: Path) -> RunFile | None:
     if not found:
         return None
     first, *others = found
-    with telling(f"{path}:1"):
+    with reading(f"{path}:1"):
         header = lines.decode_header(first)
     if header.schema_version != SCHEMA_VERSION:
         message = (
             f"{path}: written in version {header.schema_version} of the format; this package reads {SCHEMA_VERSION}"
         )
-        raise RecordError(message)
+        raise RecordFileError(message)
     records, footer = _contents(path, others, header)
     return RunFile(header=header, records=records, footer=footer, truncated=truncated)
 
@@ -227,7 +227,7 @@ def _contents(path: Path, texts: Iterable[bytes], header: Header) -> tuple[tuple
     records: dict[tuple[str, str, str], Record] = {}
     footer = None
     for number, text in enumerate(texts, start=2):
-        with telling(f"{path}:{number}"):
+        with reading(f"{path}:{number}"):
             part = lines.decode(text, header)
             if footer is not None or (isinstance(part, Record) and part.key in records):
                 message = "it follows the footer, or repeats a record"

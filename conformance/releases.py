@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from conformance.errors import RecordError
+from conformance.errors import RecordFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,7 +66,7 @@ def refuse_misplaced(path: Path, run: RunFile) -> None:
     folder, made = release_of(path), run.header.environment.torch
     if folder is not None and folder != made:
         message = f"{path}: it was made with torch {made}, and stands in the folder of {folder}; move it to {made}/"
-        raise RecordError(message)
+        raise RecordFileError(message)
 
 
 def refuse_mixed(runs: Sequence[tuple[Path, RunFile]]) -> None:
@@ -85,4 +85,4 @@ def refuse_mixed(runs: Sequence[tuple[Path, RunFile]]) -> None:
                     f"backend {info.name!r} was run on two releases: torch {earlier} in {other}, {torch} in {path}.\n"
                     f"  Name one of them, or put each into a folder named after its release: {earlier}/ and {torch}/"
                 )
-                raise RecordError(message)
+                raise RecordFileError(message)

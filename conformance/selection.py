@@ -13,15 +13,27 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from conformance.errors import SelectionError
-from conformance.families import EXHAUSTIVE
 from conformance.model import Capability, Extent, Outcome, Request, Tier
+from conformance.words import EXHAUSTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from conformance.model import BackendInfo, Case, Variant
 
-__all__ = ["SLOW_COMPILE", "Plan", "decided", "digest", "holds", "is_smoke", "plan_of", "select", "time_limit"]
+__all__ = [
+    "SLOW_COMPILE",
+    "Plan",
+    "case_names",
+    "decided",
+    "digest",
+    "holds",
+    "is_smoke",
+    "plan_of",
+    "require",
+    "select",
+    "time_limit",
+]
 
 SMOKE = "smoke"
 TIMEOUT_S = 120.0
@@ -168,10 +180,10 @@ def _choose(
     cases: tuple[Case, ...], globs: Sequence[str], tags: Sequence[str], exclude_tags: Sequence[str]
 ) -> list[Case]:
     for glob in globs:
-        _require(any(fnmatchcase(case.id, glob) for case in cases), "case", glob, _case_names(cases))
+        require(any(fnmatchcase(case.id, glob) for case in cases), "case", glob, case_names(cases))
     known = {tag for case in cases for tag in case.tags}
     for tag in (*tags, *exclude_tags):
-        _require(tag in known, "tag", tag, known)
+        require(tag in known, "tag", tag, known)
     chosen = [
         case
         for case in cases
@@ -185,7 +197,8 @@ def _choose(
     return sorted(chosen, key=lambda case: SMOKE not in case.tags)
 
 
-def _case_names(cases: Iterable[Case]) -> set[str]:
+def case_names(cases: Iterable[Case]) -> set[str]:
+    """The ids of cases, and the globs that mean all those of an area or topic."""
     ids = [case.id.split(".") for case in cases]
     folders = {".".join([*parts[:depth], "*"]) for parts in ids for depth in range(1, len(parts))}
     return folders | {".".join(parts) for parts in ids}
@@ -199,7 +212,7 @@ def _choose_variants(
     for text in texts:
         axes = tuple(f"{pair.partition('=')[0]}=" for pair in text.split(","))
         near = {value for value in known if value.startswith(axes)} or known
-        _require(any(_fits(variant, text) for _, variant in pairs), "variant", text, near)
+        require(any(_fits(variant, text) for _, variant in pairs), "variant", text, near)
     return [(case, variant) for case, variant in pairs if not texts or _is_asked(case, variant, texts, case_globs)]
 
 
@@ -263,7 +276,12 @@ def _part(whole: tuple[Request, ...], index: int, count: int) -> tuple[Request, 
     return part
 
 
-def _require(found: bool, what: str, given: str, known: Collection[str]) -> None:
+def require(found: bool, what: str, given: str, known: Collection[str]) -> None:
+    """Refuse what matches nothing, with the names that are like it, or all where they are few.
+
+    Raises:
+        SelectionError: nothing was found.
+    """
     if found:
         return
     close = get_close_matches(given, sorted(known), n=3)

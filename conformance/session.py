@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance import discover, environment, isolate, kept
-from conformance.expectations import known_as, known_failures, stale
+from conformance.expectations import known_as, known_failures, refuse_malformed, stale
 from conformance.homes import collect, homes
 from conformance.kept import Kind
 from conformance.model import Extent
@@ -188,6 +188,8 @@ def prepare(options: Options) -> Session:
         ConformanceError: whatever is wrong with what was asked for, before anything has run.
     """
     cases = collect(options.folders)
+    if options.expectations:
+        refuse_malformed(options.expectations, options.backends or discover.names(), cases)
     infos = discover.find(options.backends, isolate.describe)
     plan = select(
         cases,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conformance import record
-from conformance.errors import RecordError
+from conformance.errors import RecordFileError
 from conformance.record import Footer, RunFile
 from conformance.selection import digest
 
@@ -37,13 +37,13 @@ def merge(paths: Sequence[Path]) -> RunFile:
     for path, run in zip(paths, runs, strict=True):
         if reason := _why_not(run, first, paths[0]):
             message = f"{path}: {reason}"
-            raise RecordError(message)
+            raise RecordFileError(message)
     _all_there([run.header.shard or (1, 1) for run in runs])
     records = tuple(sorted((each for run in runs for each in run.records), key=lambda each: each.key))
     footer = _footer(runs)
     if not footer.gated and digest(each.key for each in records) != first.digest:
         message = f"{', '.join(map(str, paths))}: together they do not hold the records of their plan"
-        raise RecordError(message)
+        raise RecordFileError(message)
     return RunFile(
         header=replace(first, shard=None, planned=first.total, families=_families(runs)), records=records, footer=footer
     )
@@ -78,7 +78,7 @@ def _all_there(shards: Sequence[tuple[int, int]]) -> None:
     given = sorted(index for index, _ in shards)
     if given != list(wanted):
         message = f"these are the shards {given} of {len(wanted)}; merging needs each of them once"
-        raise RecordError(message)
+        raise RecordFileError(message)
 
 
 def _footer(runs: Sequence[RunFile]) -> Footer:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from conformance import case_text, found, isolate, script
-from conformance.errors import SelectionError, UsageError
-from conformance.homes import collect
+from conformance import case_text, discover, found, isolate, script
+from conformance.errors import UsageError
 from conformance.linefile import telling
+from conformance.listing import case_called
 from conformance.script_run import unshown
 from conformance.selection import select
 from conformance.shrink import shrink
@@ -64,11 +64,10 @@ def fresh(case_id: str, backend: str, variant: str = "", folders: Sequence[Path]
         UsageError: there is no such case, or it does not fail.
         ConformanceError: cases or the backend cannot be read.
     """
-    cases = [case for case in collect(folders) if case.id == case_id]
-    if not cases:
-        message = f"no case {case_id!r}.\n  `conformance list` shows what there is."
-        raise SelectionError(message)
-    plan = select(cases, [isolate.describe(backend)], case_globs=[case_id], variants=[variant] if variant else [])
+    cases, variants = [case_called(case_id, folders)], [variant] if variant else []
+    select(cases, (), variants=variants)  # what is wrong with the variant is said before torch starts
+    infos = discover.find([backend], isolate.describe)
+    plan = select(cases, infos, case_globs=[case_id], variants=variants)
     return _failing(found.now(plan.requests[0]))
 
 

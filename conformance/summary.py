@@ -5,19 +5,20 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
-from conformance import frame
+from conformance import frame, terminal
 from conformance.model import Verdict
-from conformance.report.matrix import matrix, tally
+from conformance.report.matrix import cell, matrix, tally
+from conformance.terminal import style_of, styled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import pandas as pd
+
     from conformance.model import CheckResult, Record
     from conformance.session import Result
 
-__all__ = ["finding", "missing", "text"]
+__all__ = ["as_it_comes", "finding", "missing", "text"]
 
 _FEW = 5  # requests that are shown in full
 _MANY = 25  # red rows; beyond, the report is the better reader
@@ -36,16 +37,21 @@ def text(result: Result, *, quiet: bool, command: Sequence[str]) -> str:
         return last
     if len(result.records) < _FEW:
         return "\n\n".join([*map(_full, result.records), *_notes(result), last])
-    headers, rows = matrix(frame.of(result.records))
-    table = tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+    table = terminal.table(*matrix(frame.of(result.records), _coloured))
     return "\n\n".join([table, *_red(result.records), *_notes(result), last])
 
 
 def _red(records: Sequence[Record]) -> Iterator[str]:
     red = [record for record in records if not record.verdict.is_green]
-    yield from map(finding, red[:_MANY])
+    if red:
+        yield terminal.folded(f"{len(red)} red", "\n\n".join(map(finding, red[:_MANY])))
     if len(red) > _MANY:
         yield f"... and {len(red) - _MANY} more red; `conformance report` writes pages that hold them all."
+
+
+def as_it_comes(record: Record) -> str:
+    """A finding while the run goes on; in a log of GitHub Actions it is folded under its name."""
+    return terminal.folded(f"{_where(record)}: {record.verdict}", finding(record))
 
 
 def finding(record: Record) -> str:
@@ -55,8 +61,19 @@ def finding(record: Record) -> str:
 
 def _what(record: Record) -> str:
     message = f": {record.message}" if record.message else ""
-    where = f"{record.backend} / {record.case_id} / {record.variant}"
-    return "\n  ".join(f"{where}: {record.verdict}{message}".splitlines())
+    verdict = styled(record.verdict.value, style_of(record.verdict))
+    return "\n  ".join(f"{_where(record)}: {verdict}{message}".splitlines())
+
+
+def _where(record: Record) -> str:
+    return f"{record.backend} / {record.case_id} / {record.variant}"
+
+
+def _coloured(part: pd.DataFrame) -> str:
+    """A cell of the matrix in the colour of the worst that it counts."""
+    styles = {style_of(verdict) for verdict in tally(part) if verdict.scored or not verdict.is_green}
+    worst = next((style for style in (terminal.BAD, terminal.WARN, terminal.GOOD) if style in styles), terminal.QUIET)
+    return styled(cell(part), worst)
 
 
 def _full(record: Record) -> str:
@@ -74,7 +91,7 @@ def _pairs(facts: Mapping[str, float]) -> str:
 
 
 def _check(check: CheckResult) -> str:
-    held = "held" if check.held else "BROKEN" if check.breaks else "advisory"
+    held = "held" if check.held else styled("BROKEN", terminal.BAD) if check.breaks else "advisory"
     grade = f" ({check.grade})" if check.grade else ""
     return f"    {check.check:<16} {held}{grade}{f': {check.message}' if check.message else ''}"
 
@@ -87,7 +104,8 @@ def _notes(result: Result) -> Iterator[str]:
 
 
 def _last(result: Result, command: Sequence[str]) -> str:
-    counts = ", ".join(f"{number} {verdict}" for verdict, number in tally(frame.of(result.records)).items())
+    found = tally(frame.of(result.records))
+    counts = ", ".join(styled(f"{number} {verdict}", style_of(verdict)) for verdict, number in found.items())
     line = f"{counts or 'nothing run'}; records in {result.path}"
     if not (result.interrupted or result.stopped):
         return line

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 from conformance import wire
 from conformance.discover import portable
 from conformance.environment import facts, fingerprint, now
-from conformance.errors import RecordError
-from conformance.linefile import LineFile, conflicts, first_line, refuse_another, split, telling
+from conformance.errors import RecordError, RecordFileError
+from conformance.linefile import LineFile, conflicts, first_line, reading, refuse_another, split
 from conformance.model import BackendInfo, Environment
 from conformance.timing import SMALLEST_EFFECT, Conditions, Effort, Noise, Timing
 
@@ -160,7 +160,7 @@ def make_header(plan: Plan, environment: Environment, run_id: str, **given: Any)
 
 def is_timings(path: Path) -> bool:
     """Whether a file begins as files of timings do."""
-    with telling(f"cannot read {path}"), path.open("rb") as file:
+    with reading(f"cannot read {path}"), path.open("rb") as file:
         return file.read(len(_START)) == _START
 
 
@@ -168,12 +168,12 @@ def read(path: Path) -> TimingRun:
     """Read a file of timings; a last line that was cut off is left out.
 
     Raises:
-        RecordError: the file cannot be read, or is no file of timings.
+        RecordFileError: the file cannot be read, or is no file of timings.
     """
     run = _scan(path)
     if run is None:
         message = f"{path}: holds no header; the run was stopped as it began"
-        raise RecordError(message)
+        raise RecordFileError(message)
     return run
 
 
@@ -223,13 +223,13 @@ def _scan(path: Path) -> TimingRun | None:
     if not found:
         return None
     first, *others = found
-    with telling(f"{path}:1"):
+    with reading(f"{path}:1"):
         header = wire.from_plain(TimingHeader, _body(first, "timings"))
     if header.schema_version != TIMING_VERSION:
         message = (
             f"{path}: written in version {header.schema_version} of the format; this package reads {TIMING_VERSION}"
         )
-        raise RecordError(message)
+        raise RecordFileError(message)
     return _contents(path, others, TimingRun(header=header, truncated=truncated))
 
 
@@ -237,7 +237,7 @@ def _contents(path: Path, texts: list[bytes], run: TimingRun) -> TimingRun:
     noises, timings = list[Noise](), dict[tuple[str, str, str], Timing]()
     heard, footer = None, None
     for number, text in enumerate(texts, start=2):
-        with telling(f"{path}:{number}"):
+        with reading(f"{path}:{number}"):
             line = json.loads(text)
             kind = line.pop("kind", None) if isinstance(line, dict) else None
             match kind if footer is None else "after the footer":

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from conformance import stats, timing_file
 from conformance.discover import by_ladder
-from conformance.errors import RecordError
+from conformance.errors import RecordFileError
 from conformance.frame import BY_LADDER, axes_of, find_files, table
 from conformance.garbage import uncollected
-from conformance.linefile import telling
+from conformance.linefile import reading
 from conformance.timing import Phase, Speed
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def load_timing(*paths: str | Path) -> pd.DataFrame:
     ours = [path for path in files if path.suffix == ".json" or timing_file.is_timings(path)]
     if not ours:
         message = f"{', '.join(map(str, files))}: no timings, and nothing of pytest-benchmark"
-        raise RecordError(message)
+        raise RecordFileError(message)
     with uncollected():  # as in `load`
         return _frame(row for path in ours for row in _rows(path))
 
@@ -127,7 +127,7 @@ def of(run: TimingRun) -> pd.DataFrame:
 
 def _rows(path: Path) -> Iterator[dict[str, object]]:
     if path.suffix == ".json":
-        with telling(f"cannot read {path}"):
+        with reading(f"cannot read {path}"):
             yield from _of_pytest(path, json.loads(path.read_text(encoding="utf-8")))
     else:
         yield from _of_run(timing_file.read(path))
@@ -181,7 +181,7 @@ def _of_pytest(path: Path, data: Any) -> Iterator[dict[str, object]]:  # noqa: A
     benchmarks = data.get("benchmarks") if isinstance(data, dict) else None
     if not isinstance(benchmarks, list):
         message = f"{path}: neither a file of timings nor of pytest-benchmark"
-        raise RecordError(message)
+        raise RecordFileError(message)
     ours = [each for each in benchmarks if {"backend", "case", "phase", "variant"} <= each["extra_info"].keys()]
     eager = {_place(each["extra_info"]): each["stats"][_MEDIAN] for each in ours if _backend(each) == REFERENCE}
     for each in ours:

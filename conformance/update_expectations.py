@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import isolate
+from conformance import discover, isolate
 from conformance.checks import CATALOGUE
 from conformance.errors import UsageError
 from conformance.expectations import Host, load_expectations
@@ -40,6 +40,8 @@ def update(
         ConformanceError: the records or the file cannot be read, there is no such backend, or builds of one release
             disagree.
     """
+    if like is not None:
+        discover.refuse_unknown(like)
     runs = _runs(places, backend)
     (name,) = {info.name for _, info in runs}
     theirs = [case for run, _ in runs for case in run.header.cases]

@@ -1,4 +1,4 @@
-"""Child side: what a function of a user is given, in the words of a case file, where that has words for it."""
+"""Child side: what a function of a user is given, called with it, and in the words of a case file."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 
-from conformance import inputs
+from conformance import inputs, program
 from conformance.documents import DTYPES
 from conformance.errors import UsageError
-from conformance.model import InputSpec
+from conformance.model import InputSpec, Stage
+from conformance.role import Role, perform
 from conformance.user_case import PlainInputs
+from conformance.usercode import blamed
+from conformance.users import typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conformance.model import Request, Stage
+    from conformance.model import Request
+    from conformance.users import UserFunction
 
-__all__ = ["describe"]
+__all__ = ["called", "describe"]
 
 _FEW = 64  # elements that are written down
 
@@ -32,6 +36,37 @@ def describe(request: Request, report: Callable[[Stage], None]) -> PlainInputs: 
     case = request.case
     made = inputs.make(case, request.variant, case.calls[0], request.seed, 0)
     return PlainInputs(inputs={name: _spec(name, value) for name, value in made.items()})
+
+
+def called(request: Request, report: Callable[[Stage], None]) -> UserFunction:
+    """Call a user's function in eager as its case says.
+
+    Raises:
+        UsageError: it raises, or its inputs cannot be made.
+    """
+    report(Stage.BUILD)
+    user = request.case.function
+    if user is None:
+        message = f"{request.case.id} is of no function of a user"
+        raise UsageError(message)
+    inputs.seed_default(request.seed)
+    module = program.generate(request.case, request.variant).load()
+
+    def function(*arguments: object) -> object:
+        try:
+            return module.program(*arguments)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    raised: list[Exception] = []
+    report(Stage.REFERENCE)
+    with blamed(f"the inputs of {typed(user.ref)} cannot be made: {{}}", user.home):
+        perform(Role(request=request, module=module, function=function, stops=lambda _: True))
+    if raised:
+        with blamed(f"{typed(user.ref)} raises {{}} in eager, called with what --input says", user.home):
+            raise raised[0]
+    return user
 
 
 def _spec(name: str, value: object) -> InputSpec:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 import uuid
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
-from conformance import bench, discover, environment, isolate, kept
+from conformance import bench, discover, environment, isolate, kept, terminal
 from conformance.checks import CATALOGUE
 from conformance.discover import relative
 from conformance.errors import UsageError
@@ -17,28 +16,30 @@ from conformance.expectations import known_as, known_failures
 from conformance.judge import tell_check
 from conformance.kept import Kind
 from conformance.ladder import DEBUG, first_in_records
-from conformance.model import Grade
+from conformance.model import BackendInfo, Grade, Request
 from conformance.record import RecordWriter, make_header
 from conformance.resolve import absolute
 from conformance.runner import records
 from conformance.selection import select
 from conformance.summary import finding
+from conformance.terminal import style_of, styled
 from conformance.timing import TAG as TIMING
 from conformance.userfunction import as_case, declaration_of
 from conformance.users import PICKLE, UserFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from conformance.bench import Bench
-    from conformance.model import BackendInfo, Case, CheckResult, Environment, Expectation, Record
+    from conformance.model import Case, CheckResult, Environment, Expectation, Record
     from conformance.selection import Plan
 
 __all__ = ["CheckOptions", "Checked", "load_case", "run", "summary", "text", "timing"]
 
+_EAGER = BackendInfo(ref="eager", name="eager")
 _LIMIT_S = 120.0
 _HELD, _BROKEN, _ADVISORY, _NOTHING, _SILENT = "yes", "NO", "note", "-", ""
+_STYLES = {_HELD: terminal.GOOD, _BROKEN: terminal.BAD, _ADVISORY: terminal.WARN}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +85,38 @@ def load_case(options: CheckOptions) -> Case:
         message = f"{options.ref!r} is not of the form path/to/file.py:function or module:function"
         raise UsageError(message)
     given = declaration_of(options.said)
+    for backend in options.backends:
+        discover.refuse_unknown(backend)
     end = isolate.run_task("conformance.usercode:describe", ref, env={}, timeout_s=options.timeout_s or _LIMIT_S)
     if refused := isolate.refusal(end):
-        raise UsageError(refused)
+        raise UsageError(_as_typed(refused))
     found = isolate.result(UserFunction, end)
     if not isinstance(found, UserFunction):
         message = f"{options.ref} cannot be loaded: {str(found).partition(chr(10))[0]}"
         raise UsageError(message)
-    return as_case(found, given)
+    case = as_case(found, given)
+    if given.get("inputs") and case.may_raise:
+        _refuse_unfit(case, options)
+    return case
+
+
+def _refuse_unfit(case: Case, options: CheckOptions) -> None:
+    """Call the function in eager with inputs that were given for it: it raises where they are not what it takes.
+
+    Raises:
+        UsageError: it raises.
+    """
+    request = Request(case=case, backend=_EAGER, variant=case.variants[0], seed=options.seed)
+    limit = options.timeout_s or _LIMIT_S
+    end = isolate.run_task("conformance.user_inputs:called", request, env={}, timeout_s=limit)
+    if refused := isolate.refusal(end):
+        message = f"{_as_typed(refused)}\n  Where it is to raise that, --raises says so."
+        raise UsageError(message)
+
+
+def _as_typed(text: str) -> str:
+    """What a child said, with paths as one types them in the working directory, which may be another than its own."""
+    return text.replace(f"{Path.cwd()}/", "")
 
 
 def run(options: CheckOptions, advance: Callable[[int, Record], None]) -> Checked:
@@ -174,7 +199,7 @@ def summary(found: Sequence[Record]) -> str:
         f" {_NOTHING}: nothing to compare; empty: not looked at."
     )
     red = [finding(record) for record in found if not record.verdict.is_green]
-    notes = "\n".join([legend, *_notes(found)])
+    notes = "\n".join([terminal.prose(legend), *_notes(found)])
     return "\n\n".join([*tables, notes, *_remarks(found), *red])
 
 
@@ -216,15 +241,15 @@ def _remarks(found: Sequence[Record]) -> Iterator[str]:
 
 
 def _table(variant: str, found: Sequence[Record]) -> str:
-    rows = [["verdict", *(record.verdict.value for record in found)]]
+    rows = [["verdict", *(styled(record.verdict.value, style_of(record.verdict)) for record in found)]]
     for name in CATALOGUE:
         marks = [_mark([each for each in record.checks if each.check == name]) for record in found]
-        rows += [[name, *marks]] if any(marks) else []
+        rows += [[name, *(styled(mark, _STYLES.get(mark, "")) for mark in marks)]] if any(marks) else []
     rows += [[name, *(tell(record) for record in found)] for name, tell in _EVIDENCE.items()]
     culprits = first_in_records(found)
     rows += [["first differs in", *(culprits.get(record.key, "") for record in found)]] if culprits else []
     backends = [f"{record.backend} (for debugging)" if record.backend == DEBUG else record.backend for record in found]
-    return tabulate(rows, [variant, *backends], tablefmt="simple", disable_numparse=True)
+    return terminal.table([variant, *backends], rows)
 
 
 def _mark(results: Sequence[CheckResult]) -> str:

@@ -11,6 +11,7 @@ import copy
 import inspect
 import re
 import sys
+from contextlib import contextmanager
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,18 +25,19 @@ from conformance import handover
 from conformance.errors import UsageError
 from conformance.inputs import seed_default
 from conformance.parts import copied, leaves_of
+from conformance.raised import traceback_of
 from conformance.reach import reachable
 from conformance.resolve import import_home
 from conformance.snapshot import memory
 from conformance.tensors import Copies
-from conformance.users import DECLARED, INPUTS, PICKLE, UserFunction
+from conformance.users import DECLARED, INPUTS, PICKLE, UserFunction, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from conformance.model import Stage
 
-__all__ = ["arguments", "describe", "load", "reached"]
+__all__ = ["arguments", "blamed", "describe", "load", "reached"]
 
 _VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -47,16 +49,21 @@ def describe(ref: str, report: Callable[[Stage], None]) -> UserFunction:  # noqa
     """Load a user's function, which runs its file, and call what makes its inputs, if there is something.
 
     Raises:
-        UsageError: there is no such file or function, or its inputs are not what it takes.
+        UsageError: there is no such file or function, its inputs are not what it takes, or the user's code raises.
     """
-    home = _home(ref.rpartition(":")[0])
+    where = ref.rpartition(":")[0]
+    with blamed(f"{typed(where)} raises {{}} while it is imported", where):
+        home = _home(where)
     found = _found(home, ref)
-    function = _made(found, ref)
+    with blamed(f"{typed(ref)} raises {{}} while it is made", where):
+        function = _made(found, ref)
     declared = getattr(function, DECLARED, {})
     signature = _signature(function, ref)
     maker = _maker(ref)
     if maker:
-        bound = _bound(_call_maker(maker), signature, maker, ref)
+        with blamed(f"{typed(maker)}() raises {{}}", where):
+            made = _call_maker(maker)
+        bound = _bound(made, signature, maker, ref)
     else:
         bound = _declared(signature, declared.get("inputs", {}))
     anything = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in signature.parameters.values())
@@ -72,6 +79,18 @@ def describe(ref: str, report: Callable[[Stage], None]) -> UserFunction:  # noqa
         is_module=isinstance(function, torch.nn.Module),
         state=tuple(_named(function, home)),
     )
+
+
+@contextmanager
+def blamed(message: str, home: str) -> Iterator[None]:
+    """Answer what the code of a user raises with its traceback; `{}` in the message is the type of the exception."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:
+        text = f"{message.format(type(error).__name__)}\n{traceback_of(error, home)}"
+        raise UsageError(text) from error
 
 
 def _named(function: object, home: object) -> Iterator[str]:
@@ -148,12 +167,14 @@ def _made(value: Any, ref: str) -> Any:  # noqa: ANN401 - a function or a module
         try:
             value = value()
         except TypeError as error:
-            message = f"{ref} cannot be made without arguments: {error}\n  Name a function that makes and returns it."
+            message = (
+                f"{typed(ref)} cannot be made without arguments: {error}\n  Name a function that makes and returns it."
+            )
             raise UsageError(message) from error
     if isinstance(value, torch.nn.Module):
         return copy.deepcopy(value)
     if not callable(value):
-        message = f"{ref} is {value!r:.80}, which cannot be called"
+        message = f"{typed(ref)} is {value!r:.80}, which cannot be called"
         raise UsageError(message)
     return value
 
@@ -161,14 +182,14 @@ def _made(value: Any, ref: str) -> Any:  # noqa: ANN401 - a function or a module
 def _bound(made: object, signature: inspect.Signature, maker: str, ref: str) -> inspect.BoundArguments:
     """A mapping is arguments by name, a tuple or list those in order, anything else the only one."""
     if made is None:
-        message = f"{maker} returns None\n  It returns the arguments: by name, in order, or the only one."
+        message = f"{typed(maker)} returns None\n  It returns the arguments: by name, in order, or the only one."
         raise UsageError(message)
     try:
         if isinstance(made, dict):
             return signature.bind(**made)
         return signature.bind(*(made if isinstance(made, (tuple, list)) else (made,)))
     except TypeError as error:
-        message = f"what {maker} returns does not fit {ref}: {error}"
+        message = f"what {typed(maker)} returns does not fit {typed(ref)}: {error}"
         raise UsageError(message) from error
 
 
@@ -222,7 +243,7 @@ def _signature(function: Any, ref: str) -> inspect.Signature:  # noqa: ANN401 - 
     try:
         return inspect.signature(getattr(function, "forward", function))
     except (TypeError, ValueError) as error:
-        message = f"what {ref} takes cannot be told ({error})\n  Name a Python function that calls it."
+        message = f"what {typed(ref)} takes cannot be told ({error})\n  Name a Python function that calls it."
         raise UsageError(message) from error
 
 
@@ -238,7 +259,7 @@ def _call_maker(maker: str) -> object:
     try:
         inspect.signature(made).bind()
     except (TypeError, ValueError) as error:
-        message = f"{maker} makes inputs, so it is to be a function without arguments ({error})"
+        message = f"{typed(maker)} makes inputs, so it is to be a function without arguments ({error})"
         raise UsageError(message) from error
     return made()
 
@@ -250,7 +271,7 @@ def _found(home: object, ref: str) -> Any:  # noqa: ANN401 - whatever it is
     for step in name.split("."):
         if not hasattr(value, step):
             known = ", ".join(sorted(each for each in vars(value) if not each.startswith("_"))) or "nothing"
-            message = f"no {step!r} in {where}; it has {known}"
+            message = f"no {step!r} in {typed(where)}; it has {known}"
             raise UsageError(message)
         value = getattr(value, step)
     return value

@@ -17,18 +17,20 @@ from conformance.model import InputSpec, Location
 from conformance.rules import broken_inputs, broken_rules, is_argument
 from conformance.surface import ROOTS
 from conformance.timing import TAG as TIMING
-from conformance.users import DECLARED, INPUTS, STATE
+from conformance.users import DECLARED, INPUTS, STATE, UserFunction, typed
 from conformance.validation import first_problem
 from conformance.yaml_marks import compose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from conformance.model import Case, UserFunction
+    from conformance.model import Case
 
-__all__ = ["as_case", "case", "declaration_of", "input_spec"]
+__all__ = ["as_case", "case", "declaration_of", "input_spec", "refuse_malformed"]
 
 F = TypeVar("F")
+
+_OPTIONS = "the options"  # what messages call them
 
 _INPUT = re.compile(r"(?P<dtype>[a-z0-9]+)?\[(?P<shape>[\d, ]*)\](?P<flags>(,\w+)*)")
 _TAKEN = frozenset({*ROOTS, "program"})
@@ -118,6 +120,19 @@ def declaration_of(texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
             name: _read("tolerance", number) for name, number in _pairs("tolerance", texts, "float32=1e-3").items()
         },
     )
+
+
+def refuse_malformed(texts: Mapping[str, Sequence[str]]) -> None:
+    """Refuse options of `conformance check` that are not right whatever the function is.
+
+    Raises:
+        UsageError: one is not of its form, or names a check, capability, dtype or mode that there is not.
+    """
+    given = declaration_of(texts)
+    inputs = tuple(given.get("inputs", {}))
+    # Calls may speak of inputs that a function makes, of which nothing is known here.
+    known = {name: value for name, value in given.items() if name != "calls"}
+    as_case(UserFunction(ref=_OPTIONS, call=", ".join(f"{name}={name}" for name in inputs), arguments=inputs), known)
 
 
 def _pairs(option: str, texts: Mapping[str, Sequence[str]], form: str) -> dict[str, str]:
@@ -220,11 +235,11 @@ def _form(user: UserFunction, data: dict[str, Any], specs: Mapping[str, InputSpe
     try:
         form = CaseDocument.model_validate({**data, "inputs": known})
     except ValidationError as error:
-        message = f"{user.ref}: {first_problem(CaseDocument, error)}"
+        message = f"{typed(user.ref)}: {first_problem(CaseDocument, error)}"
         raise UsageError(message) from error
     for broken in broken_rules(form):
         if broken.path[0] != "inputs":
-            message = "\n  ".join(filter(None, [f"{user.ref}: {broken.message}", broken.hint]))
+            message = "\n  ".join(filter(None, [f"{typed(user.ref)}: {broken.message}", broken.hint]))
             raise UsageError(message)
     return form
 
@@ -235,7 +250,7 @@ def _inputs(user: UserFunction, given: dict[str, InputSpec]) -> dict[str, InputS
     specs |= given
     if missing := [name for name in user.arguments if name not in specs]:
         message = (
-            f"nothing says what {', '.join(missing)} of {user.ref} is\n"
+            f"nothing says what {', '.join(missing)} of {typed(user.ref)} is\n"
             f"  Write a function {INPUTS}() beside it that returns its arguments, or give"
             f" --input '{missing[0]}=float32[4,4],requires_grad'."
         )
@@ -250,6 +265,6 @@ def _call(user: UserFunction, specs: Mapping[str, InputSpec]) -> str:
         message = f"{unfit[0]!r} cannot be the name of an argument"
         raise UsageError(message)
     if user.takes and (unknown := [name for name in further if name not in user.takes]):
-        message = f"{user.ref} takes no {unknown[0]!r}; it takes {', '.join(user.takes)}"
+        message = f"{typed(user.ref)} takes no {unknown[0]!r}; it takes {', '.join(user.takes)}"
         raise UsageError(message)
     return ", ".join(filter(None, [user.call, *(f"{name}={name}" for name in further)]))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-__all__ = ["DECLARED", "INPUTS", "PICKLE", "STATE", "UserFunction"]
+__all__ = ["DECLARED", "INPUTS", "PICKLE", "STATE", "UserFunction", "typed"]
 
 INPUTS = "inputs"
 """The function beside a user's own that makes its arguments; `<function>_inputs` goes before it."""
@@ -19,6 +20,14 @@ DECLARED = "__conformance__"
 
 STATE = "__state__"
 """The name in the namespace of a program of what gives all that a user's function reaches, see `conformance.reach`."""
+
+
+def typed(ref: str) -> str:
+    """A reference as one types it in the working directory; of what Python handed over in a file, the name alone."""
+    home, _, name = ref.rpartition(":")
+    if home.endswith(PICKLE):
+        return name
+    return ref.removeprefix(f"{Path.cwd()}/")
 
 
 @dataclass(frozen=True, kw_only=True)

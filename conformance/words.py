@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 __all__ = [
+    "EXHAUSTIVE",
     "PRECISIONS",
     "Capability",
     "Extent",
@@ -20,6 +21,10 @@ __all__ = [
 
 PRECISIONS = ("complex128", "float64", "complex64", "float32", "float16", "bfloat16")
 """The dtypes that have a tolerance, from the most to the least precise."""
+
+
+EXHAUSTIVE = "exhaustive"
+"""The tag of every generated case; to ask for it is to ask for all their variants, on every backend."""
 
 
 class Outcome(StrEnum):

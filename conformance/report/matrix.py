@@ -8,7 +8,7 @@ from conformance.discover import LADDER, by_ladder
 from conformance.model import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import pandas as pd
 
@@ -44,13 +44,13 @@ def counted(counts: Mapping[Verdict, int]) -> str:
     return " ".join(part for part in (score, f"({marks})" if marks else "") if part)
 
 
-def matrix(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """The headers and rows of the matrix area x backend, with a row of totals."""
+def matrix(frame: pd.DataFrame, show: Callable[[pd.DataFrame], str] = cell) -> tuple[list[str], list[list[str]]]:
+    """The headers and rows of the matrix area x backend, with a row of totals; `show` makes each cell."""
     backends = by_ladder(map(str, frame["backend"].unique()))
     areas = sorted(frame["area"].unique())
     groups = dict(list(frame.groupby(["area", "backend"], observed=True)))
     rows = [
-        [area, *(cell(groups[area, name]) if (area, name) in groups else "" for name in backends)] for area in areas
+        [area, *(show(groups[area, name]) if (area, name) in groups else "" for name in backends)] for area in areas
     ]
-    totals = ["total", *(cell(frame[frame["backend"] == name]) for name in backends)]
+    totals = ["total", *(show(frame[frame["backend"] == name]) for name in backends)]
     return ["area", *backends], [*rows, totals]

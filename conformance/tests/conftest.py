@@ -21,9 +21,15 @@ def checkout() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _alone() -> Iterator[None]:
-    """What tests start does not take itself for a worker of pytest-xdist, and its coverage is not measured."""
+    """What tests start takes itself for no worker of pytest-xdist, is not measured, and prints plain text.
+
+    Output is as wide as where there is no terminal, and has no colours and no folds, wherever the tests run.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "COVERAGE_PROCESS_CONFIG"):
+        for name in (
+            *("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "COVERAGE_PROCESS_CONFIG"),
+            *("COLUMNS", "FORCE_COLOR", "NO_COLOR", "GITHUB_ACTIONS"),
+        ):
             patch.delenv(name, raising=False)
         yield
 

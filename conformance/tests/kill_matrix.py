@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance.checks import CATALOGUE
-from conformance.families import EXHAUSTIVE
 from conformance.model import BackendInfo, Extent, Level, Outcome
 from conformance.report import markdown
 from conformance.tests.saboteurs import HONEST, SABOTEURS, defects, ref
 from conformance.tests.trial import CASES, findings, trial
+from conformance.words import EXHAUSTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

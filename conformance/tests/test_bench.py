@@ -73,6 +73,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Child:
     child = Child()
     monkeypatch.setattr(bench, "collect", lambda _: CASES)
     monkeypatch.setattr("conformance.isolate.describe", a_backend)
+    monkeypatch.setattr("conformance.discover.refuse_unknown", lambda _: None)  # there is no module `m`
     monkeypatch.setattr("conformance.isolate.run_task", child.do)
     monkeypatch.setattr("conformance.isolate.run_batch", child.check)
     return child
@@ -267,8 +268,9 @@ def typed(folder: Path, *words: str, backends: int = 1) -> Result:
     return CliRunner().invoke(main, ["bench", *chosen, "--records", str(folder / "t.jsonl"), *words])
 
 
-def test_each_phase_of_a_few_requests_is_told(child: Child, tmp_path: Path) -> None:
+def test_each_phase_of_a_few_requests_is_told(child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row for each phase, the table of backends, what was not timed, the noise, and where the timings are."""
+    monkeypatch.setenv("COLUMNS", "120")
     child.attempts["demo.first.two"] = failed("values")
     printed = typed(tmp_path, "--compiles", "1").stdout
     row = r"^m:fake0 +demo.first.one +grad=enabled +"

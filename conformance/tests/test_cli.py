@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import re
 import shlex
 import subprocess
@@ -15,9 +14,9 @@ from click.testing import CliRunner
 from conformance import discover, isolate, kept, record
 from conformance.cli import main
 from conformance.errors import HarnessError, RecordError
+from conformance.homes import collect
 from conformance.kept import Kind
 from conformance.model import Verdict
-from conformance.progress import progress
 from conformance.shards import merge
 from conformance.tests.fakes import a_backend, a_record, an_attempt, crashed, failed
 from conformance.tests.runs import a_run, red
@@ -114,7 +113,7 @@ def test_a_finding_exits_with_1_and_says_how_to_see_it_again(world: _World) -> N
     world.attempts["demo.first.two"] = failed("values")
     result = _conformance("run", "--backend", "fake", "--backend", "other", "--cases", "mine", "--case", "demo.*")
     assert result.exit_code == 1
-    assert "demo    2/4 (2 F)  2/4 (2 F)" in result.stdout
+    assert "demo   2/4 (2 F)  2/4 (2 F)" in result.stdout
     assert "demo.first.two / grad=enabled,factor=2: fail: values differ in output[0]: 3 of 12" in result.stdout
     chosen = "--backend fake --cases mine --case demo.first.two --variant grad=enabled,factor=2"
     assert f"\n  Reproduce: conformance run {chosen}\n" in result.stdout
@@ -123,6 +122,8 @@ def test_a_finding_exits_with_1_and_says_how_to_see_it_again(world: _World) -> N
 def test_the_command_that_reproduces_a_finding_runs_it_again(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It can be typed where the run was started: a file below is named from there, and folders of cases are named."""
     ref = f"{world.folder}/sub/mine.py:fake"
+    (world.folder / "sub").mkdir()
+    (world.folder / "sub" / "mine.py").write_text("fake = None\n")
     monkeypatch.setattr(isolate, "describe", lambda ref: a_backend(ref=str(world.folder / ref)))
     world.attempts["demo.first.one"] = failed("values")
     first = _conformance("run", "--backend", ref, "--cases", "mine", "--case", "demo.first.*", "--seed", "3")
@@ -192,6 +193,7 @@ def test_an_unknown_backend_like_no_other_gets_the_list() -> None:
 def test_two_backends_of_one_name_are_refused(world: _World) -> None:
     """Their records could not be told apart."""
     world.backends["file.py:fake"] = a_backend("fake")
+    (world.folder / "file.py").write_text("fake = None\n")
     result = _conformance("run", "--backend", "fake", "--backend", "file.py:fake")
     assert result.exit_code == 2
     assert "are both called 'fake'" in result.stderr
@@ -447,9 +449,10 @@ def test_list_shows_cases_and_their_variants() -> None:
     result = _conformance("list", "--cases", "mine", "demo.*")
     assert result.exit_code == 0
     assert result.stdout == dedent("""\
-        case            variants    tags     title
-        demo.first.one  2           special  doubles its input
-        demo.first.two  2                    scales its input
+        case            variants  tags     title
+        --------------- --------- -------- -----------------
+        demo.first.one  2         special  doubles its input
+        demo.first.two  2                  scales its input
         """)
     assert "pre_dispatch.autocast_simple" in _conformance("list").stdout
 
@@ -585,35 +588,13 @@ def test_the_examples_of_the_help_name_cases_there_are(command: str | None) -> N
         assert _conformance("list", glob).exit_code == 0, glob
 
 
-class _Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_is_drawn_on_a_terminal() -> None:
-    """It counts verdicts as they come."""
-    stream = _Terminal()
-    with progress(2, stream=stream) as advance:
-        advance(a_record())
-        advance(red())
-    assert "2/2" in stream.getvalue()
-    assert "fail 1" in stream.getvalue()
-
-
-@pytest.mark.parametrize(("stream", "quiet"), [(io.StringIO(), False), (_Terminal(), True)])
-def test_progress_is_silent_elsewhere(stream: io.StringIO, quiet: bool) -> None:
-    """In a log file, or when asked for."""
-    with progress(1, quiet=quiet, stream=stream) as advance:
-        advance(a_record())
-    assert stream.getvalue() == ""
-
-
 @pytest.mark.parametrize("line", ["--help", "list", "list --backends", "list --checks", "run --help"])
 def test_quick_commands_import_neither_torch_nor_pandas(line: str) -> None:
     """They answer in a fraction of a second, which they could not otherwise."""
+    collect()  # what case files hold is remembered from then on
     program = f"""
 import sys, atexit
-atexit.register(lambda: print(*sorted({{"torch", "pandas", "rich"}} & set(sys.modules)), file=sys.stderr))
+atexit.register(lambda: print(*sorted({{"torch", "pandas", "pydantic"}} & set(sys.modules)), file=sys.stderr))
 from conformance.cli import main
 main({line.split()!r})
 """

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conformance.covering import pairs
-from conformance.families import EXHAUSTIVE, covering
+from conformance.families import covering
 from conformance.loader import load_cases
 from conformance.model import Capability, InputSpec, Location, Tier, Variant
 from conformance.nests import Grammar
 from conformance.program import generate
 from conformance.tests.case_files import load, refused
+from conformance.words import EXHAUSTIVE
 
 if TYPE_CHECKING:
     from pathlib import Path

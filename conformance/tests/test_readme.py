@@ -48,17 +48,25 @@ def typed(line: str, folder: Path, status: int) -> str:
 
 
 def assert_shown(start: str, readme: str, printed: str) -> None:
-    """The output block of the README that begins like this is what was printed, but for what it leaves out."""
+    """The output block of the README that begins like this is what was printed, but for what it leaves out.
+
+    How wide a column is depends on how long something took.
+    """
     blocks = re.findall(r"^```text\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     (shown,) = [block for block in blocks if block.startswith(start)]
     for part in shown.split("...\n"):
-        assert part.strip() in printed
+        assert _narrow(part) in _narrow(printed)
+
+
+def _narrow(text: str) -> str:
+    """The text with columns as narrow as can be."""
+    return re.sub(r"-{2,}", "--", re.sub(r" {2,}", " ", text)).strip()
 
 
 def test_the_function_of_the_readme_shows_what_it_says(readme: str, folder: Path) -> None:
     """The table that the README shows is the one that is printed."""
     printed = typed(command(readme, "conformance check step.py:loss"), folder, 1)
-    assert_shown("grad=enabled", readme, printed)
+    assert_shown("          ", readme, printed)
 
 
 def test_the_function_of_the_readme_leads_to_its_cause(readme: str, folder: Path) -> None:
@@ -100,8 +108,9 @@ def test_the_case_of_the_readme_passes_everywhere(readme: str, folder: Path) -> 
 def test_the_timing_of_the_readme_gives_ratios(readme: str, folder: Path) -> None:
     """Each phase has its row, and what was timed can be read as a frame."""
     printed = typed(f"{command(readme, 'conformance bench')} --budget 0.1 --compiles 1", folder, 0)
-    for phase in ("compile_cold", "compile_warm", "forward", "backward", "step"):
-        assert re.search(rf"^aot_eager +training.steps.mlp +grad=enabled,rows=8 +{phase} ", printed, re.MULTILINE)
+    _, _, of_one = printed.partition("aot_eager / training.steps.mlp / grad=enabled,rows=8\n")
+    phases = re.findall(r"^\w+(?= )", of_one.partition("\n\n")[0], re.MULTILINE)
+    assert {*phases} == {"phase", "compile_cold", "compile_warm", "forward", "backward", "step"}
     assert set(conformance.load_timing(folder / ".conformance" / "last-bench.jsonl")["case"]) == {"training.steps.mlp"}
 
 

@@ -157,12 +157,13 @@ def test_an_old_torch_is_refused_in_one_line(
     """Every command that runs something ends before it has written anything."""
     (torch / "version.py").write_text(wheel("2.9.1"))
     records = a_last_run(tmp_path, red(CASE, "eager", variant="grad=enabled"))
+    (tmp_path / "mine.py").write_text("def function(x): ...\n")
     monkeypatch.chdir(tmp_path)
     before = records.read_bytes()
     result = CliRunner().invoke(main, words.split())
     why = f"torch 2.9.1 is too old: this suite needs {needed()}; install a newer one"
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"error: {why}\n")
-    assert {path.name for path in tmp_path.iterdir()} == {".conformance", "site"}
+    assert {path.name for path in tmp_path.iterdir()} == {".conformance", "mine.py", "site"}
     assert kept.earlier(*Kind) == [records.relative_to(tmp_path)]
     assert records.read_bytes() == before
 
@@ -184,8 +185,8 @@ def test_a_torch_that_does_not_import_is_named(torch: Path) -> None:
     assert (result.exit_code, result.stdout) == (3, "")
     what = "error: torch does not import: cannot open shared object file"
     where = f"  This is torch 2.13.0+cpu (CPU build) in {torch}, with Python "
-    first, second = result.stderr.splitlines()
-    assert first == what
+    starting, first, second = result.stderr.splitlines()
+    assert (starting, first) == ("starting torch 2.13.0+cpu ...", what)
     assert second.startswith(where)
     assert second.endswith(f", {sys.executable}.")
 

@@ -14,6 +14,7 @@ from conformance.tests.checking import cells, checked
 from conformance.tests.saboteurs import ref
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.torch
@@ -175,8 +176,8 @@ def test_given_inputs_go_before_those_beside_the_function(users: Path) -> None:
     code, output = checked(f"{users}:Net", "--backend", "eager", "--input", "x=float32[5,4]")
     assert code == 0, output
     code, output = checked(f"{users}:Net", "--backend", "eager", "--input", "x=float32[5,3]")
-    said = "mat1 and mat2 shapes cannot be multiplied (5x3 and 4x2); that a backend"
-    assert (code, said in output) == (1, True), output
+    said = "RuntimeError: mat1 and mat2 shapes cannot be multiplied (5x3 and 4x2)"
+    assert (code, said in output) == (2, True), output
 
 
 def test_axes_that_are_declared_are_tables_of_their_own(users: Path) -> None:
@@ -194,7 +195,7 @@ def test_axes_that_are_declared_are_tables_of_their_own(users: Path) -> None:
     [
         (["{}:nowhere"], "no 'nowhere' in"),
         (["{}:scale"], "which cannot be called"),
-        (["{}"], "is not of the form path/to/file.py:function"),
+        (["{}"], "is a file; name one of its functions:\n  conformance check "),
         (["/no/such/file.py:f"], "no file /no/such/file.py"),
         (["{}:wrong"], "does not fit"),
         (["{}:nothing"], "returns None"),
@@ -211,13 +212,57 @@ def test_what_cannot_be_checked_is_a_usage_error(users: Path, words: list[str], 
     assert (code, said in output) == (2, True), output
 
 
-def test_a_file_that_raises_says_so(tmp_path: Path) -> None:
-    """The traceback is the user's own."""
-    path = tmp_path / "raises.py"
-    path.write_text("raise ValueError('not today')\n")
-    code, output = checked(f"{path}:f")
+RAISING = """\
+import sys
+
+import torch
+
+
+def refused():
+    raise ValueError("not today")
+
+
+def f(x): return x * torch.ones(3)
+def f_inputs(): return refused()
+def g(x): return x * torch.ones(3)
+def make() -> torch.nn.Module: return refused()
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "words", "said"),
+    [
+        ("refused()", [":g"], ["raises.py raises ValueError while it is imported", "line 14, in <module>"]),
+        ("sys.exit(3)", [":g"], ["raises.py raises SystemExit while it is imported", "line 14, in <module>"]),
+        ("", [":f"], ["raises.py:f_inputs() raises ValueError", "line 11, in f_inputs"]),
+        ("", [":make"], ["raises.py:make raises ValueError while it is made", "line 13, in make"]),
+        ("", [":g", "--input", "x=float32[2]"], ["g raises RuntimeError in eager, called with", "line 12, in g"]),
+    ],
+)
+def test_code_of_the_user_that_raises_is_answered_with_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, words: Sequence[str], said: Sequence[str]
+) -> None:
+    """Once, whatever the number of backends, from the first line of the user's own on, without other paths."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "raises.py").write_text(RAISING + more)
+    name, *options = words
+    code, output = checked(f"raises.py{name}", "--backend", "eager", "--backend", "aot_eager", *options)
     assert code == 2
-    assert "ValueError: not today" in output
+    assert all(output.count(each) == 1 for each in said), output
+    assert output.count("Traceback (most recent call last)") == 1
+    assert "/conformance/" not in output
+    assert str(tmp_path) not in output
+
+
+def test_what_eager_raises_by_itself_is_compared(tmp_path: Path) -> None:
+    """Where inputs come from the file, or it is said that it raises, that is what the function does."""
+    path = tmp_path / "raises.py"
+    path.write_text(f"{RAISING}\ndef g_inputs(): return torch.ones(2)\n")
+    code, output = checked(f"{path}:g", "--backend", "eager")
+    assert (code, "that a backend does too is what was compared" in output) == (1, True), output
+    assert cells(output)["verdict"] == ["vacuous"]
+    said = ("--input", "x=float32[2]", "--raises", "RuntimeError")
+    assert cells(checked(f"{path}:g", "--backend", "eager", *said)[1])["verdict"] == ["vacuous"]
 
 
 def test_from_python_a_closure_is_checked_and_a_frame_comes_back() -> None:
