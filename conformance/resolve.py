@@ -35,7 +35,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
 
-__all__ = ["absolute", "declared_expectations", "describe_backend", "import_home", "name_of", "patched", "resolve", "setting_of"]
+__all__ = [
+    "absolute",
+    "declared_expectations",
+    "describe_backend",
+    "import_home",
+    "name_of",
+    "patched",
+    "resolve",
+    "setting_of",
+]
 
 
 def absolute(ref: str) -> str:
