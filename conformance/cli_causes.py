@@ -267,7 +267,7 @@ def fuzz(ctx: click.Context, /, *, known: Sequence[Path], verbose: bool, quiet: 
     The budget is wall time for drawing, running, shrinking and confirming; starting torch comes before it.
     """
     from conformance import fuzzing
-    from conformance.fuzz import Options
+    from conformance.fuzz_result import Options
     from conformance.progress import steps
 
     if options["budget_s"] is None and options["programs"] is None:

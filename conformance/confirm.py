@@ -129,7 +129,7 @@ def _confirmed(
     with telling(f"cannot write {path}"):
         path.write_text(text, encoding="utf-8")
     ended = run_file(path, limit, most_s=deadline.left_s)
-    if ended.status is None and deadline.has_passed:
+    if ended.status is None and not deadline.left_s:
         return _out_of_time(path)
     return Confirmation(script=path.name, says=str(ended), holds=ended.shows(finding.symptom.outcome))
 

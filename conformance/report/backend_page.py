@@ -75,10 +75,10 @@ def _detailed(verdict: Verdict, rows: pd.DataFrame, links: Links) -> Iterator[st
             yield markdown.folded(f"{len(more)} more with this reason", _names(more["case"], links))
 
 
-def _records(rows: pd.DataFrame) -> list[dict[str, str]]:
+def _records(rows: pd.DataFrame) -> Iterator[dict[str, str]]:
     """What an item shows of each row; a whole row as a Series costs a hundred times as much."""
-    found: list[dict[str, str]] = rows[list(_OF_ITEM)].to_dict("records")
-    return found
+    columns = (rows[name].astype(str) for name in _OF_ITEM)
+    return (dict(zip(_OF_ITEM, row, strict=True)) for row in zip(*columns, strict=True))
 
 
 def _names(cases: pd.Series, links: Links) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -79,9 +79,9 @@ def _clause_table(rows: pd.DataFrame, backends: Sequence[str], links: Links) -> 
 def _clauses(rows: pd.DataFrame, backends: Sequence[str], links: Links) -> Iterator[tuple[str, ...]]:
     each = rows.assign(clause=rows["clauses"].str.split()).explode("clause").dropna(subset=["clause"])
     numbers: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-    counts = each[["clause", "backend", "verdict"]].astype(str).value_counts()
-    for (clause, name, verdict), number in counts.items():
-        numbers[clause, name][verdict] = int(number)
+    columns = (each[name].astype(str) for name in ("clause", "backend", "verdict"))
+    for (clause, name, verdict), number in Counter(zip(*columns, strict=True)).items():
+        numbers[clause, name][verdict] = number
     for clause in sorted({clause for clause, _ in numbers}, key=_order):
         cells = (_cell(numbers.get((clause, name), {})) for name in backends)
         yield links.clause(clause), _CHAPTERS.get(clause[:2], ""), *cells

@@ -107,8 +107,10 @@ def _axes(height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(11, height), layout="constrained")
     axes = figure.subplots()
     axes.tick_params(which="both", colors=_INK, labelsize=9)
-    for part in (*axes.spines.values(), axes.xaxis.label, axes.yaxis.label):
-        part.set_color(_INK)
+    for spine in axes.spines.values():
+        spine.set_color(_INK)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_color(_INK)
     return figure, axes
 
 
