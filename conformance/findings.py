@@ -196,7 +196,8 @@ def summary(result: FuzzResult, confirmed: Mapping[str, Confirmation]) -> str:
     new, known = len(result.new), len(result.findings) - len(result.new)
     numbers = (
         f"{plain(result.backend)}: {result.programs} programs in {result.seconds:.0f} s,"
-        f" {result.failures.total()} failed, {result.looked_into} of these looked into; findings: {known} known, {new} new"
+        f" {result.failures.total()} failed, {result.looked_into} of these looked into;"
+        f" findings: {known} known, {new} new"
     )
     return "\n\n".join([numbers, *_new(result, confirmed)])
 

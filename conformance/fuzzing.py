@@ -51,9 +51,11 @@ class Fuzzed:
 
     @property
     def text(self) -> str:
-        """For a terminal: numbers in a line, what is new, where the report is, and how to go on where not all is done."""
-        again = ["Interrupted. Continue: the same command, with the same output folder"] if self.result.interrupted else []
-        if self.result.left and not again:
+        """For a terminal: numbers in a line, what is new, where the report is, how to go on where not all is done."""
+        again: list[str] = []
+        if self.result.interrupted:
+            again = ["Interrupted. Continue: the same command, with the same output folder"]
+        elif self.result.left:
             seen = f"{len(self.result.left)} more symptoms were seen, and there was no time to look into them."
             again = [f"{seen} Continue: the same command with a larger --budget"]
         started = f"Starting torch took {self.start_s:.0f} s, which is no part of the budget."

@@ -58,7 +58,8 @@ def write(records: Sequence[Path], folder: Path) -> list[Path]:
         The pages, and with matplotlib the plots, that were written or removed: none, when nothing changed.
 
     Raises:
-        RecordError: a file is not publishable and the folder is, two files speak of one backend, or the folder cannot be written.
+        RecordError: a file is not publishable and the folder is, two files speak of one backend, or the folder cannot
+            be written.
     """
     todo = changes(records, folder) | _plots(records, folder)
     try:
@@ -89,11 +90,11 @@ def _read(path: Path) -> str:
 
 
 def pages(records: Sequence[Path], folder: Path) -> dict[str, str]:
-    """The pages by file name; `folder` is only named in them, not read.
+    """The pages by file name; those that are in `folder` already are not read.
 
-    Pages in a checkout link to its cases and clauses, of which the lines are read. Records give an overview and a page for
-    each backend, timings a page of their own; either may be missing. Of record
+    Records give an overview and a page for each backend, timings a page of their own; either may be missing. Of record
     files in folders named after releases of torch those of the newest count, and all of them give a page of releases.
+    Pages in a checkout link to its cases and clauses, of which the lines are read.
     """
     others, timings = frame.find_kinds(*records)
     if not others:

@@ -210,7 +210,12 @@ def _compiled(key: tuple[str, str, str], found: Found) -> str:
 
 def _counted(timings: Sequence[Timing], links: Links) -> str:
     rows = [
-        (timing.backend, links.case(timing.case_id), _axes(timing.variant), *(_count(timing, name) for name in _COUNTED))
+        (
+            links.backend(timing.backend),
+            links.case(timing.case_id),
+            _axes(timing.variant),
+            *(_count(timing, name) for name in _COUNTED),
+        )
         for timing in sorted(timings, key=lambda timing: (timing.case_id, timing_frame.by_number(timing.variant)))
         if timing.metrics
     ]

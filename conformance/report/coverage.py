@@ -153,7 +153,8 @@ def _seen(rows: pd.DataFrame, backends: Iterable[str], links: Links) -> Iterator
     for name in backends:
         own = rows[(rows["backend"] == name) & rows["graphs"].notna()]
         called, modes, backward = own["backend_calls"] > 0, own["mode_nodes"] > 0, own["compiled_backward"]
-        yield links.backend(name), len(own), *(int(one.sum()) for one in (called, modes, backward, own["graphs"], own["handed_back"]))
+        counted_in = (called, modes, backward, own["graphs"], own["handed_back"])
+        yield links.backend(name), len(own), *(int(one.sum()) for one in counted_in)
 
 
 def _second_opinions(rows: pd.DataFrame, checks: pd.DataFrame) -> Iterator[str]:

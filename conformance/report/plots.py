@@ -52,7 +52,7 @@ def draw(run: TimingRun) -> dict[str, str]:
 
 def _speed_ups(rows: pd.DataFrame, backends: Sequence[str]) -> str:
     rows = rows.assign(name=[_name(*key) for key in zip(rows["case"], rows["variant"], strict=True)])
-    # As in the tables: what takes less time than uncompiled is below 1, so further left, and the fastest case is on top.
+    # As in the tables, what takes less time than uncompiled is below 1, so further left; the fastest case is on top.
     means = rows.assign(log=np.log(rows["ratio"])).groupby("name", observed=True)["log"].mean()
     names = list(means.sort_values(kind="stable").index)
     figure, axes = _axes(height=1.5 + 0.3 * len(names))

@@ -125,7 +125,13 @@ def page(kills: Sequence[Kill], survivors: Sequence[Survivor]) -> str:
         markdown.table(
             ("backend", "what it is", "held against", "requests", "findings"),
             [
-                (one.name, told[one.name], links.backend(HONEST[one.name].kin), one.requests, ", ".join(one.shown) or "none")
+                (
+                    one.name,
+                    told[one.name],
+                    links.backend(HONEST[one.name].kin),
+                    one.requests,
+                    ", ".join(one.shown) or "none",
+                )
                 for one in survivors
             ],
         ),

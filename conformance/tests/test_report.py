@@ -157,7 +157,7 @@ def test_an_unfinished_run_is_not_published(tmp_path: Path) -> None:
 
 
 def test_a_partial_run_says_what_was_run(tmp_path: Path) -> None:
-    """Anywhere but in a published folder: why it is partial, how many requests of each backend, how many are missing."""
+    """Anywhere but in a published folder: why it is partial, how many requests of each backend are there."""
     backends = (a_backend(), a_backend("eager"), a_backend("other"))
     run = a_run(tmp_path / "a.jsonl", a_record(), red(), finish=False, backends=backends, selection={"tags": ["smoke"]})
     pages = report.pages([run], tmp_path / "out")
