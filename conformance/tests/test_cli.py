@@ -19,7 +19,7 @@ from conformance.model import Verdict
 from conformance.progress import progress
 from conformance.shards import merge
 from conformance.tests.fakes import a_backend, a_record, an_attempt, crashed, failed
-from conformance.tests.runs import a_run, red
+from conformance.tests.runs import red
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
