@@ -135,8 +135,10 @@ def torch_of(records: Path) -> str:
 
 
 def publish(session: nox.Session, *options: str) -> None:
-    """Make the pages of results/ what the committed records give."""
+    """Make the pages of results/, and what fuzzing knows, what the committed records give; options only compare."""
     session.run("conformance", "report", "--records", str(RECORDS), "--output", "results", *options)
+    if not options:
+        session.run("python", "-m", "conformance.known")
 
 
 @nox.session
@@ -327,7 +329,7 @@ def install_wheel(session: nox.Session, folder: str) -> Path:
 def look_inside(session: nox.Session, wheel: Path) -> None:
     """Stop unless the wheel holds every case, expectations file, page and schema of the checkout."""
     homes = {"backends": "conformance/backends", "cases": "conformance/cases", "conformance/schemas": None}
-    wanted = {"conformance/py.typed"}
+    wanted = {"conformance/py.typed", "conformance/known_failures.json"}
     for folder, home in homes.items():
         data = [path for ending in ("yaml", "json", "md") for path in (ROOT / folder).glob(f"*.{ending}")]
         wanted |= {f"{home or folder}/{path.name}" for path in data}

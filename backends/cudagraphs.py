@@ -1,8 +1,15 @@
-"""CUDA graphs round AOTAutograd's graphs; on a machine without CUDA it says that it skips them."""
+"""CUDA graphs round AOTAutograd's graphs, which need a CUDA device."""
 
 from __future__ import annotations
 
 from conformance.backend import Backend, Capability
+
+
+def _no_device() -> str | None:
+    """Why nothing can be captured here, or None."""
+    import torch
+
+    return None if torch.cuda.is_available() else "CUDA graphs need a CUDA device, and torch finds none here"
 
 
 def _skipped() -> str | None:
@@ -15,6 +22,7 @@ def _skipped() -> str | None:
 backend = Backend(
     name="cudagraphs",
     capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD},  # AOTAutograd does not differentiate twice
+    available=_no_device,
     engaged=_skipped,
     # Not slow; but on nests it stands on what the ladder's rungs run in full, so the covering subset says enough.
     tags=frozenset({"slow_compile"}),

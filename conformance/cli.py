@@ -6,12 +6,11 @@ Modules that a command needs are imported inside it, so that `--help` and `list`
 from __future__ import annotations
 
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance import cli_causes, cli_timing
+from conformance import cli_causes, cli_report, cli_timing
 from conformance.cli_suggestions import Command, Group
 from conformance.cli_types import BACKEND, SHARD
 from conformance.cli_words import COMMAND, EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples, notices, refuse_unmatched
@@ -24,6 +23,7 @@ from conformance.words import Extent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 __all__ = ["main"]
 
@@ -395,42 +395,5 @@ def _apply(ctx: click.Context, *, files: Sequence[Path]) -> None:
     ctx.exit(int(red))
 
 
-@main.command(
-    "report",
-    cls=Command,
-    short_help="Write markdown pages from record files.",
-    epilog=examples(
-        "conformance report",
-        "conformance report --records mine.jsonl --output /tmp/pages",
-        "conformance report --check      in CI: fail if the committed pages are not what the records give",
-    ),
-)
-@click.option(
-    "--records",
-    multiple=True,
-    type=PATH,
-    default=["results/records"],
-    show_default=True,
-    help="A record file, or a folder of them. Repeatable.",
-)
-@click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), default="results", show_default=True, help="Folder."
-)
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a page would change.")
-@click.pass_context
-def _report(ctx: click.Context, *, records: Sequence[Path], output: Path, check: bool) -> None:
-    """Write the markdown pages that follow from record files: an overview, and one page for each backend.
-
-    In a folder of records, those of a release of torch may stand in a folder named after it, such as 2.14.1+cu130: the
-    pages are then of the newest, and a page more shows what changed between releases.
-    """
-    from conformance import report
-
-    touched = list(report.changes(records, output)) if check else report.write(records, output)
-    verb = "differs from its records" if check else "written"
-    click.echo("\n".join(f"{path}: {verb}" for path in touched) or "nothing to do: the pages are what the records give")
-    ctx.exit(1 if check and touched else 0)
-
-
-for _command in (*cli_timing.COMMANDS, *cli_causes.COMMANDS):
+for _command in (*cli_timing.COMMANDS, *cli_causes.COMMANDS, cli_report.report):
     main.add_command(_command)

@@ -228,7 +228,13 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
     ),
 )
 @click.option("--backend", required=True, type=BACKEND, metavar="BACKEND", help="As for `conformance run`.")
-@click.option("--budget", "budget_s", type=DURATION, metavar="10m", help="How long: seconds, or 90s, 10m, 1h.")
+@click.option(
+    "--budget",
+    "budget_s",
+    type=DURATION,
+    metavar="10m",
+    help="Wall time of all of it, once torch has started: seconds, or 90s, 10m, 1h; default: 60s.",
+)
 @click.option("--programs", type=click.IntRange(min=1), metavar="N", help="About how many programs.")
 @click.option(
     "--seed",
@@ -243,7 +249,7 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
     "--known",
     multiple=True,
     type=PATH,
-    help="Records of failures that are no news. Repeatable; default: results/records, where that is.",
+    help="Records of failures that are no news. Repeatable; default: the published ones, as this package knows them.",
 )
 @click.option(
     "--output",
@@ -252,17 +258,20 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
     show_default=True,
     help="The folder of findings; a run that is in it already is continued.",
 )
+@click.option("--verbose", "-v", is_flag=True, help="Print what was drawn, and what was found that is known, first.")
 @quiet_option("No progress.")
 @click.pass_context
-def fuzz(ctx: click.Context, /, *, known: Sequence[Path], quiet: bool, **options: object) -> None:
+def fuzz(ctx: click.Context, /, *, known: Sequence[Path], verbose: bool, quiet: bool, **options: object) -> None:
     """Draw programs at random from the grammar of cases, run them with all checks, and shrink what differs.
 
     Findings are told apart by what differs, the first of PyTorch's own backends that shows it, and the nest of modes;
     each is a YAML file in the output folder with its stand-alone script, which was run to confirm it, beside
     `report.md` and the state from which the run can be continued.
+
+    The budget is wall time for drawing, running, shrinking and confirming; starting torch comes before it.
     """
     from conformance import fuzzing
-    from conformance.fuzz import Options
+    from conformance.fuzz_result import Options
     from conformance.progress import steps
 
     if options["budget_s"] is None and options["programs"] is None:
@@ -270,7 +279,7 @@ def fuzz(ctx: click.Context, /, *, known: Sequence[Path], quiet: bool, **options
     ready = fuzzing.prepare(Options(**options), known)  # type: ignore[arg-type]
     with steps(ready.steps, quiet=quiet) as advance:
         result = ready.execute(advance)
-    click.echo(result.text)
+    click.echo("\n\n".join([*([result.statistics] if verbose else []), result.text]))
     ctx.exit(result.exit_code)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance import found, isolate, script
+from conformance.deadline import Deadline
 from conformance.errors import BackendError, CaseError, UsageError
 from conformance.linefile import telling
 from conformance.loader import load_cases
-from conformance.model import Request
+from conformance.model import Outcome, Request
 from conformance.script_run import run_file
 from conformance.selection import time_limit
 from conformance.symptom import Symptom
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from conformance.model import BackendInfo, Case
 
 __all__ = ["Confirmation", "confirm", "scripted"]
+
+
+_NO_TIME = "the time was up before its script had ended; the same command with a larger budget runs it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,7 @@ def confirm(
     *,
     timeout_s: float | None,
     jobs: int,
+    deadline: Deadline | None = None,
 ) -> Mapping[str, Confirmation]:
     """Write the script of each finding into the folder of its case, and run it in a Python process of its own.
 
@@ -77,6 +82,7 @@ def confirm(
         write: gives the script of a request that shows a symptom.
         timeout_s: that was asked for; None is the limit of the backend.
         jobs: how many scripts run at a time.
+        deadline: when it has to end; those that have no script yet come first.
 
     Returns:
         What each came to, by the id of its case.
@@ -85,8 +91,11 @@ def confirm(
         RecordError: a script cannot be written.
         HarnessError: the fork server does not start, or died twice.
     """
-    one = partial(_confirmed, backend=backend, folder=folder, write=write, timeout_s=timeout_s)
-    wanted = [finding for finding in findings if finding.file]
+    end = deadline or Deadline()
+    one = partial(_confirmed, backend=backend, folder=folder, write=write, timeout_s=timeout_s, deadline=end)
+    wanted = sorted(
+        (finding for finding in findings if finding.file), key=lambda finding: _script(folder, finding).exists()
+    )
     executor = ThreadPoolExecutor(jobs)
     try:
         made = list(executor.map(one, wanted))
@@ -103,19 +112,34 @@ def _confirmed(
     folder: Path,
     write: Callable[[Request, Symptom], str],
     timeout_s: float | None,
+    deadline: Deadline,
 ) -> Confirmation:
+    path = _script(folder, finding)
+    if deadline.has_passed:
+        return _out_of_time(path)
     try:
         case = _case(folder / finding.file, finding.case_id)
         limit = time_limit(case, backend, timeout_s)
         request = Request(case=case, backend=backend, variant=case.variants[0], timeout_s=limit)
+        if finding.symptom.outcome is Outcome.TIMEOUT and deadline.left_s < limit:
+            return _out_of_time(path)
         text = write(request, finding.symptom)
     except (CaseError, UsageError, BackendError) as error:
         return Confirmation(says=f"no script: {error}")
-    path = folder / Path(finding.file).with_suffix(".py")
     with telling(f"cannot write {path}"):
         path.write_text(text, encoding="utf-8")
-    ended = run_file(path, limit)
+    ended = run_file(path, limit, most_s=deadline.left_s)
+    if ended.status is None and not deadline.left_s:
+        return _out_of_time(path)
     return Confirmation(script=path.name, says=str(ended), holds=ended.shows(finding.symptom.outcome))
+
+
+def _script(folder: Path, finding: Finding) -> Path:
+    return folder / Path(finding.file).with_suffix(".py")
+
+
+def _out_of_time(path: Path) -> Confirmation:
+    return Confirmation(script=path.name if path.exists() else "", says=_NO_TIME)
 
 
 def _case(path: Path, name: str) -> Case:

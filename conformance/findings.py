@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance import isolate, ladder, syntax, torch_release
@@ -20,10 +21,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.confirm import Confirmation
-    from conformance.fuzz import FuzzResult
+    from conformance.deadline import Deadline
+    from conformance.fuzz_result import FuzzResult
     from conformance.model import Case, Request
 
-__all__ = ["Finding", "code", "first_rung", "levels_of", "merged", "modes_of", "nest", "report", "write"]
+__all__ = [
+    "Finding",
+    "code",
+    "first_rung",
+    "levels_of",
+    "merged",
+    "modes_of",
+    "nest",
+    "report",
+    "statistics",
+    "summary",
+    "write",
+]
 
 _NOT_ALONE = "not seen again by itself"
 _LEVELS = {ast.dump(ast.parse(mode.text, mode="eval").body): name for name, mode in MODES.items()}
@@ -135,14 +149,17 @@ def _mode(node: ast.expr, form: str) -> Level | None:
     return Level(name, form) if name and (form != "call" or MODES[name].callable) else None
 
 
-def first_rung() -> Callable[[Request, Symptom], str]:
+def first_rung(deadline: Deadline | None = None) -> Callable[[Request, Symptom], str]:
     """What tells from which rung on a failure of a request shows, its own backend last; empty where that one does not.
+
+    It raises a StoppedError once the deadline has passed.
 
     Raises:
         ConformanceError: the backends of the ladder cannot be described.
     """
     infos = find(LADDER, isolate.describe)
-    return lambda request, wanted: ladder.first(list(ladder.climb(request, wanted, infos, isolate.run)))
+    run = partial(isolate.run, deadline=deadline)
+    return lambda request, wanted: ladder.first(list(ladder.climb(request, wanted, infos, run)))
 
 
 def write(folder: Path, case: Case, dump: Callable[[Case], str]) -> str:
@@ -165,20 +182,41 @@ def report(result: FuzzResult, confirmed: Mapping[str, Confirmation]) -> str:
         result: of the run.
         confirmed: what the scripts of findings came to, by the id of the case.
     """
-    new, known = result.new, [one for one in result.findings if one.known]
-    blocks = [
-        f"# Fuzzing {plain(result.backend)}, seed {result.seed}",
-        _counts(result),
-        _headed("## New findings", _table(new, result)),
-    ]
-    blocks += [_program(one, confirmed.get(one.case_id)) for one in new]
-    blocks += [
-        _headed("## Known findings", _table(known, result)),
-        _headed("## Programs that eager refuses", _invalid(result)),
-    ]
-    rows = [(name, count) for name, count in result.coverage.items()]
-    blocks += [_headed("## Parts of the grammar", table(("part", "programs"), rows, right=[1]))]
+    blocks = [_title(result), _counts(result), *_new(result, confirmed), *_beside(result)]
     return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def statistics(result: FuzzResult) -> str:
+    """All of a report but what is new, as markdown."""
+    return "\n\n".join([_title(result), _counts(result), *_beside(result)])
+
+
+def summary(result: FuzzResult, confirmed: Mapping[str, Confirmation]) -> str:
+    """One line of numbers, and then what is new; the arguments are those of `report`."""
+    new, known = len(result.new), len(result.findings) - len(result.new)
+    numbers = (
+        f"{plain(result.backend)}: {result.programs} programs in {result.seconds:.0f} s,"
+        f" {result.failures.total()} failed, {result.looked_into} of these looked into;"
+        f" findings: {known} known, {new} new"
+    )
+    return "\n\n".join([numbers, *_new(result, confirmed)])
+
+
+def _title(result: FuzzResult) -> str:
+    return f"# Fuzzing {plain(result.backend)}, seed {result.seed}"
+
+
+def _new(result: FuzzResult, confirmed: Mapping[str, Confirmation]) -> Iterator[str]:
+    yield _headed("## New findings", _table(result.new, result))
+    yield from (_program(one, confirmed.get(one.case_id)) for one in result.new)
+
+
+def _beside(result: FuzzResult) -> Iterator[str]:
+    """The sections of a report that are about no new finding."""
+    yield _headed("## Known findings", _table([one for one in result.findings if one.known], result))
+    yield _headed("## Programs that eager refuses", _invalid(result))
+    rows = [(name, count) for name, count in result.coverage.items()]
+    yield _headed("## Parts of the grammar", table(("part", "programs"), rows, right=[1]))
 
 
 def _counts(result: FuzzResult) -> str:
@@ -190,6 +228,7 @@ def _counts(result: FuzzResult) -> str:
         ("left out: they need what the backend does not claim", str(result.unsupported)),
         ("failed", str(result.failures.total())),
         ("of these, looked into", str(result.looked_into)),
+        *([("symptoms that there was no time to look into", str(len(result.left)))] if result.left else []),
         ("seconds", f"{seconds:.0f}"),
         ("programs per second", f"{programs / seconds:.1f}" if seconds else ""),
         ("findings", f"{len(result.new)} new, {len(result.findings) - len(result.new)} known"),

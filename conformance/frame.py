@@ -250,7 +250,7 @@ def checks_of(records: Iterable[Record]) -> pd.DataFrame:
             "breaks": check.breaks,
             "grade": check.grade,
             "differences": len(check.differences),
-            "message": check.message or _first(check),
+            "message": "; ".join(filter(None, [_first(check), check.message])),
         }
         for record in records
         for check in record.checks

@@ -12,17 +12,19 @@ import hashlib
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence  # noqa: TC003 - pydantic reads them
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from conformance import grammar, isolate, torch_release, wire
+from conformance.deadline import Deadline, StoppedError
 from conformance.discover import find, usable
 from conformance.environment import capture
 from conformance.errors import UsageError
-from conformance.findings import Finding, code, merged, nest, write
+from conformance.findings import Finding, code, nest, write
+from conformance.fuzz_budget import Budget
+from conformance.fuzz_result import Chunk, FuzzResult, Options
 from conformance.judge import outcome
 from conformance.known import Known
 from conformance.linefile import LineFile, reading, split
@@ -32,12 +34,12 @@ from conformance.selection import SLOW_COMPILE, decided, time_limit
 from conformance.symptom import Symptom
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from conformance.model import Attempt, BackendInfo, Case
 
-__all__ = ["STATE", "Chunk", "Fuzz", "FuzzResult", "Options", "Tools", "prepare"]
+__all__ = ["STATE", "Fuzz", "Tools", "prepare"]
 
 STATE = "fuzz.jsonl"
 """The file in the output folder that a run is continued from."""
@@ -47,33 +49,9 @@ _BATCH = 12  # programs that share a process: three a chunk
 _AHEAD = 3  # chunks that are under way, so that no job waits for the last program of one
 _REASON = 160  # characters of why a program is invalid
 _TITLE = 100  # characters
-_INTERRUPTED = 130
 _POLL_S = 0.2
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the user asked for; the names are those of `conformance fuzz`.
-
-    Args:
-        backend: a reference, as `--backend` takes it.
-        output: the folder of the findings and of the state.
-        seed: tells this sequence of programs from others.
-        budget_s: how long programs are drawn and run, earlier runs of the same command included; None is no limit.
-        programs: about how many are run, earlier runs included; None is no limit.
-        jobs: how many batches run at a time; None is one for each processor.
-        timeout_s: of each program; None is the backend's own limit.
-    """
-
-    backend: str
-    output: Path
-    seed: int = 0
-    budget_s: float | None = None
-    programs: int | None = None
-    jobs: int | None = None
-    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +68,8 @@ class Tools:
         generate: gives the programs of a chunk, by its number and the seed.
         describe: tells what is known of a backend.
         clock: gives seconds.
+        script_s: what running a script, in a Python process that imports torch, is likely to take.
+        deadline: when `rung`, `shrink` and `run` have to end; `run` and `rung` then raise a StoppedError.
     """
 
     rung: Callable[[Request, Symptom], str]
@@ -100,102 +80,8 @@ class Tools:
     generate: Callable[[int, int], Sequence[Case]] = grammar.chunk
     describe: Callable[[str], BackendInfo] = isolate.describe
     clock: Callable[[], float] = time.monotonic
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chunk:
-    """What came of one chunk; a line of the state.
-
-    Args:
-        number: which one.
-        programs: how many were run.
-        unsupported: how many need what the backend does not claim.
-        seconds: from the end of the chunk before it to its own.
-        codes: digests of its programs, so that none is run twice.
-        features: how many programs use each part of the grammar.
-        invalid: by case id, why eager does not do what a program is for.
-        failures: the symptom of each program that failed, in their order.
-        findings: those failures that were looked into.
-    """
-
-    number: int
-    programs: int
-    unsupported: int = 0
-    seconds: float = 0.0
-    codes: tuple[str, ...] = ()
-    features: Mapping[str, int] = field(default_factory=dict)
-    invalid: Mapping[str, str] = field(default_factory=dict)
-    failures: tuple[Symptom, ...] = ()
-    findings: tuple[Finding, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class FuzzResult:
-    """What came of a run and of those that it continues."""
-
-    backend: str
-    seed: int
-    output: Path
-    chunks: Sequence[Chunk]
-    interrupted: bool = False
-
-    @property
-    def programs(self) -> int:
-        """How many programs were run."""
-        return sum(chunk.programs for chunk in self.chunks)
-
-    @property
-    def unsupported(self) -> int:
-        """How many more were drawn that the backend does not claim to support."""
-        return sum(chunk.unsupported for chunk in self.chunks)
-
-    @property
-    def seconds(self) -> float:
-        """How long it took."""
-        return sum(chunk.seconds for chunk in self.chunks)
-
-    @property
-    def invalid(self) -> Mapping[str, str]:
-        """By case id, why eager does not do what a program is for."""
-        return {case: reason for chunk in self.chunks for case, reason in chunk.invalid.items()}
-
-    @property
-    def accepted(self) -> int:
-        """How many programs could be judged."""
-        return self.programs - len(self.invalid)
-
-    @property
-    def coverage(self) -> dict[str, int]:
-        """For each part of the grammar, how many programs use it."""
-        used = Counter[str]()
-        for chunk in self.chunks:
-            used.update(chunk.features)
-        return {name: used[name] for name in grammar.FEATURES}
-
-    @property
-    def failures(self) -> Counter[Symptom]:
-        """How many programs show each symptom."""
-        return Counter(symptom for chunk in self.chunks for symptom in chunk.failures)
-
-    @property
-    def looked_into(self) -> int:
-        """Of how many failures the first rung was found."""
-        return sum(len(chunk.findings) for chunk in self.chunks)
-
-    @property
-    def findings(self) -> list[Finding]:
-        """Every way in which the backend differs, once, in the order in which they were found."""
-        return merged(finding for chunk in self.chunks for finding in chunk.findings)
-
-    @property
-    def new(self) -> list[Finding]:
-        """The findings that no record of the suite shows."""
-        return [finding for finding in self.findings if not finding.known]
-
-    @property
-    def exit_code(self) -> int:
-        """0 where nothing is new, 1 with findings, 130 after Ctrl-C."""
-        return _INTERRUPTED if self.interrupted else int(bool(self.new))
+    script_s: float = 8.0
+    deadline: Deadline = field(default_factory=Deadline)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,12 +99,12 @@ class _Judged:
     """A chunk whose programs were run, and whose failures the executor looks into."""
 
     chunk: Chunk
-    looks: Sequence[Future[tuple[Request, Symptom, str]]]
+    looks: Sequence[tuple[Symptom, Future[tuple[Request, Symptom, str]]]]
 
     @property
-    def is_complete(self) -> bool:
-        """Whether nothing of it is left to be waited for."""
-        return all(look.done() for look in self.looks)
+    def waiting(self) -> int:
+        """How many failures are still looked into."""
+        return sum(not look.done() for _, look in self.looks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,11 +124,12 @@ class Fuzz:
     def execute(self, advance: Callable[[Chunk], None] = lambda _: None) -> FuzzResult:
         """Draw and run programs until the budget is spent, and tell `advance` of each chunk that is complete.
 
-        Ctrl-C ends it with those.
+        Of the budget it leaves what confirming its findings is likely to take, for which the fork server keeps running;
+        the deadline of the tools is then the end of the budget. Ctrl-C ends it with the chunks that are complete.
         """
         jobs = self.options.jobs or capture().threads
         executor = ThreadPoolExecutor(jobs)
-        chunks, interrupted, course = list(self.done), False, _Course(self, executor)
+        chunks, interrupted, course = list(self.done), False, _Course(self, executor, jobs)
         try:
             with self.file:
                 try:
@@ -258,6 +145,8 @@ class Fuzz:
             while pending := set(course.pending):
                 isolate.shutdown()
                 wait(pending, timeout=_POLL_S)
+        course.budget.release()
+        if interrupted:
             isolate.shutdown()
         return FuzzResult(
             backend=self.backend.name,
@@ -271,16 +160,25 @@ class Fuzz:
 class _Course:
     """The chunks of a run; iterating over it, once, does the work and gives each as it is complete."""
 
-    def __init__(self, fuzz: Fuzz, executor: ThreadPoolExecutor) -> None:
+    def __init__(self, fuzz: Fuzz, executor: ThreadPoolExecutor, jobs: int) -> None:
         self._fuzz, self._tools, self._executor = fuzz, fuzz.tools, executor
         self._next = len(fuzz.done)
         self._drawn = sum(chunk.programs for chunk in fuzz.done)
         self._codes = {digest for chunk in fuzz.done for digest in chunk.codes}
         self._failures = Counter(symptom for chunk in fuzz.done for symptom in chunk.failures)
         self._keys = {finding.key for chunk in fuzz.done for finding in chunk.findings}
-        # What earlier runs took counts as if this one had begun as much earlier.
+        looked_into = {finding.symptom for chunk in fuzz.done for finding in chunk.findings}
+        self._owed = {symptom for chunk in fuzz.done for symptom in chunk.left} - looked_into
+        self._new = 0
         self._last = fuzz.tools.clock()
-        self._began = self._last - sum(chunk.seconds for chunk in fuzz.done)
+        self.budget = Budget(
+            seconds=fuzz.options.budget_s,
+            spent_s=sum(chunk.seconds for chunk in fuzz.done),
+            script_s=fuzz.tools.script_s,
+            jobs=jobs,
+            deadline=fuzz.tools.deadline,
+            clock=fuzz.tools.clock,
+        )
         self._torch = torch_release.installed().version
         self.pending: set[Future[Any]] = set()
 
@@ -288,20 +186,29 @@ class _Course:
         running: deque[_Running] = deque()
         judged: deque[_Judged] = deque()
         while True:
-            while len(running) < _AHEAD and self._goes_on():
+            waiting = sum(one.waiting for one in judged)
+            while len(running) < _AHEAD and self._goes_on(waiting):
                 running.append(self._start())
             if running:
                 judged.append(self._judge(running.popleft()))
             elif not judged:
                 return
-            # What is looked into holds nobody up, until nothing else is left to do.
-            while judged and (judged[0].is_complete or not running):
-                yield self._complete(judged.popleft())
+            # What is looked into may have to be confirmed.
+            self.budget.reserve(new=self._new + sum(one.waiting for one in judged))
+            # It holds nobody up, until nothing else is left to do.
+            while judged and (not judged[0].waiting or not running):
+                chunk = self._complete(judged.popleft())
+                is_last = not (running or judged or self.budget.is_left(waiting=0, new=self._new))
+                yield self._last_of(chunk) if is_last else chunk
 
-    def _goes_on(self) -> bool:
-        budget, programs = self._fuzz.options.budget_s, self._fuzz.options.programs
-        spent = self._tools.clock() - self._began
-        return (budget is None or spent < budget) and (programs is None or self._drawn < programs)
+    def _goes_on(self, waiting: int) -> bool:
+        """Whether another chunk is drawn, while so many failures are looked into."""
+        programs = self._fuzz.options.programs
+        return (programs is None or self._drawn < programs) and self.budget.is_left(waiting=waiting, new=self._new)
+
+    def _last_of(self, chunk: Chunk) -> Chunk:
+        """The last chunk of a run; what is left of a budget for confirming counts as spent with it."""
+        return replace(chunk, seconds=round(chunk.seconds + self.budget.rest_s(), 3))
 
     def _start(self) -> _Running:
         """Draw the next chunk and hand what is new of it to the executor."""
@@ -333,33 +240,41 @@ class _Course:
 
     def _judge(self, running: _Running) -> _Judged:
         """Wait for the programs of a chunk, and have looked into what failed."""
-        made = [pair for part, future in running.batches for pair in zip(part, future.result(), strict=True)]
+        ended = [(part, _result(future)) for part, future in running.batches]
+        made = [pair for part, attempts in ended if attempts for pair in zip(part, attempts, strict=True)]
+        cut = {_digest(request.case) for part, attempts in ended if attempts is None for request in part}
         happened = [(request, attempt, outcome(attempt)) for request, attempt in made]
         failed = [(request, Symptom.of(attempt)) for request, attempt, came in happened if came.is_failure]
         chunk = Chunk(
             number=running.number,
             programs=len(made),
             unsupported=running.unsupported,
-            codes=running.codes,
+            codes=tuple(digest for digest in running.codes if digest not in cut),
             features=dict(Counter(name for request, _ in made for name in grammar.features(request.case))),
             invalid={r.case.id: _reason(attempt) for r, attempt, came in happened if came is Outcome.INVALID},
             failures=tuple(symptom for _, symptom in failed),
         )
-        looks = [self._submit(self._shrunk, *one) for one in failed if self._is_due(one[1])]
+        looks = [(one[1], self._submit(self._shrunk, *one)) for one in failed if self._is_due(one[1])]
         return _Judged(chunk=chunk, looks=looks)
 
     def _complete(self, judged: _Judged) -> Chunk:
         """Wait for what a chunk's failures come to."""
-        findings = [self._told(*look.result()) for look in judged.looks]
+        ended = [(symptom, _result(look)) for symptom, look in judged.looks]
+        findings = tuple(self._told(*made) for _, made in ended if made)
+        left = tuple(symptom for symptom, made in ended if made is None)
         began, self._last = self._last, self._tools.clock()
-        return replace(judged.chunk, seconds=round(self._last - began, 3), findings=tuple(findings))
+        return replace(judged.chunk, seconds=round(self._last - began, 3), findings=findings, left=left)
 
     def _is_due(self, symptom: Symptom) -> bool:
         """Whether a failure is to be looked into: the first with its symptom, the 4th, the 16th, the 64th...
 
-        Several causes may have one symptom, and a frequent one must not take all the time.
+        Several causes may have one symptom, and a frequent one must not take all the time. One that an earlier run had
+        no time for is looked into when it shows again.
         """
         self._failures[symptom] += 1
+        if symptom in self._owed:
+            self._owed.remove(symptom)
+            return True
         seen = self._failures[symptom]
         return seen.bit_count() == 1 and seen.bit_length() % 2 == 1
 
@@ -372,6 +287,8 @@ class _Course:
             small = self._tools.shrink(request, symptom, lambda _: True)
             if self._tools.rung(small, symptom) != rung:  # it slipped into a failure of another part of the compiler
                 small = self._tools.shrink(request, symptom, lambda one: self._tools.rung(one, symptom) == rung)
+        except StoppedError:  # the smaller one may be another failure
+            return request, symptom, rung
         except UsageError:  # it does not fail each time, which is a finding too
             return request, symptom, ""
         return replace(small, case=replace(small.case, id=request.case.id)), symptom, rung
@@ -390,8 +307,17 @@ class _Course:
         )
         if not known and finding.key not in self._keys:
             finding = replace(finding, file=write(self._fuzz.options.output, case, self._tools.dump))
+            self._new += 1
         self._keys.add(finding.key)
         return finding
+
+
+def _result(future: Future[T]) -> T | None:
+    """What a future gives, or None where the time was up before."""
+    try:
+        return future.result()
+    except StoppedError:
+        return None
 
 
 def prepare(options: Options, tools: Tools) -> Fuzz:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance import case_text, findings, fuzz, isolate
 from conformance.confirm import confirm
+from conformance.deadline import Deadline, StoppedError
 from conformance.environment import capture
-from conformance.known import known_failures
+from conformance.errors import UsageError
+from conformance.known import known_failures, packaged
 from conformance.linefile import telling
 from conformance.model import Attempt, Outcome
 from conformance.shrink import shrink
@@ -17,17 +20,19 @@ from conformance.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from conformance.confirm import Confirmation
-    from conformance.fuzz import Chunk, Fuzz, FuzzResult, Options
+    from conformance.fuzz import Fuzz
+    from conformance.fuzz_result import Chunk, FuzzResult, Options
     from conformance.model import Request
 
 __all__ = ["REPORT", "Fuzzed", "Fuzzing", "prepare"]
 
 REPORT = "report.md"
-_PUBLISHED = Path("results", "records")
 _ATTEMPTS = 200  # to shrink one finding
 _ATTEMPTS_AT_A_HANG = 20  # each takes as long as it is given
+_SHRINKING = 0.25  # of a budget, at most, for one finding: the first ones must not take all of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,7 @@ class Fuzzed:
     result: FuzzResult
     confirmed: Mapping[str, Confirmation]
     report: Path
+    start_s: float = 0.0
 
     @property
     def exit_code(self) -> int:
@@ -45,18 +51,29 @@ class Fuzzed:
 
     @property
     def text(self) -> str:
-        """The report for a terminal, where it is, and after an interruption how to go on."""
-        again = (
-            "\nInterrupted. Continue: the same command, with the same output folder" if self.result.interrupted else ""
-        )
-        return f"{findings.report(self.result, self.confirmed).rstrip()}\n\n{self.report}: written{again}"
+        """For a terminal: numbers in a line, what is new, where the report is, how to go on where not all is done."""
+        again: list[str] = []
+        if self.result.interrupted:
+            again = ["Interrupted. Continue: the same command, with the same output folder"]
+        elif self.result.left:
+            seen = f"{len(self.result.left)} more symptoms were seen, and there was no time to look into them."
+            again = [f"{seen} Continue: the same command with a larger --budget"]
+        started = f"Starting torch took {self.start_s:.0f} s, which is no part of the budget."
+        summary = findings.summary(self.result, self.confirmed)
+        return "\n".join([started, f"{summary}\n", f"{self.report}: written", *again])
+
+    @property
+    def statistics(self) -> str:
+        """For a terminal: what was drawn, and what was found that is known."""
+        return findings.statistics(self.result)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fuzzing:
-    """A run that is ready to start."""
+    """A run that is ready to start; starting torch took `start_s`, which is no part of the budget."""
 
     run: Fuzz
+    start_s: float = 0.0
 
     @property
     def steps(self) -> int:
@@ -88,11 +105,12 @@ class Fuzzing:
                     self.run.options.output,
                     timeout_s=self.run.options.timeout_s,
                     jobs=self.run.options.jobs or capture().threads,
+                    deadline=self.run.tools.deadline,
                 )
             except KeyboardInterrupt:
                 result = replace(result, interrupted=True)
             path = self._write(result, confirmed)
-        return Fuzzed(result=result, confirmed=confirmed, report=path)
+        return Fuzzed(result=result, confirmed=confirmed, report=path, start_s=self.start_s)
 
     def _write(self, result: FuzzResult, confirmed: Mapping[str, Confirmation]) -> Path:
         path = self.run.options.output / REPORT
@@ -106,22 +124,45 @@ def prepare(options: Options, known: Sequence[Path] = ()) -> Fuzzing:
 
     Args:
         options: what the user asked for.
-        known: record files, or folders of them, whose failures are no news; default: the published ones.
+        known: record files, or folders of them, whose failures are no news; default: what comes with the package.
 
     Raises:
         ConformanceError: whatever is wrong with what was asked for.
     """
-    places = list(known) or [place for place in (_PUBLISHED,) if place.is_dir()]
-    seen = known_failures(places)  # first: what is wrong with records is said before torch starts
-    tools = fuzz.Tools(rung=findings.first_rung(), shrink=_smaller, dump=case_text.dump, known=seen)
-    return Fuzzing(run=fuzz.prepare(options, tools))
+    seen = known_failures(known) if known else packaged()  # first: what is wrong is said before torch starts
+    deadline, began = Deadline(), time.monotonic()
+    rung = findings.first_rung(deadline)
+    start_s = time.monotonic() - began
+    tools = fuzz.Tools(
+        rung=rung,
+        shrink=partial(_smaller, deadline, options.budget_s),
+        dump=case_text.dump,
+        known=seen,
+        run=partial(isolate.sweep, deadline=deadline),
+        script_s=start_s,  # a script imports torch and compiles, as the fork server has just done on this machine
+        deadline=deadline,
+    )
+    return Fuzzing(run=fuzz.prepare(options, tools), start_s=start_s)
 
 
-def _smaller(request: Request, wanted: Symptom, holds: Callable[[Request], bool]) -> Request:
+def _smaller(
+    deadline: Deadline, budget_s: float | None, request: Request, wanted: Symptom, holds: Callable[[Request], bool]
+) -> Request:
+    """The smallest request that is found in time; the request itself where there is no time at all."""
+    end = deadline if budget_s is None else deadline.within(_SHRINKING * budget_s)
+
     def attempt(one: Request) -> Attempt:
-        made = isolate.run(one)
-        slipped = Symptom.of(made) == wanted and not holds(one)
+        try:
+            made = isolate.run(one, end)
+            slipped = Symptom.of(made) == wanted and not holds(one)
+        except StoppedError:
+            return Attempt(invalid="the time is up")
         return Attempt(invalid="the symptom is of another failure") if slipped else made
 
     budget = _ATTEMPTS_AT_A_HANG if wanted.outcome is Outcome.TIMEOUT else _ATTEMPTS
-    return shrink(request, wanted, attempt, budget=budget).request
+    try:
+        return shrink(request, wanted, attempt, budget=budget).request
+    except UsageError:
+        if end.has_passed:
+            return request
+        raise

@@ -34,6 +34,7 @@ _MADE_OF = (
     "findings",
     "first_seen",
     "fuzz",
+    "fuzz_result",
     "grammar",
     "known",
     "ladder",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from conformance import wire
 from conformance.child import Task
+from conformance.deadline import StoppedError
 from conformance.errors import BackendError, HarnessError, UsageError
 from conformance.forkserver import ForkServers
 from conformance.judge import outcome
@@ -25,6 +26,7 @@ from conformance.watch import ServerDiedError, attend
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from conformance.deadline import Deadline
     from conformance.model import Request
     from conformance.watch import Exit
 
@@ -39,14 +41,15 @@ os.register_at_fork(after_in_child=_SERVERS.forget)
 IMPORT_LIMIT_S = 60.0
 
 
-def run(request: Request) -> Attempt:
+def run(request: Request, deadline: Deadline | None = None) -> Attempt:
     """Run one request in a child and wait for what comes of it; may be called from any thread or executor.
 
     Raises:
         HarnessError: the fork server does not start, or died twice.
+        StoppedError: the deadline has passed.
     """
-    end = run_task("conformance.observe:run", request, env=request.backend.env, timeout_s=request.timeout_s)
-    return attempt(end)
+    function, env = "conformance.observe:run", request.backend.env
+    return attempt(run_task(function, request, env=env, timeout_s=request.timeout_s, deadline=deadline))
 
 
 def run_batch(requests: Sequence[Request]) -> list[Attempt]:
@@ -69,21 +72,22 @@ def run_batch(requests: Sequence[Request]) -> list[Attempt]:
     return attempts + [run(request) for request in requests[len(attempts) :]]
 
 
-def sweep(requests: Sequence[Request]) -> list[Attempt]:
+def sweep(requests: Sequence[Request], deadline: Deadline | None = None) -> list[Attempt]:
     """Run requests of one backend in as few children as their failures allow.
 
     As `run_batch`, but what is no pass is not run again alone: of thousands of programs, those that matter will be.
 
     Raises:
         HarnessError: the fork server does not start, or died twice.
+        StoppedError: the deadline has passed.
     """
     attempts: list[Attempt] = []
     while waiting := requests[len(attempts) :]:
-        made = _together(waiting)
+        made = _together(waiting, deadline)
         if made is None:
             break
         attempts += made
-    return attempts + [run(request) for request in requests[len(attempts) :]]
+    return attempts + [run(request, deadline) for request in requests[len(attempts) :]]
 
 
 def _passes(requests: Sequence[Request]) -> list[Attempt] | None:
@@ -92,10 +96,11 @@ def _passes(requests: Sequence[Request]) -> list[Attempt] | None:
     return None if made is None else list(takewhile(lambda attempt: outcome(attempt) is Outcome.PASS, made))
 
 
-def _together(requests: Sequence[Request]) -> Sequence[Attempt] | None:
+def _together(requests: Sequence[Request], deadline: Deadline | None = None) -> Sequence[Attempt] | None:
     """The attempts made in one child, the last of which may be no pass; None when it gave no result."""
     limit = max(request.timeout_s for request in requests)
-    end = run_task("conformance.observe:run_all", tuple(requests), env=requests[0].backend.env, timeout_s=limit)
+    function, env = "conformance.observe:run_all", requests[0].backend.env
+    end = run_task(function, tuple(requests), env=env, timeout_s=limit, deadline=deadline)
     made = result(Attempts, end)
     return made.made if isinstance(made, Attempts) else None
 
@@ -144,20 +149,25 @@ def refusal(end: Exit) -> str:
     return end.report.body if end.ended is None and end.report.kind == "refused" else ""
 
 
-def run_task(function: str, argument: object, *, env: Mapping[str, str], timeout_s: float) -> Exit:
+def run_task(
+    function: str, argument: object, *, env: Mapping[str, str], timeout_s: float, deadline: Deadline | None = None
+) -> Exit:
     """Call `function` (`module:function`) in a child as `function(argument, report_stage)`.
 
     Raises:
         HarnessError: the fork server does not start, or died twice.
+        StoppedError: the deadline has passed.
     """
+    if deadline and deadline.has_passed:
+        raise StoppedError
     task = Task(function=function, argument=argument, memory_bytes=_memory_limit())
     server = _SERVERS.get(env)
     try:
-        return attend(server, task, timeout_s)
+        return attend(server, task, timeout_s, deadline)
     except ServerDiedError:
         server = _SERVERS.get(env, dead=server)
     try:
-        return attend(server, task, timeout_s)
+        return attend(server, task, timeout_s, deadline)
     except ServerDiedError as error:
         message = f"the fork server died twice: {server.stop()}"
         raise HarnessError(message) from error

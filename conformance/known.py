@@ -1,16 +1,23 @@
-"""What is known before fuzzing: failures that records of the suite show, with the modes that their cases have."""
+"""What is known before fuzzing: failures that records of the suite show, with the modes that their cases have.
+
+What the published records show comes with the package, in `known_failures.json`. `python -m conformance.known` writes
+it again from `results/records`, and `python -m nox -s report` does so too; a test holds the file against them.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import sys
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import ladder, record
+from conformance import ladder, record, wire
 from conformance.errors import UsageError
 from conformance.findings import modes_of
-from conformance.frame import find_kinds
+from conformance.frame import find_every_release, find_kinds
 from conformance.homes import collect
 from conformance.nests import SAYS
 from conformance.program import substitute
@@ -23,7 +30,12 @@ if TYPE_CHECKING:
     from conformance.model import Case, Record, Variant
     from conformance.record import RunFile
 
-__all__ = ["Known", "known_failures"]
+__all__ = ["PACKAGED", "Known", "digests", "known_failures", "packaged", "packed"]
+
+PACKAGED = "known_failures.json"
+"""The file in this package."""
+
+_PUBLISHED = Path("results", "records")
 
 _AROUND = {"disabled": "no_grad"}
 
@@ -76,6 +88,45 @@ def known_failures(places: Sequence[Path]) -> Known:
     return Known(_by_symptom(records, rungs, _cases(runs)) if rungs else {})
 
 
+def packaged() -> Known:
+    """What the published records show, of every release, as it comes with the package."""
+    held = json.loads(files("conformance").joinpath(PACKAGED).read_text(encoding="utf-8"))
+    return Known(
+        {
+            (wire.from_plain(Symptom, symptom), rung): tuple((case, frozenset(modes)) for case, modes in cases)
+            for symptom, rung, cases in held["failures"]
+        }
+    )
+
+
+def packed(folder: Path) -> str:
+    """The text of the packaged file, from a folder of records: all that any release in it shows.
+
+    Raises:
+        RecordError: there are no records, or they cannot be read.
+        CaseError: the cases cannot be read.
+    """
+    runs = [record.read(path) for path in find_every_release(folder)]
+    cases = _cases(runs)
+    found: dict[tuple[Symptom, str], dict[tuple[str, frozenset[str]], None]] = {}
+    for torch in sorted({run.header.environment.torch for run in runs}):
+        records = [one for run in runs if run.header.environment.torch == torch for one in run.records]
+        for key, shown in _by_symptom(records, ladder.first_in_records(records), cases).items():
+            found.setdefault(key, {}).update(dict.fromkeys(shown))
+    failures = sorted(
+        wire.encode([wire.to_plain(symptom), rung, sorted([case, sorted(modes)] for case, modes in shown)])
+        for (symptom, rung), shown in found.items()
+    )
+    records_line = wire.encode(digests(folder))
+    return f'{{"records":{records_line},\n"failures":[\n' + ",\n".join(failures) + "\n]}\n"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """What tells the record files of a folder from earlier ones: by path in it, a digest of the content."""
+    named = {path.relative_to(folder).as_posix(): path.read_bytes() for path in find_every_release(folder)}
+    return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in sorted(named.items())}
+
+
 def _cases(runs: Iterable[RunFile]) -> Sequence[Case]:
     """The packaged ones, and those of the folders that the runs had."""
     folders = {Path(folder).resolve() for run in runs for folder in run.header.folders}
@@ -100,3 +151,8 @@ def _modes(case: Case, variant: Variant) -> frozenset[str]:
     held = [(variant.grad, variant.autocast), *((call.grad, call.autocast) for call in case.calls)]
     around = {_AROUND.get(word, word) for words in held for word in words if word} - {"enabled", "off"}
     return frozenset(SAYS.get(mode, mode) for mode in inside | around)
+
+
+if __name__ == "__main__":
+    (Path(__file__).parent / PACKAGED).write_text(packed(_PUBLISHED), encoding="utf-8")
+    sys.stdout.write(f"wrote {PACKAGED}\n")

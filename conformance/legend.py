@@ -20,7 +20,7 @@ MEANING: Mapping[Verdict, str] = MappingProxyType(
         Verdict.ERROR: "the backend raised where eager did not",
         Verdict.CRASH: "the process died; the signal or exit status is named",
         Verdict.TIMEOUT: "over the time limit; the whole process group was killed",
-        Verdict.XFAIL: "one of the failures above, exactly as the backend's expectations say",
+        Verdict.XFAIL: "a known failure, exactly as the backend's expectations say",
         Verdict.XPASS: "expected to fail, passed: delete the expectation",
         Verdict.UNSUPPORTED: "needs a capability that the backend does not claim",
         Verdict.SKIP: "impossible on this machine; the reason is given",

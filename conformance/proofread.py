@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance import discover, isolate
+from conformance import declarations, discover, isolate
 from conformance.checks import CATALOGUE
 from conformance.errors import CaseError, ExpectationError, TorchError
 from conformance.expectations import Host, load_expectations
 from conformance.homes import collect
-from conformance.loader import load_cases, load_folder
+from conformance.loader import load_cases
 from conformance.specification import clauses, uncovered
 
 if TYPE_CHECKING:
@@ -41,28 +41,37 @@ def proofread(paths: Sequence[Path]) -> list[str]:
         return [*map(str, error.problems), *([unread] if files or not paths else [])]
     broken: list[str] = []
     if not paths:
-        files, broken = _declared()
+        files, broken = _installed_expectations()
         broken += map(str, uncovered(known, clauses()))
     return broken + _of_expectations(files, known)
 
 
 def _installed(paths: Sequence[Path], files: Sequence[Path]) -> Sequence[Case]:
-    """The installed cases: read anew where they are what is validated, else those that expectations may name."""
-    if not paths:
-        return collect(read=load_folder)
-    return collect() if files else ()
+    """The installed cases, where they are what is validated or expectations may name them.
+
+    The cache may give them: it remembers only files without a problem, by their content.
+    """
+    return collect() if files or not paths else ()
 
 
-def _declared() -> tuple[list[Path], list[str]]:
-    """The expectations files of installed backends, and why some backends cannot be used at all."""
+def _installed_expectations() -> tuple[list[Path], list[str]]:
+    """The expectations files of installed backends, and why some backends cannot be used at all.
+
+    torch is started only for a backend whose declaration cannot be imported, which then says why.
+    """
+    names = discover.names()
+    declared = declarations.expectations(names)
+    files, others = list(declared.values()), [name for name in names if name not in declared]
+    broken: list[str] = []
     try:
-        infos = [isolate.describe(name) for name in discover.names()]
+        for info in map(isolate.describe, others):
+            files.append(info.expectations)
+            broken += [f"backend {info.ref!r} cannot be used: {info.broken}"] if info.broken else []
     except TorchError as error:
-        return [], [f"the expectations of installed backends were not checked: {error}"]
+        broken.append(f"the expectations of {', '.join(others)} were not checked: {error}")
     finally:
         isolate.shutdown()
-    broken = [f"backend {info.ref!r} cannot be used: {info.broken}" for info in infos if info.broken]
-    return [info.expectations for info in infos if info.expectations], broken
+    return [file for file in files if file], broken
 
 
 def _of_expectations(files: Sequence[Path], known: Sequence[Case]) -> list[str]:

@@ -36,7 +36,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
 
-__all__ = ["absolute", "describe_backend", "import_home", "name_of", "patched", "resolve", "setting_of"]
+__all__ = [
+    "absolute",
+    "declared_expectations",
+    "describe_backend",
+    "import_home",
+    "name_of",
+    "patched",
+    "resolve",
+    "setting_of",
+]
 
 
 def absolute(ref: str) -> str:
@@ -86,6 +95,22 @@ def _state() -> dict[str, object]:
         return {}
     state = asdict(import_module("conformance.ambient").capture())
     return {name: value for name, value in state.items() if name not in {"rng", "python_rng", "threads", "works"}}
+
+
+def declared_expectations(name: str) -> Path | None:
+    """The expectations file of an installed backend, or None if it has none; only its declaration is imported.
+
+    Raises:
+        BackendError: no installed distribution declares it.
+        ValueError: what it declares cannot hold. Whatever its own module raises passes through.
+    """
+    if name not in names():
+        message = f"no installed distribution declares a backend {name!r}"
+        raise BackendError(message)
+    backend, home = _declaration(name)
+    _tolerance(backend)
+    _packages(backend)
+    return _expectations(backend, home)
 
 
 def _describe(ref: str) -> BackendInfo:
@@ -163,6 +188,12 @@ def _declared() -> metadata.EntryPoints:
 
 
 def _from_entry_point(name: str) -> tuple[Backend, str | None]:
+    backend, home = _declaration(name)
+    return _ready(backend), home
+
+
+def _declaration(name: str) -> tuple[Backend, str | None]:
+    """An installed backend as it is declared, with nothing imported but its module, and that module's file."""
     found = list(_declared().select(name=name))
     if not found:
         known = [*names(), *(f"torch:{other}" for other in _torch_names())]
@@ -176,7 +207,7 @@ def _from_entry_point(name: str) -> tuple[Backend, str | None]:
     if backend.name != name:
         message = f"the entry point {name!r} declares a backend that calls itself {backend.name!r}"
         raise ValueError(message)
-    return _ready(backend), sys.modules[found[0].module].__file__
+    return backend, sys.modules[found[0].module].__file__
 
 
 def _from_torch(name: str) -> Backend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,14 @@ class ScriptRun:
         return "it raises" if self.status == _RAISED else f"it exits with {self.status}"
 
 
-def run_file(path: Path, timeout_s: float, *, folder: Path | None = None, python: str = sys.executable) -> ScriptRun:
+def run_file(
+    path: Path,
+    timeout_s: float,
+    *,
+    folder: Path | None = None,
+    python: str = sys.executable,
+    most_s: float = math.inf,
+) -> ScriptRun:
     """Run a script.
 
     Args:
@@ -52,6 +60,7 @@ def run_file(path: Path, timeout_s: float, *, folder: Path | None = None, python
         timeout_s: seconds that its program may take.
         folder: to run it in, from which it can import; default: the one that it is in.
         python: the interpreter.
+        most_s: seconds that all of it may take, if that is less than starting Python and its program may.
     """
     home = folder or path.parent
     try:
@@ -60,7 +69,7 @@ def run_file(path: Path, timeout_s: float, *, folder: Path | None = None, python
             cwd=home,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=timeout_s + _START_S,
+            timeout=min(timeout_s + _START_S, most_s),
             check=False,
         )
     except subprocess.TimeoutExpired:

@@ -169,7 +169,7 @@ class Session:
         """The entries nothing used, of the backends whose cases were all run."""
         entries: list[Expectation] = []
         for info in self.plan.backends:
-            if info.name not in gated and info.broken is None:
+            if info.name not in gated and info.broken is None and info.unavailable is None:
                 own = [record for record in records if record.backend == info.name]
                 entries += stale(self.expectations.get(info.name, ()), own, self._omitted(info.name))
         return entries

@@ -5,6 +5,7 @@ The time is that in which it computes or sleeps (`allowance.py`): on a loaded ma
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import signal
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from conformance.allowance import Allowance
+from conformance.deadline import Deadline, StoppedError
 from conformance.model import Ended
 from conformance.server import NUMBER
 from conformance.wire import Report, read_report
@@ -29,6 +31,7 @@ _CHUNK = 1 << 16
 _EXCERPT_BYTES = 4096
 _REPORT_BYTES = 16 << 20
 _LAST_READS = 64
+_GLANCE_S = 0.5  # how often a deadline is looked at, which may be moved
 KILL_LIMIT_S = 30.0  # for the server to kill a child; it does nothing else, so this is never short
 
 
@@ -46,17 +49,26 @@ class Exit:
     duration_s: float
 
 
-def attend(server: ForkServer, task: Task, timeout_s: float) -> Exit:
+def attend(server: ForkServer, task: Task, timeout_s: float, deadline: Deadline | None = None) -> Exit:
     """Have a task done by a child of the server and wait for its end; over its time it is killed.
+
+    Args:
+        server: that forks the child.
+        task: of the child.
+        timeout_s: seconds that the child may compute or sleep.
+        deadline: when nobody waits for it any longer, whatever it does.
 
     Raises:
         ServerDiedError: the server ended meanwhile.
+        StoppedError: the deadline has passed; the child was killed.
     """
     start = time.monotonic()
     with ExitStack() as stack:
-        watch = _Watch(stack)
+        watch = _Watch(stack, deadline or Deadline())
         watch.begin(server, task)
         status = watch.wait(Allowance(timeout_s))
+        if watch.is_stopped:
+            raise StoppedError
         return watch.exit(status, time.monotonic() - start)
 
 
@@ -103,7 +115,9 @@ class _Sink(Protocol):
 
 
 class _Watch:
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, deadline: Deadline) -> None:
+        self.is_stopped = False
+        self._deadline = deadline
         self._report = _Message()
         self._output = Excerpt()
         self._selector = stack.enter_context(selectors.DefaultSelector())
@@ -135,7 +149,7 @@ class _Watch:
         pid: int | None = None
         cut: float | None = None
         while True:
-            for key, _ in self._selector.select(_until(cut) if cut else allowance.unseen_s):
+            for key, _ in self._selector.select(_until(cut) if cut else self._unseen_s(allowance)):
                 if key.data is not None:
                     self._read(key)
                 elif pid is None:
@@ -148,9 +162,15 @@ class _Watch:
                 continue
             if spent := allowance.exceeded(pid):
                 self._over = Ended(timed_out=True, limit_s=allowance.limit_s, spent=spent)
-            if self._over or self._report.is_over:
+            self.is_stopped = self._deadline.has_passed
+            if self._over or self._report.is_over or self.is_stopped:
                 cut = time.monotonic() + KILL_LIMIT_S
                 self._lifeline.shutdown(socket.SHUT_WR)
+
+    def _unseen_s(self, allowance: Allowance) -> float:
+        """Seconds until the child must be looked at again."""
+        left = self._deadline.left_s
+        return min(allowance.unseen_s, left, _GLANCE_S) if math.isfinite(left) else allowance.unseen_s
 
     def _number(self) -> int:
         data = self._lifeline.recv(NUMBER.size)

@@ -1,4 +1,8 @@
-"""Markdown pages from record files: pure functions of the records, so that drift between the two can be refused."""
+"""Markdown pages from record files: pure functions of the records, so that drift between the two can be refused.
+
+A folder of pages that has a folder `records` in it is published: only whole runs get there. Elsewhere the pages of a
+partial run say at their top what was run and what was not. `document` makes one text of all pages.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,19 @@ import shlex
 from typing import TYPE_CHECKING
 
 from conformance import confirmations, frame, timing_file
-from conformance.errors import RecordError
+from conformance.errors import RecordError, RecordFileError
 from conformance.model import Capability
+from conformance.record import publishable
+from conformance.report import markdown
 from conformance.report.backend_page import backend_page
 from conformance.report.benchmarks import benchmarks_page
 from conformance.report.coverage import coverage
+from conformance.report.links import Links
 from conformance.report.markdown import MARKER, code, page_name, plain
 from conformance.report.overview import Source, overview
 from conformance.report.plots import available, draw
 from conformance.report.releases import Release, releases_page
-from conformance.report.runs import published
+from conformance.report.runs import gathered, published
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +32,9 @@ if TYPE_CHECKING:
     from conformance.record import RunFile
     from conformance.report.runs import Group, Published
 
-__all__ = ["changes", "pages", "write"]
+__all__ = ["changes", "document", "images", "pages", "write"]
 
+_RECORDS = "records"
 _OVERVIEW = "README.md"
 _COVERAGE = "coverage.md"
 _BENCHMARKS = "benchmarks.md"
@@ -50,7 +58,8 @@ def write(records: Sequence[Path], folder: Path) -> list[Path]:
         The pages, and with matplotlib the plots, that were written or removed: none, when nothing changed.
 
     Raises:
-        RecordError: a file is not publishable, two files speak of one backend, or the folder cannot be written.
+        RecordError: a file is not publishable and the folder is, two files speak of one backend, or the folder cannot
+            be written.
     """
     todo = changes(records, folder) | _plots(records, folder)
     try:
@@ -81,18 +90,25 @@ def _read(path: Path) -> str:
 
 
 def pages(records: Sequence[Path], folder: Path) -> dict[str, str]:
-    """The pages by file name; `folder` is only named in them, not read.
+    """The pages by file name; those that are in `folder` already are not read.
 
     Records give an overview and a page for each backend, timings a page of their own; either may be missing. Of record
     files in folders named after releases of torch those of the newest count, and all of them give a page of releases.
+    Pages in a checkout link to its cases and clauses, of which the lines are read.
     """
     others, timings = frame.find_kinds(*records)
-    timed = _benchmarks(timings, folder)
     if not others:
-        return timed
-    runs, report = published(records), _report(records, folder)
-    beside = timed | _releases(runs, records, folder, report)
-    return _conformance(runs, folder, report, tuple(beside)) | beside
+        return _benchmarks(timings, folder, Links.beside(folder, ()))
+    runs = published(records) if (folder / _RECORDS).is_dir() else gathered(records)
+    links = Links.beside(folder, {one.backend for _, run in runs.tables for one in run.records})
+    report = _report(records, folder)
+    beside = _benchmarks(timings, folder, links) | _releases(runs, records, folder, report)
+    return _conformance(runs, folder, report, tuple(beside), links) | beside
+
+
+def document(records: Sequence[Path], folder: Path) -> str:
+    """The pages of record files as one text, partial runs included; what leads to another page leads to its heading."""
+    return markdown.joined(pages(records, folder))
 
 
 def _report(records: Sequence[Path], folder: Path) -> str:
@@ -103,12 +119,16 @@ def _report(records: Sequence[Path], folder: Path) -> str:
 
 def _plots(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
     """The plots that would be written; another version of matplotlib draws others, so `changes` does not tell them."""
+    return {folder / name: text for name, text in images(records).items() if _read(folder / name) != text}
+
+
+def images(records: Sequence[Path]) -> dict[str, str]:
+    """The plots as SVG, by the names that pages have for them; none without timings or matplotlib."""
     _, timings = frame.find_kinds(*records)
-    made = draw(timing_file.read(timings[0])) if timings and available() else {}
-    return {folder / name: text for name, text in made.items() if _read(folder / name) != text}
+    return draw(timing_file.read(timings[0])) if timings and available() else {}
 
 
-def _benchmarks(timings: Sequence[Path], folder: Path) -> dict[str, str]:
+def _benchmarks(timings: Sequence[Path], folder: Path, links: Links) -> dict[str, str]:
     if not timings:
         return {}
     if len(timings) > 1:
@@ -118,24 +138,28 @@ def _benchmarks(timings: Sequence[Path], folder: Path) -> dict[str, str]:
     run = timing_file.read(path)
     if reason := timing_file.publishable(run):
         message = f"{path}: cannot be published: {reason}"
-        raise RecordError(message)
-    return {_BENCHMARKS: benchmarks_page(run, _name(path, folder), folder.resolve().name)}
+        raise RecordFileError(message)
+    return {_BENCHMARKS: benchmarks_page(run, _name(path, folder), folder.resolve().name, links)}
 
 
-def _conformance(published: Published, folder: Path, report: str, beside: Sequence[str]) -> dict[str, str]:
+def _conformance(
+    published: Published, folder: Path, report: str, beside: Sequence[str], links: Links
+) -> dict[str, str]:
     runs = [run for _, run in published.tables]
     sources = [_source(group, folder) for group in published.tables]
     rungs = frame.with_torch(run for groups in published.releases.values() for _, run in groups)
     rows = frame.of(frame.with_torch(runs), beside=rungs)
     checks = frame.checks_of(entry for run in runs for entry in run.records)
     made = {
-        _OVERVIEW: overview(rows, sources, report, [_BESIDE[page].format(page) for page in beside]),
-        _COVERAGE: coverage(rows, checks, _families(runs)),
+        _OVERVIEW: overview(rows, sources, report, [_BESIDE[page].format(page) for page in beside], published.partial),
+        _COVERAGE: coverage(rows, checks, _families(runs), links),
     }
     for run in runs:
         for info in run.header.backends:
             own = rows[rows["backend"] == info.name]
-            made[page_name(info.name)] = backend_page(own, checks[checks["backend"] == info.name], _about(info, run))
+            if len(own):
+                about = _about(info, run)
+                made[page_name(info.name)] = backend_page(own, checks[checks["backend"] == info.name], about, links)
     return made
 
 
@@ -180,7 +204,8 @@ def _name(path: Path, folder: Path) -> str:
 def _about(info: BackendInfo, run: RunFile) -> str:
     machine = run.header.environment
     versions = [f"torch {machine.torch}", *(f"{name} {number}" for name, number in sorted(info.packages.items()))]
-    parts = [f"{plain(info.description)}." if info.description else "", f"Run with {plain(', '.join(versions))}."]
+    parts = ["**Partial run**: see [the overview](README.md)."] if publishable(run) else []
+    parts += [f"{plain(info.description)}." if info.description else "", f"Run with {plain(', '.join(versions))}."]
     missing = sorted(Capability.all() - info.capabilities)
     parts.append(f"Not claimed: {', '.join(map(code, missing))}." if missing else "It claims every capability.")
     if info.tolerance:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import html
 from typing import TYPE_CHECKING
 
 from conformance.legend import MEANING
 from conformance.model import Verdict
 from conformance.report import markdown
+from conformance.report.links import NOWHERE, Links
 from conformance.report.matrix import cell, tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
 
@@ -20,28 +22,35 @@ _DETAILED = (
     *(Verdict.INVALID, Verdict.CRASH, Verdict.TIMEOUT, Verdict.ERROR, Verdict.FAIL, Verdict.VACUOUS),
     *(Verdict.XPASS, Verdict.XFAIL),
 )
+_OF_ITEM = ("case", "variant", "failing", "first_rung", "first_stage", "message", "reproduce")
 _SHOWN = 5  # requests of one stated reason that are shown in full
+_ALL = """\
+A message names what differs first. `conformance explain BACKEND/CASE/VARIANT` runs a failure again and shows all of
+it, with the program."""
 _LISTED = (Verdict.UNSUPPORTED, Verdict.SKIP)
 
 
-def backend_page(rows: pd.DataFrame, checks: pd.DataFrame, about: str) -> str:
+def backend_page(rows: pd.DataFrame, checks: pd.DataFrame, about: str, links: Links = NOWHERE) -> str:
     """The page, from the rows of one backend in the frames of records and of checks.
 
     Args:
         rows: at least one record of the backend.
         checks: the checks of the same records.
         about: a sentence on the backend and its versions, as markdown.
+        links: where cases lead.
     """
     blocks = [f"# {markdown.plain(str(rows['backend'].iloc[0]))}", about, *_summary(rows)]
     for verdict in _DETAILED:
-        blocks += _detailed(verdict, rows[rows["verdict"] == verdict])
+        blocks += _detailed(verdict, rows[rows["verdict"] == verdict], links)
     for verdict in _LISTED:
-        blocks += _listed(verdict, rows[rows["verdict"] == verdict])
-    return markdown.page(*blocks, *_advisories(checks))
+        blocks += _listed(verdict, rows[rows["verdict"] == verdict], links)
+    return markdown.page(*blocks, *_advisories(checks, links))
 
 
 def _summary(rows: pd.DataFrame) -> Iterator[str]:
     yield f"Conforming / scored requests: **{cell(rows)}**. The marks are explained in [the overview](README.md)."
+    if not rows["green"].all() or (rows["verdict"] == Verdict.XFAIL).any():
+        yield _ALL
     counts = [(verdict, markdown.code(verdict.mark), number) for verdict, number in tally(rows).items()]
     yield markdown.table(("verdict", "mark", "requests"), counts, right=[2])
 
@@ -50,7 +59,7 @@ def _title(verdict: Verdict, number: int) -> str:
     return f"## {verdict} ({number})\n\n{MEANING[verdict][0].upper()}{MEANING[verdict][1:]}."
 
 
-def _detailed(verdict: Verdict, rows: pd.DataFrame) -> Iterator[str]:
+def _detailed(verdict: Verdict, rows: pd.DataFrame, links: Links) -> Iterator[str]:
     """One item a request, those with the same stated reason together."""
     if rows.empty:
         return
@@ -60,16 +69,22 @@ def _detailed(verdict: Verdict, rows: pd.DataFrame) -> Iterator[str]:
         if reason:
             yield _reason(reason, kind, issue, len(group))
         shown = group[:_SHOWN] if reason else group
-        yield "\n".join(_item(row) for _, row in shown.iterrows())
+        yield "\n".join(_item(row, links) for row in _records(shown))
         if len(group) > len(shown):
-            yield f"And {_names(group[_SHOWN:])}."
+            more = group[_SHOWN:]
+            yield markdown.folded(f"{len(more)} more with this reason", _names(more["case"], links))
 
 
-def _names(rows: pd.DataFrame) -> str:
-    """Cases and how many of their variants, on one line."""
-    return ", ".join(
-        f"{markdown.code(str(case))} ({len(own)})" for case, own in rows.groupby("case", sort=True, observed=True)
-    )
+def _records(rows: pd.DataFrame) -> Iterator[dict[str, str]]:
+    """What an item shows of each row; a whole row as a Series costs a hundred times as much."""
+    columns = (rows[name].astype(str) for name in _OF_ITEM)
+    return (dict(zip(_OF_ITEM, row, strict=True)) for row in zip(*columns, strict=True))
+
+
+def _names(cases: pd.Series, links: Links) -> list[str]:
+    """A line for each case, with how many of its variants."""
+    counts = cases.astype(str).value_counts().sort_index()
+    return [f"- {links.case(str(name))} ({number})" for name, number in counts.items()]
 
 
 def _reason(reason: str, kind: str, issue: str, number: int) -> str:
@@ -78,39 +93,35 @@ def _reason(reason: str, kind: str, issue: str, number: int) -> str:
     return f"### {markdown.plain(reason)}\n\n{facts}"
 
 
-def _item(row: pd.Series) -> str:
+def _item(row: Mapping[str, str], links: Links) -> str:
     failing = f": {row['failing']}" if row["failing"] else ""
     first = f"; first in {markdown.code(row['first_rung'])}, {row['first_stage']}" if row["first_rung"] else ""
     lines = [
-        f"- {markdown.code(row['case'])} {markdown.code(row['variant'])}{failing}{first}",
+        f"- {links.case(row['case'])} {markdown.code(row['variant'])}{failing}{first}",
         markdown.fenced(row["message"], indent="  "),
         markdown.fenced(row["reproduce"], "sh", indent="  "),
     ]
     return "\n".join(lines)
 
 
-def _listed(verdict: Verdict, rows: pd.DataFrame) -> Iterator[str]:
+def _listed(verdict: Verdict, rows: pd.DataFrame, links: Links) -> Iterator[str]:
     """A reason, and the cases it stops."""
     if rows.empty:
         return
     yield _title(verdict, len(rows))
-    reasons = rows.groupby("message", sort=True)["case"]
-    yield markdown.table(("reason", "cases"), [(markdown.plain(str(why)), _cases(of)) for why, of in reasons])
+    for why, cases in rows.groupby("message", sort=True)["case"]:
+        summary = f"{len(cases)}: {html.escape(' '.join(str(why).split()))}"
+        yield markdown.folded(summary, _names(cases, links))
 
 
-def _cases(names: pd.Series) -> str:
-    counts = names.value_counts().sort_index()
-    return ", ".join(f"{markdown.code(str(name))} ({number})" for name, number in counts.items())
-
-
-def _advisories(checks: pd.DataFrame) -> Iterator[str]:
+def _advisories(checks: pd.DataFrame, links: Links) -> Iterator[str]:
     """SHOULD checks that did not hold: they never turn a table red."""
     advisory = checks[~checks["held"].astype(bool) & ~checks["breaks"].astype(bool)]
     if advisory.empty:
         return
     yield f"## Advisories ({len(advisory)})\n\nSHOULD checks that did not hold; they do not decide a verdict."
     rows = [
-        (name, markdown.code(str(case)), len(group), markdown.plain(group["message"].iloc[0]))
+        (name, links.case(str(case)), len(group), markdown.plain(group["message"].iloc[0]))
         for (name, case), group in advisory.groupby(["check", "case"], sort=True)
     ]
     yield markdown.table(("check", "case", "requests", "first seen"), rows, right=[2])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from conformance import stats, timing_frame
 from conformance.discover import by_ladder
 from conformance.report import markdown
+from conformance.report.links import NOWHERE, Links
 from conformance.report.plots import COMPILING, SPEED_UPS
 from conformance.timing import Phase, Speed
 
@@ -52,8 +53,8 @@ backward, and the optimizer's step where the case has one; *dispatch* is a call 
 so that what is left is the way to the compiled code: guards above all."""
 
 
-def benchmarks_page(run: TimingRun, name: str, folder: str) -> str:
-    """The page, from a run of timings, its file and the folder of the page as commands say them."""
+def benchmarks_page(run: TimingRun, name: str, folder: str, links: Links = NOWHERE) -> str:
+    """The page, from a run of timings, its file and the folder of the page as commands say them, and where ids lead."""
     rows = timing_frame.of(run)
     backends = by_ladder({timing.backend for timing in run.timings})
     return markdown.page(
@@ -64,15 +65,15 @@ def benchmarks_page(run: TimingRun, name: str, folder: str) -> str:
         "Geometric mean of the ratios over all that was timed. Its interval is of the clock: these cases, timed again.",
         markdown.table(*overall(run), right=range(2, 8)),
         f"![Times as fast as eager, by case]({SPEED_UPS})",
-        *(block for phase in _PAIRED for block in _ratios(rows, phase, backends)),
+        *(block for phase in _PAIRED for block in _ratios(rows, phase, backends, links)),
         "## Compiling",
-        *_compiling(rows, backends),
+        *_compiling(rows, backends, links),
         "## Counted, not timed",
         "These are the same each time, and `conformance compare` holds runs against each other by them.",
-        _counted(run.timings),
+        _counted(run.timings, links),
         *_instructions(run.timings),
         "## Not timed",
-        _untimed(run.timings),
+        _untimed(run.timings, links),
         "## Conditions",
         _conditions(run),
         "## Make this page again",
@@ -134,7 +135,7 @@ def _axes(variant: str) -> str:
     return ", ".join(part for part in variant.split(",") if part != "grad=enabled")
 
 
-def _ratios(rows: pd.DataFrame, phase: Phase, backends: Sequence[str]) -> Iterator[str]:
+def _ratios(rows: pd.DataFrame, phase: Phase, backends: Sequence[str], links: Links) -> Iterator[str]:
     own = rows[rows["phase"] == str(phase)]
     if own.empty:
         return
@@ -147,8 +148,8 @@ def _ratios(rows: pd.DataFrame, phase: Phase, backends: Sequence[str]) -> Iterat
     for case, variant in own[["case", "variant"]].drop_duplicates().itertuples(index=False):
         eager = own[(own["case"] == case) & (own["variant"] == variant)]["eager_s"].median()
         found = (cells.get((case, variant, name), "") for name in backends)
-        lines.append((case, _axes(variant), time_of(eager), *found))
-    yield markdown.table(("case", "variant", "uncompiled", *backends), lines)
+        lines.append((links.case(case), _axes(variant), time_of(eager), *found))
+    yield markdown.table(("case", "variant", "uncompiled", *map(links.backend, backends)), lines)
 
 
 def _cell(row: pd.Series, *, in_us: bool) -> str:
@@ -171,7 +172,7 @@ Found = dict[tuple[str, ...], tuple[float, float, str]]
 """Seconds, eager's, and the verdict, by case, variant, backend and phase."""
 
 
-def _compiling(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[str]:
+def _compiling(rows: pd.DataFrame, backends: Sequence[str], links: Links) -> Iterator[str]:
     times = rows[rows["phase"].isin([str(Phase.COMPILE_COLD), str(Phase.COMPILE_WARM)])]
     if times.empty:
         yield "It was not timed."
@@ -187,10 +188,10 @@ def _compiling(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[str]:
         for _, row in rows.iterrows()
     }
     lines = [
-        (case, _axes(variant), *(_compiled((case, variant, name), found) for name in backends))
+        (links.case(case), _axes(variant), *(_compiled((case, variant, name), found) for name in backends))
         for case, variant in times[["case", "variant"]].drop_duplicates().itertuples(index=False)
     ]
-    yield markdown.table(("case", "variant", *backends), lines)
+    yield markdown.table(("case", "variant", *map(links.backend, backends)), lines)
     yield f"![Seconds to compile beside seconds saved by each call]({COMPILING})"
 
 
@@ -207,9 +208,14 @@ def _compiled(key: tuple[str, str, str], found: Found) -> str:
     return f"{cold:.2f} / {warm:.2f}; {pays[Speed(speed)]}"
 
 
-def _counted(timings: Sequence[Timing]) -> str:
+def _counted(timings: Sequence[Timing], links: Links) -> str:
     rows = [
-        (timing.backend, timing.case_id, _axes(timing.variant), *(_count(timing, name) for name in _COUNTED))
+        (
+            links.backend(timing.backend),
+            links.case(timing.case_id),
+            _axes(timing.variant),
+            *(_count(timing, name) for name in _COUNTED),
+        )
         for timing in sorted(timings, key=lambda timing: (timing.case_id, timing_frame.by_number(timing.variant)))
         if timing.metrics
     ]
@@ -233,12 +239,18 @@ def _count(timing: Timing, name: str) -> str:
     return "" if value is None else f"{value:,.0f}"
 
 
-def _untimed(timings: Sequence[Timing]) -> str:
+def _untimed(timings: Sequence[Timing], links: Links) -> str:
     left = [timing for timing in timings if not timing.blocks or timing.message]
     if not left:
         return "Everything that was asked for was timed."
     rows = [
-        (timing.backend, timing.case_id, _axes(timing.variant), timing.verdict, markdown.plain(_first(timing.message)))
+        (
+            timing.backend,
+            links.case(timing.case_id),
+            _axes(timing.variant),
+            timing.verdict,
+            markdown.plain(_first(timing.message)),
+        )
         for timing in left
     ]
     return markdown.table(("backend", "case", "variant", "verdict", "why"), rows)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from conformance.model import Verdict
 from conformance.oracle import DISAGREE
 from conformance.report import markdown
-from conformance.report.matrix import cell, panels
+from conformance.report.links import NOWHERE, Links
+from conformance.report.matrix import counted, panels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -50,46 +53,58 @@ followed where it has something to say of at least one result and eager does the
 the case is invalid. What is not modelled holds operations or objects that the oracle does not know."""
 
 
-def coverage(rows: pd.DataFrame, checks: pd.DataFrame, families: Sequence[Family]) -> str:
-    """The page, from the frames of all records and checks, and what generated cases."""
+def coverage(rows: pd.DataFrame, checks: pd.DataFrame, families: Sequence[Family], links: Links = NOWHERE) -> str:
+    """The page, from the frames of all records and checks, what generated cases, and where ids lead."""
     backends = panels(rows["backend"].unique())
     return markdown.page(
         "# Coverage",
         "## Clauses",
         _CLAUSES,
-        *(markdown.table(["clause", "about", *names], _clauses(rows, names)) for names in backends),
-        *_advised(rows, backends),
+        *(_clause_table(rows, names, links) for names in backends),
+        *_advised(rows, backends, links),
         "## Areas",
         markdown.table(("area", "cases", "variants", "generated"), _areas(rows, families), right=(1, 2, 3)),
         *_grammar(rows, families, backends),
         "## Evidence",
         _EVIDENCE,
-        markdown.table(_SEEN, _seen(rows, chain.from_iterable(backends)), right=range(1, len(_SEEN))),
+        markdown.table(_SEEN, _seen(rows, chain.from_iterable(backends), links), right=range(1, len(_SEEN))),
         *_second_opinions(rows, checks),
     )
 
 
-def _clauses(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _clause_table(rows: pd.DataFrame, backends: Sequence[str], links: Links) -> str:
+    return markdown.table(["clause", "about", *map(links.backend, backends)], _clauses(rows, backends, links))
+
+
+def _clauses(rows: pd.DataFrame, backends: Sequence[str], links: Links) -> Iterator[tuple[str, ...]]:
     each = rows.assign(clause=rows["clauses"].str.split()).explode("clause").dropna(subset=["clause"])
-    for clause in sorted(each["clause"].unique(), key=_order):
-        own = each[each["clause"] == clause]
-        yield clause, _CHAPTERS.get(clause[:2], ""), *(cell(own[own["backend"] == name]) for name in backends)
+    numbers: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    columns = (each[name].astype(str) for name in ("clause", "backend", "verdict"))
+    for (clause, name, verdict), number in Counter(zip(*columns, strict=True)).items():
+        numbers[clause, name][verdict] = number
+    for clause in sorted({clause for clause, _ in numbers}, key=_order):
+        cells = (_cell(numbers.get((clause, name), {})) for name in backends)
+        yield links.clause(clause), _CHAPTERS.get(clause[:2], ""), *cells
 
 
-def _advised(rows: pd.DataFrame, backends: Sequence[Sequence[str]]) -> Iterator[str]:
+def _cell(numbers: Mapping[str, int]) -> str:
+    return counted({verdict: numbers[verdict] for verdict in Verdict if verdict in numbers})
+
+
+def _advised(rows: pd.DataFrame, backends: Sequence[Sequence[str]], links: Links) -> Iterator[str]:
     """Of the clauses that only ask: in how many of their requests the check that looks at them has an advisory."""
-    told = [(names, lines) for names in backends if (lines := list(_advice(rows, names)))]
+    told = [(names, lines) for names in backends if (lines := list(_advice(rows, names, links)))]
     yield _ADVISED if told else ""
-    yield from (markdown.table(["clause", "check", *names], lines) for names, lines in told)
+    yield from (markdown.table(["clause", "check", *map(links.backend, names)], lines) for names, lines in told)
 
 
-def _advice(rows: pd.DataFrame, backends: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _advice(rows: pd.DataFrame, backends: Sequence[str], links: Links) -> Iterator[tuple[str, ...]]:
     for clause, check in _ASKED.items():
         own = rows[rows["scored"] & rows["clauses"].str.split().map(lambda named, clause=clause: clause in named)]
         told = own["advisories"].str.split(", ").map(lambda names, check=check: check in names)
         counts = [f"{int(told[mine].sum())} of {int(mine.sum())}" for mine in (own["backend"] == b for b in backends)]
         if len(own):
-            yield clause, check, *counts
+            yield links.clause(clause), check, *counts
 
 
 def _order(clause: str) -> tuple[int, str, int]:
@@ -134,11 +149,12 @@ def _fraction(run: int, points: int) -> str:
     return f"{run} ({100 * run / points:.3g} %)" if run else ""
 
 
-def _seen(rows: pd.DataFrame, backends: Iterable[str]) -> Iterator[tuple[str | int, ...]]:
+def _seen(rows: pd.DataFrame, backends: Iterable[str], links: Links) -> Iterator[tuple[str | int, ...]]:
     for name in backends:
         own = rows[(rows["backend"] == name) & rows["graphs"].notna()]
         called, modes, backward = own["backend_calls"] > 0, own["mode_nodes"] > 0, own["compiled_backward"]
-        yield name, len(own), *(int(one.sum()) for one in (called, modes, backward, own["graphs"], own["handed_back"]))
+        counted_in = (called, modes, backward, own["graphs"], own["handed_back"])
+        yield links.backend(name), len(own), *(int(one.sum()) for one in counted_in)
 
 
 def _second_opinions(rows: pd.DataFrame, checks: pd.DataFrame) -> Iterator[str]:

@@ -31,6 +31,8 @@ they pass. A cell says how many requests conform out of those that are scored, t
 everything that is no plain pass; the [legend](#legend) explains the marks. An empty cell means that nothing was run.
 By clause of the specification: [coverage](coverage.md)."""
 
+_PARTIAL = "**Partial: this is not the result of a backend on all cases.**"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -44,7 +46,13 @@ class Source:
     gated: Mapping[str, str] = field(default_factory=dict)
 
 
-def overview(rows: pd.DataFrame, sources: Sequence[Source], report: str, beside: Sequence[str] = ()) -> str:
+def overview(
+    rows: pd.DataFrame,
+    sources: Sequence[Source],
+    report: str,
+    beside: Sequence[str] = (),
+    partial: Sequence[str] = (),
+) -> str:
     """The page.
 
     Args:
@@ -52,9 +60,11 @@ def overview(rows: pd.DataFrame, sources: Sequence[Source], report: str, beside:
         sources: the runs they came from.
         report: the command that makes the pages.
         beside: lines that name further pages.
+        partial: what was run, and what was not, of each run that is not whole, as markdown.
     """
     return markdown.page(
         "# Results",
+        *([_PARTIAL, "\n".join(f"- {one}" for one in partial)] if partial else []),
         "\n".join([_HOW_TO_READ, *beside]),
         *(_matrix(rows[rows["backend"].isin(names)]) for names in panels(rows["backend"].unique())),
         "## Backends",
@@ -95,7 +105,7 @@ def _backends(rows: pd.DataFrame, descriptions: Mapping[str, str]) -> str:
             *(counts.get(verdict, 0) for verdict in (Verdict.XFAIL, Verdict.UNSUPPORTED, Verdict.SKIP)),
             advisories,
         )
-        lines.append((_link(name), markdown.plain(descriptions[name]), *numbers))
+        lines.append((_link(name) if len(own) else markdown.plain(name), markdown.plain(descriptions[name]), *numbers))
     headers = ("backend", "what it is", "conforming", "red", "xfail", "unsupported", "skip", "with advisories")
     return markdown.table(headers, lines, right=range(2, 8))
 

@@ -9,6 +9,8 @@ import io
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from conformance import timing_frame
 from conformance.discover import by_ladder
 from conformance.timing import Phase, Speed
@@ -27,6 +29,7 @@ __all__ = ["COMPILING", "SPEED_UPS", "available", "draw"]
 SPEED_UPS = "plots/speed-ups.svg"
 COMPILING = "plots/compiling.svg"
 
+_INK = "#808080"  # can be read on white and on black
 _MARKERS = "osD^vP*X<>"
 _LINES = (10**2, 10**4, 10**6)  # calls until compiling has paid
 _KEY = ["case", "variant", "backend"]
@@ -48,26 +51,33 @@ def draw(run: TimingRun) -> dict[str, str]:
 
 
 def _speed_ups(rows: pd.DataFrame, backends: Sequence[str]) -> str:
-    names = [" ".join(key) for key in rows[["case", "variant"]].drop_duplicates().itertuples(index=False)]
+    rows = rows.assign(name=[_name(*key) for key in zip(rows["case"], rows["variant"], strict=True)])
+    # As in the tables, what takes less time than uncompiled is below 1, so further left; the fastest case is on top.
+    means = rows.assign(log=np.log(rows["ratio"])).groupby("name", observed=True)["log"].mean()
+    names = list(means.sort_values(kind="stable").index)
     figure, axes = _axes(height=1.5 + 0.3 * len(names))
     for shift, backend in enumerate(backends):
         own = rows[rows["backend"] == backend]
-        places = [
-            names.index(f"{case} {variant}") + 0.12 * (shift - len(backends) / 2)
-            for case, variant in zip(own["case"], own["variant"], strict=True)
-        ]
-        value, low, high = 1 / own["ratio"], 1 / own["high"], 1 / own["low"]
-        known = (low > 0).tolist()  # of a few rounds the interval has no ends
+        places = [names.index(name) + 0.12 * (shift - len(backends) / 2) for name in own["name"]]
+        value, low, high = own["ratio"], own["low"], own["high"]
+        known = np.isfinite(high).tolist()  # of a few rounds the interval has no ends
         bounds = [
             [end if is_known else 0.0 for end, is_known in zip(ends, known, strict=True)]
             for ends in (value - low, high - value)
         ]
         axes.errorbar(value, places, xerr=bounds, fmt=_MARKERS[shift % len(_MARKERS)], ms=3, lw=1, label=backend)
-    axes.axvline(1.0, color="black", lw=0.5)
-    axes.set(xscale="log", xlabel="times as fast as eager, with the 95 % interval (step, or forward without gradients)")
+    axes.axvline(1.0, color=_INK, lw=0.8)
+    axes.set(xscale="log", xlabel="time of a step, or forward, over uncompiled eager's; 95 % interval; left is faster")
     axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="x", which="both", color=_INK, alpha=0.25, lw=0.4)
     return _svg(figure, axes)
+
+
+def _name(case: object, variant: object) -> str:
+    """A case with what tells its variant from others."""
+    axes = ",".join(part for part in str(variant).split(",") if part != "grad=enabled")
+    return f"{case} {axes}".rstrip()
 
 
 def _compiling(rows: pd.DataFrame, cold: pd.DataFrame, backends: Sequence[str]) -> str:
@@ -80,28 +90,38 @@ def _compiling(rows: pd.DataFrame, cold: pd.DataFrame, backends: Sequence[str]) 
         never = int((both["backend"].astype(str) == backend).sum()) - len(own)
         told = f"{backend} ({never} that are not faster)"
         axes.plot(own["saved"], own["seconds_cold"], _MARKERS[shift % len(_MARKERS)], ms=4, label=told)
-    axes.set(xlabel="seconds saved by each call", ylabel="seconds to compile, cold")
+    axes.set(xlabel="seconds saved by each call; left is faster", ylabel="seconds to compile, cold")
     if len(paying):
         axes.set(xscale="log", yscale="log")
+        axes.invert_xaxis()  # left is faster here too
     for calls in _LINES if len(paying) else ():
         ends = [paying["saved"].min(), paying["saved"].max()]
-        axes.plot(ends, [calls * end for end in ends], color="grey", lw=0.5, ls="--")
-        axes.annotate(f"pays after {calls:,} calls", (ends[1], calls * ends[1]), fontsize=6, color="grey")
+        axes.plot(ends, [calls * end for end in ends], color=_INK, lw=0.6, ls="--")
+        axes.annotate(f"pays after {calls:,} calls", (ends[0], calls * ends[0]), fontsize=8, color=_INK)
     return _svg(figure, axes)
 
 
 def _axes(height: float) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure  # noqa: PLC0415 - only who plots needs it
 
-    figure = Figure(figsize=(9, height), layout="constrained")
-    return figure, figure.subplots()
+    figure = Figure(figsize=(11, height), layout="constrained")
+    axes = figure.subplots()
+    axes.tick_params(which="both", colors=_INK, labelsize=9)
+    for spine in axes.spines.values():
+        spine.set_color(_INK)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_color(_INK)
+    return figure, axes
 
 
 def _svg(figure: Figure, axes: Axes) -> str:
     import matplotlib as mpl  # noqa: PLC0415 - only who plots needs it
 
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=9, labelcolor=_INK, facecolor="none", edgecolor=_INK)
     text = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "conformance", "svg.fonttype": "none"}):
-        figure.savefig(text, format="svg", metadata={"Date": None})
+    # Letters as paths are as wide as they were measured, whatever fonts a reader has; comments say what they spell.
+    with mpl.rc_context({"svg.hashsalt": "conformance", "svg.fonttype": "path"}):
+        figure.savefig(
+            text, format="svg", metadata={"Date": None}, transparent=True, bbox_inches="tight", pad_inches=0.15
+        )
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"

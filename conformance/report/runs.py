@@ -1,15 +1,19 @@
-"""The runs that may be published: whole files, and shards put together; what may not is refused with its reason."""
+"""The runs that pages are made of: whole files, and shards put together.
+
+What is partial may not be published: `published` refuses it with its reason, `gathered` says how much there is of it.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from conformance import record, shards
-from conformance.errors import RecordError
-from conformance.frame import find_every_release
+from conformance.errors import RecordError, RecordFileError
+from conformance.frame import find_every_release, find_kinds
 from conformance.releases import ordered, refuse_misplaced, refuse_mixed, release_of
-from conformance.report.markdown import page_name
+from conformance.report.markdown import code, page_name, plain, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 
     from conformance.record import RunFile
 
-__all__ = ["Group", "Published", "published"]
+__all__ = ["Group", "Published", "gathered", "published"]
 
 Group = tuple[tuple["Path", ...], "RunFile"]
 
@@ -29,10 +33,12 @@ class Published:
     Args:
         tables: those of the tables: what stands in no release folder, and what stands in that of the newest release.
         releases: those in release folders, by release, the oldest first.
+        partial: of each run that may not be published, what was run and what was not.
     """
 
     tables: Sequence[Group]
     releases: Mapping[str, Sequence[Group]]
+    partial: Sequence[str] = ()
 
 
 def published(paths: Sequence[Path]) -> Published:
@@ -55,13 +61,58 @@ def published(paths: Sequence[Path]) -> Published:
     return Published(tables=_checked(tables), releases=releases)
 
 
+def gathered(paths: Sequence[Path]) -> Published:
+    """What `published` gives, and where that refuses a run, partial ones too; of folders of releases then the newest.
+
+    Raises:
+        RecordError: nothing can be read, or two runs speak of one backend or are of two releases of torch.
+    """
+    try:
+        return published(paths)
+    except RecordError:
+        return _partial(paths)
+
+
+def _partial(paths: Sequence[Path]) -> Published:
+    files = sorted(find_kinds(*paths)[0], key=lambda path: (path.name, path))
+    runs = {path: record.read(path) for path in files}
+    try:
+        groups = _groups(runs)
+    except RecordError:  # a shard is missing: each that is there stands for itself
+        groups = [((path,), run) for path, run in runs.items()]
+    refuse_mixed([(paths[0], run) for paths, run in groups])
+    _refuse_twins(groups)
+    partial = [_extent(paths[0], run, reason) for paths, run in groups if (reason := record.publishable(run))]
+    return Published(tables=groups, releases={}, partial=partial)
+
+
+def _extent(path: Path, run: RunFile, reason: str) -> str:
+    """What a partial run holds and lacks, as markdown."""
+    held = Counter(one.backend for one in run.records)
+    by_backend = ", ".join(f"{plain(info.name)} {held[info.name]}" for info in run.header.backends)
+    chosen = "; ".join(f"{name} {_said(value)}" for name, value in sorted(run.header.selection.items()))
+    total = max(run.header.planned, len(run.records))
+    missing = total - len(run.records)
+    parts = [
+        f"{code(path.name)}: {reason}.",
+        f"Selection: {plain(chosen)}." if chosen else "",
+        f"It holds {len(run.records)} of the {plural(total, 'request')} that were planned ({by_backend});",
+        f"{missing} have not been run." if missing else "none of these is missing.",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _said(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def _checked(runs: Mapping[Path, RunFile]) -> list[Group]:
     """The groups of one table, if they may be published."""
     groups = _groups(runs)
     for paths, run in groups:
         if reason := record.publishable(run):
             message = f"{paths[0]}: cannot be published: {reason}"
-            raise RecordError(message)
+            raise RecordFileError(message)
     refuse_mixed([(paths[0], run) for paths, run in groups])
     _refuse_twins(groups)
     return groups

@@ -19,7 +19,8 @@ from tabulate import tabulate
 
 from conformance import isolate
 from conformance.findings import first_rung
-from conformance.fuzz import FuzzResult, Options, Tools, prepare
+from conformance.fuzz import Tools, prepare
+from conformance.fuzz_result import FuzzResult, Options
 from conformance.known import Known, known_failures
 from conformance.shrink import shrink
 from conformance.tests.saboteurs import SABOTEURS, ref
@@ -27,7 +28,7 @@ from conformance.tests.saboteurs import SABOTEURS, ref
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from conformance.fuzz import Chunk
+    from conformance.fuzz_result import Chunk
     from conformance.model import Case, Request
     from conformance.symptom import Symptom
 

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import re
 import shlex
-import subprocess
-import sys
 from dataclasses import dataclass, field, replace
 from textwrap import dedent
 from typing import TYPE_CHECKING
@@ -14,12 +11,9 @@ from click.testing import CliRunner
 from conformance import discover, isolate, kept, record
 from conformance.cli import main
 from conformance.errors import HarnessError, RecordError
-from conformance.homes import collect
 from conformance.kept import Kind
-from conformance.model import Verdict
 from conformance.shards import merge
-from conformance.tests.fakes import a_backend, a_record, an_attempt, crashed, failed
-from conformance.tests.runs import a_run, red
+from conformance.tests.fakes import a_backend, an_attempt, crashed, failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -468,17 +462,6 @@ def test_list_of_nothing_is_wrong_usage(glob: str, hint: str) -> None:
     assert hint in result.stderr
 
 
-def test_list_shows_backends_and_checks() -> None:
-    """Each as a table, and neither imports a backend."""
-    assert "aot_eager_decomp_partition  conformance.backends.aot" in _conformance("list", "--backends").stdout
-    assert "double_backward  must, where a case asks  gradients of gradients" in _conformance("list", "--checks").stdout
-
-
-def test_the_ladder_orders_declared_backends() -> None:
-    """The in-tree backends come in compiler order, not by the alphabet."""
-    assert discover.names()[:5] == list(discover.LADDER)
-
-
 @pytest.mark.usefixtures("world")
 def test_show_gives_the_yaml_and_each_different_function() -> None:
     """Comments stay; variants that make the same function share it."""
@@ -492,20 +475,6 @@ def test_show_gives_the_yaml_and_each_different_function() -> None:
     assert one.count("def program(a):") == 1
     assert "# Python for grad=enabled; grad=disabled\n" in one
     assert "demo.first.two" not in one
-
-
-def test_show_knows_the_packaged_cases() -> None:
-    """With the place in the file where the case stands."""
-    shown = _conformance("show", "pre_dispatch.no_grad_simple").stdout
-    assert shown.startswith("# cases/pre_dispatch")
-    assert "id: pre_dispatch.no_grad_simple" in shown
-
-
-def test_show_of_an_unknown_case_has_close_matches() -> None:
-    """A typo is easily made."""
-    result = _conformance("show", "pre_dispatch.no_grad_simpel")
-    assert result.exit_code == 2
-    assert "Did you mean 'pre_dispatch.no_grad_simple'" in result.stderr
 
 
 def test_validate_finds_nothing_wrong_with_good_files(world: _World) -> None:
@@ -533,74 +502,6 @@ def test_validate_says_what_it_could_not_check(world: _World) -> None:
     assert "expectations were not checked" not in _conformance("validate", "mine").stdout
     result = _conformance("validate", "mine", "fake.expected.yaml")
     assert (result.exit_code, "expectations were not checked" in result.stdout) == (1, True)
-
-
-def test_report_writes_pages_once(world: _World) -> None:
-    """The second time there is nothing to do."""
-    a_run(world.folder / "results" / "records" / "a.jsonl", a_record(), red())
-    assert "README.md: written" in _conformance("report").stdout
-    assert _conformance("report").stdout.startswith("nothing to do")
-
-
-def test_report_check_fails_on_drift_and_writes_nothing(world: _World) -> None:
-    """For CI."""
-    path = a_run(world.folder / "results" / "records" / "a.jsonl")
-    _conformance("report")
-    assert _conformance("report", "--check").exit_code == 0
-    page = world.folder / "results" / "fake.md"
-    page.write_text("improved by hand")
-    result = _conformance("report", "--check", "--records", str(path))
-    assert (result.exit_code, page.read_text()) == (1, "improved by hand")
-    assert "fake.md: differs from its records" in result.stdout
-
-
-def test_report_of_an_interrupted_run_exits_with_3(world: _World) -> None:
-    """It is not publishable, and says so."""
-    a_run(world.folder / "a.jsonl", finish=False)
-    result = _conformance("report", "--records", "a.jsonl")
-    assert result.exit_code == 3
-    assert "it has no footer" in result.stderr
-
-
-def test_help_of_run_teaches_the_verdicts() -> None:
-    """Examples, the legend and the exit codes."""
-    text = _conformance("run", "--help").stdout
-    assert all(f" {verdict}" in text for verdict in Verdict)
-    assert "Examples:" in text
-    assert "Exit codes:" in text
-
-
-def test_the_package_can_be_run_as_a_module() -> None:
-    """Where the command is not on the path, `python -m conformance` is it."""
-    told = subprocess.run(
-        [sys.executable, "-m", "conformance", "--version"], capture_output=True, text=True, check=True
-    ).stdout
-    assert told.startswith("conformance, version ")
-
-
-@pytest.mark.parametrize("command", [None, "run", "list", "show"])
-def test_the_examples_of_the_help_name_cases_there_are(command: str | None) -> None:
-    """What is copied from the help works."""
-    text = _conformance(*filter(None, [command]), "--help").stdout
-    globs = re.findall(r"conformance .*'([\w.]+\*)'", text) + re.findall(r"conformance show (pre\S+)", text)
-    assert globs
-    for glob in globs:
-        assert _conformance("list", glob).exit_code == 0, glob
-
-
-@pytest.mark.parametrize("line", ["--help", "list", "list --backends", "list --checks", "run --help"])
-def test_quick_commands_import_neither_torch_nor_pandas(line: str) -> None:
-    """They answer in a fraction of a second, which they could not otherwise."""
-    collect()  # what case files hold is remembered from then on
-    program = f"""
-import sys, atexit
-atexit.register(lambda: print(*sorted({{"torch", "pandas", "pydantic"}} & set(sys.modules)), file=sys.stderr))
-from conformance.cli import main
-main({line.split()!r})
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout
-    assert done.stderr.strip() == ""
 
 
 def _expects(cases: str) -> str:

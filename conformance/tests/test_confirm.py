@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 
 from conformance.case_text import dump
 from conformance.confirm import Confirmation, confirm
+from conformance.deadline import Deadline
 from conformance.errors import UsageError
 from conformance.findings import Finding, write
 from conformance.loader import load_cases
@@ -99,6 +101,20 @@ def test_only_what_has_a_file_is_confirmed(tmp_path: Path) -> None:
     """A known finding has no case of its own."""
     known = replace(a_finding(tmp_path), file="", known="demo.first.one")
     assert confirm([known], BACKEND, tmp_path, timeout_s=None, jobs=1) == {}
+
+
+def test_what_there_is_no_time_for_is_not_confirmed(tmp_path: Path) -> None:
+    """Neither once the time is up, nor where the script ends too late, nor where a hang would."""
+    hang, passed, soon = a_finding(tmp_path, Outcome.TIMEOUT), Deadline(), Deadline()
+    passed.moment, soon.moment = 0.0, time.monotonic() + 0.7
+    texts = {Outcome.FAIL: "import time\ntime.sleep(60)\n"}
+    slow = a_finding(tmp_path)
+    for finding, deadline in ((slow, passed), (hang, soon), (slow, soon)):
+        write_script = lambda _, wanted: texts[wanted.outcome]  # noqa: E731
+        made = confirm([finding], BACKEND, tmp_path, write_script, timeout_s=None, jobs=1, deadline=deadline)
+        (one,) = made.values()
+        assert str(one).startswith("NOT CONFIRMED: the time was up before its script had ended")
+    assert one.script == "fuzz_s0_p1.py"
 
 
 @pytest.mark.parametrize("folder", sorted(PUBLISHED.iterdir()), ids=lambda folder: folder.name)

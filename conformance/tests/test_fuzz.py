@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance import case_text, findings
+from conformance.deadline import Deadline, StoppedError
 from conformance.errors import BackendError, UsageError
-from conformance.findings import Finding, merged, nest, report
-from conformance.fuzz import STATE, Chunk, FuzzResult, Options, Tools, prepare
+from conformance.findings import Finding, merged, nest, report, statistics, summary
+from conformance.fuzz import STATE, Tools, prepare
+from conformance.fuzz_budget import Budget
+from conformance.fuzz_result import Chunk, FuzzResult, Options
 from conformance.fuzzing import Fuzzing
-from conformance.known import Known, known_failures
+from conformance.known import PACKAGED, Known, digests, known_failures, packaged, packed
 from conformance.model import Call, Capability, Case, Outcome, Request, Variant
 from conformance.symptom import Symptom
-from conformance.tests.fakes import a_backend, a_case, a_difference, a_record, an_attempt, failed
+from conformance.tests.fakes import (
+    a_backend,
+    a_case,
+    a_difference,
+    a_record,
+    an_attempt,
+    an_environment,
+    failed,
+)
 from conformance.tests.runs import a_run, red
 
 if TYPE_CHECKING:
@@ -180,6 +191,30 @@ def test_known_failures_come_from_records(tmp_path: Path) -> None:
     assert known == Known({(VALUES, "pre_dispatch_eager"): ((name, frozenset({"no_grad", "enable_grad"})),)})
 
 
+def test_what_is_published_is_known_anywhere(checkout: Path) -> None:
+    """The packaged file is of the committed records; `python -m conformance.known` makes it so."""
+    held = json.loads((checkout / "conformance" / PACKAGED).read_text(encoding="utf-8"))
+    assert held["records"] == digests(checkout / "results" / "records")
+    known = packaged()
+    assert len(known.failures) == len(held["failures"]) > 100
+    assert {rung for _, rung in known.failures} >= {"eager", "pre_dispatch_eager", "aot_eager"}
+
+
+def test_what_any_release_shows_is_packed(tmp_path: Path) -> None:
+    """The same failure of two releases is one; each release has its own rungs."""
+    name = "grad_mode.nesting.enable_in_no_grad"
+    for torch, rung in (("2.13.0+cpu", "eager"), ("2.14.1+cpu", "pre_dispatch_eager")):
+        passed = [a_record(name, "eager", variant="grad=enabled")] if rung != "eager" else []
+        shown = red(name, rung, variant="grad=enabled")
+        a_run(tmp_path / torch / "a.jsonl", *passed, shown, environment=an_environment(torch=torch))
+    held = json.loads(packed(tmp_path))
+    assert [(rung, cases) for _, rung, cases in held["failures"]] == [
+        ("eager", [[name, ["enable_grad", "no_grad"]]]),
+        ("pre_dispatch_eager", [[name, ["enable_grad", "no_grad"]]]),
+    ]
+    assert list(held["records"]) == ["2.13.0+cpu/a.jsonl", "2.14.1+cpu/a.jsonl"]
+
+
 def test_records_of_users_cases_are_known_too(tmp_path: Path) -> None:
     """A run with `--cases` says where its cases were."""
     folder, path = tmp_path / "mine", tmp_path / "some.jsonl"
@@ -280,6 +315,90 @@ def test_the_budget_counts_what_earlier_runs_took(tmp_path: Path) -> None:
     assert again.chunks == first.chunks
 
 
+def stopping(*texts: str) -> Callable[[Sequence[Request]], list[Attempt]]:
+    """Something that runs requests until the time is up, which it is at the first that holds one of these texts."""
+    run = breaking("no_grad")
+
+    def one(batch: Sequence[Request]) -> list[Attempt]:
+        if any(text in request.case.program for text in texts for request in batch):
+            raise StoppedError
+        return run(batch)
+
+    return one
+
+
+def test_programs_that_there_was_no_time_for_are_not_counted(tmp_path: Path) -> None:
+    """They are drawn again by a run that continues this one, if they come up again."""
+    result = fuzzed(tmp_path, tools(run=stopping("a * 10")))
+    assert [chunk.programs for chunk in result.chunks][:2] == [4, 0]
+    assert result.chunks[1].codes == ()
+
+
+def test_a_failure_that_there_was_no_time_for_is_looked_into_later(tmp_path: Path) -> None:
+    """It is told, and a run that continues this one looks into the next with the same symptom."""
+
+    def never(request: Request, symptom: Symptom) -> str:
+        raise StoppedError(request, symptom)
+
+    first = fuzzed(tmp_path, tools(rung=never))
+    assert (first.left, first.findings) == ({VALUES}, [])
+    assert "| symptoms that there was no time to look into" in report(first, {})
+    second = fuzzed(tmp_path, programs=16)
+    assert (second.left, len(second.findings)) == (set(), 1)
+
+
+def test_what_there_was_no_time_to_shrink_is_told_as_it_was(tmp_path: Path) -> None:
+    """A smaller program of which the rung could not be found may be another failure."""
+    small = a_case("shrunk.other.name", program="return a\n", calls=(Call(),))
+
+    def rung(request: Request, _: Symptom) -> str:
+        if request.case.program == small.program:
+            raise StoppedError
+        return "fake"
+
+    shrink = lambda request, *_: replace(request, case=small)  # noqa: E731
+    (finding,) = fuzzed(tmp_path, tools(rung=rung, shrink=shrink)).findings
+    assert "no_grad" in finding.program
+
+
+def test_a_budget_leaves_time_for_what_comes_after_drawing() -> None:
+    """With failures to look into and findings to confirm drawing ends sooner, but never before its share is spent."""
+    now = 0.0
+    deadline = Deadline(lambda: now)
+    budget = Budget(seconds=100, spent_s=20, script_s=8.0, jobs=2, deadline=deadline, clock=lambda: now)
+    assert deadline.left_s == 80
+    now = 70.0
+    assert budget.is_left(waiting=0, new=0)
+    assert not budget.is_left(waiting=1, new=1)
+    assert budget.is_left(waiting=0, new=1)
+    now = 39.0
+    assert budget.is_left(waiting=1000, new=1000)
+    budget.reserve(new=2)
+    assert deadline.moment == 72
+    budget.reserve(new=1000)
+    assert deadline.moment == 52
+    budget.release()
+    assert (deadline.moment, budget.rest_s()) == (80, 41)
+
+
+def test_without_a_budget_nothing_ends() -> None:
+    """There is always time, and nothing is left of it."""
+    budget = Budget(seconds=None, spent_s=5, script_s=8.0, jobs=1, deadline=(deadline := Deadline()), clock=lambda: 0.0)
+    budget.reserve(new=3)
+    assert budget.is_left(waiting=5, new=5)
+    assert (deadline.has_passed, budget.rest_s()) == (False, 0.0)
+
+
+def test_a_deadline_within_another_is_the_sooner_one() -> None:
+    """It stays where it is when the other one is moved."""
+    deadline = Deadline(lambda: 10.0)
+    deadline.moment = 15.0
+    assert (deadline.within(2.0).moment, deadline.within(9.0).moment) == (12.0, 15.0)
+    assert not deadline.has_passed
+    deadline.moment = 10.0
+    assert deadline.has_passed
+
+
 def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path) -> None:
     """Ctrl-C ends the run with its findings so far and exit code 130."""
 
@@ -362,6 +481,19 @@ def test_the_report_tells_counts_findings_and_coverage(tmp_path: Path) -> None:
     assert "2 new, 0 known" in text
     assert "enabled: no_grad_with" in text
     assert "op sin" in text
+
+
+def test_a_terminal_is_told_what_is_new(tmp_path: Path) -> None:
+    """One line of numbers and the findings; what was drawn and what is known are another text."""
+    result = fuzzed(tmp_path, tools(run=breaking("no_grad", "return a +"), known=a_known()))
+    first, *_, last = summary(result, {}).splitlines()
+    assert first.startswith(f"fake: {result.programs} programs in ")
+    assert first.endswith(" 2 of these looked into; findings: 1 known, 1 new")
+    assert last == "```"
+    assert "op sin" not in summary(result, {})
+    assert "## New findings" not in statistics(result)
+    assert "## Known findings" in statistics(result)
+    assert "op sin" in statistics(result)
 
 
 def test_symptoms_survive_the_state(tmp_path: Path) -> None:

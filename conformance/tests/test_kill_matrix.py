@@ -52,7 +52,8 @@ def test_the_page_shows_defects_checks_and_honest_backends() -> None:
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     told = {tuple(row) for row in cells}
     first = SABOTEURS[kill.name]
-    assert any(row[:3] == (kill.name, first.home, first.kin) and row[3].endswith(".") for row in told)
+    kin = f"[{first.kin}]({first.kin}.md)"
+    assert any(row[:3] == (kill.name, first.home, kin) and row[3].endswith(".") for row in told)
     assert any(row[:3] == (kill.name, "9", "**3**") for row in told)
     assert (kill.meant, kill.name) in told
     assert any(row[0] == "interpreter" and row[-2:] == ("9", "none") for row in told)

@@ -140,13 +140,11 @@ def test_a_failure_of_the_published_records_is_shrunk(readme: str, checkout: Pat
     assert_shown("# 2 lines after 20", readme, printed)
 
 
-def test_fuzzing_finds_a_defect_and_writes_it_down(readme: str, checkout: Path, tmp_path: Path) -> None:
+def test_fuzzing_finds_a_defect_and_writes_it_down(readme: str, tmp_path: Path) -> None:
     """On a backend that is broken on purpose few programs are enough; what was found is a case that shows it again."""
     line = command(readme, "conformance fuzz").replace("--budget 60s", "--programs 30")
     broken = ref("modes", "inner_grad_modes_dropped")
-    options = f"--known {checkout / 'results' / 'records'} --output found"
-    printed = typed(f"{line.replace('aot_eager', broken)} {options}", tmp_path, 1)
-    assert (tmp_path / "found" / "report.md").read_text().rstrip() in printed
+    printed = typed(f"{line.replace('aot_eager', broken)} --output found", tmp_path, 1)
     assert printed.count("it exits with 1") == len(list((tmp_path / "found").glob("*.py"))) > 0
     typed("conformance validate found", tmp_path, 0)
     again = typed(f"conformance run --cases found --case 'fuzz.*' --backend {broken}", tmp_path, 1)

@@ -12,7 +12,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from conformance import frame, report
 from conformance.errors import RecordError
 from conformance.model import Capability, Family, Level, Outcome, Verdict
-from conformance.report import markdown
+from conformance.report import formats, markdown
 from conformance.report.matrix import cell, matrix
 from conformance.selection import digest
 from conformance.tests.fakes import a_backend, a_record, a_timing, an_environment, failed, some_blocks
@@ -70,11 +70,12 @@ def test_coverage_counts_clauses_areas_nests_and_laws(tmp_path: Path, snapshot: 
 
 
 def test_many_requests_of_one_reason_are_a_list(tmp_path: Path) -> None:
-    """Five are shown in full, the others by name."""
+    """Five are shown in full, the others by name when they are unfolded."""
     records = a_run(tmp_path / "a.jsonl", *(an_xfail(f"demo.first.case{number}") for number in range(7)))
     page = report.pages([records], tmp_path / "results")["fake.md"]
     assert page.count("Reproduce") + page.count("```sh") == 5
-    assert "And `demo.first.case5` (1), `demo.first.case6` (1)." in page
+    more = "<details><summary>2 more with this reason</summary>\n\n- `demo.first.case5` (1)\n- `demo.first.case6` (1)\n"
+    assert more in page
 
 
 @pytest.mark.parametrize("name", ["README", "fake", "eager"])
@@ -143,16 +144,102 @@ def test_pages_of_backends_that_are_gone_are_removed(tmp_path: Path) -> None:
     ]
 
 
-def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
+def _published(folder: Path) -> Path:
+    """A folder of pages that is published: records stand in it."""
+    (folder / "records").mkdir(parents=True)
+    return folder
+
+
+def test_an_unfinished_run_is_not_published(tmp_path: Path) -> None:
     """What is not complete must not look like a result."""
     with pytest.raises(RecordError, match=r"a\.jsonl: cannot be published: it has no footer"):
-        report.pages([a_run(tmp_path / "a.jsonl", finish=False)], tmp_path)
+        report.pages([a_run(tmp_path / "a.jsonl", finish=False)], _published(tmp_path))
 
 
-def test_a_selection_is_refused(tmp_path: Path) -> None:
+def test_a_partial_run_says_what_was_run(tmp_path: Path) -> None:
+    """Anywhere but in a published folder: why it is partial, how many requests of each backend are there."""
+    backends = (a_backend(), a_backend("eager"), a_backend("other"))
+    run = a_run(tmp_path / "a.jsonl", a_record(), red(), finish=False, backends=backends, selection={"tags": ["smoke"]})
+    pages = report.pages([run], tmp_path / "out")
+    assert "**Partial: this is not the result of a backend on all cases.**" in pages["README.md"]
+    assert "- `a.jsonl`: it has no footer: the run was interrupted" in pages["README.md"]
+    assert (
+        "Selection: tags smoke. It holds 2 of the 2 requests that were planned (fake 2, eager 0, other 0)"
+        in (pages["README.md"])
+    )
+    assert pages["fake.md"].count("**Partial run**: see [the overview](README.md).") == 1
+    assert list(pages) == ["README.md", "coverage.md", "fake.md"]
+    assert "| eager " in pages["README.md"]
+
+
+def test_a_run_of_nothing_is_a_report_too(tmp_path: Path) -> None:
+    """One that was interrupted before its first record; what is missing is counted."""
+    path = a_run(tmp_path / "a.jsonl", a_record(), finish=False)
+    path.write_text(path.read_text().splitlines(keepends=True)[0])
+    pages = report.pages([path], tmp_path / "out")
+    assert "It holds 0 of the 1 request that were planned (fake 0); 1 have not been run." in pages["README.md"]
+
+
+def test_shards_that_are_not_all_there_are_reported_one_by_one(tmp_path: Path) -> None:
+    """Each is partial."""
+    shard = a_run(tmp_path / "a.jsonl", shard=(1, 2))
+    assert "it is shard 1 of 2" in report.pages([shard], tmp_path / "out")["README.md"]
+
+
+def test_a_document_is_all_pages_in_one(tmp_path: Path) -> None:
+    """Links between pages lead to headings; there is one marker, and no link out of the document."""
+    text = report.document([a_run(tmp_path / "a.jsonl", *_everything())], tmp_path / "out")
+    assert text.count(markdown.MARKER) == 1
+    assert "[fake](#fake)" in text
+    assert "[legend](#legend)" in text
+    assert "[the overview](#results)" in text
+    assert ".md)" not in text
+
+
+def test_a_document_as_html_needs_no_other_file(tmp_path: Path) -> None:
+    """Headings have ids, plots are in it, and nothing that a backend said becomes HTML."""
+    loud = red("demo.first.loud", message="<script>alert(1)</script> & more")
+    run = a_run(tmp_path / "a.jsonl", *_everything(), loud)
+    timings = some_timings(tmp_path / "t.jsonl", *_timings())
+    text = formats.as_html(report.document([run, timings], tmp_path / "out"), report.images([run, timings]))
+    assert '<h1 id="fake">fake</h1>' in text
+    assert '<a href="#fake">fake</a>' in text
+    assert text.count('<img src="data:image/svg+xml;base64,PD94') == 2
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in text
+    assert "<script>" not in text
+
+
+def test_a_document_as_text_fits_the_terminal(tmp_path: Path) -> None:
+    """No line is wider, and there are neither links nor HTML in it."""
+    many = [an_xfail(f"demo.first.case{number}") for number in range(7)]
+    text = formats.as_text(report.document([a_run(tmp_path / "a.jsonl", *many)], tmp_path / "out"), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "2 more with this reason" in text
+    assert "details" not in text
+    assert "(#" not in text
+
+
+def test_pages_in_a_checkout_link_to_cases_and_clauses(checkout: Path, tmp_path: Path) -> None:
+    """To the file and line of a case, and the line of a clause; ids that are not known stay as they are."""
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases" / "SPEC.md").touch()
+    name = "grad_mode.nesting.enable_in_no_grad"
+    records = [red(name, clauses=("GM-1", "XY-9")), red("gone.case.now")]
+    pages = report.pages([a_run(tmp_path / "a.jsonl", *records)], tmp_path / "results")
+    (link,) = set(re.findall(rf"\[`{name}`\]\(\.\./([^)]*)#L(\d+)\)", pages["fake.md"]))
+    lines = (checkout / link[0]).read_text(encoding="utf-8").splitlines()
+    assert f"id: {name}" in lines[int(link[1]) - 1]
+    assert "- `gone.case.now` `" in pages["fake.md"]
+    (line,) = re.findall(r"\[GM-1\]\(\.\./cases/SPEC\.md\?plain=1#L(\d+)\)", pages["coverage.md"])
+    specification = (checkout / "cases" / "SPEC.md").read_text(encoding="utf-8").splitlines()
+    assert specification[int(line) - 1].startswith("- **GM-1** ")
+    assert "| XY-9 " in pages["coverage.md"]
+
+
+def test_a_selection_is_not_published(tmp_path: Path) -> None:
     """A table of the cases somebody chose is not the table of the backend."""
     with pytest.raises(RecordError, match="partial run: selected by tags"):
-        report.pages([a_run(tmp_path / "a.jsonl", selection={"tags": ["smoke"]})], tmp_path)
+        report.pages([a_run(tmp_path / "a.jsonl", selection={"tags": ["smoke"]})], _published(tmp_path))
 
 
 def test_a_backend_in_two_files_is_refused(tmp_path: Path) -> None:
@@ -182,7 +269,7 @@ def test_shards_are_put_together(tmp_path: Path) -> None:
 def test_a_missing_shard_is_refused(tmp_path: Path) -> None:
     """Half a run is no run."""
     with pytest.raises(RecordError, match="shards"):
-        report.pages([a_run(tmp_path / "a.jsonl", shard=(1, 2))], tmp_path)
+        report.pages([a_run(tmp_path / "a.jsonl", shard=(1, 2))], _published(tmp_path))
 
 
 def test_a_gated_backend_says_that_it_was_not_run(tmp_path: Path) -> None:
@@ -341,7 +428,7 @@ def test_timings_stand_beside_records(tmp_path: Path) -> None:
     timings = some_timings(folder / "t.jsonl", *_timings())
     report.write([folder], out)
     assert {path.name for path in out.iterdir()} == {"README.md", "coverage.md", "fake.md", "benchmarks.md", "plots"}
-    assert report.changes([timings], out) == {}
+    assert [path.name for path in report.changes([timings], out)] == ["benchmarks.md"]  # which links to fewer pages
 
 
 def test_timings_that_are_not_whole_are_refused(tmp_path: Path) -> None:
@@ -359,8 +446,8 @@ def test_timings_are_plotted(tmp_path: Path) -> None:
     touched = report.write([file], tmp_path / "out")
     assert [path.name for path in touched] == ["benchmarks.md", "speed-ups.svg", "compiling.svg"]
     speed_ups, compiling = (path.read_text() for path in touched[1:])
-    for word in ("demo.first.two grad=enabled,n=8", ">fake<", ">eager<"):
-        assert word in speed_ups
+    for word in ("demo.first.two n=8", "fake", "eager"):
+        assert f"<!-- {word} -->" in speed_ups
     assert "eager (1 that are not faster)" in compiling
     assert "pays after 10,000 calls" in compiling
     assert all(f"(plots/{path.name})" in touched[0].read_text() for path in touched[1:])

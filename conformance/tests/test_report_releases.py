@@ -165,6 +165,7 @@ def test_shards_of_two_releases_are_no_run(tmp_path: Path) -> None:
         a_run(tmp_path / f"{at}.jsonl", one, shard=(at, 2), environment=an_environment(torch=torch), **whole)
         for at, torch, one in zip((1, 2), (OLD, NEW), records, strict=True)
     ]
+    (tmp_path / "records").mkdir()
     with pytest.raises(RecordError, match=r"its torch is 2\.14\.1\+cu130, not 2\.13\.0\+cpu"):
         report.pages(parts, tmp_path)
 

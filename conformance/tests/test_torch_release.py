@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from packaging.requirements import Requirement
 
-from conformance import environment, isolate, kept, torch_release
+from conformance import declarations, environment, isolate, kept, torch_release
 from conformance.cli import main
 from conformance.kept import Kind
 from conformance.tests.commands import CASE, STARTING
@@ -168,13 +168,24 @@ def test_an_old_torch_is_refused_in_one_line(
     assert records.read_bytes() == before
 
 
-def test_cases_are_validated_without_a_torch(torch: Path) -> None:
-    """What needs a backend is left out, and that is a problem that is told."""
+def test_what_is_installed_is_validated_without_a_torch(torch: Path) -> None:
+    """Neither cases nor expectations of installed backends need one."""
     (torch / "version.py").write_text(wheel("2.9.1"))
+    result = CliRunner().invoke(main, ["validate"])
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "no problems found\n", "")
+
+
+def test_a_backend_that_needs_torch_to_be_declared_is_left_out_without_one(
+    torch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its expectations are not checked, and that is a problem that is told."""
+    (torch / "version.py").write_text(wheel("2.9.1"))
+    monkeypatch.setattr(declarations, "expectations", lambda _: {})
     result = CliRunner().invoke(main, ["validate"])
     (line,) = result.stdout.splitlines()
     assert (result.exit_code, result.stderr) == (1, "")
-    assert line.startswith("the expectations of installed backends were not checked: torch 2.9.1 is too old: ")
+    assert line.startswith("the expectations of eager, pre_dispatch_eager, ")
+    assert " were not checked: torch 2.9.1 is too old: " in line
 
 
 def test_a_torch_that_does_not_import_is_named(torch: Path) -> None:

@@ -1,0 +1,132 @@
+"""The command `conformance report`: records as markdown pages, as one HTML file, or as text."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conformance.cli_words import PATH, examples
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["report"]
+
+_PUBLISHED = Path("results", "records")
+_STDOUT = Path("-")
+_OUTPUTS = {"markdown": Path("conformance-report"), "html": Path("conformance-report.html"), "text": _STDOUT}
+
+
+@click.command(
+    "report",
+    short_help="Make a report of records: markdown, HTML or text.",
+    epilog=examples(
+        "conformance report --format text                  the last run, here",
+        "conformance report --format html                  as one file, conformance-report.html",
+        "conformance report --records mine.jsonl --output /tmp/pages      a folder of markdown pages",
+        "conformance report --output - > report.md         one markdown text",
+        "conformance report --records results/records --output results --check      in CI: fail if the committed pages"
+        " are not what the records give",
+    ),
+)
+@click.option(
+    "--records",
+    "given",
+    multiple=True,
+    type=PATH,
+    help="A record file, or a folder of them. Repeatable; default: the last run in this folder, else results/records.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(_OUTPUTS)),
+    default="markdown",
+    show_default=True,
+    help="A folder of pages, one HTML file that needs no other, or text for a terminal.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Where it goes, - for stdout; default: results for results/records as markdown, else the folder"
+    " conformance-report, the file conformance-report.html, and stdout for text.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a markdown page would change.")
+@click.pass_context
+def report(ctx: click.Context, /, *, given: Sequence[Path], form: str, output: Path | None, check: bool) -> None:
+    """Make a report of record files: an overview, and a page for each backend.
+
+    Of a partial run it says what was run and what was not. A folder of pages with a folder `records` in it is
+    published: a partial run is not written there.
+
+    In a folder of records, those of a release of torch may stand in a folder named after it, such as 2.14.1+cu130: the
+    pages are then of the newest, and a page more shows what changed between releases.
+    """
+    from conformance import report as reporting
+    from conformance.errors import UsageError
+
+    records = given or _found(check=check)
+    target = output or _target(records, form)
+    if form == "markdown" and target != _STDOUT:
+        if target.is_file():
+            message = f"{target} is a file, and markdown pages are written into a folder; see --output and --format"
+            raise UsageError(message)
+        touched = list(reporting.changes(records, target)) if check else reporting.write(records, target)
+        verb = "differs from its records" if check else "written"
+        click.echo("\n".join(f"{path}: {verb}" for path in touched) or _NOTHING)
+        ctx.exit(1 if check and touched else 0)
+    if check:
+        message = "--check is for a folder of markdown pages"
+        raise UsageError(message)
+    _deliver(_text(records, form), target)
+
+
+_NOTHING = "nothing to do: the pages are what the records give"
+
+
+def _found(*, check: bool) -> tuple[Path, ...]:
+    """The records that are meant where none are named; what is checked is what is published."""
+    from conformance import kept
+    from conformance.errors import UsageError
+    from conformance.kept import Kind
+
+    if not check and kept.last(Kind.RUN).exists():
+        place = kept.last_run()
+    elif _PUBLISHED.exists():
+        place = _PUBLISHED
+    else:
+        ran = "" if check else f"no run below {kept.FOLDER}, and "
+        message = f"{ran}no {_PUBLISHED} in this folder; --records names others"
+        raise UsageError(message)
+    click.echo(f"records: {place}", err=True)
+    return (place,)
+
+
+def _target(records: Sequence[Path], form: str) -> Path:
+    return _PUBLISHED.parent if form == "markdown" and list(records) == [_PUBLISHED] else _OUTPUTS[form]
+
+
+def _text(records: Sequence[Path], form: str) -> str:
+    """The whole report as one text."""
+    from conformance import report as reporting
+    from conformance.report.formats import as_html, as_text
+
+    # Nothing is written there; the pages name their files as seen from beside it.
+    text = reporting.document(records, _OUTPUTS["markdown"])
+    if form == "html":
+        return as_html(text, reporting.images(records))
+    return text if form == "markdown" else as_text(text, shutil.get_terminal_size((100, 0)).columns)
+
+
+def _deliver(text: str, target: Path) -> None:
+    from conformance.linefile import telling
+
+    if target == _STDOUT:
+        click.echo(text, nl=False)
+        return
+    with telling(f"cannot write {target}"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+    click.echo(f"{target}: written")

@@ -1,0 +1,143 @@
+"""What a fuzzing run is asked for, and what comes of it: options, chunks and the result that they add up to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence  # noqa: TC003 - pydantic reads them
+from dataclasses import dataclass, field
+from pathlib import Path  # noqa: TC003 - as above
+
+from conformance import grammar
+from conformance.findings import Finding, merged
+from conformance.symptom import Symptom  # noqa: TC001 - as above
+
+__all__ = ["Chunk", "FuzzResult", "Options"]
+
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the user asked for; the names are those of `conformance fuzz`.
+
+    Args:
+        backend: a reference, as `--backend` takes it.
+        output: the folder of the findings and of the state.
+        seed: tells this sequence of programs from others.
+        budget_s: wall time of all of it but the start-up, earlier runs of the same command included; None is no limit.
+        programs: about how many are run, earlier runs included; None is no limit.
+        jobs: how many batches run at a time; None is one for each processor.
+        timeout_s: of each program; None is the backend's own limit.
+    """
+
+    backend: str
+    output: Path
+    seed: int = 0
+    budget_s: float | None = None
+    programs: int | None = None
+    jobs: int | None = None
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """What came of one chunk; a line of the state.
+
+    Args:
+        number: which one.
+        programs: how many were run.
+        unsupported: how many need what the backend does not claim.
+        seconds: from the end of the chunk before it to its own.
+        codes: digests of its programs, so that none is run twice.
+        features: how many programs use each part of the grammar.
+        invalid: by case id, why eager does not do what a program is for.
+        failures: the symptom of each program that failed, in their order.
+        findings: those failures that were looked into.
+        left: the symptoms of those that were to be looked into when the time was up.
+    """
+
+    number: int
+    programs: int
+    unsupported: int = 0
+    seconds: float = 0.0
+    codes: tuple[str, ...] = ()
+    features: Mapping[str, int] = field(default_factory=dict)
+    invalid: Mapping[str, str] = field(default_factory=dict)
+    failures: tuple[Symptom, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    left: tuple[Symptom, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FuzzResult:
+    """What came of a run and of those that it continues."""
+
+    backend: str
+    seed: int
+    output: Path
+    chunks: Sequence[Chunk]
+    interrupted: bool = False
+
+    @property
+    def programs(self) -> int:
+        """How many programs were run."""
+        return sum(chunk.programs for chunk in self.chunks)
+
+    @property
+    def unsupported(self) -> int:
+        """How many more were drawn that the backend does not claim to support."""
+        return sum(chunk.unsupported for chunk in self.chunks)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return sum(chunk.seconds for chunk in self.chunks)
+
+    @property
+    def invalid(self) -> Mapping[str, str]:
+        """By case id, why eager does not do what a program is for."""
+        return {case: reason for chunk in self.chunks for case, reason in chunk.invalid.items()}
+
+    @property
+    def accepted(self) -> int:
+        """How many programs could be judged."""
+        return self.programs - len(self.invalid)
+
+    @property
+    def coverage(self) -> dict[str, int]:
+        """For each part of the grammar, how many programs use it."""
+        used = Counter[str]()
+        for chunk in self.chunks:
+            used.update(chunk.features)
+        return {name: used[name] for name in grammar.FEATURES}
+
+    @property
+    def failures(self) -> Counter[Symptom]:
+        """How many programs show each symptom."""
+        return Counter(symptom for chunk in self.chunks for symptom in chunk.failures)
+
+    @property
+    def looked_into(self) -> int:
+        """Of how many failures the first rung was found."""
+        return sum(len(chunk.findings) for chunk in self.chunks)
+
+    @property
+    def left(self) -> set[Symptom]:
+        """What shows in failures that nobody has looked into, as the time was up."""
+        every = {symptom for chunk in self.chunks for symptom in chunk.left}
+        return every - {finding.symptom for finding in self.findings}
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Every way in which the backend differs, once, in the order in which they were found."""
+        return merged(finding for chunk in self.chunks for finding in chunk.findings)
+
+    @property
+    def new(self) -> list[Finding]:
+        """The findings that no record of the suite shows."""
+        return [finding for finding in self.findings if not finding.known]
+
+    @property
+    def exit_code(self) -> int:
+        """0 where nothing is new, 1 with findings, 130 after Ctrl-C."""
+        return _INTERRUPTED if self.interrupted else int(bool(self.new))
