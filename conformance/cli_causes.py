@@ -375,7 +375,9 @@ def _bar(stack: ExitStack, *, quiet: bool, verbose: bool) -> Callable[[int, Reco
     def told(total: int, record: Record) -> None:
         if not advance:
             advance.append(
-                stack.enter_context(progress(total, quiet=quiet, show=summary.as_it_comes if verbose else None))
+                stack.enter_context(
+                    progress(total, quiet=quiet, show=summary.as_it_comes if verbose else summary.brief)
+                )
             )
         advance[0](record)
 

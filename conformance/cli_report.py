@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conformance.cli_suggestions import Command
 from conformance.cli_words import PATH, examples
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _OUTPUTS = {"markdown": Path("conformance-report"), "html": Path("conformance-re
 
 @click.command(
     "report",
+    cls=Command,
     short_help="Make a report of records: markdown, HTML or text.",
     epilog=examples(
         "conformance report --format text                  the last run, here",

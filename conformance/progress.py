@@ -72,15 +72,15 @@ def progress(
         total: how many records will come.
         quiet: show nothing.
         stream: where it is shown; default: stderr, which keeps stdout for results.
-        show: what to print of a red record as it comes; default: nothing.
+        show: what to print of a record as it comes, if anything; default: nothing.
     """
     seen: Counter[Verdict] = Counter()
     with _shown(total, quiet=quiet, stream=stream) as (step, note):
 
         def advance(record: Record) -> None:
             seen[record.verdict] += 1
-            if show is not None and not record.verdict.is_green:
-                note(show(record))
+            if show is not None and (text := show(record)):
+                note(text)
             tally = "  ".join(f"{verdict} {number}" for verdict, number in sorted(seen.items()))
             red = sum(number for verdict, number in seen.items() if not verdict.is_green)
             step(f"{tally}  {record.backend} {record.case_id}", f"{red} red")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from conformance.model import CheckResult, Record
     from conformance.session import Result
 
-__all__ = ["as_it_comes", "finding", "missing", "text"]
+__all__ = ["as_it_comes", "brief", "finding", "missing", "text"]
 
 _FEW = 5  # requests that are shown in full
 _MANY = 25  # red rows; beyond, the report is the better reader
@@ -50,8 +50,15 @@ def _red(records: Sequence[Record]) -> Iterator[str]:
 
 
 def as_it_comes(record: Record) -> str:
-    """A finding while the run goes on; in a log of GitHub Actions it is folded under its name."""
+    """A finding while the run goes on, or nothing; in a log of GitHub Actions it is folded under its name."""
+    if record.verdict.is_green:
+        return ""
     return terminal.folded(f"{_where(record)}: {record.verdict}", finding(record))
+
+
+def brief(record: Record) -> str:
+    """What came of one request, while others go on."""
+    return f"{_where(record)}: {styled(record.verdict.value, style_of(record.verdict))}"
 
 
 def finding(record: Record) -> str:

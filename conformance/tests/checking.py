@@ -35,7 +35,8 @@ def checked(*words: str) -> tuple[int, str]:
     """
     kept = () if "--records" in words else ("--records", os.devnull)
     result = CliRunner().invoke(main, ["check", *words, *kept])
-    lines = result.output.splitlines(keepends=True)
+    printed = result.stdout if result.exit_code in {0, 1} else result.stderr
+    lines = printed.splitlines(keepends=True)
     return result.exit_code, "".join(line for line in lines if not line.startswith("starting torch "))
 
 
