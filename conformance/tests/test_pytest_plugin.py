@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 import conformance
+import conformance.api
 from conformance import pytest_session
 from conformance.errors import CaseError, Problem
 from conformance.loader import load_cases
