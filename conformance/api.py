@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
+from rich.text import Text
 
 from conformance import frame, handover, torch_release, usercheck
 from conformance.backend import Backend
@@ -105,7 +106,7 @@ def check(
     records = [replace(record, reproduce=again[record.backend]) for record in checked.records]
     torch = torch_release.installed().version
     found = CheckFrame(frame.of((record, torch) for record in records))
-    found.summary = usercheck.summary(records)
+    found.summary = Text.from_ansi(usercheck.summary(records)).plain  # a page and an exception take no colours
     return found
 
 

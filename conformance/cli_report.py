@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,18 +112,23 @@ def _target(records: Sequence[Path], form: str) -> Path:
 def _text(records: Sequence[Path], form: str) -> str:
     """The whole report as one text."""
     from conformance import report as reporting
+    from conformance import terminal
     from conformance.report.formats import as_html, as_text
 
     # Nothing is written there; the pages name their files as seen from beside it.
     text = reporting.document(records, _OUTPUTS["markdown"])
     if form == "html":
         return as_html(text, reporting.images(records))
-    return text if form == "markdown" else as_text(text, shutil.get_terminal_size((100, 0)).columns)
+    return text if form == "markdown" else as_text(text, terminal.width())
 
 
 def _deliver(text: str, target: Path) -> None:
+    from conformance.errors import UsageError
     from conformance.linefile import telling
 
+    if target.is_dir():
+        message = f"{target} is a folder, and this report is one file; see --output and --format"
+        raise UsageError(message)
     if target == _STDOUT:
         click.echo(text, nl=False)
         return

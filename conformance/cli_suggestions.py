@@ -102,13 +102,15 @@ def _commands(name: str, known: Sequence[str]) -> list[str]:
 
 def _option(word: str, known: Collection[str]) -> str:
     """The option among the known ones that a bare word belongs to, with the word; empty where none is likely."""
+    # What takes a seed runs something, and would replace the records.
+    if Path(word).exists() and "--records" in known and "--seed" not in known:
+        return f"--records {word}"
     return next((f"{option} {text}" for option, text in _options(word) if option in known), "")
 
 
 def _options(word: str) -> Iterator[tuple[str, str]]:
     """Options that a bare word may belong to, with the word as it is probably spelt; the likeliest first."""
-    if Path(word).exists() and ":" not in word:
-        yield "--records", word
+    if Path(word).is_dir():
         yield "--cases", word
     backends = discover.names()
     if ":" in word or word in backends:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from conformance.errors import BackendError, UsageError
 from conformance.sources import refuse_absent
+from conformance.users import PICKLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -56,7 +57,8 @@ def refuse_unknown(ref: str) -> None:
         BackendError: nobody declares the name, or there is no such file, package or attribute.
     """
     _refuse_undeclared(ref)
-    if ":" not in ref or ref.startswith(f"{_OF_TORCH}:"):
+    is_handed_over = f"{PICKLE}:" in ref
+    if ":" not in ref or ref.startswith(f"{_OF_TORCH}:") or is_handed_over:
         return
     try:
         refuse_absent(ref)

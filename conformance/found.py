@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -73,10 +74,10 @@ def find(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -
         ConformanceError: records or cases cannot be read.
     """
     wanted = _parts(name)
-    groups = [places] if places else _defaults()
+    groups, holding = ([places], _holding) if places else (_defaults(), _holding_if_readable)
     of_case: list[_Placed] = []
     for group in groups:
-        here = [each for each in _holding(wanted, group) if wanted.has_case_of(each.record)]
+        here = [each for each in holding(wanted, group) if wanted.has_case_of(each.record)]
         if any(wanted.may_mean(each.record) for each in here):
             of_case = here
             break
@@ -168,6 +169,12 @@ def live(request: Request) -> Request:
         HarnessError: the fork server does not start, or died twice.
     """
     return replace(request, backend=usable(isolate.describe(request.backend.ref)))
+
+
+def _holding_if_readable(wanted: _Name, places: Sequence[Path]) -> Iterator[_Placed]:
+    """The same of a place that nobody named: a run by an earlier version of this package is passed over."""
+    with suppress(RecordError):
+        yield from _holding(wanted, places)
 
 
 def _parts(name: str) -> _Name:

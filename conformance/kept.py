@@ -6,6 +6,7 @@ folder may be deleted at any time.
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -45,8 +46,8 @@ def new(kind: Kind) -> Path:
         FOLDER.mkdir(exist_ok=True)
         (FOLDER / ".gitignore").write_text("*\n", encoding="ascii")
         path = _claimed(kind)
-        _link(kind, path)
-        return path
+    _link(kind, path)
+    return path
 
 
 def _claimed(kind: Kind) -> Path:
@@ -64,9 +65,11 @@ def _claimed(kind: Kind) -> Path:
 
 def _link(kind: Kind, path: Path) -> None:
     """Let `last` lead to a file of the folder, at once for whoever reads it."""
-    temporary = FOLDER / f".{path.name}.link"
-    temporary.symlink_to(path.name)
-    temporary.replace(last(kind))
+    temporary = FOLDER / f".{path.name}.{os.getpid()}"
+    with telling(f"cannot write below {FOLDER}"):
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(path.name)
+        temporary.replace(last(kind))
 
 
 def last(kind: Kind) -> Path:

@@ -123,7 +123,7 @@ def _shown(
 
 def _bar(stream: TextIO) -> Progress:
     """A bar whose numbers are never cut; what is done just now has the rest of the line."""
-    console = Console(file=stream)
+    console = Console(file=stream, force_jupyter=False)
     whole = Column(no_wrap=True)
     rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     return Progress(

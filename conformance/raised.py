@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
 from pathlib import Path
@@ -18,7 +19,7 @@ _MESSAGE = 1000  # characters kept
 _FRAMES = 6  # innermost frames kept
 _PATH = re.compile(r"(?<![\w:/])(?:/[^\s/:'\",()]+)+/(?=[^\s/:'\",()]+)")
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
-_SUITE = str(Path(__file__).parent)
+_SUITE = f"{Path(__file__).parent}{os.sep}"
 _IMPORTING = "<frozen importlib"
 _ADVICE = ("Set TORCHDYNAMO_VERBOSE=1", "Use tlparse", "You can suppress this exception")  # of no use to a reader here
 

@@ -52,6 +52,7 @@ def apply(path: Path) -> Counter[Verdict]:
     header = replace(run.header, backends=backends)
     footer = replace(run.footer, counts={verdict.value: counts[verdict] for verdict in sorted(counts)})
     texts = [lines.encode(header), *(lines.encode_record(one, header) for one in records), lines.encode(footer)]
+    path = path.resolve()  # of a link, the file that it leads to
     scratch = path.with_name(f"{path.name}.new")  # so that a full disk costs nothing
     scratch.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
     scratch.replace(path)

@@ -103,6 +103,8 @@ class Session:
         """How much there is to do, and about how long it takes here; a machine may be twice as fast or as slow."""
         done = {record.key for record in self.done}
         left = [request.backend for request in self.plan.requests if request.key not in done]
+        if not left:
+            return "nothing is left to run"
         work_s = sum(_SLOW_S if SLOW_COMPILE in info.tags else _FAST_S for info in left)
         minutes = work_s / 60 / (self.options.jobs or self.environment.threads)
         lasting = f"{minutes:.0f} minutes" if minutes >= _FEW else f"{max(1, round(minutes * 6)) * 10} seconds"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from conformance import frame, terminal
+from conformance import frame, kept, terminal
 from conformance.model import Verdict
 from conformance.report.matrix import cell, matrix, tally
 from conformance.terminal import style_of, styled
@@ -38,15 +38,16 @@ def text(result: Result, *, quiet: bool, command: Sequence[str]) -> str:
     if len(result.records) < _FEW:
         return "\n\n".join([*map(_full, result.records), *_notes(result), last])
     table = terminal.table(*matrix(frame.of(result.records), _coloured))
-    return "\n\n".join([table, *_red(result.records), *_notes(result), last])
+    return "\n\n".join([table, *_red(result), *_notes(result), last])
 
 
-def _red(records: Sequence[Record]) -> Iterator[str]:
-    red = [record for record in records if not record.verdict.is_green]
+def _red(result: Result) -> Iterator[str]:
+    red = [record for record in result.records if not record.verdict.is_green]
     if red:
         yield terminal.folded(f"{len(red)} red", "\n\n".join(map(finding, red[:_MANY])))
     if len(red) > _MANY:
-        yield f"... and {len(red) - _MANY} more red; `conformance report` writes pages that hold them all."
+        of = "" if result.path.parent == kept.FOLDER else f" --records {result.path}"
+        yield f"... and {len(red) - _MANY} more red; `conformance report{of}` writes pages that hold them all."
 
 
 def as_it_comes(record: Record) -> str:

@@ -138,14 +138,21 @@ def _rendered(headers: Row, rows: Sequence[Row], limit: int) -> str:
         drawn.add_row(*(Text.from_ansi(cell) for cell in row))
     buffer = io.StringIO()
     system = _colours()
-    console = Console(file=buffer, width=limit, color_system=system, force_terminal=bool(system), highlight=False)
+    console = Console(
+        file=buffer,
+        width=limit,
+        color_system=system,
+        force_terminal=bool(system),
+        force_jupyter=False,  # where it would show the table itself
+        highlight=False,
+    )
     console.print(drawn)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
 
 
 def _colours() -> _Colours | None:
     """The kind of colours that stdout takes, as rich calls it; None where it takes none."""
-    console = Console(file=sys.stdout)
+    console = Console(file=sys.stdout, force_jupyter=False)
     return None if console.no_color else cast("_Colours | None", console.color_system)
 
 

@@ -133,10 +133,10 @@ def _benchmarks(timings: Sequence[Path], folder: Path, links: Links) -> dict[str
         return {}
     if len(timings) > 1:
         message = f"{' and '.join(map(str, timings))}: there is one page of timings, so remove all but one file"
-        raise RecordError(message)
+        raise RecordFileError(message)
     (path,) = timings
     run = timing_file.read(path)
-    if reason := timing_file.publishable(run):
+    if (folder / _RECORDS).is_dir() and (reason := timing_file.publishable(run)):
         message = f"{path}: cannot be published: {reason}"
         raise RecordFileError(message)
     return {_BENCHMARKS: benchmarks_page(run, _name(path, folder), folder.resolve().name, links)}

@@ -14,6 +14,7 @@ from conformance.report import markdown
 from conformance.report.links import NOWHERE, Links
 from conformance.report.plots import COMPILING, SPEED_UPS
 from conformance.timing import Phase, Speed
+from conformance.timing_file import publishable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,6 +60,7 @@ def benchmarks_page(run: TimingRun, name: str, folder: str, links: Links = NOWHE
     backends = by_ladder({timing.backend for timing in run.timings})
     return markdown.page(
         "# Benchmarks",
+        *([f"**Partial: {reason}.**"] if (reason := publishable(run)) else []),
         _HOW_TO_READ.format(smallest=run.header.smallest),
         noise(run),
         "## Backends",

@@ -45,7 +45,7 @@ def as_html(markdown: str, images: Mapping[str, str]) -> str:
         if opening.type == "heading_open":
             opening.attrSet("id", anchor_of(inline.content))
     body = str(parser.renderer.render(tokens, parser.options, {}))
-    body = re.sub(r'<img src="([^"]*)"', lambda found: _image(found[1], images), body)
+    body = re.sub(r'<img src="([^"]*)"([^>]*)>', lambda found: _image(found[1], found[2], images), body)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -67,10 +67,14 @@ def as_text(markdown: str, width: int) -> str:
     # Summaries of what is folded are HTML, which this renderer leaves out.
     plain = re.sub(r"\[((?:[^\[\]\\]|\\.)*)\]\(#[^()\s]*\)", r"\1", markdown)
     shown = re.sub(r"<details><summary>(.*?)</summary>", lambda found: html.unescape(found[1]), plain)
-    Console(file=out, width=width, color_system=None, force_terminal=False).print(Markdown(shown, hyperlinks=False))
+    Console(file=out, width=width, color_system=None, force_terminal=False, force_jupyter=False).print(
+        Markdown(shown, hyperlinks=False)
+    )
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def _image(name: str, images: Mapping[str, str]) -> str:
-    data = base64.b64encode(images.get(name, "").encode()).decode()
-    return f'<img src="data:image/svg+xml;base64,{data}"'
+def _image(name: str, rest: str, images: Mapping[str, str]) -> str:
+    if name not in images:
+        return ""
+    data = base64.b64encode(images[name].encode()).decode()
+    return f'<img src="data:image/svg+xml;base64,{data}"{rest}>'

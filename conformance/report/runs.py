@@ -136,4 +136,4 @@ def _refuse_twins(groups: Iterable[Group]) -> None:
             other = homes.setdefault(page_name(info.name), path)
             if other != path:
                 message = f"backend {info.name!r} is in two record files, {other} and {path}: remove one"
-                raise RecordError(message)
+                raise RecordFileError(message)

@@ -105,11 +105,11 @@ def test_only_what_has_a_file_is_confirmed(tmp_path: Path) -> None:
 
 def test_what_there_is_no_time_for_is_not_confirmed(tmp_path: Path) -> None:
     """Neither once the time is up, nor where the script ends too late, nor where a hang would."""
-    hang, passed, soon = a_finding(tmp_path, Outcome.TIMEOUT), Deadline(), Deadline()
-    passed.moment, soon.moment = 0.0, time.monotonic() + 0.7
+    hang, slow = a_finding(tmp_path, Outcome.TIMEOUT), a_finding(tmp_path)
     texts = {Outcome.FAIL: "import time\ntime.sleep(60)\n"}
-    slow = a_finding(tmp_path)
-    for finding, deadline in ((slow, passed), (hang, soon), (slow, soon)):
+    for finding, seconds in ((slow, -1.0), (hang, 0.7), (slow, 5.0)):
+        deadline = Deadline()
+        deadline.moment = time.monotonic() + seconds
         write_script = lambda _, wanted: texts[wanted.outcome]  # noqa: E731
         made = confirm([finding], BACKEND, tmp_path, write_script, timeout_s=None, jobs=1, deadline=deadline)
         (one,) = made.values()

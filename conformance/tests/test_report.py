@@ -433,9 +433,10 @@ def test_timings_stand_beside_records(tmp_path: Path) -> None:
 
 def test_timings_that_are_not_whole_are_refused(tmp_path: Path) -> None:
     """What was interrupted is no result, and of two files nobody knows which is meant."""
-    cut = some_timings(tmp_path / "a" / "t.jsonl", *_timings(), finish=False)
+    cut = some_timings(tmp_path / "published" / "records" / "t.jsonl", *_timings(), finish=False)
     with pytest.raises(RecordError, match="cannot be published: it has no footer"):
-        report.pages([cut], tmp_path)
+        report.pages([cut], tmp_path / "published")
+    assert "Partial: it has no footer" in "".join(report.pages([cut], tmp_path).values())
     with pytest.raises(RecordError, match="remove all but one file"):
         report.pages([some_timings(tmp_path / name, a_timing()) for name in ("b.jsonl", "c.jsonl")], tmp_path)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from conformance import forkserver
+from conformance import forkserver, isolate
 from conformance.cli import main
 from conformance.homes import collect
 from conformance.tests.fakes import a_record
@@ -142,6 +142,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         message = "torch was started"
         raise AssertionError(message)
 
+    isolate.shutdown()  # another test may have left a server
     monkeypatch.setattr(forkserver, "ForkServer", started)
     monkeypatch.chdir(tmp_path)
     a_run(tmp_path / "run.jsonl", a_record())
