@@ -42,7 +42,7 @@ def test_claims_are_held_against_what_is_done(tmp_path: Path) -> None:
 @pytest.mark.torch
 def test_a_backend_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     """Nothing can be said of its claims, which is no agreement."""
-    (tmp_path / "mine.py").write_text("raise RuntimeError('no licence')")
+    (tmp_path / "mine.py").write_text("raise RuntimeError('no licence')\nmine = print")
     result = CliRunner().invoke(main, ["capabilities", "--backend", f"{tmp_path / 'mine.py'}:mine"])
     assert (result.exit_code, "mine cannot be used: RuntimeError: no licence" in result.output) == (2, True)
 

@@ -118,9 +118,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "demo_first.yaml").write_text(CASES)
     (tmp_path / "bad.py").write_text(BACKENDS)
-    (tmp_path / "raises_in_import.py").write_text("raise RuntimeError('no licence')")
+    (tmp_path / "raises_in_import.py").write_text("raise RuntimeError('no licence')\nraises_in_import = print")
     (tmp_path / "prints.py").write_text("print('{}\\n' * 999_999)\ndef prints(gm, _): return lambda *args: gm(*args)")
-    (tmp_path / "ends_in_import.py").write_text("import os; os._exit(7)")
+    (tmp_path / "ends_in_import.py").write_text("import os; os._exit(7)\nends_in_import = print")
     return tmp_path
 
 

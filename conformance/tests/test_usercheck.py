@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -176,8 +177,8 @@ def test_given_inputs_go_before_those_beside_the_function(users: Path) -> None:
     code, output = checked(f"{users}:Net", "--backend", "eager", "--input", "x=float32[5,4]")
     assert code == 0, output
     code, output = checked(f"{users}:Net", "--backend", "eager", "--input", "x=float32[5,3]")
-    said = "RuntimeError: mat1 and mat2 shapes cannot be multiplied (5x3 and 4x2)"
-    assert (code, said in output) == (2, True), output
+    assert code == 2, output
+    assert re.search(r"RuntimeError: .*mat1 and mat2 shapes cannot be multiplied \(5x3 and 4x2\)", output), output
 
 
 def test_axes_that_are_declared_are_tables_of_their_own(users: Path) -> None:
