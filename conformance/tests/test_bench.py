@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from conformance import bench, timing_file
+from conformance import bench, kept, timing_file
 from conformance.bench import BenchOptions, prepare
 from conformance.cli import main
 from conformance.errors import HarnessError, SelectionError, UsageError
+from conformance.kept import Kind
 from conformance.model import Attempt, Ended, Verdict
 from conformance.tests.fakes import a_backend, a_case, an_attempt, failed, some_blocks
 from conformance.timing import FirstCall, Noise, Phase, Timing, TimingRequest
@@ -102,6 +103,20 @@ def test_what_conforms_is_timed_and_compiled(child: Child, tmp_path: Path) -> No
     assert (len(done), result.exit_code) == (ready.steps, 0)
     caches = [task.cache for name, task in child.tasks if isinstance(task, FirstCall)]
     assert caches[0] == caches[1] != caches[2] == caches[3]
+
+
+def test_timings_for_which_no_file_is_named_are_kept(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run in a file of its own; to resume is to continue the one of the same plan, whatever ran since."""
+    monkeypatch.chdir(tmp_path)
+    first = prepare(BenchOptions(backends=["m:fake"], resume=True)).execute(lambda _: None).path
+    second = prepare(BenchOptions(backends=["m:fake"], seed=1)).execute(lambda _: None).path
+    assert kept.earlier(Kind.BENCH) == [second, first]
+    kept.new(Kind.BENCH).write_text('{"kind":"timings","of":"another version"}\n')
+    child.tasks = []
+    assert prepare(BenchOptions(backends=["m:fake"], resume=True)).execute(lambda _: None).path == first
+    assert child.tasks == []
 
 
 def test_what_does_not_conform_is_not_timed(child: Child, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -78,3 +80,16 @@ def test_a_backend_that_nobody_declares_is_refused() -> None:
     """With its name."""
     with pytest.raises(BackendError, match="no installed distribution declares a backend 'nothing'"):
         declared_expectations("nothing")
+
+
+def test_what_a_declaration_prints_is_not_among_the_answers(capfd: pytest.CaptureFixture[str]) -> None:
+    """They are one object of JSON on stdout; what raises is left out."""
+    stdout = os.dup(1)
+    try:
+        declarations.main(["eager", "nothing"])
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+    (found,) = json.loads(capfd.readouterr().out).items()
+    assert found[0] == "eager"
+    assert found[1].endswith("eager.expected.yaml")

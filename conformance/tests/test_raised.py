@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from conformance.model import Stage
-from conformance.raised import describe
+from conformance.raised import describe, traceback_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from conformance.model import Raised
 
@@ -129,3 +130,23 @@ def test_what_finished_code_raises_was_raised_at_the_call() -> None:
 def test_backward_stays_backward() -> None:
     """A backward that is compiled late is still the backward."""
     assert caught(from_file("/somewhere/torch/_dynamo/convert_frame.py"), Stage.BACKWARD).stage is Stage.BACKWARD
+
+
+def test_a_traceback_begins_with_the_code_of_the_user(tmp_path: Path) -> None:
+    """What he calls stands below it; so it is with what an exception came from, and no line is the suite's own."""
+    home = tmp_path / "step.py"
+    home.write_text(
+        "def inner():\n    raise KeyError('no such row')\n\n"
+        "def outer():\n    try:\n        inner()\n    except KeyError as error:\n"
+        "        raise ValueError('no step') from error\n"
+    )
+    names: dict[str, Any] = {}
+    exec(compile(home.read_text(), str(home), "exec"), names)  # noqa: S102 - as a user's file is run
+    with pytest.raises(ValueError, match="no step") as raised:
+        names["outer"]()
+    told = traceback_of(raised.value, str(home))
+    assert told.startswith("  Traceback")
+    assert told.endswith("  ValueError: no step")
+    assert f'File "{home}", line 2, in inner' in told
+    assert __file__ not in told
+    assert __file__ not in traceback_of(raised.value, "/elsewhere.py")

@@ -148,3 +148,12 @@ def test_what_is_no_function_of_a_user_is_refused(step: Path, ref: str, said: st
 def test_functions_stand_in_the_order_of_the_file(step: Path) -> None:
     """Those for others."""
     assert functions(parsed(step)) == ["loss", "Net"]
+
+
+def test_a_file_with_null_bytes_or_no_file_at_all_is_no_python(tmp_path: Path) -> None:
+    """With its path."""
+    (tmp_path / "null.py").write_bytes(b"x = 1\0\n")
+    with pytest.raises(UsageError, match=r"null\.py"):
+        parsed(tmp_path / "null.py")
+    with pytest.raises(UsageError, match=r"cannot read .*: Is a directory"):
+        parsed(tmp_path)
