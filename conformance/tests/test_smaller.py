@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -49,14 +50,19 @@ def test_candidates_are_smaller_cases_that_load(case: Case, tmp_path: Path) -> N
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_way_down_ends(data: st.DataObject) -> None:
-    """Whichever candidates are taken, the sizes fall, and at the end stands a program that returns next to nothing."""
+    """Whichever candidates are taken, the sizes fall, and at the end stands a program that returns next to nothing.
+
+    That is one line, or a function with nothing in it.
+    """
     case = data.draw(st.sampled_from([one for one in WRITTEN if len(one.program) < 150]))
     variant = case.variants[0]
     while some := list(islice(smaller.candidates(case, variant), 12)):
         before = smaller.size(case)
         case, variant = data.draw(st.sampled_from(some))
         assert smaller.size(case) < before
-    assert len(case.program.splitlines()) == 1
+    assert len(case.program.splitlines()) == 1 or re.fullmatch(
+        r"(def|class) (\w+).*:\n    pass\nreturn \2\n?", case.program
+    ), case.program
 
 
 @pytest.mark.parametrize(
