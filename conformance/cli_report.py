@@ -9,13 +9,13 @@ import click
 
 from conformance.cli_suggestions import Command
 from conformance.cli_words import PATH, examples
+from conformance.kept import PUBLISHED, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["report"]
 
-_PUBLISHED = Path("results", "records")
 _STDOUT = Path("-")
 _OUTPUTS = {"markdown": Path("conformance-report"), "html": Path("conformance-report.html"), "text": _STDOUT}
 
@@ -91,22 +91,21 @@ def _found(*, check: bool) -> tuple[Path, ...]:
     """The records that are meant where none are named; what is checked is what is published."""
     from conformance import kept
     from conformance.errors import UsageError
-    from conformance.kept import Kind
 
     if not check and kept.last(Kind.RUN).exists():
         place = kept.last_run()
-    elif _PUBLISHED.exists():
-        place = _PUBLISHED
+    elif PUBLISHED.exists():
+        place = PUBLISHED
     else:
         ran = "" if check else f"no run below {kept.FOLDER}, and "
-        message = f"{ran}no {_PUBLISHED} in this folder; --records names others"
+        message = f"{ran}no {PUBLISHED} in this folder; --records names others"
         raise UsageError(message)
     click.echo(f"records: {place}", err=True)
     return (place,)
 
 
 def _target(records: Sequence[Path], form: str) -> Path:
-    return _PUBLISHED.parent if form == "markdown" and list(records) == [_PUBLISHED] else _OUTPUTS[form]
+    return PUBLISHED.parent if form == "markdown" and list(records) == [PUBLISHED] else _OUTPUTS[form]
 
 
 def _text(records: Sequence[Path], form: str) -> str:

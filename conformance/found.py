@@ -13,7 +13,7 @@ from conformance import environment, homes, isolate, kept, record
 from conformance.discover import usable
 from conformance.errors import RecordError, SelectionError, UsageError
 from conformance.frame import find_kinds
-from conformance.kept import Kind
+from conformance.kept import PUBLISHED, Kind
 from conformance.model import Request
 from conformance.record import RunFile
 from conformance.releases import refuse_mixed
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 
     from conformance.model import BackendInfo, Case, Record
 
-__all__ = ["PUBLISHED", "Found", "find", "live", "now", "request"]
-
-PUBLISHED = Path("results", "records")
-"""The records that the pages of this project are made of, seen from its checkout."""
+__all__ = ["Found", "find", "live", "now", "request"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +62,7 @@ def find(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -
     Args:
         name: `BACKEND/CASE`, or `BACKEND/CASE/VARIANT` where the case has several variants with a record.
         places: record files, or folders of them, of whose release folders the newest counts; default: the runs and
-            checks of this folder, the last one that has the name, and then `PUBLISHED`.
+            checks of this folder, the last one that has the name, and then the published ones.
         folders: of cases, beyond the packaged ones and those that the run had.
 
     Raises:

@@ -19,10 +19,13 @@ from conformance.linefile import telling
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FOLDER", "Kind", "earlier", "last", "last_run", "new", "to_continue"]
+__all__ = ["FOLDER", "PUBLISHED", "Kind", "earlier", "last", "last_run", "new", "to_continue"]
 
 FOLDER = Path(".conformance")
 """In the working directory; it keeps itself out of git."""
+
+PUBLISHED = Path("results", "records")
+"""The records that the pages of this project are made of, seen from its checkout."""
 
 _STAMP = "%Y%m%d-%H%M%S"
 _ATTEMPT_S = 0.002  # names are a thousandth of a second apart

@@ -19,6 +19,7 @@ from conformance.errors import UsageError
 from conformance.findings import modes_of
 from conformance.frame import find_every_release, find_kinds
 from conformance.homes import collect
+from conformance.kept import PUBLISHED
 from conformance.nests import SAYS
 from conformance.program import substitute
 from conformance.releases import refuse_mixed
@@ -34,8 +35,6 @@ __all__ = ["PACKAGED", "Known", "digests", "known_failures", "packaged", "packed
 
 PACKAGED = "known_failures.json"
 """The file in this package."""
-
-_PUBLISHED = Path("results", "records")
 
 _AROUND = {"disabled": "no_grad"}
 
@@ -154,5 +153,5 @@ def _modes(case: Case, variant: Variant) -> frozenset[str]:
 
 
 if __name__ == "__main__":
-    (Path(__file__).parent / PACKAGED).write_text(packed(_PUBLISHED), encoding="utf-8")
+    (Path(__file__).parent / PACKAGED).write_text(packed(PUBLISHED), encoding="utf-8")
     sys.stdout.write(f"wrote {PACKAGED}\n")
