@@ -14,6 +14,7 @@ from conformance import cli_causes, cli_report, cli_timing
 from conformance.cli_suggestions import Command, Group
 from conformance.cli_types import BACKEND, SHARD
 from conformance.cli_words import COMMAND, EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples, notices, refuse_unmatched
+from conformance.cli_words import backends as backends_option
 from conformance.cli_words import quiet as quiet_option
 from conformance.cli_words import verbose as verbose_option
 from conformance.errors import ConformanceError
@@ -138,14 +139,9 @@ def main() -> None:
         ]
     ),
 )
-@click.option(
-    "--backend",
-    "backends",
-    multiple=True,
-    type=BACKEND,
-    metavar="BACKEND",
-    help="A name of `conformance list --backends`, torch:NAME, package.module:attribute, or path/to/file.py:attribute."
-    " Repeatable; default: every installed backend.",
+@backends_option(
+    "A name of `conformance list --backends`, torch:NAME, package.module:attribute, or path/to/file.py:attribute."
+    " Repeatable; default: every installed backend."
 )
 @click.option("--case", "case_globs", multiple=True, metavar="GLOB", help="Only cases whose id matches. Repeatable.")
 @click.option(
@@ -288,14 +284,7 @@ def _validate(ctx: click.Context, paths: Sequence[Path]) -> None:
     short_help="Try what backends claim, and what they do not.",
     epilog=examples("conformance capabilities", "conformance capabilities --backend mine --most 50"),
 )
-@click.option(
-    "--backend",
-    "backends",
-    multiple=True,
-    type=BACKEND,
-    metavar="BACKEND",
-    help="Default: every installed one. Repeatable.",
-)
+@backends_option("Default: every installed one. Repeatable.")
 @click.option(
     "--most", type=click.IntRange(min=1), default=10, show_default=True, help="Cases to try for each capability."
 )

@@ -11,6 +11,7 @@ import click
 from conformance.cli_suggestions import Command
 from conformance.cli_types import BACKEND, DURATION, FUNCTION, RECORD
 from conformance.cli_words import EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples
+from conformance.cli_words import backends as backends_option
 from conformance.cli_words import quiet as quiet_option
 from conformance.cli_words import verbose as verbose_option
 
@@ -71,14 +72,8 @@ def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., 
     ),
 )
 @click.argument("ref", type=FUNCTION, metavar="FILE.py:FUNCTION")
-@click.option(
-    "--backend",
-    "backends",
-    multiple=True,
-    type=BACKEND,
-    metavar="BACKEND",
-    help="As for `conformance run`. Repeatable; default: every installed one but pre_dispatch_eager, which is for"
-    " debugging.",
+@backends_option(
+    "As for `conformance run`. Repeatable; default: every installed one but pre_dispatch_eager, which is for debugging."
 )
 @_of_function(
     "input",

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from conformance.cli_suggestions import Command
-from conformance.cli_types import BACKEND, RUN
+from conformance.cli_types import RUN
 from conformance.cli_words import COMMAND, EXIT_CODES, FOLDER, RECORDS, examples, refuse_unmatched
+from conformance.cli_words import backends as backends_option
 from conformance.cli_words import quiet as quiet_option
 from conformance.timing import GATES, SMALLEST_EFFECT, TAG, Effort
 
@@ -35,14 +36,7 @@ __all__ = ["COMMANDS"]
         ]
     ),
 )
-@click.option(
-    "--backend",
-    "backends",
-    multiple=True,
-    type=BACKEND,
-    metavar="BACKEND",
-    help="As for `conformance run`. Repeatable.",
-)
+@backends_option("As for `conformance run`. Repeatable.")
 @click.option(
     "--case",
     "case_globs",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from conformance.cli_types import BACKEND
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -19,6 +21,7 @@ __all__ = [
     "FOLDER",
     "PATH",
     "RECORDS",
+    "backends",
     "examples",
     "notices",
     "quiet",
@@ -63,6 +66,11 @@ def _hush(_ctx: click.Context, _option: click.Parameter, wanted: bool) -> bool:
     if wanted:
         _LOG.setLevel(logging.WARNING)
     return wanted
+
+
+def backends(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option `--backend`, of which there may be several, with its help text."""
+    return click.option("--backend", "backends", multiple=True, type=BACKEND, metavar="BACKEND", help=text)
 
 
 def quiet(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
