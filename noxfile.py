@@ -80,7 +80,9 @@ def confirm_releases(session: nox.Session) -> None:
     pythons = sorted(Path(session.virtualenv.location).parent.glob("releases-*/bin/python"))
     words = [f"--python={python.absolute()}" for python in pythons]
     # What a script does not confirm belongs in the pages as well.
-    session.run("python", "-m", "conformance.tests.confirm_releases", *words, *session.posargs, success_codes=[0, 1])
+    session.run(
+        "python", "-m", "conformance.tests.jobs.confirm_releases", *words, *session.posargs, success_codes=[0, 1]
+    )
     publish(session)
 
 
@@ -138,7 +140,7 @@ def publish(session: nox.Session, *options: str) -> None:
     """Make the pages of results/, and what fuzzing knows, what the committed records give; options only compare."""
     session.run("conformance", "report", "--records", str(RECORDS), "--output", "results", *options)
     if not options:
-        session.run("python", "-m", "conformance.known")
+        session.run("python", "-m", "conformance.triage.fuzz.known")
 
 
 @nox.session
@@ -193,14 +195,14 @@ def report(session: nox.Session) -> None:
 def kill_matrix(session: nox.Session) -> None:
     """Run the suite on backends broken on purpose and rewrite results/kill_matrix.md: which check sees which defect."""
     install(session, "--editable", ".[test]")
-    session.run("python", "-m", "conformance.tests.kill_matrix", "results/kill_matrix.md", *session.posargs)
+    session.run("python", "-m", "conformance.tests.jobs.kill_matrix", "results/kill_matrix.md", *session.posargs)
 
 
 @nox.session(name="false-alarms")
 def false_alarms(session: nox.Session) -> None:
     """Judge functions of public practice, which are right, and rewrite results/false_alarms.md; it can be continued."""
     install(session, "--editable", ".[test]")
-    session.run("python", "-m", "conformance.tests.false_alarms", "results/false_alarms.md", *session.posargs)
+    session.run("python", "-m", "conformance.tests.jobs.false_alarms", "results/false_alarms.md", *session.posargs)
 
 
 @nox.session(name="saboteurs-on-models")
@@ -208,7 +210,7 @@ def saboteurs_on_models(session: nox.Session) -> None:
     """Judge ten models on each broken backend, and rewrite results/saboteurs_on_models.md; it can be continued."""
     install(session, "--editable", ".[test]")
     page = "results/saboteurs_on_models.md"
-    session.run("python", "-m", "conformance.tests.saboteurs_on_practice", page, *session.posargs)
+    session.run("python", "-m", "conformance.tests.jobs.saboteurs_on_practice", page, *session.posargs)
 
 
 @nox.session
@@ -229,21 +231,21 @@ def bench(session: nox.Session) -> None:
 def accuracy(session: nox.Session) -> None:
     """Measure how far timings can be believed: false verdicts, planted slow-downs, the cost of the harness."""
     install(session, "--editable", ".[test]")
-    session.run("python", "-m", "conformance.tests.accuracy", *session.posargs)
+    session.run("python", "-m", "conformance.tests.jobs.accuracy", *session.posargs)
 
 
 @nox.session
 def scripts(session: nox.Session) -> None:
     """Run the stand-alone script of every failure of the committed records, and hold it against its record."""
     install(session, "--editable", ".[test]")
-    session.run("python", "-m", "conformance.tests.scripts", *session.posargs)
+    session.run("python", "-m", "conformance.tests.jobs.scripts", *session.posargs)
 
 
 @nox.session
 def causes(session: nox.Session) -> None:
     """Lead a failure of each broken backend back to its cause: explain it, show it by a script, shrink it."""
     install(session, "--editable", ".[test]")
-    session.run("python", "-m", "conformance.tests.causes", *session.posargs)
+    session.run("python", "-m", "conformance.tests.jobs.causes", *session.posargs)
 
 
 @nox.session
@@ -267,14 +269,14 @@ def fuzz(session: nox.Session) -> None:
 def fuzz_speed(session: nox.Session) -> None:
     """Measure how fast programs are drawn and run, and which defects fuzzing finds within a minute."""
     install(session, "--editable", ".[test]")
-    session.run("python", "-m", "conformance.tests.fuzz_speed", *session.posargs)
+    session.run("python", "-m", "conformance.tests.jobs.fuzz_speed", *session.posargs)
 
 
 @nox.session
 def speed(session: nox.Session) -> None:
     """Measure what isolation costs, how fast a whole run is, and how soon commands answer."""
     install(session, "--editable", ".[test]")
-    session.run("python", "-m", "conformance.tests.speed", *session.posargs)
+    session.run("python", "-m", "conformance.tests.jobs.speed", *session.posargs)
 
 
 @nox.session

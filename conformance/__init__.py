@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from conformance.api import assert_conforms, check
     from conformance.backend import Backend, Capability
-    from conformance.frame import load
-    from conformance.timing_frame import load_timing
-    from conformance.userfunction import case
+    from conformance.catalogue.user_function import case
+    from conformance.records.frame import load
+    from conformance.timing.timing_frame import load_timing
+    from conformance.triage.api import assert_conforms, check
 
     __version__: str
 
@@ -45,11 +45,11 @@ if not (_PACKAGE / "cases").exists():
 _HOMES = {
     "Backend": "conformance.backend",
     "Capability": "conformance.backend",
-    "assert_conforms": "conformance.api",
-    "case": "conformance.userfunction",
-    "check": "conformance.api",
-    "load": "conformance.frame",
-    "load_timing": "conformance.timing_frame",
+    "assert_conforms": "conformance.triage.api",
+    "case": "conformance.catalogue.user_function",
+    "check": "conformance.triage.api",
+    "load": "conformance.records.frame",
+    "load_timing": "conformance.timing.timing_frame",
 }
 
 

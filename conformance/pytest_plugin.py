@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from conformance.model import Request
-    from conformance.pytest_session import Session
+    from conformance.execution.pytest_session import Session
+    from conformance.model.request import Request
 
 __all__ = ["parameters", "pytest_collection", "pytest_generate_tests", "pytest_load_initial_conftests", "session_of"]
 
@@ -76,7 +76,7 @@ def assert_conforms() -> Generator[Callable[..., pd.DataFrame]]:
     A test is skipped where no backend could be tried here. What ran the checks ends with the tests.
     """
     import conformance
-    from conformance import isolate
+    from conformance.isolation import tasks
 
     def checked(*args: object, **options: object) -> pd.DataFrame:
         __tracebackhide__ = True
@@ -86,7 +86,7 @@ def assert_conforms() -> Generator[Callable[..., pd.DataFrame]]:
         return found
 
     yield checked
-    isolate.shutdown()
+    tasks.shutdown()
 
 
 def session_of(config: pytest.Config) -> Session:
@@ -96,12 +96,12 @@ def session_of(config: pytest.Config) -> Session:
         pytest.UsageError: an option selects nothing or is not ours, or a file of cases or expectations is malformed.
     """
     if _SESSION not in config.stash:
-        from conformance import isolate
-        from conformance.errors import ConformanceError
-        from conformance.pytest_session import Session, named
+        from conformance.execution import attempts
+        from conformance.execution.pytest_session import Session, named
+        from conformance.model.errors import ConformanceError
 
         # Only to be listed, nothing needs to be known of a backend but its name, and so no process is started.
-        describe = named if config.getoption("collectonly") else isolate.describe
+        describe = named if config.getoption("collectonly") else attempts.describe
         try:
             config.stash[_SESSION] = opened = Session(describe=describe, **_selection(config))
         except ConformanceError as error:

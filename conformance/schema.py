@@ -16,11 +16,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from conformance.documents import CaseFileDocument, ExpectationDocument
-from conformance.lines import Footer, Header
-from conformance.model import Grade, Record
-from conformance.timing import Noise, Timing
-from conformance.timing_file import TimingFooter, TimingHeader
+from conformance.catalogue.documents import CaseFileDocument, ExpectationDocument
+from conformance.model.enums import Grade
+from conformance.model.result import Record
+from conformance.records.encoding import Footer, Header
+from conformance.timing.model import Noise, Timing
+from conformance.timing.timing_file import TimingFooter, TimingHeader
 
 __all__ = ["FOLDER", "render", "write"]
 
@@ -78,7 +79,7 @@ def _lines(title: str, **kinds: type) -> dict[str, Any]:
 
 
 def _shortened(schema: dict[str, Any]) -> dict[str, Any]:
-    """Allow what `conformance.lines` leaves out or abbreviates: checks that merely held are words or only grades."""
+    """Allow what `records.encoding` leaves out or abbreviates: checks that merely held are words or only grades."""
     record = schema["$defs"]["record"]
     properties = record["properties"]
     word = {"type": "string", "description": "A check that held: its name, or name=grade."}

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conformance.model import Capability
+from conformance.model.enums import Capability
 
 __all__ = ["Backend", "Capability"]
 

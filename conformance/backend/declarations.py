@@ -1,7 +1,7 @@
 """The expectations files of installed backends, read from their declarations in a Python process of its own.
 
 A declaration need not import torch, so this takes a fraction of a second where a fork server takes ten. `python -m
-conformance.declarations NAME ...` is that process: it prints one JSON object.
+conformance.backend.declarations NAME ...` is that process: it prints one JSON object.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.resolve import declared_expectations
+from conformance.backend.resolution import declared_expectations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ def expectations(names: Sequence[str]) -> dict[str, Path | None]:
     A backend whose declaration cannot be imported is left out; all are where importing one ends the process or hangs.
     """
     # -P: a folder `conformance` in the working directory is not this package.
-    line = [sys.executable, "-P", "-m", "conformance.declarations", *names]
+    line = [sys.executable, "-P", "-m", "conformance.backend.declarations", *names]
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and module
             line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_LIMIT_S, check=False

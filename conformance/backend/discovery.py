@@ -8,28 +8,20 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.errors import BackendError, UsageError
-from conformance.sources import refuse_absent
-from conformance.users import PICKLE
+from conformance.backend.import_path import refuse_absent
+from conformance.model.errors import BackendError, UsageError
+from conformance.model.ladder import by_ladder
+from conformance.model.user_function import PICKLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from conformance.model import BackendInfo
+    from conformance.model.request import BackendInfo
 
-__all__ = ["GROUP", "LADDER", "by_ladder", "find", "names", "portable", "refuse_unknown", "relative", "usable"]
+__all__ = ["GROUP", "find", "names", "portable", "refuse_unknown", "relative", "usable"]
 
 GROUP = "conformance.backends"
 _OF_TORCH = "torch"  # what stands before the colon where torch itself knows the name
-
-LADDER = ("eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition", "inductor")
-"""PyTorch's own backends in compiler order: the first rung that differs names the culprit."""
-
-
-def by_ladder(backends: Iterable[str]) -> list[str]:
-    """Order names: the rungs of the ladder first, bottom up, then the others by the alphabet."""
-    rank = {name: place for place, name in enumerate(LADDER)}
-    return sorted(set(backends), key=lambda name: (rank.get(name, len(rank)), name))
 
 
 def names() -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module, metadata
@@ -25,21 +25,19 @@ from unittest import mock
 from packaging.requirements import Requirement
 
 from conformance.backend import Backend
-from conformance.discover import GROUP, names
-from conformance.errors import BackendError
-from conformance.model import BackendInfo, Stage
-from conformance.selection import holds
-from conformance.users import PICKLE
-from conformance.words import PRECISIONS
+from conformance.backend.discovery import GROUP, names
+from conformance.model.enums import PRECISIONS
+from conformance.model.errors import BackendError
+from conformance.model.user_function import PICKLE
+from conformance.model.versions import holds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import ModuleType
 
 __all__ = [
     "absolute",
     "declared_expectations",
-    "describe_backend",
     "import_home",
     "name_of",
     "patched",
@@ -65,36 +63,7 @@ def resolve(ref: str) -> Backend:
     Raises:
         BackendError: nothing has that name. Whatever a backend's own module raises passes through.
     """
-    return _load(ref)[0]
-
-
-def describe_backend(ref: str, report: Callable[[Stage], None]) -> BackendInfo:
-    """Say in words what a backend is; one that raises on import, or exits, is described as broken.
-
-    Raises:
-        BackendError: nothing has that name.
-    """
-    report(Stage.LOAD)
-    before = _state()
-    try:
-        info = _describe(ref)
-    except BackendError:
-        raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001  a plug-in may raise anything; that is a result
-        return BackendInfo(ref=ref, name=name_of(ref), broken=f"{type(error).__name__}: {error}")
-    after = _state()
-    if changes := [f"{name} from {before[name]} to {after[name]}" for name in before if before[name] != after[name]]:
-        broken = f"loading it changes what every program means: {', '.join(changes)}"
-        return BackendInfo(ref=ref, name=info.name, broken=broken)
-    return info
-
-
-def _state() -> dict[str, object]:
-    """The ambient state of PyTorch where that is loaded, but for what each role sets anew, or only changes speed."""
-    if "torch" not in sys.modules:
-        return {}
-    state = asdict(import_module("conformance.ambient").capture())
-    return {name: value for name, value in state.items() if name not in {"rng", "python_rng", "threads", "works"}}
+    return load(ref)[0]
 
 
 def declared_expectations(name: str) -> Path | None:
@@ -108,40 +77,19 @@ def declared_expectations(name: str) -> Path | None:
         message = f"no installed distribution declares a backend {name!r}"
         raise BackendError(message)
     backend, home = _declaration(name)
-    _tolerance(backend)
-    _packages(backend)
-    return _expectations(backend, home)
+    tolerance_of(backend)
+    packages_of(backend)
+    return expectations_of(backend, home)
 
 
-def _describe(ref: str) -> BackendInfo:
-    backend, home = _load(ref)
-    unavailable = backend.available() if backend.available else None
-    compiler = backend.compile.get("backend", backend.name)
-    if unavailable is None and isinstance(compiler, str):
-        import_module("torch._dynamo").lookup_backend(compiler)  # raises where torch does not know it or cannot load it
-    return BackendInfo(
-        ref=ref,
-        name=backend.name,
-        capabilities=backend.capabilities,
-        tolerance=_tolerance(backend),
-        packages=_packages(backend),
-        env=backend.env,
-        tags=backend.tags,
-        expectations=_expectations(backend, home),
-        compile_timeout_s=backend.compile_timeout_s,
-        unavailable=unavailable,
-        description=backend.description,
-    )
-
-
-def _tolerance(backend: Backend) -> Mapping[str, float]:
+def tolerance_of(backend: Backend) -> Mapping[str, float]:
     if unknown := sorted(backend.tolerance.keys() - set(PRECISIONS)):
         message = f"a tolerance for {', '.join(unknown)}; tolerances are by dtype: {', '.join(PRECISIONS)}"
         raise ValueError(message)
     return backend.tolerance
 
 
-def _packages(backend: Backend) -> Mapping[str, str]:
+def packages_of(backend: Backend) -> Mapping[str, str]:
     """The installed version of each distribution, which has to meet what the backend asks for."""
     asked = [Requirement(text) for text in backend.packages]
     versions = {requirement.name: _version(requirement.name) for requirement in asked}
@@ -159,7 +107,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _expectations(backend: Backend, home: str | None) -> Path | None:
+def expectations_of(backend: Backend, home: str | None) -> Path | None:
     """What is declared, or what stands beside the file that defines the backend."""
     folder = Path(home or ".").parent
     if backend.expectations:
@@ -168,7 +116,7 @@ def _expectations(backend: Backend, home: str | None) -> Path | None:
     return path if home and path.is_file() else None
 
 
-def _load(ref: str) -> tuple[Backend, str | None]:
+def load(ref: str) -> tuple[Backend, str | None]:
     """Find a backend and the file that defines it."""
     if f"{PICKLE}:" in ref:
         return _from_pickle(ref), None
@@ -220,7 +168,7 @@ def _from_torch(name: str) -> Backend:
 def _from_pickle(ref: str) -> Backend:
     """A backend that another process has handed over, under its own name."""
     home, colon, name = ref.partition(f"{PICKLE}:")
-    held = import_module("conformance.handover").read(Path(f"{home}{colon.removesuffix(':')}"))
+    held = import_module("conformance.isolation.handover").read(Path(f"{home}{colon.removesuffix(':')}"))
     return _ready(_as_backend(held[name], name))
 
 

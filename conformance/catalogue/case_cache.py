@@ -18,41 +18,46 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.case_set import files_of
-from conformance.model import Case
+from conformance.catalogue.case_set import files_of
+from conformance.model.case import Case
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.resources.abc import Traversable
 
-    from conformance.errors import Problem
+    from conformance.model.errors import Problem
 
 __all__ = ["MAKERS", "CaseCache", "entry_name", "user_folder"]
 
 MAKERS = (
-    "attributes",
-    "case_cache",
-    "case_set",
-    "checks/__init__",
-    "covering",
-    "device",
-    "documents",
-    "errors",
-    "families",
-    "family",
-    "garbage",
-    "loader",
-    "model",
-    "nests",
-    "program",
-    "rules",
-    "subset",
-    "surface",
-    "syntax",
-    "users",
-    "validation",
-    "words",
-    "yaml_marks",
+    "catalogue/__init__",
+    "catalogue/case_cache",
+    "catalogue/case_set",
+    "catalogue/documents",
+    "catalogue/families",
+    "catalogue/loader",
+    "catalogue/pairwise",
+    "catalogue/rules",
+    "catalogue/validation",
+    "catalogue/yaml_source",
+    "isolation/__init__",
+    "isolation/garbage",
+    "isolation/process",
+    "model/__init__",
+    "model/case",
+    "model/check_catalogue",
+    "model/device",
+    "model/enums",
+    "model/errors",
+    "model/suggestions",
+    "model/user_function",
+    "program/__init__",
+    "program/allowed_attributes",
+    "program/allowed_names",
+    "program/build",
+    "program/nests",
+    "program/parsing",
+    "program/subset",
 )
 """The modules of this package that have a say in what comes of a case file."""
 
@@ -104,7 +109,7 @@ class CaseCache:
         name = _name(folder, label)
         if name and (cases := self._get(name)) is not None:
             return cases
-        from conformance.loader import load_folder  # noqa: PLC0415 - what reads YAML takes long to import
+        from conformance.catalogue.loader import load_folder  # noqa: PLC0415 - what reads YAML takes long to import
 
         found = load_folder(folder, label)
         cases = [each for each in found if isinstance(each, Case)]

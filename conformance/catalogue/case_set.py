@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.errors import CaseError, Problem
-from conformance.model import Case
+from conformance.model.case import Case
+from conformance.model.errors import CaseError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
-    from conformance.model import Location
+    from conformance.model.case import Location
 
 __all__ = ["files_of", "whole"]
 

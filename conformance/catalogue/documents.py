@@ -1,7 +1,7 @@
 """The YAML edge as pydantic models: which keys there are, what type each has, and what editors say about it.
 
 Only the form is checked here. What must hold between keys (inputs and calls, params and text) is checked by
-`conformance.loader`; the JSON Schemas of `conformance/schemas` are generated from these models.
+`conformance.catalogue.loader`; the JSON Schemas of `conformance/schemas` are generated from these models.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from conformance.checks import CATALOGUE
-from conformance.model import Capability
-from conformance.nests import AMBIENT, FORMS, MODES
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Capability
+from conformance.program.nests import AMBIENT, FORMS, MODES
 
 __all__ = [
     "DTYPES",
@@ -214,7 +214,7 @@ class SampleDocument(StrictModel):
 
 
 class NestDocument(StrictModel):
-    """All nests of some modes, but those that a rule of `conformance.nests` leaves out."""
+    """All nests of some modes, but those that a rule of `conformance.program.nests` leaves out."""
 
     modes: dict[ModeName, Annotated[dict[Form, list[Clause]], Field(min_length=1)]] = Field(
         min_length=1, description="Modes, the forms each is given in, and the clauses that this tests."

@@ -9,21 +9,21 @@ from dataclasses import replace
 from itertools import chain, product
 from typing import TYPE_CHECKING
 
-from conformance.covering import pairwise
-from conformance.model import Family, Tier
-from conformance.model import Level as Weight
-from conformance.nests import AMBIENT, LEVELS, RULES, Grammar, Level, Point, level_of, program, requires
-from conformance.program import placeholders, substitute
-from conformance.rules import Broken
-from conformance.validation import did_you_mean
-from conformance.words import EXHAUSTIVE
+from conformance.catalogue.pairwise import pairwise
+from conformance.catalogue.rules import Broken
+from conformance.model.case import Family
+from conformance.model.enums import EXHAUSTIVE, Tier
+from conformance.model.enums import Level as Weight
+from conformance.model.suggestions import did_you_mean
+from conformance.program.build import placeholders, substitute
+from conformance.program.nests import AMBIENT, LEVELS, RULES, Grammar, Level, Point, level_of, program, requires
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from conformance.documents import FamilyDocument, LawDocument, NestDocument, PairDocument
-    from conformance.model import Case, Variant
-    from conformance.yaml_marks import Path
+    from conformance.catalogue.documents import FamilyDocument, LawDocument, NestDocument, PairDocument
+    from conformance.catalogue.yaml_source import Path
+    from conformance.model.case import Case, Variant
 
 __all__ = ["broken_family", "covering", "expand"]
 

@@ -7,25 +7,26 @@ from importlib.resources import files
 from itertools import product
 from typing import TYPE_CHECKING
 
-from conformance.case_set import files_of, whole
-from conformance.documents import CaseDocument, CaseFileDocument, FamilyDocument
-from conformance.errors import Problem
-from conformance.families import broken_family, expand
-from conformance.garbage import uncollected
-from conformance.model import CALLS, Call, Capability, Case, ExpectedRaise, InputSpec, Level, Location, Stage, Variant
-from conformance.program import problems as program_problems
-from conformance.rules import broken_inputs, broken_rules, is_argument
-from conformance.validation import validate
-from conformance.yaml_marks import compose
+from conformance.catalogue.case_set import files_of, whole
+from conformance.catalogue.documents import CaseDocument, CaseFileDocument, FamilyDocument
+from conformance.catalogue.families import broken_family, expand
+from conformance.catalogue.rules import broken_inputs, broken_rules, is_argument
+from conformance.catalogue.validation import validate
+from conformance.catalogue.yaml_source import compose
+from conformance.isolation.garbage import uncollected
+from conformance.model.case import CALLS, Call, Case, ExpectedRaise, InputSpec, Location, Variant
+from conformance.model.enums import Capability, Level, Stage
+from conformance.model.errors import Problem
+from conformance.program.build import problems as program_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
-    from conformance.documents import AxesDocument, CallDocument, InputDocument
-    from conformance.yaml_marks import Document
-    from conformance.yaml_marks import Path as Keys
+    from conformance.catalogue.documents import AxesDocument, CallDocument, InputDocument
+    from conformance.catalogue.yaml_source import Document
+    from conformance.catalogue.yaml_source import Path as Keys
 
 __all__ = ["case_of", "load_cases", "load_folder"]
 

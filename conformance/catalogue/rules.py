@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from conformance.program import placeholders
-from conformance.surface import BUILTINS, ROOTS
-from conformance.validation import did_you_mean
+from conformance.model.suggestions import did_you_mean
+from conformance.program.allowed_names import BUILTINS, ROOTS
+from conformance.program.build import placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from conformance.documents import AxesDocument, CallDocument, CaseDocument, InputDocument
-    from conformance.yaml_marks import Path
+    from conformance.catalogue.documents import AxesDocument, CallDocument, CaseDocument, InputDocument
+    from conformance.catalogue.yaml_source import Path
 
 __all__ = ["Broken", "broken_inputs", "broken_rules", "is_argument"]
 

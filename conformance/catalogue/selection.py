@@ -9,17 +9,16 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
-
-from conformance.errors import SelectionError
-from conformance.model import Capability, Extent, Outcome, Request, Tier
-from conformance.words import EXHAUSTIVE
+from conformance.model.enums import EXHAUSTIVE, Capability, Extent, Outcome, Tier
+from conformance.model.errors import SelectionError
+from conformance.model.request import Request
+from conformance.model.versions import holds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from conformance.model import BackendInfo, Case, Variant
+    from conformance.model.case import Case, Variant
+    from conformance.model.request import BackendInfo
 
 __all__ = [
     "SLOW_COMPILE",
@@ -27,7 +26,6 @@ __all__ = [
     "case_names",
     "decided",
     "digest",
-    "holds",
     "is_smoke",
     "plan_of",
     "require",
@@ -135,17 +133,6 @@ def decided(request: Request, torch_version: str) -> tuple[Outcome, str] | None:
     if not holds(case.torch, torch_version):
         return Outcome.SKIP, f"needs torch {case.torch}, this is {torch_version}"
     return None
-
-
-def holds(specifier: str | None, version: str) -> bool:
-    """Whether a version meets a specifier; pre-releases and local builds count as what they lead to.
-
-    What is no version, such as the word for a package that is not installed, meets none.
-    """
-    try:
-        return specifier is None or SpecifierSet(specifier).contains(Version(version), prereleases=True)
-    except InvalidVersion:
-        return False
 
 
 def is_smoke(request: Request) -> bool:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.case_cache import CaseCache, user_folder
-from conformance.case_set import whole
-from conformance.errors import CaseError, Problem
-from conformance.model import Location
+from conformance.catalogue.case_cache import CaseCache, user_folder
+from conformance.catalogue.case_set import whole
+from conformance.model.case import Location
+from conformance.model.errors import CaseError, Problem, SelectionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from importlib.metadata import EntryPoint
     from importlib.resources.abc import Traversable
 
-    from conformance.model import Case
+    from conformance.model.case import Case
 
     Reader = Callable[[Traversable | Path, str], Iterable[Case | Problem]]
 
-__all__ = ["GROUP", "PACKAGED", "collect", "homes"]
+__all__ = ["GROUP", "PACKAGED", "case_called", "collect", "homes"]
 
 GROUP = "conformance.cases"
 """The entry points that name folders of cases: `mylib.cases` is the folder `cases` of the package `mylib`."""
@@ -68,3 +69,20 @@ def _folder(point: EntryPoint) -> Path:
     hint = "It names a folder inside a package, as a dotted name: mylib.cases for mylib/cases/*.yaml."
     where = Location(file=f"{origin}entry point {point.name!r} of group {GROUP!r}")
     raise CaseError([Problem(where, f"there is no folder {point.value!r}", hint)])
+
+
+def case_called(case_id: str, folders: Sequence[Path] = ()) -> Case:
+    """The case that has an id.
+
+    Raises:
+        SelectionError: there is none; those with similar ids are named.
+        CaseError: the cases cannot be read.
+    """
+    known = collect(folders)
+    case = next((case for case in known if case.id == case_id), None)
+    if case is None:
+        close = get_close_matches(case_id, [case.id for case in known], n=3)
+        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "`conformance list` shows what there is."
+        message = f"no case is called {case_id!r}.\n  {hint}"
+        raise SelectionError(message)
+    return case

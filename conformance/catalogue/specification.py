@@ -7,13 +7,13 @@ from collections import Counter
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from conformance.errors import Problem
-from conformance.model import Location
+from conformance.model.case import Location
+from conformance.model.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from conformance.model import Case
+    from conformance.model.case import Case
 
 __all__ = ["clause_texts", "clauses", "uncovered"]
 

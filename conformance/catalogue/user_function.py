@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from conformance.documents import CaseDocument, InputDocument
-from conformance.errors import UsageError
-from conformance.loader import case_of
-from conformance.model import InputSpec, Location
-from conformance.rules import broken_inputs, broken_rules, is_argument
-from conformance.surface import ROOTS
-from conformance.timing import TAG as TIMING
-from conformance.users import DECLARED, INPUTS, STATE, UserFunction, typed
-from conformance.validation import first_problem
-from conformance.yaml_marks import compose
+from conformance.catalogue.documents import CaseDocument, InputDocument
+from conformance.catalogue.loader import case_of
+from conformance.catalogue.rules import broken_inputs, broken_rules, is_argument
+from conformance.catalogue.validation import first_problem
+from conformance.catalogue.yaml_source import compose
+from conformance.model.case import InputSpec, Location
+from conformance.model.enums import TIMING_TAG as TIMING
+from conformance.model.errors import UsageError
+from conformance.model.user_function import DECLARED, INPUTS, STATE, UserFunction, typed
+from conformance.program.allowed_names import ROOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from conformance.model import Case
+    from conformance.model.case import Case
 
 __all__ = ["as_case", "case", "declaration_of", "input_spec", "refuse_malformed"]
 
@@ -215,7 +215,7 @@ def as_case(user: UserFunction, given: Mapping[str, Any] = MappingProxyType({}))
         "id": f"user.{re.sub(r'[^a-z0-9]+', '_', user.name.lower()).strip('_') or 'function'}",
         "title": user.title or f"{user.ref} does compiled what it does in eager",
         "setup": (
-            "from conformance.usercode import load, reached\n\n"
+            "from conformance.observation.user_code import load, reached\n\n"
             f"{callee} = load({user.ref!r})\n{STATE} = reached({callee}, [*globals()])\n"
             f"globals().update({STATE}())\n"
         ),

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from conformance.model.suggestions import did_you_mean
 
+if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from conformance.errors import Problem
-    from conformance.yaml_marks import Document, Path
+    from conformance.catalogue.yaml_source import Document, Path
+    from conformance.model.errors import Problem
 
-__all__ = ["did_you_mean", "first_problem", "validate"]
+__all__ = ["first_problem", "validate"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -45,15 +44,6 @@ def validate(
 def first_problem(model: type[BaseModel], error: ValidationError) -> str:
     """The first thing that a model does not allow, with a hint in a line of its own, where there is no document."""
     return "\n  ".join(filter(None, _words(model, error.errors(include_url=False)[0])))
-
-
-def did_you_mean(word: str, known: Iterable[str], what: str = "") -> str:
-    """List the known words, and the nearest ones where there are any: `Known checks: ...  Did you mean 'values'?`."""
-    known = sorted(map(str, known))
-    close = get_close_matches(word, known, n=2)
-    guess = f"  Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    plural = "capabilities" if what == "capability" else what and what + "s"
-    return f"Known{plural and ' ' + plural}: {', '.join(known) or 'none'}.{guess}"
 
 
 def _problem(model: type[BaseModel], document: Document, base: Path, subject: str, detail: ErrorDetails) -> Problem:

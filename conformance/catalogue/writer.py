@@ -1,7 +1,7 @@
 """A case as text, and its texts as syntax trees: the case file that gives it, and setup and program to be edited.
 
-What `dump` writes, `conformance.loader` reads back to an equal case. Keys stand in the order of the catalogue's files,
-defaults are left out, setup and program are literal blocks.
+What `dump` writes, `conformance.catalogue.loader` reads back to an equal case. Keys stand in the order of the
+catalogue's files, defaults are left out, setup and program are literal blocks.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from conformance import syntax
-from conformance.errors import UsageError
-from conformance.model import CALLS, Call, Capability, InputSpec, Variant
-from conformance.program import substitute
-from conformance.yaml_marks import compose
+from conformance.catalogue.yaml_source import compose
+from conformance.model.case import CALLS, Call, InputSpec, Variant
+from conformance.model.enums import Capability
+from conformance.model.errors import UsageError
+from conformance.program import parsing
+from conformance.program.build import substitute
 
 if TYPE_CHECKING:
-    from conformance.model import Case, ExpectedRaise
+    from conformance.model.case import Case, ExpectedRaise
 
 __all__ = ["Edit", "Texts", "dump", "edited", "filename"]
 
@@ -62,7 +63,7 @@ class Texts:
     def of(cls, case: Case) -> Texts:
         """Those of a case."""
         params = case.variants[0].params
-        setup, program = (syntax.parse(substitute(text, params)) for text in (case.setup, case.program))
+        setup, program = (parsing.parse(substitute(text, params)) for text in (case.setup, case.program))
         return cls(setup=setup, program=program)
 
     @cached_property

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from conformance.errors import Problem
-from conformance.model import Location
+from conformance.model.case import Location
+from conformance.model.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding, holds_tensors
-from conformance.model import Difference
+from conformance.model.result import Difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,13 +6,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
-from conformance.model import Difference
+from conformance.model.result import Difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conformance.ambient import AmbientState
     from conformance.checks.finding import Pair
+    from conformance.observation.ambient import AmbientState
 
 __all__ = ["check"]
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
-from conformance.compare import Comparison, compare_leaves, zero_signs
+from conformance.observation.compare import Comparison, compare_leaves, zero_signs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from conformance.checks.finding import Pair
-    from conformance.model import Difference
-    from conformance.role import CallObservation
+    from conformance.model.result import Difference
+    from conformance.observation.driver import CallObservation
 
 __all__ = ["check"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
-from conformance.compare import Comparison, compare_leaves
+from conformance.observation.compare import Comparison, compare_leaves
 
 if TYPE_CHECKING:
     from conformance.checks.finding import Pair

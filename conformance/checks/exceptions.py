@@ -6,13 +6,14 @@ import builtins
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
-from conformance.model import Difference, Stage
+from conformance.model.enums import Stage
+from conformance.model.result import Difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conformance.checks.finding import Pair
-    from conformance.model import Raised
+    from conformance.model.result import Raised
 
 __all__ = ["check"]
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from conformance.model import Grade, Stage
+from conformance.model.enums import Grade, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conformance.compare import Comparison, NoReference
-    from conformance.model import Case, Difference, Evidence
-    from conformance.reference import Reference
-    from conformance.role import CallObservation, RoleObservation
-    from conformance.snapshot import Leaves
+    from conformance.model.case import Case
+    from conformance.model.result import Difference, Evidence
+    from conformance.observation.compare import Comparison, NoReference
+    from conformance.observation.driver import CallObservation, RoleObservation
+    from conformance.observation.fp64 import Reference
+    from conformance.observation.snapshot import Leaves
 
 __all__ = ["Finding", "Pair", "holds_tensors"]
 

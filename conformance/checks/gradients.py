@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
-from conformance.compare import compare_leaves
-from conformance.model import Grade
+from conformance.model.enums import Grade
+from conformance.observation.compare import compare_leaves
 
 if TYPE_CHECKING:
     from conformance.checks.finding import Pair

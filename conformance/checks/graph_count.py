@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
-from conformance.model import Difference
+from conformance.model.result import Difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conformance.checks.finding import Pair
-    from conformance.model import Call, Case
+    from conformance.model.case import Call, Case
 
 __all__ = ["check"]
 

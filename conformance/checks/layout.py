@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding, holds_tensors
-from conformance.compare import compare_facts
+from conformance.observation.compare import compare_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conformance.checks.finding import Pair
-    from conformance.model import Difference
+    from conformance.model.result import Difference
 
 __all__ = ["check"]
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import ambient, autograd_flags, calls, exceptions, gradients, values
 from conformance.checks.finding import Finding, Pair
-from conformance.compare import NoReference
-from conformance.model import Grade
+from conformance.model.enums import Grade
+from conformance.observation.compare import NoReference
 
 if TYPE_CHECKING:
-    from conformance.model import Case
-    from conformance.role import RoleObservation
+    from conformance.model.case import Case
+    from conformance.observation.driver import RoleObservation
 
 __all__ = ["check", "hold"]
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
-from conformance.compare import Comparison, compare_facts, compare_leaves
-from conformance.model import Difference
-from conformance.snapshot import changed
+from conformance.model.result import Difference
+from conformance.observation.compare import Comparison, compare_facts, compare_leaves
+from conformance.observation.snapshot import changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conformance.checks.finding import Pair
-    from conformance.role import CallObservation
+    from conformance.observation.driver import CallObservation
 
 __all__ = ["check"]
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from conformance.checks import CATALOGUE
-from conformance.model import CheckResult, Level
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Level
+from conformance.model.result import CheckResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from conformance.checks import CheckSpec
     from conformance.checks.finding import Finding, Pair
-    from conformance.model import Difference
+    from conformance.model.check_catalogue import CheckSpec
+    from conformance.model.result import Difference
 
 __all__ = ["run_checks"]
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding, holds_tensors
-from conformance.compare import Comparison, compare_leaves
-from conformance.model import Difference, Grade
-from conformance.snapshot import changed
+from conformance.model.enums import Grade
+from conformance.model.result import Difference
+from conformance.observation.compare import Comparison, compare_leaves
+from conformance.observation.snapshot import changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conformance.checks.finding import Pair
-    from conformance.role import RoleObservation
-    from conformance.snapshot import Leaves
+    from conformance.observation.driver import RoleObservation
+    from conformance.observation.snapshot import Leaves
 
 __all__ = ["check"]
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
-from conformance.compare import compare_leaves, zero_signs
-from conformance.model import Grade
+from conformance.model.enums import Grade
+from conformance.observation.compare import compare_leaves, zero_signs
 
 if TYPE_CHECKING:
     from conformance.checks.finding import Pair

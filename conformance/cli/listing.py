@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -12,23 +11,24 @@ from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
-from conformance import discover, terminal
-from conformance.checks import CATALOGUE
-from conformance.errors import SelectionError
-from conformance.homes import PACKAGED, collect, homes
-from conformance.selection import case_names, require
+from conformance.backend import discovery
+from conformance.catalogue.selection import case_names, require
+from conformance.catalogue.sources import PACKAGED, case_called, collect, homes
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.errors import SelectionError
+from conformance.report import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import yaml
 
-    from conformance.model import Case
+    from conformance.model.case import Case
 
 _OTHERS = {"backend": "backends", "backends": "backends", "check": "checks", "checks": "checks"}
 """What else there is to list, as people ask for it."""
 
-__all__ = ["backends", "case_called", "cases", "checks", "show"]
+__all__ = ["backends", "cases", "checks", "show"]
 
 
 def cases(globs: Sequence[str] = (), folders: Sequence[Path] = (), tags: Sequence[str] = ()) -> str:
@@ -38,7 +38,7 @@ def cases(globs: Sequence[str] = (), folders: Sequence[Path] = (), tags: Sequenc
     """
     known = collect(folders)
     for glob in globs:
-        if glob in _OTHERS or glob in discover.names():
+        if glob in _OTHERS or glob in discovery.names():
             message = f"no case matches {glob!r}.\n  Did you mean `conformance list --{_OTHERS.get(glob, 'backends')}`?"
             raise SelectionError(message)
         require(any(fnmatchcase(case.id, glob) for case in known), "case", glob, case_names(known))
@@ -72,7 +72,7 @@ def _row(case: Case) -> tuple[str, int, str, str]:
 
 def backends() -> str:
     """One line an installed backend: its name, where it is defined and the distribution that brings it."""
-    points = [point for name in discover.names() for point in entry_points(group=discover.GROUP, name=name)]
+    points = [point for name in discovery.names() for point in entry_points(group=discovery.GROUP, name=name)]
     rows = [(point.name, point.value, _origin(point)) for point in points]
     return terminal.listing(("backend", "defined in", "distribution"), rows)
 
@@ -91,7 +91,7 @@ def show(case_id: str, folders: Sequence[Path] = ()) -> str:
 
     Of a generated case it is the YAML of its family; a law's two functions stand below each other.
     """
-    from conformance.program import generate  # noqa: PLC0415 - lists do without
+    from conformance.program.build import generate
 
     case = case_called(case_id, folders)
     sources: dict[str, list[str]] = {}
@@ -105,26 +105,9 @@ def show(case_id: str, folders: Sequence[Path] = ()) -> str:
     return "\n\n".join(parts)
 
 
-def case_called(case_id: str, folders: Sequence[Path] = ()) -> Case:
-    """The case that has an id.
-
-    Raises:
-        SelectionError: there is none; those with similar ids are named.
-        CaseError: the cases cannot be read.
-    """
-    known = collect(folders)
-    case = next((case for case in known if case.id == case_id), None)
-    if case is None:
-        close = get_close_matches(case_id, [case.id for case in known], n=3)
-        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "`conformance list` shows what there is."
-        message = f"no case is called {case_id!r}.\n  {hint}"
-        raise SelectionError(message)
-    return case
-
-
 def _yaml(case: Case, folders: Sequence[Path]) -> str:
     """The lines of the case in its file, as they stand there."""
-    from conformance.yaml_marks import compose  # noqa: PLC0415 - as above
+    from conformance.catalogue.yaml_source import compose
 
     path = Path(case.location.file)  # of packaged cases it is a name, unless they were collected with others
     text = (path if len(homes(folders)) > 1 else files(PACKAGED) / path.name).read_text(encoding="utf-8")

@@ -10,17 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance import cli_causes, cli_report, cli_timing
-from conformance.cli_suggestions import Command, Group
-from conformance.cli_types import BACKEND, SHARD
-from conformance.cli_words import COMMAND, EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples, notices, refuse_unmatched
-from conformance.cli_words import backends as backends_option
-from conformance.cli_words import quiet as quiet_option
-from conformance.cli_words import verbose as verbose_option
-from conformance.errors import ConformanceError
-from conformance.legend import MEANING, counting, gate
-from conformance.termination import Terminated, terminable
-from conformance.words import Extent
+from conformance.cli import report, timing, triage
+from conformance.cli.options import (
+    COMMAND,
+    EXIT_CODES,
+    FILE,
+    FOLDER,
+    PATH,
+    RECORDS,
+    examples,
+    notices,
+    refuse_unmatched,
+)
+from conformance.cli.options import backends as backends_option
+from conformance.cli.options import quiet as quiet_option
+from conformance.cli.options import verbose as verbose_option
+from conformance.cli.suggestions import Command, Group
+from conformance.cli.termination import Terminated, terminable
+from conformance.cli.types import BACKEND, SHARD
+from conformance.model.enums import Extent
+from conformance.model.errors import ConformanceError
+from conformance.verdict.legend import MEANING, counting, gate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +93,7 @@ def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -
     from importlib import metadata
     from platform import python_version
 
-    from conformance import torch_release
+    from conformance.isolation import torch_release
 
     suite = f"conformance, version {metadata.version('torch-compile-conformance')}"
     click.echo(f"{suite}\n{torch_release.installed()}\nPython {python_version()}")
@@ -196,7 +206,7 @@ def _run(ctx: click.Context, /, *, quiet: bool, verbose: bool, **options: Any) -
     chosen = {name: options[name] for name in ("case_globs", "variants", "tags", "exclude_tags")}
     refuse_unmatched(options["folders"], **chosen)
 
-    from conformance import session
+    from conformance.execution import session
 
     run = session.prepare(session.Options(**options))
     if run.resumed and not quiet:
@@ -204,12 +214,12 @@ def _run(ctx: click.Context, /, *, quiet: bool, verbose: bool, **options: Any) -
     if not quiet:
         click.echo(run.estimate, err=True)
 
-    from conformance import summary
-    from conformance.progress import progress
+    from conformance.cli.progress import progress
+    from conformance.report import run_summary
 
-    with progress(run.remaining, quiet=quiet, show=summary.as_it_comes if verbose else None) as advance:
+    with progress(run.remaining, quiet=quiet, show=run_summary.as_it_comes if verbose else None) as advance:
         result = run.execute(advance)
-    click.echo(summary.text(result, quiet=quiet, command=ctx.find_root().meta[COMMAND]))
+    click.echo(run_summary.text(result, quiet=quiet, command=ctx.find_root().meta[COMMAND]))
     ctx.exit(result.exit_code)
 
 
@@ -234,7 +244,7 @@ def _list(globs: Sequence[str], what: str | None, tags: Sequence[str], folders: 
 
     Without GLOBS or a tag, all cases of a family are one line.
     """
-    from conformance import listing
+    from conformance.cli import listing
 
     tables = {"backends": listing.backends, "checks": listing.checks}
     click.echo(tables[what]() if what else listing.cases(globs, folders, tags))
@@ -251,7 +261,7 @@ def _list(globs: Sequence[str], what: str | None, tags: Sequence[str], folders: 
 @click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
 def _show(case_id: str, folders: Sequence[Path]) -> None:
     """Show the YAML of one case and the Python function made of it, for each variant that differs."""
-    from conformance import listing
+    from conformance.cli import listing
 
     click.echo(listing.show(case_id, folders))
 
@@ -271,7 +281,7 @@ def _validate(ctx: click.Context, paths: Sequence[Path]) -> None:
     PATHS are folders of case files, and files named *.expected.yaml. Without any, the packaged cases and the
     expectations of every installed backend are checked.
     """
-    from conformance.proofread import proofread
+    from conformance.maintenance.validate import proofread
 
     problems = proofread(paths)
     click.echo("\n".join(problems) or "no problems found")
@@ -294,10 +304,14 @@ def _capabilities(ctx: click.Context, *, backends: Sequence[str], most: int) -> 
 
     A claim is wrong where nothing that needs the capability conforms, or where all does and it is not claimed.
     """
-    from conformance import capabilities
+    from conformance.cli.progress import progress
+    from conformance.maintenance import capabilities
+    from conformance.report import capability_table
 
-    trials = capabilities.discovered(backends, most)
-    click.echo(capabilities.table(trials))
+    ready = capabilities.prepare(backends, most)
+    with progress(len(ready.requests)) as advance:
+        trials = ready.execute(advance)
+    click.echo(capability_table.text(trials))
     ctx.exit(1 if any(trial.finding for trial in trials) else 0)
 
 
@@ -345,8 +359,8 @@ def _update(
     reason says TODO, and is refused until somebody has written why it fails. What was seen on some of several releases
     only is said of these (torch: ">=2.14,<2.15"), so that one file is green on all of them.
     """
-    from conformance import kept
-    from conformance.update_expectations import update
+    from conformance.maintenance.update_expectations import update
+    from conformance.records import kept
 
     path, renewal = update(places or [kept.last_run()], backend=backend, like=like, output=output)
     counts = {"kept": renewal.kept, "narrowed": renewal.narrowed, "removed": renewal.removed, "added": renewal.added}
@@ -373,8 +387,8 @@ def _update(
 @click.pass_context
 def _apply(ctx: click.Context, *, files: Sequence[Path]) -> None:
     """Rewrite the verdicts of record files as the expectations of their backends now give them; nothing is run."""
-    from conformance import kept
-    from conformance.rejudge import apply
+    from conformance.maintenance.rejudge import apply
+    from conformance.records import kept
 
     red = False
     for file in files or [kept.last_run()]:
@@ -384,5 +398,5 @@ def _apply(ctx: click.Context, *, files: Sequence[Path]) -> None:
     ctx.exit(int(red))
 
 
-for _command in (*cli_timing.COMMANDS, *cli_causes.COMMANDS, cli_report.report):
+for _command in (*timing.COMMANDS, *triage.COMMANDS, report.report):
     main.add_command(_command)

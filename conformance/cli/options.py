@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance.cli_types import BACKEND
+from conformance.cli.types import BACKEND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -90,7 +90,7 @@ def refuse_unmatched(
 
     Args:
         folders: of case files, beyond what is installed.
-        case_globs: as for `conformance.selection.select`; so are the others.
+        case_globs: as for `conformance.catalogue.selection.select`; so are the others.
         variants: of the cases.
         tags: of which a case has one.
         exclude_tags: of which it has none.
@@ -98,8 +98,8 @@ def refuse_unmatched(
     Raises:
         ConformanceError: something matches nothing, or the cases cannot be read.
     """
-    from conformance.homes import collect
-    from conformance.selection import select
+    from conformance.catalogue.selection import select
+    from conformance.catalogue.sources import collect
 
     select(collect(folders), (), case_globs=case_globs, variants=variants, tags=tags, exclude_tags=exclude_tags)
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TextIO
 
-    from conformance.model import Record, Verdict
+    from conformance.model.enums import Verdict
+    from conformance.model.result import Record
 
 __all__ = ["Log", "progress", "steps"]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.cli_suggestions import Command
-from conformance.cli_words import PATH, examples
-from conformance.kept import PUBLISHED, Kind
+from conformance.cli.options import PATH, examples
+from conformance.cli.suggestions import Command
+from conformance.records.kept import PUBLISHED, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +65,8 @@ def report(ctx: click.Context, /, *, given: Sequence[Path], form: str, output: P
     In a folder of records, those of a release of torch may stand in a folder named after it, such as 2.14.1+cu130: the
     pages are then of the newest, and a page more shows what changed between releases.
     """
-    from conformance import report as reporting
-    from conformance.errors import UsageError
+    from conformance.model.errors import UsageError
+    from conformance.report import pages as reporting
 
     records = given or _found(check=check)
     target = output or _target(records, form)
@@ -89,8 +89,8 @@ _NOTHING = "nothing to do: the pages are what the records give"
 
 def _found(*, check: bool) -> tuple[Path, ...]:
     """The records that are meant where none are named; what is checked is what is published."""
-    from conformance import kept
-    from conformance.errors import UsageError
+    from conformance.model.errors import UsageError
+    from conformance.records import kept
 
     if not check and kept.last(Kind.RUN).exists():
         place = kept.last_run()
@@ -110,8 +110,8 @@ def _target(records: Sequence[Path], form: str) -> Path:
 
 def _text(records: Sequence[Path], form: str) -> str:
     """The whole report as one text."""
-    from conformance import report as reporting
-    from conformance import terminal
+    from conformance.report import pages as reporting
+    from conformance.report import terminal
     from conformance.report.formats import as_html, as_text
 
     # Nothing is written there; the pages name their files as seen from beside it.
@@ -122,8 +122,8 @@ def _text(records: Sequence[Path], form: str) -> str:
 
 
 def _deliver(text: str, target: Path) -> None:
-    from conformance.errors import UsageError
-    from conformance.linefile import telling
+    from conformance.model.errors import UsageError
+    from conformance.records.jsonl import telling
 
     if target.is_dir():
         message = f"{target} is a folder, and this report is one file; see --output and --format"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from conformance import discover
-from conformance.homes import collect
+from conformance.backend import discovery
+from conformance.catalogue.sources import collect
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -94,7 +94,7 @@ def _commands(name: str, known: Sequence[str]) -> list[str]:
         return [_MEANT[name]]
     if ":" in name or name.endswith(".py"):
         return [f"check {name}"]
-    if name in discover.names():
+    if name in discovery.names():
         return [f"run --backend {name}"]
     close = get_close_matches(name, [*known, *_MEANT], n=3)
     return list(dict.fromkeys(_MEANT.get(word, word) for word in close))
@@ -112,7 +112,7 @@ def _options(word: str) -> Iterator[tuple[str, str]]:
     """Options that a bare word may belong to, with the word as it is probably spelt; the likeliest first."""
     if Path(word).is_dir():
         yield "--cases", word
-    backends = discover.names()
+    backends = discovery.names()
     if ":" in word or word in backends:
         yield "--backend", word
     if "=" in word:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance.cli_suggestions import Command
-from conformance.cli_types import RUN
-from conformance.cli_words import COMMAND, EXIT_CODES, FOLDER, RECORDS, examples, refuse_unmatched
-from conformance.cli_words import backends as backends_option
-from conformance.cli_words import quiet as quiet_option
-from conformance.timing import GATES, SMALLEST_EFFECT, TAG, Effort
+from conformance.cli.options import COMMAND, EXIT_CODES, FOLDER, RECORDS, examples, refuse_unmatched
+from conformance.cli.options import backends as backends_option
+from conformance.cli.options import quiet as quiet_option
+from conformance.cli.suggestions import Command
+from conformance.cli.types import RUN
+from conformance.model.enums import TIMING_TAG
+from conformance.timing.model import GATES, SMALLEST_EFFECT, Effort
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,15 +94,15 @@ def bench(ctx: click.Context, /, *, quiet: bool, **options: Any) -> None:  # noq
     Before, each request is shown to conform, and eager is timed against itself: where that spreads wider than the
     smallest effect that counts, nothing is called faster or slower.
     """
-    tags = () if options["case_globs"] else (TAG,)
+    tags = () if options["case_globs"] else (TIMING_TAG,)
     refuse_unmatched(options["folders"], case_globs=options["case_globs"], variants=options["variants"], tags=tags)
 
-    from conformance.bench import BenchOptions, prepare
+    from conformance.timing.bench import BenchOptions, prepare
 
     ready = prepare(BenchOptions(**options))
 
-    from conformance import bench_summary
-    from conformance.progress import steps
+    from conformance.cli.progress import steps
+    from conformance.report import bench_summary
 
     if ready.resumed and not quiet:
         click.echo(ready.resumed, err=True)
@@ -143,9 +144,9 @@ def compare(ctx: click.Context, *, before: str, after: str, gates: Sequence[str]
     They are matched by case, variant and phase, and by backend unless each run is of one. What is compared is what
     happened: expectations have no say. Of folders named after releases of torch in a folder, the newest counts.
     """
-    from conformance import comparison
+    from conformance.report import diff
 
-    found = comparison.compare(comparison.load(before), comparison.load(after))
+    found = diff.compare(diff.load(before), diff.load(after))
     click.echo(found.markdown(), nl=False)
     ctx.exit(1 if found.red(gates) else 0)
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance.cli_suggestions import Command
-from conformance.cli_types import BACKEND, DURATION, FUNCTION, RECORD
-from conformance.cli_words import EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples
-from conformance.cli_words import backends as backends_option
-from conformance.cli_words import quiet as quiet_option
-from conformance.cli_words import verbose as verbose_option
+from conformance.cli.options import EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples
+from conformance.cli.options import backends as backends_option
+from conformance.cli.options import quiet as quiet_option
+from conformance.cli.options import verbose as verbose_option
+from conformance.cli.suggestions import Command
+from conformance.cli.types import BACKEND, DURATION, FUNCTION, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from conformance.bench import Bench
-    from conformance.found import Found
-    from conformance.model import Record
+    from conformance.model.result import Record
+    from conformance.timing.bench import Bench
+    from conformance.triage.lookup import Found
 
 __all__ = ["COMMANDS"]
 
@@ -112,21 +112,21 @@ def check(ctx: click.Context, /, *, as_json: bool, quiet: bool, verbose: bool, *
     Its file is run, in processes of its own: once for each backend and a few times in eager. What is said of the
     function here goes before what @conformance.case says beside it, with the same names.
     """
-    from conformance.userfunction import refuse_malformed
+    from conformance.catalogue.user_function import refuse_malformed
 
     said = {name: texts for name in _SAID if (texts := options.pop(name))}
     refuse_malformed(said)
 
-    from conformance import usercheck
+    from conformance.triage import check as triage_check
 
-    asked = usercheck.CheckOptions(said=said, **options)
+    asked = triage_check.CheckOptions(said=said, **options)
     with ExitStack() as stack:
-        checked = usercheck.run(asked, _bar(stack, quiet=quiet, verbose=verbose))
-    timing = usercheck.timing(checked, asked)
+        checked = triage_check.run(asked, _bar(stack, quiet=quiet, verbose=verbose))
+    timing = triage_check.timing(checked, asked)
     if as_json:
         click.echo(checked.path.read_text(encoding="utf-8"), nl=False)
     else:
-        click.echo(usercheck.text(checked.records, checked.path))
+        click.echo(triage_check.text(checked.records, checked.path))
     if timing is not None:
         click.echo(_timed(timing, quiet=quiet or as_json), err=as_json)
     ctx.exit(checked.exit_code)
@@ -134,8 +134,8 @@ def check(ctx: click.Context, /, *, as_json: bool, quiet: bool, verbose: bool, *
 
 def _timed(timing: Bench, *, quiet: bool) -> str:
     """Time what conforms; what to print of it."""
-    from conformance import bench_summary
-    from conformance.progress import steps
+    from conformance.cli.progress import steps
+    from conformance.report import bench_summary
 
     with steps(timing.steps, quiet=quiet) as advance:
         result = timing.execute(advance)
@@ -164,7 +164,7 @@ def explain(name: str, places: Sequence[Path], folders: Sequence[Path]) -> None:
     eager, pre_dispatch_eager, aot_eager, aot_eager_decomp_partition, inductor that differs, the captured graphs with
     the first node that differs, graph breaks, guards, and the clauses of the specification.
     """
-    from conformance import explain as explaining
+    from conformance.triage.explain import command as explaining
 
     explained = explaining.explain(name, places, folders)
     _say_where(explained.found)
@@ -196,15 +196,15 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
     """
     from dataclasses import replace
 
-    from conformance import bug_report, script, script_run
-    from conformance.found import find, live
+    from conformance.triage.lookup import find, live
+    from conformance.triage.repro import bug_report, running, script
 
     found = find(name, places, folders)
     found = replace(found, request=live(found.request))
     _say_where(found)
     text = script.of(found, script.compiler(found.request.backend))
     click.echo(bug_report.of(found, text, bug_report.environment()) if issue else text, nl=False)
-    _exit_unless_shown(ctx, name, script_run.unshown(text, found.record.outcome, found.request.timeout_s))
+    _exit_unless_shown(ctx, name, running.unshown(text, found.record.outcome, found.request.timeout_s))
 
 
 @click.command(
@@ -265,13 +265,13 @@ def fuzz(ctx: click.Context, /, *, known: Sequence[Path], verbose: bool, quiet: 
 
     The budget is wall time for drawing, running, shrinking and confirming; starting torch comes before it.
     """
-    from conformance import fuzzing
-    from conformance.fuzz_result import Options
-    from conformance.progress import steps
+    from conformance.cli.progress import steps
+    from conformance.triage.fuzz import command as fuzz_command
+    from conformance.triage.fuzz.result import Options
 
     if options["budget_s"] is None and options["programs"] is None:
         options["budget_s"] = _FUZZ_S
-    ready = fuzzing.prepare(Options(**options), known)  # type: ignore[arg-type]
+    ready = fuzz_command.prepare(Options(**options), known)  # type: ignore[arg-type]
     with steps(ready.steps, quiet=quiet) as advance:
         result = ready.execute(advance)
     click.echo("\n\n".join([*([result.statistics] if verbose else []), result.text]))
@@ -322,14 +322,14 @@ def shrink(
     step is run in a process of its own, so that crashes and hangs shrink too. The script is run at the end; if it does
     not show the failure, that is said and this command exits with 1.
     """
-    from conformance.listing import case_called
+    from conformance.catalogue.sources import case_called
 
     if backend is None:
         RECORD.convert(name, None, ctx)
     else:
         case_called(name, folders)
-    from conformance import shrinking
-    from conformance.progress import steps
+    from conformance.cli.progress import steps
+    from conformance.triage.shrink import command as shrink_command
 
     if backend is None and variant:
         message = "is for a case that is run now, with --backend; the variant of a record stands in its name"
@@ -338,13 +338,13 @@ def shrink(
         message = "is for a record; with --backend the case is run now"
         raise click.BadParameter(message, param_hint="--records")
     if backend is None:
-        wanted = shrinking.recorded(name, places, folders)
+        wanted = shrink_command.recorded(name, places, folders)
         _say_where(wanted)
     else:
-        wanted = shrinking.fresh(name, backend, variant, folders)
+        wanted = shrink_command.fresh(name, backend, variant, folders)
     with steps(budget, quiet=quiet) as advance:
-        small = shrinking.shrunk(wanted, budget=budget, jobs=jobs, advance=advance)
-    click.echo(shrinking.text(small) if output is None else shrinking.write(small, output))
+        small = shrink_command.shrunk(wanted, budget=budget, jobs=jobs, advance=advance)
+    click.echo(shrink_command.text(small) if output is None else shrink_command.write(small, output))
     _exit_unless_shown(ctx, name, small.unshown)
 
 
@@ -362,8 +362,8 @@ def _exit_unless_shown(ctx: click.Context, name: str, why: str) -> None:
 
 def _bar(stack: ExitStack, *, quiet: bool, verbose: bool) -> Callable[[int, Record], None]:
     """Progress that begins with the first record, when it is known how many there will be."""
-    from conformance import summary
-    from conformance.progress import progress
+    from conformance.cli.progress import progress
+    from conformance.report import run_summary
 
     advance: list[Callable[[Record], None]] = []
 
@@ -371,7 +371,7 @@ def _bar(stack: ExitStack, *, quiet: bool, verbose: bool) -> Callable[[int, Reco
         if not advance:
             advance.append(
                 stack.enter_context(
-                    progress(total, quiet=quiet, show=summary.as_it_comes if verbose else summary.brief)
+                    progress(total, quiet=quiet, show=run_summary.as_it_comes if verbose else run_summary.brief)
                 )
             )
         advance[0](record)

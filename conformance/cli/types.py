@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from conformance import discover, sources
+from conformance.backend import discovery, import_path
 
 __all__ = ["BACKEND", "DURATION", "FUNCTION", "RECORD", "RUN", "SHARD"]
 
@@ -21,7 +21,7 @@ class _Backend(click.ParamType[str]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
         """The reference as it was typed."""
-        discover.refuse_unknown(str(value))
+        discovery.refuse_unknown(str(value))
         return str(value)
 
 
@@ -32,7 +32,7 @@ class _Function(click.ParamType[str]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
         """The reference as it was typed."""
-        sources.refuse_function(str(value))
+        import_path.refuse_function(str(value))
         return str(value)
 
 

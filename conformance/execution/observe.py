@@ -11,26 +11,30 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from conformance import agreement, ambient, graph_breaks, inputs, program
+from conformance.backend.resolution import patched, resolve
 from conformance.checks import metamorphic
 from conformance.checks.finding import Pair
 from conformance.checks.registry import run_checks
-from conformance.evidence import Watch, compile_with
-from conformance.judge import outcome
-from conformance.model import Attempt, Attempts, Capability, Level, Outcome, Stage
-from conformance.raised import describe
-from conformance.reference import Reference
-from conformance.resolve import patched, resolve
-from conformance.role import Role, perform, saved_bytes
-from conformance.snapshot import unreadable
+from conformance.model.enums import Capability, Level, Outcome, Stage
+from conformance.model.result import Attempt, Attempts
+from conformance.observation import ambient, graph_breaks, seeding
+from conformance.observation.driver import Role, perform, saved_bytes
+from conformance.observation.evidence import Watch, compile_with
+from conformance.observation.exceptions import describe
+from conformance.observation.fp64 import Reference
+from conformance.observation.snapshot import unreadable
+from conformance.oracle import agreement
+from conformance.program import build as program_build
+from conformance.verdict.judge import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
     from conformance.backend import Backend
-    from conformance.model import CheckResult, Evidence, Raised, Request
-    from conformance.role import RoleObservation
+    from conformance.model.request import Request
+    from conformance.model.result import CheckResult, Evidence, Raised
+    from conformance.observation.driver import RoleObservation
 
 __all__ = ["run", "run_all"]
 
@@ -103,12 +107,12 @@ class _Subject:
         self.request = request
 
     @cached_property
-    def _source(self) -> program.Program:
-        return program.generate(self.request.case, self.request.variant)
+    def _source(self) -> program_build.Program:
+        return program_build.generate(self.request.case, self.request.variant)
 
     def build(self) -> ModuleType:
         """Build a fresh namespace of the program, seeded as every other role's."""
-        inputs.seed_default(self.request.seed)
+        seeding.seed_default(self.request.seed)
         return self._source.load()
 
     def eager(self) -> Role:

@@ -6,18 +6,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from conformance import discover, environment, isolate
-from conformance.expectations import known_failures
-from conformance.homes import collect, homes
-from conformance.model import BackendInfo
-from conformance.resolve import absolute, name_of
-from conformance.runner import Run
-from conformance.selection import select
+from conformance.backend import discovery
+from conformance.backend.resolution import absolute, name_of
+from conformance.catalogue.selection import select
+from conformance.catalogue.sources import collect, homes
+from conformance.execution import attempts
+from conformance.execution.runner import Run
+from conformance.isolation import tasks
+from conformance.model.request import BackendInfo
+from conformance.records import environment
+from conformance.verdict.expectations import known_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from conformance.model import Record, Request
+    from conformance.model.request import Request
+    from conformance.model.result import Record
 
 __all__ = ["Session", "named"]
 
@@ -51,7 +55,7 @@ class Session:
         tags: Sequence[str] = (),
     ) -> None:
         catalogue = collect()
-        infos = discover.find(backends, describe)
+        infos = discovery.find(backends, describe)
         self.plan = select(catalogue, infos, case_globs=cases, variants=variants, tags=tags)
         self.environment = environment.capture(homes())
         self._expectations = known_failures(infos, catalogue, self.environment)
@@ -66,11 +70,11 @@ class Session:
             environment=self.environment,
             run_id="pytest",
             smoke_gate=False,
-            submit=isolate.run_batch,
+            submit=attempts.run_batch,
         )
         return record
 
     def close(self) -> None:
         """Stop what requests run on."""
         self._executor.shutdown()
-        isolate.shutdown()
+        tasks.shutdown()

@@ -6,21 +6,24 @@ from collections import Counter, deque
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
-from conformance import isolate
-from conformance.discover import relative
-from conformance.environment import fingerprint
-from conformance.expectations import match, told
-from conformance.judge import judge, outcome
-from conformance.lines import SCHEMA_VERSION, reproduce
-from conformance.model import Attempt, Outcome, Record, Verdict
-from conformance.selection import SLOW_COMPILE, decided, is_smoke
+from conformance.backend.discovery import relative
+from conformance.catalogue.selection import SLOW_COMPILE, decided, is_smoke
+from conformance.execution import attempts
+from conformance.isolation import tasks
+from conformance.model.enums import Outcome, Verdict
+from conformance.model.result import Attempt, Record
+from conformance.records.encoding import SCHEMA_VERSION, reproduce
+from conformance.records.environment import fingerprint
+from conformance.verdict.expectations import match, told
+from conformance.verdict.judge import judge, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor, Future
 
-    from conformance.model import Environment, Expectation, Request
-    from conformance.selection import Plan
+    from conformance.catalogue.selection import Plan
+    from conformance.model.request import Expectation, Request
+    from conformance.model.result import Environment
 
 __all__ = ["BATCH", "Run", "records"]
 
@@ -72,7 +75,7 @@ class Run:
         jobs: int = 1,
         max_fail: int | None = None,
         smoke_gate: bool = True,
-        submit: Callable[[Sequence[Request]], Sequence[Attempt]] = isolate.run_batch,
+        submit: Callable[[Sequence[Request]], Sequence[Attempt]] = attempts.run_batch,
         batch: int = BATCH,
     ) -> None:
         self.gated: dict[str, str] = {}
@@ -183,10 +186,10 @@ def records(
             run_id=run_id,
             jobs=environment.threads,
             smoke_gate=False,
-            submit=isolate.run_batch,
+            submit=attempts.run_batch,
         )
     except BaseException:
-        isolate.shutdown()  # it ends what the executor waits for
+        tasks.shutdown()  # it ends what the executor waits for
         raise
     finally:
         executor.shutdown(cancel_futures=True)

@@ -8,22 +8,27 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from conformance import discover, environment, isolate, kept
-from conformance.expectations import known_as, known_failures, refuse_malformed, stale
-from conformance.homes import collect, homes
-from conformance.kept import Kind
-from conformance.model import Extent
-from conformance.record import RecordWriter, belongs, make_header, resume
-from conformance.runner import BATCH, Run
-from conformance.selection import SLOW_COMPILE, select
+from conformance.backend import discovery
+from conformance.catalogue.selection import SLOW_COMPILE, select
+from conformance.catalogue.sources import collect, homes
+from conformance.execution import attempts
+from conformance.execution.runner import BATCH, Run
+from conformance.isolation import tasks
+from conformance.model.enums import Extent
+from conformance.records import environment, kept
+from conformance.records.kept import Kind
+from conformance.records.record_file import RecordWriter, belongs, make_header, resume
+from conformance.verdict.expectations import known_as, known_failures, refuse_malformed, stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from conformance.model import BackendInfo, Case, Environment, Expectation, Record, Variant
-    from conformance.record import Header
-    from conformance.selection import Plan
+    from conformance.catalogue.selection import Plan
+    from conformance.model.case import Case, Variant
+    from conformance.model.request import BackendInfo, Expectation
+    from conformance.model.result import Environment, Record
+    from conformance.records.record_file import Header
 
 __all__ = ["Options", "Result", "Session", "prepare"]
 
@@ -136,7 +141,7 @@ class Session:
                 if not interrupted and (not run.stopped or len(records) == len(self.plan.requests)):
                     self.writer.finish(run.gated)
         finally:
-            isolate.shutdown()  # first: it ends what the executor waits for
+            tasks.shutdown()  # first: it ends what the executor waits for
             executor.shutdown(cancel_futures=True)
         return self._result(run, records, interrupted=interrupted)
 
@@ -151,7 +156,7 @@ class Session:
             done=self.done,
             jobs=jobs,
             max_fail=self.options.max_fail,
-            submit=isolate.run_batch,
+            submit=attempts.run_batch,
             batch=self.options.batch or min(BATCH, max(1, self.remaining // (_BATCHES_A_JOB * jobs))),
         )
 
@@ -191,8 +196,8 @@ def prepare(options: Options) -> Session:
     """
     cases = collect(options.folders)
     if options.expectations:
-        refuse_malformed(options.expectations, options.backends or discover.names(), cases)
-    infos = discover.find(options.backends, isolate.describe)
+        refuse_malformed(options.expectations, options.backends or discovery.names(), cases)
+    infos = discovery.find(options.backends, attempts.describe)
     plan = select(
         cases,
         infos,

@@ -7,29 +7,28 @@ would leave a thread behind (`probe.py`).
 
 from __future__ import annotations
 
-import gc
 import linecache
 import os
 import sys
-from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from conformance import torch_names, wire
-from conformance.device import DEVICE
-from conformance.model import Attempt, BackendInfo
-from conformance.probe import Step
-from conformance.process import take_huge_pages
-from conformance.whole_files import have_inductor_write_whole
+from conformance.execution.whole_files import have_inductor_write_whole
+from conformance.isolation.probe import Step
+from conformance.model import codec
+from conformance.model.device import DEVICE
+from conformance.model.request import BackendInfo
+from conformance.model.result import Attempt
+from conformance.observation import torch_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import torch
 
-__all__ = ["shared", "steps"]
+__all__ = ["steps"]
 
 _IMPORTS = (
     "torch._dynamo",
@@ -59,7 +58,7 @@ _IMPORTS = (
     "sympy.tensor.tensor",
     "torch.utils._cpp_embed_headers",
 )
-_OWN_IMPORTS = ("conformance.observe", "conformance.resolve")
+_OWN_IMPORTS = ("conformance.execution.observe", "conformance.backend.resolution")
 
 # Functions that remember their result, called as a compile calls them. The three `lazy_init` build Inductor's patterns
 # with fake tensors, for which no kernel runs; they take 0.2 s of each process that compiles with Inductor.
@@ -79,7 +78,7 @@ _TABLES = (
     "torch._inductor.decomposition:fast_random_decomps",
     "torch._inductor.fx_passes.post_grad:lazy_init",
     "torch._inductor.fx_passes.pre_grad:lazy_init",
-    "conformance.resolve:_declared",
+    "conformance.backend.resolution:_declared",
 )
 # Dynamo tells the stack of every graph it makes, for which Python reads the sources of who called: 1.3 MB.
 _SOURCES = (
@@ -93,8 +92,8 @@ _SOURCES = (
     "torch._dynamo.variables.lazy",
     "torch._dynamo.variables.torch",
     "torch._utils_internal",
-    "conformance.observe",
-    "conformance.role",
+    "conformance.execution.observe",
+    "conformance.observation.driver",
 )
 _TABLES_OF_DEVICE = ("torch._inductor.fx_passes.joint_graph:lazy_init",)
 
@@ -119,17 +118,6 @@ def steps() -> list[Step]:
     ]
 
 
-@contextmanager
-def shared() -> Iterator[None]:
-    """What is made within is out of the garbage collector's sight afterwards, so that forks share its memory."""
-    gc.disable()
-    yield
-    gc.enable()
-    gc.collect()
-    gc.freeze()
-    take_huge_pages()
-
-
 def _import_torch() -> None:
     """Import torch for one thread, and have each fork make its thread pool anew before anything uses it.
 
@@ -148,7 +136,7 @@ def _read_sources() -> None:
 
 def _build_codecs() -> None:
     for kind in (Attempt, BackendInfo):
-        wire.to_plain(wire.from_plain(kind, {"ref": "", "name": ""}))
+        codec.to_plain(codec.from_plain(kind, {"ref": "", "name": ""}))
 
 
 def _skip_timing_of_guards() -> None:

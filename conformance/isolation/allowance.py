@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from conformance import process
-from conformance.model import Spent
+from conformance.isolation import process
+from conformance.model.enums import Spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conformance.process import Usage
+    from conformance.isolation.process import Usage
 
 __all__ = ["CLOCK_FACTOR", "Allowance"]
 

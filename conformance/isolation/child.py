@@ -20,9 +20,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import wire
-from conformance.errors import UsageError
-from conformance.process import die_with_parent
+from conformance.isolation import messages
+from conformance.isolation.process import die_with_parent
+from conformance.model import codec
+from conformance.model.errors import UsageError
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -79,7 +80,7 @@ def _work(task: Task, report: int) -> int:
         module, _, name = task.function.partition(":")
         function = getattr(import_module(module), name)
         result = function(task.argument, partial(_tell, report, "stage"))
-        _tell(report, "result", wire.to_plain(result))
+        _tell(report, "result", codec.to_plain(result))
     except UsageError as error:
         _tell(report, "refused", str(error))
     except MemoryError:
@@ -93,8 +94,8 @@ def _work(task: Task, report: int) -> int:
     return 0
 
 
-def _tell(report: int, kind: wire.MessageKind, body: object) -> None:
-    data = memoryview(wire.message(kind, body))
+def _tell(report: int, kind: messages.MessageKind, body: object) -> None:
+    data = memoryview(messages.message(kind, body))
     while data:
         data = data[os.write(report, data) :]
 

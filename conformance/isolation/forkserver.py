@@ -12,15 +12,15 @@ import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
-from conformance.errors import HarnessError, TorchError
-from conformance.probe import LeftOut
-from conformance.server import COMMAND, HEADER
-from conformance.torch_release import import_failure, installed, unsupported
+from conformance.isolation.probe import LeftOut
+from conformance.isolation.server import COMMAND, HEADER
+from conformance.isolation.torch_release import import_failure, installed, unsupported
+from conformance.model.errors import HarnessError, TorchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from conformance.child import Task
+    from conformance.isolation.child import Task
 
 __all__ = ["ForkServer", "ForkServers", "environment"]
 
@@ -29,7 +29,7 @@ _LOG = logging.getLogger(__name__)
 START_LIMIT_S = 300.0
 STOP_LIMIT_S = 10.0
 _TAIL_BYTES = 4096
-WARM_UP = "conformance.warmup:steps"
+WARM_UP = "conformance.execution.warmup:steps"
 
 # Threads of OpenMP do not survive a fork; one thread also makes a child's results and its time repeatable.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -6,10 +6,12 @@ import gc
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from conformance.isolation.process import take_huge_pages
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["uncollected"]
+__all__ = ["shared", "uncollected"]
 
 
 @contextmanager
@@ -22,3 +24,14 @@ def uncollected() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """What is made within is out of the garbage collector's sight afterwards, so that forks share its memory."""
+    gc.disable()
+    yield
+    gc.enable()
+    gc.collect()
+    gc.freeze()
+    take_huge_pages()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from conformance.errors import UsageError
+from conformance.model.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

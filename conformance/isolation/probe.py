@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from conformance.errors import TorchError
-from conformance.process import children, die_with_parent, threads
+from conformance.isolation.process import children, die_with_parent, threads
+from conformance.model.errors import TorchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

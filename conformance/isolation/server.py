@@ -1,4 +1,4 @@
-"""The fork server: `python -m conformance.server FD WARM-UP` warms up, then forks a child for each task it is sent.
+"""The fork server: started with `FD WARM-UP`, it warms up, then forks a child for each task it is sent.
 
 It is the other side of `isolate.py`. Over the control socket FD come pickled tasks, each with three descriptors:
 
@@ -30,11 +30,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Self
 
-from conformance import child
-from conformance.errors import TorchError
-from conformance.probe import LeftOut, RequiredStepError, UnfitError, take
-from conformance.process import adopt_orphans, children, kill_group
-from conformance.warmup import shared
+from conformance.isolation import child
+from conformance.isolation.garbage import shared
+from conformance.isolation.probe import LeftOut, RequiredStepError, UnfitError, take
+from conformance.isolation.process import adopt_orphans, children, kill_group
+from conformance.model.errors import TorchError
 
 __all__ = ["COMMAND", "HEADER", "NUMBER", "main"]
 
@@ -45,11 +45,11 @@ import sys
 home = sys.argv.pop(1)
 if home not in sys.path:
     sys.path.insert(0, home)
-from conformance.server import main
+from conformance.isolation.server import main
 sys.path.insert(0, "")
 main(int(sys.argv[1]), *sys.argv[2:])
 """
-COMMAND = (sys.executable, "-P", "-c", _START, str(Path(__file__).parents[1]))
+COMMAND = (sys.executable, "-P", "-c", _START, str(Path(__file__).parents[2]))
 """What starts a server, but for the arguments of `main`.
 
 It has this very package, whatever lies in the working directory; all else there can be imported, as with `python -m`.

@@ -15,15 +15,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from conformance.allowance import Allowance
-from conformance.deadline import Deadline, StoppedError
-from conformance.model import Ended
-from conformance.server import NUMBER
-from conformance.wire import Report, read_report
+from conformance.isolation.allowance import Allowance
+from conformance.isolation.deadline import Deadline, StoppedError
+from conformance.isolation.messages import Report, read_report
+from conformance.isolation.server import NUMBER
+from conformance.model.result import Ended
 
 if TYPE_CHECKING:
-    from conformance.child import Task
-    from conformance.forkserver import ForkServer
+    from conformance.isolation.child import Task
+    from conformance.isolation.forkserver import ForkServer
 
 __all__ = ["Excerpt", "Exit", "ServerDiedError", "attend"]
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from conformance import discover, environment, isolate, terminal
-from conformance.errors import BackendError
-from conformance.homes import collect
-from conformance.model import Capability, Outcome
-from conformance.progress import progress
-from conformance.runner import records
-from conformance.selection import plan_of, select
-from conformance.words import EXHAUSTIVE
+from conformance.backend import discovery
+from conformance.catalogue.selection import plan_of, select
+from conformance.catalogue.sources import collect
+from conformance.execution import attempts
+from conformance.execution.runner import records
+from conformance.isolation import tasks
+from conformance.model.enums import EXHAUSTIVE, Capability, Outcome
+from conformance.model.errors import BackendError
+from conformance.records import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from conformance.model import BackendInfo, Case, Request
+    from conformance.model.case import Case
+    from conformance.model.request import BackendInfo, Request
+    from conformance.model.result import Record
 
-__all__ = ["Trial", "discovered", "table"]
+__all__ = ["Trial", "Trials", "prepare"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +45,37 @@ class Trial:
         return ""
 
 
-def discovered(refs: Sequence[str], most: int) -> list[Trial]:
-    """Try every capability of backends that can be used here.
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """Capabilities of backends with the requests that try each, ready to be run."""
+
+    needed: Sequence[tuple[BackendInfo, Capability, Sequence[Request]]]
+
+    @property
+    def requests(self) -> Collection[Request]:
+        """Each request that tries a capability, once."""
+        return {request.key: request for _, _, chosen in self.needed for request in chosen}.values()
+
+    def execute(self, advance: Callable[[Record], None]) -> list[Trial]:
+        """Run the requests; `advance` is called with each record."""
+        try:
+            conforms = _conforming(self.requests, advance)
+        finally:
+            tasks.shutdown()
+        return [
+            Trial(
+                backend=info.name,
+                capability=each,
+                claimed=each in info.capabilities,
+                conforming=sum(conforms[request.key] for request in chosen),
+                requests=len(chosen),
+            )
+            for info, each, chosen in self.needed
+        ]
+
+
+def prepare(refs: Sequence[str], most: int) -> Trials:
+    """Choose what tries every capability of backends that can be used here.
 
     Args:
         refs: as `--backend` names them; none means every declared one.
@@ -54,21 +86,11 @@ def discovered(refs: Sequence[str], most: int) -> list[Trial]:
     """
     cases = [case for case in collect() if EXHAUSTIVE not in case.tags]
     try:
-        infos = _usable(discover.find(refs, isolate.describe), named=bool(refs))
-        needed = [(info, each, _needing(each, info, cases, most)) for info in infos for each in Capability]
-        conforms = _conforming({request.key: request for _, _, chosen in needed for request in chosen}.values())
-    finally:
-        isolate.shutdown()
-    return [
-        Trial(
-            backend=info.name,
-            capability=each,
-            claimed=each in info.capabilities,
-            conforming=sum(conforms[request.key] for request in chosen),
-            requests=len(chosen),
-        )
-        for info, each, chosen in needed
-    ]
+        infos = _usable(discovery.find(refs, attempts.describe), named=bool(refs))
+    except BaseException:
+        tasks.shutdown()
+        raise
+    return Trials(needed=[(info, each, _needing(each, info, cases, most)) for info in infos for each in Capability])
 
 
 def _usable(infos: Sequence[BackendInfo], *, named: bool) -> list[BackendInfo]:
@@ -78,16 +100,6 @@ def _usable(infos: Sequence[BackendInfo], *, named: bool) -> list[BackendInfo]:
         message = f"{unusable[0].name} cannot be used: {unusable[0].broken or unusable[0].unavailable}"
         raise BackendError(message)
     return [info for info in infos if info not in unusable]
-
-
-def table(trials: Sequence[Trial]) -> str:
-    """One line a backend and capability."""
-    rows = [
-        (one.backend, one.capability, "yes" if one.claimed else "no", f"{one.conforming}/{one.requests}", one.finding)
-        for one in trials
-    ]
-    headers = ("backend", "capability", "claimed", "conforming", "")
-    return terminal.listing(headers, rows)
 
 
 def _needing(capability: Capability, info: BackendInfo, cases: Sequence[Case], most: int) -> Sequence[Request]:
@@ -101,10 +113,9 @@ def _needing(capability: Capability, info: BackendInfo, cases: Sequence[Case], m
     return select(chosen, [replace(info, capabilities=able)]).requests if chosen else ()
 
 
-def _conforming(requests: Collection[Request]) -> dict[tuple[str, str, str], bool]:
-    with progress(len(requests)) as advance:
-        conforms = {}
-        for record in records(plan_of(requests), environment.capture()):
-            advance(record)
-            conforms[record.key] = record.outcome is Outcome.PASS
+def _conforming(requests: Collection[Request], advance: Callable[[Record], None]) -> dict[tuple[str, str, str], bool]:
+    conforms = {}
+    for record in records(plan_of(requests), environment.capture()):
+        advance(record)
+        conforms[record.key] = record.outcome is Outcome.PASS
     return conforms

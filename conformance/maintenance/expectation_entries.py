@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from conformance.expectations import TODO
-from conformance.model import Kind, Outcome
+from conformance.model.enums import Kind, Outcome
+from conformance.verdict.expectations import TODO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from conformance.model import Record, Variant
+    from conformance.model.case import Variant
+    from conformance.model.result import Record
 
 __all__ = ["Failure", "How", "Seen", "Why", "as_entries", "dumped", "how"]
 

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.version import Version
 
-from conformance.changes import transition
-from conformance.errors import UsageError
-from conformance.expectations import applies, entries, match
-from conformance.failures import Failure, How, Seen, Why, as_entries, dumped
-from conformance.ranges import fits, fitting
-from conformance.renewal import (
+from conformance.catalogue.yaml_source import compose
+from conformance.maintenance.expectation_entries import Failure, How, Seen, Why, as_entries, dumped
+from conformance.maintenance.ranges import fits, fitting
+from conformance.maintenance.renewal import (
     Renewal,
     Shown,
     blocks_of,
@@ -28,12 +26,15 @@ from conformance.renewal import (
     settled,
     told_by,
 )
-from conformance.yaml_marks import compose
+from conformance.model.errors import UsageError
+from conformance.verdict.changes import transition
+from conformance.verdict.expectations import applies, entries, match
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from conformance.model import Expectation, Variant
+    from conformance.model.case import Variant
+    from conformance.model.request import Expectation
 
 __all__ = ["renew_ranged"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import Specifier, SpecifierSet
 from packaging.version import Version
 
-from conformance.releases import minor
-from conformance.selection import holds
+from conformance.model.versions import holds
+from conformance.records.releases import minor
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

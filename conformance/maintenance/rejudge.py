@@ -7,20 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import isolate, lines
-from conformance.checks import CATALOGUE
-from conformance.errors import UsageError
-from conformance.expectations import Host, load_expectations, match, told
-from conformance.homes import collect
-from conformance.judge import held_against, untold
-from conformance.model import Attempt, Outcome, Raised, Verdict
-from conformance.record import read
+from conformance.catalogue.sources import collect
+from conformance.execution import attempts
+from conformance.isolation import tasks
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Outcome, Verdict
+from conformance.model.errors import UsageError
+from conformance.model.result import Attempt, Raised
+from conformance.records import encoding
+from conformance.records.record_file import read
+from conformance.verdict.expectations import Host, load_expectations, match, told
+from conformance.verdict.judge import held_against, untold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from conformance.model import BackendInfo, Expectation, Record, Variant
-    from conformance.record import RunFile
+    from conformance.model.case import Variant
+    from conformance.model.request import BackendInfo, Expectation
+    from conformance.model.result import Record
+    from conformance.records.record_file import RunFile
 
 __all__ = ["apply", "judge_again"]
 
@@ -51,7 +56,11 @@ def apply(path: Path) -> Counter[Verdict]:
     counts = Counter(one.verdict for one in records)
     header = replace(run.header, backends=backends)
     footer = replace(run.footer, counts={verdict.value: counts[verdict] for verdict in sorted(counts)})
-    texts = [lines.encode(header), *(lines.encode_record(one, header) for one in records), lines.encode(footer)]
+    texts = [
+        encoding.encode(header),
+        *(encoding.encode_record(one, header) for one in records),
+        encoding.encode(footer),
+    ]
     path = path.resolve()  # of a link, the file that it leads to
     scratch = path.with_name(f"{path.name}.new")  # so that a full disk costs nothing
     scratch.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
@@ -72,9 +81,9 @@ def judge_again(record: Record, expectation: Expectation | None) -> Record:
 def _described(run: RunFile) -> tuple[BackendInfo, ...]:
     """The backends as the run found them, with the expectations that they have now."""
     try:
-        now = [isolate.describe(info.ref).expectations for info in run.header.backends]
+        now = [attempts.describe(info.ref).expectations for info in run.header.backends]
     finally:
-        isolate.shutdown()
+        tasks.shutdown()
     return tuple(replace(info, expectations=path) for info, path in zip(run.header.backends, now, strict=True))
 
 

@@ -7,17 +7,19 @@ from fnmatch import fnmatchcase
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from conformance.expectations import TODO, Host, applies, entries, match
-from conformance.failures import Failure, Seen, Why, as_entries, dumped, how
-from conformance.model import Outcome, Verdict
-from conformance.rejudge import judge_again
-from conformance.yaml_marks import compose
+from conformance.catalogue.yaml_source import compose
+from conformance.maintenance.expectation_entries import Failure, Seen, Why, as_entries, dumped, how
+from conformance.maintenance.rejudge import judge_again
+from conformance.model.enums import Outcome, Verdict
+from conformance.verdict.expectations import TODO, Host, applies, entries, match
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from conformance.model import Case, Expectation, Record, Variant
-    from conformance.yaml_marks import Document
+    from conformance.catalogue.yaml_source import Document
+    from conformance.model.case import Case, Variant
+    from conformance.model.request import Expectation
+    from conformance.model.result import Record
 
 __all__ = [
     "Renewal",

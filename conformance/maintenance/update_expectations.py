@@ -5,21 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import discover, isolate
-from conformance.checks import CATALOGUE
-from conformance.errors import UsageError
-from conformance.expectations import Host, load_expectations
-from conformance.frame import find_kinds
-from conformance.homes import collect
-from conformance.ranged_renewal import renew_ranged
-from conformance.record import read
-from conformance.renewal import Renewal, renew, shown_by
+from conformance.backend import discovery
+from conformance.catalogue.sources import collect
+from conformance.execution import attempts
+from conformance.isolation import tasks
+from conformance.maintenance.ranged_renewal import renew_ranged
+from conformance.maintenance.renewal import Renewal, renew, shown_by
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.errors import UsageError
+from conformance.records.find import find_kinds
+from conformance.records.record_file import read
+from conformance.verdict.expectations import Host, load_expectations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from conformance.model import BackendInfo, Case, Record
-    from conformance.record import RunFile
+    from conformance.model.case import Case
+    from conformance.model.request import BackendInfo
+    from conformance.model.result import Record
+    from conformance.records.record_file import RunFile
 
 __all__ = ["update"]
 
@@ -41,18 +45,18 @@ def update(
             disagree.
     """
     if like is not None:
-        discover.refuse_unknown(like)
+        discovery.refuse_unknown(like)
     runs = _runs(places, backend)
     (name,) = {info.name for _, info in runs}
     theirs = [case for run, _ in runs for case in run.header.cases]
     cases = (*collect(list({Path(folder): None for run, _ in runs for folder in run.header.folders})), *theirs)
     try:
         # The backend's own file is about cases of which everybody has the file.
-        own = None if theirs else isolate.describe(runs[0][1].ref).expectations
+        own = None if theirs else attempts.describe(runs[0][1].ref).expectations
         path = output or own or Path(f"{name}.expected.yaml")
-        model = isolate.describe(like).expectations if like else None
+        model = attempts.describe(like).expectations if like else None
     finally:
-        isolate.shutdown()
+        tasks.shutdown()
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     renewal = _renewed(text, str(path), runs, cases, model)
     path.write_text(renewal.text, encoding="utf-8")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance import declarations, discover, isolate
-from conformance.checks import CATALOGUE
-from conformance.errors import CaseError, ExpectationError, TorchError
-from conformance.expectations import Host, load_expectations
-from conformance.homes import collect
-from conformance.loader import load_cases
-from conformance.specification import clauses, uncovered
+from conformance.backend import declarations, discovery
+from conformance.catalogue.loader import load_cases
+from conformance.catalogue.sources import collect
+from conformance.catalogue.specification import clauses, uncovered
+from conformance.execution import attempts
+from conformance.isolation import tasks
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.errors import CaseError, ExpectationError, TorchError
+from conformance.verdict.expectations import Host, load_expectations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from conformance.model import Case
+    from conformance.model.case import Case
 
 __all__ = ["proofread"]
 
@@ -59,18 +61,18 @@ def _installed_expectations() -> tuple[list[Path], list[str]]:
 
     torch is started only for a backend whose declaration cannot be imported, which then says why.
     """
-    names = discover.names()
+    names = discovery.names()
     declared = declarations.expectations(names)
     files, others = list(declared.values()), [name for name in names if name not in declared]
     broken: list[str] = []
     try:
-        for info in map(isolate.describe, others):
+        for info in map(attempts.describe, others):
             files.append(info.expectations)
             broken += [f"backend {info.ref!r} cannot be used: {info.broken}"] if info.broken else []
     except TorchError as error:
         broken.append(f"the expectations of {', '.join(others)} were not checked: {error}")
     finally:
-        isolate.shutdown()
+        tasks.shutdown()
     return [file for file in files if file], broken
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from conformance.model import Level
+from conformance.model.enums import Level
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

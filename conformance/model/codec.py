@@ -8,19 +8,14 @@ failed) or `exhausted` (no memory left). A child is not trusted: whatever it wro
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from conformance.model import Stage
-
-__all__ = ["MessageKind", "Report", "encode", "from_plain", "message", "read_report", "to_plain"]
+__all__ = ["encode", "from_plain", "to_plain"]
 
 T = TypeVar("T")
-
-MessageKind = Literal["stage", "result", "refused", "failed", "exhausted"]
 
 
 @cache
@@ -45,62 +40,3 @@ def encode(plain: object) -> str:
     """Write plain values as one line of JSON. NaN and infinities survive; text that UTF-8 cannot hold becomes `?`."""
     text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def message(kind: MessageKind, body: object) -> bytes:
-    """Write one message of a child's report as a line."""
-    return encode({kind: body}).encode() + b"\n"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a child said before it ended: its last stage, and what came of its task, in plain JSON.
-
-    `call` is the call of a program that the stage belongs to: the first compiles, a later one begins with its forward.
-    `malformed` says what could not be read; then `kind` is None, as it is when the child never said what came of it.
-    """
-
-    stage: Stage = Stage.LOAD
-    call: int | None = None
-    kind: str | None = None
-    body: Any = None
-    malformed: str | None = None
-
-
-def read_report(data: bytes) -> Report:
-    """Read every message of a child's report; a malformed one ends it, the stages before it are kept."""
-    *lines, rest = data.split(b"\n")
-    report = Report()
-    for line in lines:
-        try:
-            kind, body = _read_message(line)
-        except (ValueError, RecursionError) as error:
-            return Report(stage=report.stage, call=report.call, malformed=f"cannot read {line[:80]!r}: {error}")
-        if kind == "stage":
-            report = replace(report, stage=body, call=_call(body, report.call))
-        else:
-            report = replace(report, kind=kind, body=body)
-    if rest:
-        return Report(stage=report.stage, call=report.call, malformed=f"cut off after {rest[:80]!r}")
-    return report
-
-
-def _call(stage: Stage, before: int | None) -> int | None:
-    if stage is Stage.COMPILE:
-        return 0
-    if stage is Stage.FORWARD and before is not None:
-        return before + 1
-    return before if stage is Stage.BACKWARD else None
-
-
-def _read_message(line: bytes) -> tuple[str, Any]:
-    plain = json.loads(line)
-    match list(plain.items()) if isinstance(plain, dict) else []:
-        case [("stage", str(name))]:
-            return "stage", Stage(name)
-        case [("result", body)]:
-            return "result", body
-        case [("refused" | "failed" | "exhausted" as kind, str(text))]:
-            return kind, text
-    error = "not a message"
-    raise ValueError(error)

@@ -7,6 +7,7 @@ from enum import StrEnum
 __all__ = [
     "EXHAUSTIVE",
     "PRECISIONS",
+    "TIMING_TAG",
     "Capability",
     "Extent",
     "Grade",
@@ -192,3 +193,7 @@ class Tier(StrEnum):
     """On backends that compile in milliseconds: those that do not declare slow compilation."""
     EXHAUSTIVE = "exhaustive"
     """On none."""
+
+
+TIMING_TAG = "timing"
+"""What cases are tagged with that are worth timing."""

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from conformance.model import Location
+    from conformance.model.case import Location
 
 __all__ = [
     "BackendError",

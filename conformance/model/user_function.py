@@ -19,7 +19,7 @@ DECLARED = "__conformance__"
 """Where `conformance.case` leaves what it was given."""
 
 STATE = "__state__"
-"""The name in the namespace of a program of what gives all that a user's function reaches, see `conformance.reach`."""
+"""The name in the namespace of a program of what gives all that a user's function reaches."""
 
 
 def typed(ref: str) -> str:

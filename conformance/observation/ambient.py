@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from conformance.device import DEVICE
+from conformance.model.device import DEVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from conformance.distances import gaps, largest, sizes, spacings
-from conformance.fp64_rule import rule
-from conformance.model import Difference, Grade
-from conformance.parts import is_plain
-from conformance.random_draws import unlike
-from conformance.tolerance import CLOSE
+from conformance.model.enums import Grade
+from conformance.model.result import Difference
+from conformance.observation.distances import gaps, largest, sizes, spacings
+from conformance.observation.fp64_rule import rule
+from conformance.observation.parts import is_plain
+from conformance.observation.random_draws import unlike
+from conformance.observation.tolerance import CLOSE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from conformance.reference import Reference
-    from conformance.snapshot import Leaf, Leaves
+    from conformance.observation.fp64_rule import Fp64Reference
+    from conformance.observation.snapshot import Leaf, Leaves
 
 __all__ = ["Comparison", "NoReference", "compare_facts", "compare_leaves", "zero_signs"]
 
@@ -67,7 +68,7 @@ def _fact_differences(actual: Leaves, expected: Leaves, names: Sequence[str]) ->
 
 
 def compare_leaves(
-    actual: Leaves, expected: Leaves, *, reference: Reference | NoReference | None = None, where: str = ""
+    actual: Leaves, expected: Leaves, *, reference: Fp64Reference | NoReference | None = None, where: str = ""
 ) -> Comparison:
     """Compare leaf by leaf: which there are, then shape, dtype and numbers.
 
@@ -130,7 +131,7 @@ def _describe(leaf: Leaf) -> str:
 
 
 def _compare_leaf(
-    path: str, actual: Leaf, expected: Leaf, reference: Reference | NoReference | None, where: str
+    path: str, actual: Leaf, expected: Leaf, reference: Fp64Reference | NoReference | None, where: str
 ) -> Comparison:
     for fact in ("type", "shape", "dtype", "device", "tensor_layout"):
         if actual.facts.get(fact) != expected.facts.get(fact):
@@ -208,7 +209,7 @@ class _Pair:
         )
 
 
-def _compare_tensors(pair: _Pair, reference: Reference | NoReference | None, where: str) -> Comparison:
+def _compare_tensors(pair: _Pair, reference: Fp64Reference | NoReference | None, where: str) -> Comparison:
     same = _bitwise(pair.actual, pair.expected)
     if same.all():
         return Comparison(grade=Grade.BITWISE)
@@ -247,7 +248,7 @@ def _nonfinite_mismatch(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return ~gaps(one, other).isfinite() & ~(one.isfinite() & other.isfinite())
 
 
-def _by_reference(pair: _Pair, wrong: torch.Tensor, reference: Reference, where: str) -> Comparison:
+def _by_reference(pair: _Pair, wrong: torch.Tensor, reference: Fp64Reference, where: str) -> Comparison:
     """Apply the fp64 rule."""
     ruling = rule(pair.actual, pair.expected, reference, where, pair.path)
     if ruling.is_held:

@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from conformance import ambient, inputs, snapshot
-from conformance.evidence import has_compiled_backward
-from conformance.model import Stage
-from conformance.parts import copied
-from conformance.raised import describe
-from conformance.users import STATE
+from conformance.model.enums import Stage
+from conformance.model.user_function import STATE
+from conformance.observation import ambient, inputs, seeding, snapshot
+from conformance.observation.evidence import has_compiled_backward
+from conformance.observation.exceptions import describe
+from conformance.observation.parts import copied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from types import ModuleType
 
-    from conformance.ambient import AmbientState
-    from conformance.model import Call, Raised, Request
-    from conformance.snapshot import Leaves
+    from conformance.model.case import Call
+    from conformance.model.request import Request
+    from conformance.model.result import Raised
+    from conformance.observation.ambient import AmbientState
+    from conformance.observation.snapshot import Leaves
 
 __all__ = ["CallObservation", "Role", "RoleObservation", "differentiable", "perform", "saved_bytes"]
 
@@ -175,10 +177,10 @@ class _Driver:
             tensor.grad = None
         if self.call.perturb:
             weights = [tensor for tensor in state if isinstance(tensor, torch.nn.Parameter)]
-            inputs.perturb(weights, inputs.stream(self.request.seed, self.index, "perturb"))
+            inputs.perturb(weights, seeding.stream(self.request.seed, self.index, "perturb"))
 
     def _forward(self) -> None:
-        inputs.seed_default(self.request.seed + self.index + self.role.reseed)
+        seeding.seed_default(self.request.seed + self.index + self.role.reseed)
         self.observed.rng_before = ambient.rng()
         with _modes(self.request, self.call):
             start = time.perf_counter()
@@ -246,7 +248,7 @@ class _Driver:
     def _cotangents(self, values: Mapping[str, torch.Tensor], order: str) -> list[torch.Tensor]:
         seed, index = self.request.seed, self.index
         made = {
-            f"cotangent({path})": self.role.cotangent(inputs.cotangent(value, inputs.stream(seed, index, order, path)))
+            f"cotangent({path})": self.role.cotangent(inputs.cotangent(value, seeding.stream(seed, index, order, path)))
             for path, value in values.items()
         }
         self.cotangents |= made
@@ -332,7 +334,7 @@ def saved_bytes(role: Role) -> int | None:
     request = role.request
     call = request.case.calls[0]
     arguments = _arguments(role, call, len(request.case.calls))
-    inputs.seed_default(request.seed)
+    seeding.seed_default(request.seed)
     base = ambient.capture()
     try:
         with (

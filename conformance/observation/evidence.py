@@ -21,7 +21,7 @@ from torch._dynamo.utils import (
     graph_break_reasons,
 )
 
-from conformance.model import Evidence
+from conformance.model.result import Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -8,7 +8,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.model import Raised, Stage
+from conformance.model.enums import Stage
+from conformance.model.result import Raised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ _MESSAGE = 1000  # characters kept
 _FRAMES = 6  # innermost frames kept
 _PATH = re.compile(r"(?<![\w:/])(?:/[^\s/:'\",()]+)+/(?=[^\s/:'\",()]+)")
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
-_SUITE = f"{Path(__file__).parent}{os.sep}"
+_SUITE = f"{Path(__file__).parents[1]}{os.sep}"
 _IMPORTING = "<frozen importlib"
 _ADVICE = ("Set TORCHDYNAMO_VERBOSE=1", "Use tlparse", "You can suppress this exception")  # of no use to a reader here
 

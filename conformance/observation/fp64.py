@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from conformance.compare import NoReference, compare_leaves
-from conformance.distances import gaps
-from conformance.model import Capability
-from conformance.random_draws import SEEDS, depends
-from conformance.role import Role, perform
-from conformance.sensitivity import nudged
-from conformance.tensors import Copies
-from conformance.tolerance import lowest
-from conformance.widening import WIDER, Trace, Widening
+from conformance.model.enums import Capability
+from conformance.observation.compare import NoReference, compare_leaves
+from conformance.observation.distances import gaps
+from conformance.observation.driver import Role, perform
+from conformance.observation.random_draws import SEEDS, depends
+from conformance.observation.sensitivity import nudged
+from conformance.observation.tensors import Copies
+from conformance.observation.tolerance import lowest
+from conformance.observation.widening import WIDER, Trace, Widening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from types import ModuleType
 
-    from conformance.model import Request
-    from conformance.role import RoleObservation
-    from conformance.snapshot import Leaf, Leaves
+    from conformance.model.request import Request
+    from conformance.observation.driver import RoleObservation
+    from conformance.observation.snapshot import Leaf, Leaves
 
 __all__ = ["Reference"]
 

@@ -9,19 +9,44 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from conformance.distances import distance, gaps, largest, relative_error, sizes
-from conformance.tolerance import DIRECT_ABOVE, FACTOR, moves_allowed, reference_tolerance
+from conformance.observation.distances import distance, gaps, largest, relative_error, sizes
+from conformance.observation.tolerance import DIRECT_ABOVE, FACTOR, moves_allowed, reference_tolerance
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import torch
 
-    from conformance.reference import Reference
+    from conformance.observation.snapshot import Leaf
 
-__all__ = ["Ruling", "rule"]
+__all__ = ["Fp64Reference", "Ruling", "rule"]
 
 _USUAL = 0.99
+
+
+class Fp64Reference(Protocol):
+    """What is asked of the fp64 reference of a request, which `conformance.observation.fp64` makes.
+
+    Leaves are named by the set that they are in, e.g. `call[0].outputs`, and their path there.
+    """
+
+    @property
+    def overrides(self) -> Mapping[str, float]:
+        """By dtype, the largest relative error that the backend claims or the case allows."""
+
+    def precision(self, where: str) -> torch.dtype:
+        """The lowest floating dtype on the path to a set of leaves."""
+
+    def leaf(self, where: str, path: str) -> torch.Tensor | None:
+        """The numbers of a leaf in float64, or None where there are none."""
+
+    def spread(self, where: str, path: str) -> torch.Tensor | None:
+        """How far the numbers of a leaf move, element by element, or None where that is not known."""
+
+    def other_draws(self, where: str, path: str) -> Sequence[Leaf]:
+        """The leaf for further seeds, where it depends on random numbers that need not be the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +65,7 @@ class Ruling:
     remark: str = ""
 
 
-def rule(actual: torch.Tensor, expected: torch.Tensor, reference: Reference, where: str, path: str) -> Ruling:
+def rule(actual: torch.Tensor, expected: torch.Tensor, reference: Fp64Reference, where: str, path: str) -> Ruling:
     """Judge a tensor that is not close to eager's; the reference knows it as `path` in the leaves `where`."""
     ideal = reference.leaf(where, path)
     if ideal is not None and not _is_meaningful(ideal, expected):

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import random
 import zlib
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import torch
 
+from conformance.observation.seeding import stream
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from conformance.model import Call, Case, InputSpec, Scalar, Variant
+    from conformance.model.case import Call, Case, InputSpec, Scalar, Variant
 
-__all__ = ["cotangent", "make", "perturb", "seed_default", "stream"]
-
-
-def stream(seed: int, *names: object) -> torch.Generator:
-    """A random generator that depends on nothing but the seed and the names."""
-    text = "/".join(map(str, (seed, *names)))
-    return torch.Generator().manual_seed(zlib.crc32(text.encode()))
-
-
-def seed_default(seed: int) -> None:
-    """Seed the generators that programs draw from: PyTorch's and Python's.
-
-    `torch.manual_seed` would also queue the seed for every kind of device, with a traceback each: a millisecond.
-    """
-    torch.default_generator.manual_seed(seed)
-    random.seed(seed)
+__all__ = [
+    "cotangent",
+    "make",
+    "perturb",
+]
 
 
 def make(case: Case, variant: Variant, call: Call, seed: int, index: int) -> dict[str, object]:
@@ -49,7 +39,9 @@ def _of_user(case: Case, seed: int, index: int) -> dict[str, object]:
     makers = {spec.maker for spec in case.inputs.values() if spec.maker}
     made: dict[str, object] = {}
     for maker in makers:
-        made |= import_module("conformance.usercode").arguments(*maker, zlib.crc32(f"{seed}/{index}".encode()))
+        made |= import_module("conformance.observation.user_code").arguments(
+            *maker, zlib.crc32(f"{seed}/{index}".encode())
+        )
     return made
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from conformance.distances import sizes
-from conformance.model import Difference
+from conformance.model.result import Difference
+from conformance.observation.distances import sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from conformance.snapshot import Leaf
+    from conformance.observation.snapshot import Leaf
 
 __all__ = ["SEEDS", "depends", "unlike"]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from conformance.parts import is_plain, parts_of
+from conformance.observation.parts import is_plain, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from conformance.inputs import stream
-from conformance.role import perform
-from conformance.tensors import inner
+from conformance.observation.driver import perform
+from conformance.observation.seeding import stream
+from conformance.observation.tensors import inner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conformance.role import Role, RoleObservation
+    from conformance.observation.driver import Role, RoleObservation
 
 __all__ = ["TRIALS", "nudged"]
 

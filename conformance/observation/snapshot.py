@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils import _pytree as pytree
 
-from conformance.parts import is_plain, leaves_of
-from conformance.tensors import inner
+from conformance.observation.parts import is_plain, leaves_of
+from conformance.observation.tensors import inner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

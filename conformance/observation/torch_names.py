@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 
-from conformance.errors import TorchError
+from conformance.model.errors import TorchError
 
 __all__ = ["NAMES", "TorchName", "Without", "find", "require"]
 

@@ -2,7 +2,7 @@
 
 A reference is `path/to/file.py:function`, `package.module:function`, or `path/to/file.pickle:function` for what Python
 handed over. Each role runs the user's code anew, with what lies beside it, so that it begins with its own state; what
-is installed is imported once. What a function's state is, `conformance.reach` finds.
+is installed is imported once. What a function's state is, `conformance.observation.reach` finds.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch._dynamo import symbolic_convert
 
-from conformance import handover
-from conformance.errors import UsageError
-from conformance.inputs import seed_default
-from conformance.parts import copied, leaves_of
-from conformance.raised import traceback_of
-from conformance.reach import reachable
-from conformance.resolve import import_home
-from conformance.snapshot import memory
-from conformance.tensors import Copies
-from conformance.users import DECLARED, INPUTS, PICKLE, UserFunction, typed
+from conformance.backend.resolution import import_home
+from conformance.isolation import handover
+from conformance.model.errors import UsageError
+from conformance.model.user_function import DECLARED, INPUTS, PICKLE, UserFunction, typed
+from conformance.observation.exceptions import traceback_of
+from conformance.observation.parts import copied, leaves_of
+from conformance.observation.reach import reachable
+from conformance.observation.seeding import seed_default
+from conformance.observation.snapshot import memory
+from conformance.observation.tensors import Copies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from conformance.model import Stage
+    from conformance.model.enums import Stage
 
 __all__ = ["arguments", "blamed", "describe", "load", "reached"]
 

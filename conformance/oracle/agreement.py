@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.oracle import DISAGREE, NotModelledError, Prediction, predict
+from conformance.oracle.prediction import DISAGREE, NotModelledError, Prediction, predict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conformance.model import Request
-    from conformance.role import CallObservation, RoleObservation
+    from conformance.model.request import Request
+    from conformance.observation.driver import CallObservation, RoleObservation
 
 __all__ = ["compare"]
 

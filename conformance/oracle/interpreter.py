@@ -11,7 +11,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from conformance.device import DEVICE
+from conformance.model.device import DEVICE
 from conformance.oracle.modes import Autocast, Context, Grad, Inference, Modes
 from conformance.oracle.values import ELEMENTWISE, FLOAT32, LOWER, UNKNOWN, Tensor, Unknown, operate
 

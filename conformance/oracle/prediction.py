@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from conformance.oracle.interpreter import NotModelledError, Run
 from conformance.oracle.modes import Modes, ambient
 from conformance.oracle.values import Tensor
-from conformance.program import substitute
+from conformance.program.build import substitute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from conformance.model import Call, Case, InputSpec, Variant
+    from conformance.model.case import Call, Case, InputSpec, Variant
 
 __all__ = ["DISAGREE", "NotModelledError", "Prediction", "predict"]
 

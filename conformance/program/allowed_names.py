@@ -1,7 +1,7 @@
 """What a program may name: allow-lists, because a list of what is forbidden always leaks.
 
 Modules of torch expose `os`, `sys` and `ctypes` as attributes, so a name under `torch`, `F` or `math` must stand here
-in full. Attributes of other values: `conformance.attributes`. No name here loads, stores, compiles or
+in full. Attributes of other values: `conformance.program.allowed_attributes`. No name here loads, stores, compiles or
 starts anything, and none is a module (a test holds torch against the list).
 """
 

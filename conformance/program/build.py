@@ -14,14 +14,14 @@ from textwrap import indent
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from conformance.errors import Problem
-from conformance.model import Location
-from conformance.subset import Finding, Vocabulary, check, check_body, parse
+from conformance.model.case import Location
+from conformance.model.errors import Problem
+from conformance.program.subset import Finding, Vocabulary, check, check_body, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from conformance.model import Case, Scalar, Variant
+    from conformance.model.case import Case, Scalar, Variant
 
 __all__ = ["Program", "generate", "placeholders", "problems", "substitute"]
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from conformance.device import DEVICE
-from conformance.model import Capability, Variant
+from conformance.model.case import Variant
+from conformance.model.device import DEVICE
+from conformance.model.enums import Capability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

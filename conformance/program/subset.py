@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from conformance import syntax
-from conformance.attributes import ATTRIBUTES, is_reserved
-from conformance.surface import BASES, BUILTINS, CONTEXTS, DECORATORS, DOTTED, DUNDERS, ROOTS
+from conformance.program import parsing
+from conformance.program.allowed_attributes import ATTRIBUTES, is_reserved
+from conformance.program.allowed_names import BASES, BUILTINS, CONTEXTS, DECORATORS, DOTTED, DUNDERS, ROOTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -83,7 +83,7 @@ def parse(text: str) -> ast.Module | Finding:
         return Finding(line=place[0], column=place[1], message=f"the character {text[odd]!r} is not allowed")
     too_deep = Finding(line=1, column=1, message=f"nested too deeply: at most {_DEEPEST} levels")
     try:
-        tree = syntax.parse(text)
+        tree = parsing.parse(text)
     except SyntaxError as error:
         return Finding(line=error.lineno or 1, column=error.offset or 1, message=f"not Python: {error.msg}")
     except (RecursionError, MemoryError):

@@ -10,19 +10,23 @@ from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotati
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from conformance import wire
-from conformance.linefile import reading, telling
-from conformance.symptom import Symptom
+from conformance.model import codec
+from conformance.model.enums import Outcome
+from conformance.records.jsonl import reading, telling
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from conformance.model import Record
+    from conformance.model.result import Record
 
-__all__ = ["NAME", "ScriptResult", "key_of", "read", "write"]
+__all__ = ["NAME", "RAISED", "ScriptResult", "ScriptRun", "key_of", "read", "write"]
 
 NAME = "confirmations.json"
+
+RAISED = 70
+"""The exit status of a script whose program raises, as `triage.repro.running` runs it; 1 is a difference."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +71,7 @@ def read(path: Path) -> tuple[ScriptResult, ...]:
     if not path.exists():
         return ()
     with reading(f"cannot read {path}"):
-        return wire.from_plain(tuple[ScriptResult, ...], json.loads(path.read_text(encoding="utf-8")))
+        return codec.from_plain(tuple[ScriptResult, ...], json.loads(path.read_text(encoding="utf-8")))
 
 
 def write(path: Path, results: Iterable[ScriptResult]) -> None:
@@ -76,6 +80,26 @@ def write(path: Path, results: Iterable[ScriptResult]) -> None:
     Raises:
         RecordError: the file cannot be written.
     """
-    lines = [wire.encode(wire.to_plain(one)) for one in sorted(results, key=lambda one: one.key)]
+    lines = [codec.encode(codec.to_plain(one)) for one in sorted(results, key=lambda one: one.key)]
     with telling(f"cannot write {path}"):
         path.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptRun:
+    """How a script ended: its exit status, below 0 the signal that ended it; None where it did not end in time."""
+
+    status: int | None
+
+    def shows(self, outcome: Outcome) -> bool:
+        """Whether it ended as the script of a record with this outcome has to."""
+        if outcome is Outcome.TIMEOUT:
+            return self.status is None
+        if outcome is Outcome.CRASH:
+            return self.status not in {None, 0, 1, RAISED}
+        return self.status == 1
+
+    def __str__(self) -> str:
+        if self.status is None:
+            return "it does not end"
+        return "it raises" if self.status == RAISED else f"it exits with {self.status}"

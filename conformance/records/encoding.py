@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from conformance import wire
-from conformance.checks import CATALOGUE
-from conformance.model import BackendInfo, Case, CheckResult, Environment, Family, Grade, Record, Stage
+from conformance.model import codec
+from conformance.model.case import Case, Family
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Grade, Stage
+from conformance.model.request import BackendInfo
+from conformance.model.result import CheckResult, Environment, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,40 +71,40 @@ class Footer:
 
 def encode(part: Header | Footer) -> str:
     """One line for a header or a footer."""
-    plain = wire.to_plain(part)
+    plain = codec.to_plain(part)
     if isinstance(part, Footer):
-        return wire.encode({"kind": "footer"} | plain)
+        return codec.encode({"kind": "footer"} | plain)
     for backend in plain["backends"]:
         if "capabilities" in backend:
             backend["capabilities"].sort()
     # What has a default is written too: a later version of this package may have another.
-    return wire.encode({"kind": "header", "schema_version": part.schema_version} | plain | {"checks": part.checks})
+    return codec.encode({"kind": "header", "schema_version": part.schema_version} | plain | {"checks": part.checks})
 
 
 def encode_record(record: Record, header: Header) -> str:
     """One line for a record of the run that the header opens."""
-    plain: dict[str, Any] = wire.to_plain(replace(record, checks=())) | _short(record.checks, header)
+    plain: dict[str, Any] = codec.to_plain(replace(record, checks=())) | _short(record.checks, header)
     for name, value in _implied(plain | {"seed": record.seed}, header).items():
         told = getattr(record, name)
         if told == value:
             plain.pop(name, None)
         else:
             plain[name] = told
-    return wire.encode({"kind": "record"} | plain)
+    return codec.encode({"kind": "record"} | plain)
 
 
 def decode_header(text: str | bytes) -> Header:
     """The header that a line holds; raises ValueError where it holds none."""
     _, line = _parse(text, "header")
-    return wire.from_plain(Header, line)
+    return codec.from_plain(Header, line)
 
 
 def decode(text: str | bytes, header: Header) -> Record | Footer:
     """The record or the footer that a line holds, in a file with this header; raises ValueError where it holds none."""
     kind, line = _parse(text, "record", "footer")
     if kind == "footer":
-        return wire.from_plain(Footer, line)
-    return wire.from_plain(Record, _implied(line, header) | line | {"checks": _full(line, header)})
+        return codec.from_plain(Footer, line)
+    return codec.from_plain(Record, _implied(line, header) | line | {"checks": _full(line, header)})
 
 
 def reproduce(ref: str, case_id: str, variant: str, seed: int, folders: Iterable[str] = ()) -> str:
@@ -146,7 +149,7 @@ def _short(checks: tuple[CheckResult, ...], header: Header) -> dict[str, Any]:
     if all(map(_merely_held, checks)) and tuple(check.check for check in checks) == header.checks:
         grades = sorted({check.grade for check in checks if check.grade})
         return {"held": {grade: [check.check for check in checks if check.grade is grade] for grade in grades}}
-    return {"checks": [_word(check) if _merely_held(check) else wire.to_plain(check) for check in checks]}
+    return {"checks": [_word(check) if _merely_held(check) else codec.to_plain(check) for check in checks]}
 
 
 def _full(line: dict[str, Any], header: Header) -> list[Any]:

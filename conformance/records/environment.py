@@ -14,21 +14,21 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import torch_release
-from conformance.model import Environment
+from conformance.isolation import torch_release
+from conformance.model.result import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from importlib.resources.abc import Traversable
 
-    from conformance.model import BackendInfo
+    from conformance.model.request import BackendInfo
 
 __all__ = ["capture", "facts", "fingerprint", "now", "suite_hash"]
 
 NONE = "none"
 _OURS = "torch-compile-conformance"
 _PACKAGES = (_OURS, "numpy", "triton")
-_GENERATOR = ("covering.py", "families.py", "family.py", "nests.py")
+_GENERATOR = ("catalogue/pairwise.py", "catalogue/families.py", "model/case.py", "program/nests.py")
 _CPUINFO = Path("/proc/cpuinfo")
 _DIGITS = 12
 

@@ -8,26 +8,26 @@ from dataclasses import fields
 from enum import StrEnum
 from functools import cache
 from operator import itemgetter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from conformance import record as record_file
-from conformance import releases
-from conformance.discover import by_ladder
-from conformance.errors import RecordFileError
-from conformance.garbage import uncollected
-from conformance.ladder import first_in_records
-from conformance.model import Evidence, Grade, Level, Outcome, Stage, Verdict
-from conformance.symptom import Symptom
-from conformance.timing_file import is_timings
+from conformance.isolation.garbage import uncollected
+from conformance.model.enums import Grade, Level, Outcome, Stage, Verdict
+from conformance.model.errors import RecordFileError
+from conformance.model.ladder import by_ladder
+from conformance.model.result import Evidence
+from conformance.records import record_file, releases
+from conformance.records.find import find_every_release, find_files, find_kinds
+from conformance.verdict.ladder import first_in_records
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
-    from conformance.model import CheckResult, Record
-    from conformance.record import RunFile
+    from conformance.model.result import CheckResult, Record
+    from conformance.records.record_file import RunFile
 
 __all__ = [
     "BY_LADDER",
@@ -36,9 +36,6 @@ __all__ = [
     "Types",
     "axes_of",
     "checks_of",
-    "find_every_release",
-    "find_files",
-    "find_kinds",
     "load",
     "load_checks",
     "of",
@@ -187,41 +184,6 @@ def _older(paths: Sequence[str | Path], runs: Iterable[RunFile]) -> list[RunFile
 def with_torch(runs: Iterable[RunFile]) -> Iterator[tuple[Record, str]]:
     """The records of runs, each with the version of torch it was made with, as `of` takes them."""
     return ((record, run.header.environment.torch) for run in runs for record in run.records)
-
-
-def find_files(*paths: str | Path) -> list[Path]:
-    """The files that paths name, of records or of timings: a file is itself, a folder every `*.jsonl` in it, by name.
-
-    Of folders in it that are named after releases of torch, a folder means the newest too (`conformance.releases`).
-
-    Raises:
-        RecordError: no path is given, or one holds no record file.
-    """
-    if not paths:
-        message = "no record file is given"
-        raise RecordFileError(message)
-    return list(dict.fromkeys(file for path in paths for file in _files_at(Path(path))))
-
-
-def find_kinds(*paths: str | Path) -> tuple[list[Path], list[Path]]:
-    """The files of `find_files`, those of records and those of timings apart; it raises what that raises."""
-    files = find_files(*paths)
-    timings = [path for path in files if is_timings(path)]
-    return [path for path in files if path not in timings], timings
-
-
-def find_every_release(*paths: str | Path) -> list[Path]:
-    """The record files of `find_kinds`, and those of every older release in the folders; it raises what that raises."""
-    older = [folder for path in map(Path, paths) if path.is_dir() for folder in releases.within(path)]
-    return find_kinds(*paths, *older)[0]
-
-
-def _files_at(path: Path) -> list[Path]:
-    files = [*releases.files(path), *releases.newest(path)] if path.is_dir() else [path] if path.exists() else []
-    if not files:
-        message = f"no record file at {path}"
-        raise RecordFileError(message)
-    return files
 
 
 def of(records: Iterable[Record | tuple[Record, str]], beside: Iterable[tuple[Record, str]] = ()) -> pd.DataFrame:

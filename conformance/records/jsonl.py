@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from conformance.errors import RecordError, RecordFileError, UsageError
+from conformance.model.errors import RecordError, RecordFileError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

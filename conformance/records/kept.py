@@ -13,8 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.errors import UsageError
-from conformance.linefile import telling
+from conformance.model.errors import UsageError
+from conformance.records.jsonl import telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable

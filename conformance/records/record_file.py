@@ -11,20 +11,21 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from conformance import lines
-from conformance.discover import portable
-from conformance.environment import facts, fingerprint, now
-from conformance.errors import RecordError, RecordFileError
-from conformance.linefile import LineFile, conflicts, first_line, reading, refuse_another, split
-from conformance.lines import SCHEMA_VERSION, Footer, Header
-from conformance.model import Record
+from conformance.backend.discovery import portable
+from conformance.model.errors import RecordError, RecordFileError
+from conformance.model.result import Record
+from conformance.records import encoding
+from conformance.records.encoding import SCHEMA_VERSION, Footer, Header
+from conformance.records.environment import facts, fingerprint, now
+from conformance.records.jsonl import LineFile, conflicts, first_line, reading, refuse_another, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from conformance.model import Case, Environment, Family
-    from conformance.selection import Plan
+    from conformance.catalogue.selection import Plan
+    from conformance.model.case import Case, Family
+    from conformance.model.result import Environment
 
 __all__ = [
     "Footer",
@@ -116,7 +117,7 @@ class RecordWriter:
         self._file = LineFile(path, _START, truncate=self.dropped if continues else None)
         if continues is None:
             try:
-                self._file.put(lines.encode(header))
+                self._file.put(encoding.encode(header))
             except RecordError:
                 self._file.close()
                 raise
@@ -129,7 +130,7 @@ class RecordWriter:
 
     def write(self, record: Record) -> None:
         """Write one record; it is out when this returns."""
-        self._put(lines.encode_record(record, self.header))
+        self._put(encoding.encode_record(record, self.header))
         self._counts[record.verdict.value] += 1
 
     def finish(self, gated: Mapping[str, str]) -> None:
@@ -143,7 +144,7 @@ class RecordWriter:
             finished=now(),
             duration_s=round(time.monotonic() - self._opened, 1),
         )
-        self._put(lines.encode(footer))
+        self._put(encoding.encode(footer))
         self.finished = True
 
     def _put(self, line: str) -> None:
@@ -185,7 +186,7 @@ def belongs(path: Path, header: Header) -> bool:
     if line is None:
         return False
     try:
-        return not conflicts(_facts(lines.decode_header(line)), _facts(header))
+        return not conflicts(_facts(encoding.decode_header(line)), _facts(header))
     except ValueError:  # of another version of this package
         return False
 
@@ -213,7 +214,7 @@ def _scan(path: Path) -> RunFile | None:
         return None
     first, *others = found
     with reading(f"{path}:1"):
-        header = lines.decode_header(first)
+        header = encoding.decode_header(first)
     if header.schema_version != SCHEMA_VERSION:
         message = (
             f"{path}: written in version {header.schema_version} of the format; this package reads {SCHEMA_VERSION}"
@@ -228,7 +229,7 @@ def _contents(path: Path, texts: Iterable[bytes], header: Header) -> tuple[tuple
     footer = None
     for number, text in enumerate(texts, start=2):
         with reading(f"{path}:{number}"):
-            part = lines.decode(text, header)
+            part = encoding.decode(text, header)
             if footer is not None or (isinstance(part, Record) and part.key in records):
                 message = "it follows the footer, or repeats a record"
                 raise ValueError(message)

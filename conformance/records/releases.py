@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from conformance.errors import RecordFileError
+from conformance.model.errors import RecordFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from conformance.record import RunFile
+    from conformance.records.record_file import RunFile
 
 __all__ = ["files", "minor", "newest", "ordered", "refuse_misplaced", "refuse_mixed", "release_of", "within"]
 

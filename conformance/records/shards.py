@@ -6,17 +6,17 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from conformance import record
-from conformance.errors import RecordFileError
-from conformance.record import Footer, RunFile
-from conformance.selection import digest
+from conformance.catalogue.selection import digest
+from conformance.model.errors import RecordFileError
+from conformance.records import record_file
+from conformance.records.record_file import Footer, RunFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from conformance.model import Family
-    from conformance.record import Header
+    from conformance.model.case import Family
+    from conformance.records.record_file import Header
 
 __all__ = ["merge"]
 
@@ -32,7 +32,7 @@ def merge(paths: Sequence[Path]) -> RunFile:
     Raises:
         RecordError: a file is unreadable or unfinished, or these are not all the shards of one plan.
     """
-    runs = [record.read(path) for path in paths]
+    runs = [record_file.read(path) for path in paths]
     first = runs[0].header
     for path, run in zip(paths, runs, strict=True):
         if reason := _why_not(run, first, paths[0]):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from conformance.legend import MEANING
-from conformance.model import Verdict
+from conformance.model.enums import Verdict
 from conformance.report import markdown
 from conformance.report.links import NOWHERE, Links
 from conformance.report.matrix import cell, tally
+from conformance.verdict.legend import MEANING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

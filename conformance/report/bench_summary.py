@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from conformance import terminal, timing_frame
+from conformance.report import terminal
 from conformance.report.benchmarks import noise, overall, time_of
-from conformance.summary import missing
+from conformance.report.run_summary import missing
+from conformance.timing import timing_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from conformance.bench import BenchResult
+    from conformance.timing.bench import BenchResult
 
 __all__ = ["text"]
 

@@ -8,22 +8,22 @@ from collections import Counter, defaultdict
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from conformance import stats, timing_frame
-from conformance.discover import by_ladder
+from conformance.model.ladder import by_ladder
 from conformance.report import markdown
 from conformance.report.links import NOWHERE, Links
 from conformance.report.plots import COMPILING, SPEED_UPS
-from conformance.timing import Phase, Speed
-from conformance.timing_file import publishable
+from conformance.timing import stats, timing_frame
+from conformance.timing.model import Phase, Speed
+from conformance.timing.timing_file import publishable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
-    from conformance.stats import Estimate
-    from conformance.timing import Blocks, Timing
-    from conformance.timing_file import TimingRun
+    from conformance.timing.model import Blocks, Timing
+    from conformance.timing.stats import Estimate
+    from conformance.timing.timing_file import TimingRun
 
 __all__ = ["benchmarks_page", "noise", "overall", "time_of"]
 

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from conformance.model import Verdict
-from conformance.oracle import DISAGREE
+from conformance.model.enums import Verdict
+from conformance.oracle.prediction import DISAGREE
 from conformance.report import markdown
 from conformance.report.links import NOWHERE, Links
 from conformance.report.matrix import counted, panels
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from conformance.model import Family
+    from conformance.model.case import Family
 
 __all__ = ["coverage"]
 

@@ -11,21 +11,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from conformance import changes, record, stats, timing_file
-from conformance.changes import Transition, how
-from conformance.errors import UsageError
-from conformance.frame import find_kinds
-from conformance.releases import ordered, refuse_mixed
+from conformance.model.errors import UsageError
+from conformance.records import record_file
+from conformance.records.find import find_kinds
+from conformance.records.releases import ordered, refuse_mixed
 from conformance.report import markdown
-from conformance.timing import GATES, Speed, Timing
-from conformance.timing_frame import smallest_told
+from conformance.timing import stats, timing_file
+from conformance.timing.model import GATES, Speed, Timing
+from conformance.timing.timing_frame import smallest_told
+from conformance.verdict import changes
+from conformance.verdict.changes import Transition, how
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from conformance.model import Record
-    from conformance.stats import Estimate
-    from conformance.timing import Phase
+    from conformance.model.result import Record
+    from conformance.timing.model import Phase
+    from conformance.timing.stats import Estimate
 
 __all__ = ["Comparison", "Run", "compare", "load"]
 
@@ -176,7 +178,7 @@ def load(text: str) -> Run:
     path, backend = (text, "") if Path(text).exists() else (text.rpartition("@")[0] or text, text.rpartition("@")[2])
     files, timed_files = find_kinds(path)
     timings = [timing_file.read(file) for file in timed_files]
-    runs = [(file, record.read(file)) for file in files]
+    runs = [(file, record_file.read(file)) for file in files]
     refuse_mixed(runs)
     records = [each for _, run in runs for each in run.records]
     timed = [each for run in timings for each in run.timings]

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from conformance.case_cache import CaseCache, user_folder
-from conformance.homes import PACKAGED
-from conformance.model import Case
+from conformance.catalogue.case_cache import CaseCache, user_folder
+from conformance.catalogue.sources import PACKAGED
+from conformance.catalogue.specification import clauses
+from conformance.model.case import Case
 from conformance.report.markdown import code, page_name, plain
-from conformance.specification import clauses
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-    from conformance.model import Location
+    from conformance.model.case import Location
 
 __all__ = ["NOWHERE", "Links"]
 

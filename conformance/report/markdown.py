@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from conformance.legend import MEANING, counting, gate
+from conformance.verdict.legend import MEANING, counting, gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

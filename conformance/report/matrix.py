@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.discover import LADDER, by_ladder
-from conformance.model import Verdict
+from conformance.model.enums import Verdict
+from conformance.model.ladder import LADDER, by_ladder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

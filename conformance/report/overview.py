@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from conformance.discover import by_ladder
-from conformance.environment import fingerprint
-from conformance.model import Verdict
+from conformance.model.enums import Verdict
+from conformance.model.ladder import by_ladder
+from conformance.records.environment import fingerprint
 from conformance.report import markdown
 from conformance.report.matrix import matrix, panels, tally
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from conformance.model import BackendInfo, Environment
+    from conformance.model.request import BackendInfo
+    from conformance.model.result import Environment
 
 __all__ = ["FACTS", "Source", "overview", "run_command"]
 

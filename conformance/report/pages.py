@@ -9,10 +9,10 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from conformance import confirmations, frame, timing_file
-from conformance.errors import RecordError, RecordFileError
-from conformance.model import Capability
-from conformance.record import publishable
+from conformance.model.enums import Capability
+from conformance.model.errors import RecordError, RecordFileError
+from conformance.records import confirmations, find, frame
+from conformance.records.record_file import publishable
 from conformance.report import markdown
 from conformance.report.backend_page import backend_page
 from conformance.report.benchmarks import benchmarks_page
@@ -23,13 +23,15 @@ from conformance.report.overview import Source, overview
 from conformance.report.plots import available, draw
 from conformance.report.releases import Release, releases_page
 from conformance.report.runs import gathered, published
+from conformance.timing import timing_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from conformance.model import BackendInfo, Family
-    from conformance.record import RunFile
+    from conformance.model.case import Family
+    from conformance.model.request import BackendInfo
+    from conformance.records.record_file import RunFile
     from conformance.report.runs import Group, Published
 
 __all__ = ["changes", "document", "images", "pages", "write"]
@@ -96,7 +98,7 @@ def pages(records: Sequence[Path], folder: Path) -> dict[str, str]:
     files in folders named after releases of torch those of the newest count, and all of them give a page of releases.
     Pages in a checkout link to its cases and clauses, of which the lines are read.
     """
-    others, timings = frame.find_kinds(*records)
+    others, timings = find.find_kinds(*records)
     if not others:
         return _benchmarks(timings, folder, Links.beside(folder, ()))
     runs = published(records) if (folder / _RECORDS).is_dir() else gathered(records)
@@ -124,7 +126,7 @@ def _plots(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
 
 def images(records: Sequence[Path]) -> dict[str, str]:
     """The plots as SVG, by the names that pages have for them; none without timings or matplotlib."""
-    _, timings = frame.find_kinds(*records)
+    _, timings = find.find_kinds(*records)
     return draw(timing_file.read(timings[0])) if timings and available() else {}
 
 

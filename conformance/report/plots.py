@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance import timing_frame
-from conformance.discover import by_ladder
-from conformance.timing import Phase, Speed
+from conformance.model.ladder import by_ladder
+from conformance.timing import timing_frame
+from conformance.timing.model import Phase, Speed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from conformance.timing_file import TimingRun
+    from conformance.timing.timing_file import TimingRun
 
 __all__ = ["COMPILING", "SPEED_UPS", "available", "draw"]
 

@@ -7,23 +7,22 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from conformance.changes import Transition, changes, grouped, how
-from conformance.confirmations import key_of
-from conformance.discover import by_ladder
-from conformance.model import Verdict
-from conformance.releases import minor
+from conformance.model.enums import Verdict
+from conformance.model.ladder import by_ladder
+from conformance.records.confirmations import ScriptRun, key_of
+from conformance.records.releases import minor
 from conformance.report import markdown
 from conformance.report.matrix import counted
 from conformance.report.overview import FACTS, run_command
-from conformance.script_run import ScriptRun
+from conformance.verdict.changes import Transition, changes, grouped, how
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from conformance.changes import Change, Group
-    from conformance.confirmations import ScriptResult
-    from conformance.model import Record
+    from conformance.model.result import Record
+    from conformance.records.confirmations import ScriptResult
     from conformance.report.overview import Source
+    from conformance.verdict.changes import Change, Group
 
     Scripts = Mapping[tuple[str, ...], ScriptResult]
 
@@ -328,5 +327,5 @@ def _commands(releases: Sequence[Release], report: str) -> str:
         lines.append(f"# in an environment with torch {release.name}")
         lines += [run_command(source, at) for source in release.sources for at in range(len(source.names))]
     pythons = " ".join(f"--python {release.name}=PYTHON" for release in releases)
-    confirm = [f"python -m conformance.tests.confirm_releases {pythons}"] if len(releases) > 1 else []
+    confirm = [f"python -m conformance.tests.jobs.confirm_releases {pythons}"] if len(releases) > 1 else []
     return markdown.fenced("\n".join([*lines, "# in any of them", *confirm, report]), "sh")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from conformance import frame, kept, terminal
-from conformance.model import Verdict
+from conformance.model.enums import Verdict
+from conformance.records import frame, kept
+from conformance.report import terminal
 from conformance.report.matrix import cell, matrix, tally
-from conformance.terminal import style_of, styled
+from conformance.report.terminal import style_of, styled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
-    from conformance.model import CheckResult, Record
-    from conformance.session import Result
+    from conformance.execution.session import Result
+    from conformance.model.result import CheckResult, Record
 
 __all__ = ["as_it_comes", "brief", "finding", "missing", "text"]
 

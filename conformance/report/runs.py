@@ -9,17 +9,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from conformance import record, shards
-from conformance.errors import RecordError, RecordFileError
-from conformance.frame import find_every_release, find_kinds
-from conformance.releases import ordered, refuse_misplaced, refuse_mixed, release_of
+from conformance.model.errors import RecordError, RecordFileError
+from conformance.records import record_file, shards
+from conformance.records.find import find_every_release, find_kinds
+from conformance.records.releases import ordered, refuse_misplaced, refuse_mixed, release_of
 from conformance.report.markdown import code, page_name, plain, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from conformance.record import RunFile
+    from conformance.records.record_file import RunFile
 
 __all__ = ["Group", "Published", "gathered", "published"]
 
@@ -49,7 +49,7 @@ def published(paths: Sequence[Path]) -> Published:
             another release.
     """
     files = sorted(find_every_release(*paths), key=lambda path: (path.name, path))
-    runs = {path: record.read(path) for path in files}
+    runs = {path: record_file.read(path) for path in files}
     for path, run in runs.items():
         refuse_misplaced(path, run)
     releases = {
@@ -75,14 +75,14 @@ def gathered(paths: Sequence[Path]) -> Published:
 
 def _partial(paths: Sequence[Path]) -> Published:
     files = sorted(find_kinds(*paths)[0], key=lambda path: (path.name, path))
-    runs = {path: record.read(path) for path in files}
+    runs = {path: record_file.read(path) for path in files}
     try:
         groups = _groups(runs)
     except RecordError:  # a shard is missing: each that is there stands for itself
         groups = [((path,), run) for path, run in runs.items()]
     refuse_mixed([(paths[0], run) for paths, run in groups])
     _refuse_twins(groups)
-    partial = [_extent(paths[0], run, reason) for paths, run in groups if (reason := record.publishable(run))]
+    partial = [_extent(paths[0], run, reason) for paths, run in groups if (reason := record_file.publishable(run))]
     return Published(tables=groups, releases={}, partial=partial)
 
 
@@ -110,7 +110,7 @@ def _checked(runs: Mapping[Path, RunFile]) -> list[Group]:
     """The groups of one table, if they may be published."""
     groups = _groups(runs)
     for paths, run in groups:
-        if reason := record.publishable(run):
+        if reason := record_file.publishable(run):
             message = f"{paths[0]}: cannot be published: {reason}"
             raise RecordFileError(message)
     refuse_mixed([(paths[0], run) for paths, run in groups])

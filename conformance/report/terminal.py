@@ -23,7 +23,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from conformance.model import Verdict
+    from conformance.model.enums import Verdict
 
     Row = Sequence[str]
     _Colours = Literal["standard", "256", "truecolor", "windows"]

@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.bench import conditions
-from conformance.environment import fingerprint
-from conformance.model import BackendInfo
+from conformance.model.enums import TIMING_TAG
+from conformance.model.request import BackendInfo
 from conformance.pytest_plugin import parameters, session_of
-from conformance.timing import TAG, Phase
-from conformance.timing_frame import REFERENCE
+from conformance.records.environment import fingerprint
+from conformance.timing.bench import conditions
+from conformance.timing.model import Phase
+from conformance.timing.timing_frame import REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from conformance.measure import Subject
-    from conformance.model import Request
-    from conformance.pytest_session import Session
+    from conformance.execution.pytest_session import Session
+    from conformance.model.request import Request
+    from conformance.timing.subject import Subject
 
 ROUNDS = 50
 WARMUP_ROUNDS = 3
@@ -40,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every benchmark the requests whose case is tagged for timing; none unless benchmarks were asked for."""
     if metafunc.config.getoption("benchmark_only", default=False):
         plan = session_of(metafunc.config).plan
-        given = parameters(_with_eager([request for request in plan.requests if TAG in request.case.tags]))
+        given = parameters(_with_eager([request for request in plan.requests if TIMING_TAG in request.case.tags]))
     else:
         reason = pytest.mark.skip(reason="times backends; asked for with --benchmark-only")
         given = [pytest.param(None, id="no-benchmark-only", marks=reason)]
@@ -89,7 +90,7 @@ def machine(conformance_session: Session, threads: int) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def subject(request: pytest.FixtureRequest, conformance_session: Session) -> Iterator[Subject]:
     """A program, warm: as eager runs it, or compiled and seen to conform."""
-    from conformance.measure import prepared, uncompiled
+    from conformance.timing.subject import prepared, uncompiled
 
     wanted: Request = request.param
     if wanted.backend.name == REFERENCE:
@@ -105,7 +106,7 @@ def subject(request: pytest.FixtureRequest, conformance_session: Session) -> Ite
 @pytest.fixture(scope="module")
 def metrics(subject: Subject) -> dict[str, float]:
     """What is counted of the program, not timed."""
-    from conformance.counted import of_compilation
+    from conformance.timing.counters import of_compilation
 
     return of_compilation(subject.watch) if subject.watch else {}
 

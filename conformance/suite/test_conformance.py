@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.model import Verdict
+from conformance.model.enums import Verdict
 
 if TYPE_CHECKING:
-    from conformance.model import Request
-    from conformance.pytest_session import Session
+    from conformance.execution.pytest_session import Session
+    from conformance.model.request import Request
 
 
 def test_conforms(conformance_request: Request, conformance_session: Session) -> None:

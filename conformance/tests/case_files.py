@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.errors import CaseError
-from conformance.loader import load_cases
+from conformance.catalogue.loader import load_cases
+from conformance.model.errors import CaseError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.model import Case
+    from conformance.model.case import Case
 
 __all__ = ["load", "one", "refused"]
 

@@ -6,7 +6,7 @@ import os
 
 from click.testing import CliRunner
 
-from conformance.cli import main
+from conformance.cli.main import main
 
 __all__ = ["DOUBLING", "cells", "checked"]
 

@@ -6,32 +6,13 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from conformance.checks import CATALOGUE
-from conformance.lines import SCHEMA_VERSION
-from conformance.model import (
-    Attempt,
-    BackendInfo,
-    Case,
-    CheckResult,
-    Difference,
-    Ended,
-    Environment,
-    Evidence,
-    Expectation,
-    Grade,
-    InputSpec,
-    Kind,
-    Level,
-    Location,
-    Outcome,
-    Raised,
-    Record,
-    Request,
-    Stage,
-    Variant,
-    Verdict,
-)
-from conformance.timing import Blocks, Phase, Timing
+from conformance.model.case import Case, InputSpec, Location, Variant
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Grade, Kind, Level, Outcome, Stage, Verdict
+from conformance.model.request import BackendInfo, Expectation, Request
+from conformance.model.result import Attempt, CheckResult, Difference, Ended, Environment, Evidence, Raised, Record
+from conformance.records.encoding import SCHEMA_VERSION
+from conformance.timing.model import Blocks, Phase, Timing
 
 __all__ = [
     "a_backend",

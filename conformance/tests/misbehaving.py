@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conformance.model import Attempt, Evidence, Stage
+from conformance.model.enums import Stage
+from conformance.model.result import Attempt, Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable

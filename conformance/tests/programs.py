@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from conformance.model import Location
-from conformance.program import problems
+from conformance.model.case import Location
+from conformance.program.build import problems
 from conformance.tests.fakes import a_case
 
 if TYPE_CHECKING:
-    from conformance.model import Case
+    from conformance.model.case import Case
 
 __all__ = ["AUTOGRAD_FUNCTION", "MODULE", "PROGRAM", "case_of", "found"]
 

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from conformance import program
 from conformance.checks.finding import Pair
 from conformance.checks.registry import run_checks
-from conformance.reference import Reference
-from conformance.role import Role, RoleObservation, perform
+from conformance.observation.driver import Role, RoleObservation, perform
+from conformance.observation.fp64 import Reference
+from conformance.program import build as program_build
 from conformance.tests.fakes import a_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from conformance.model import Case, CheckResult, Difference, Variant
+    from conformance.model.case import Case, Variant
+    from conformance.model.result import CheckResult, Difference
 
 __all__ = ["Program", "Results", "a_pair", "a_reference", "a_role", "checked", "observed", "once"]
 
@@ -101,7 +102,7 @@ def _request(case: Case, variant: Variant | None) -> Any:
 
 
 def _build(case: Case, variant: Variant) -> Callable[[], ModuleType]:
-    source = program.generate(case, variant)
+    source = program_build.generate(case, variant)
 
     def build() -> ModuleType:
         torch.manual_seed(0)

@@ -6,16 +6,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conformance.model import Outcome, Record, Verdict
-from conformance.record import RecordWriter, make_header
-from conformance.selection import Plan, digest
+from conformance.catalogue.selection import Plan, digest
+from conformance.model.enums import Outcome, Verdict
+from conformance.records.record_file import RecordWriter, make_header
 from conformance.tests.fakes import a_backend, a_case, a_record, a_request, an_environment, failed
-from conformance.timing import Conditions, Effort, Noise
-from conformance.timing_file import TIMING_VERSION, TimingHeader, TimingWriter
-from conformance.usercheck import Checked
+from conformance.timing.model import Conditions, Effort, Noise
+from conformance.timing.timing_file import TIMING_VERSION, TimingHeader, TimingWriter
+from conformance.triage.check import Checked
 
 if TYPE_CHECKING:
-    from conformance.timing import Timing
+    from conformance.model.result import Record
+    from conformance.timing.model import Timing
 
 __all__ = ["a_last_run", "a_run", "an_unsupported", "an_xfail", "checked", "red", "skipped", "some_timings"]
 

@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 from conformance.backend import Backend
-from conformance.discover import GROUP, LADDER
-from conformance.legend import MEANING, gate
-from conformance.loader import load_cases
-from conformance.program import generate
+from conformance.backend.discovery import GROUP
+from conformance.catalogue.loader import load_cases
+from conformance.model.ladder import LADDER
+from conformance.program.build import generate
+from conformance.verdict.legend import MEANING, gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +123,7 @@ def test_an_in_tree_backend_is_declared_as_a_plugin_is(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["conformance", "conformance.backend", "conformance.backends.inductor", "conformance.cli"]
+    "module", ["conformance", "conformance.backend", "conformance.backends.inductor", "conformance.cli.main"]
 )
 def test_declaring_and_listing_import_no_torch(module: str) -> None:
     """Torch is paid for where something is compiled, and nowhere else."""

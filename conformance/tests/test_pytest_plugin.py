@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 import conformance
-import conformance.api
-from conformance import pytest_session
-from conformance.errors import CaseError, Problem
-from conformance.loader import load_cases
-from conformance.model import Capability, Location, Variant
+import conformance.triage.api
+from conformance.catalogue.loader import load_cases
+from conformance.execution import pytest_session
+from conformance.model.case import Location, Variant
+from conformance.model.enums import Capability
+from conformance.model.errors import CaseError, Problem
 from conformance.tests import fakes
 from conformance.tests.runs import checked, red, skipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from conformance.model import Attempt, BackendInfo, Case, Expectation, Record, Request
+    from conformance.model.case import Case
+    from conformance.model.request import BackendInfo, Expectation, Request
+    from conformance.model.result import Attempt, Record
 
 
 class Suite(Protocol):
@@ -60,8 +63,8 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
 
         monkeypatch.setattr(pytest_session, "collect", lambda: CASES)
         monkeypatch.setattr(pytest_session, "known_failures", lambda *_: {info.name: expected})
-        monkeypatch.setattr("conformance.isolate.run", attempt)
-        monkeypatch.setattr("conformance.isolate.describe", lambda _: info)
+        monkeypatch.setattr("conformance.execution.attempts.run", attempt)
+        monkeypatch.setattr("conformance.execution.attempts.describe", lambda _: info)
         return pytester.runpytest("--pyargs", "conformance.suite", "-p", "no:cacheprovider", "-rA", *args)
 
     return run
@@ -237,7 +240,7 @@ def test_a_test_of_ones_own_asks_for_a_fixture(
 ) -> None:
     """It passes, fails with the table, or is skipped where nothing could be tried; the line shown is the test's."""
     pytester.makepyfile(USING)
-    monkeypatch.setattr("conformance.usercheck.run", lambda *_: checked(record))
+    monkeypatch.setattr("conformance.triage.check.run", lambda *_: checked(record))
     result = pytester.runpytest("-rA", "-p", "no:cacheprovider")
     result.assert_outcomes(**outcome)
     result.stdout.fnmatch_lines([words])

@@ -10,17 +10,17 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from conformance import schema
-from conformance.lines import Footer, Header, encode, encode_record
-from conformance.model import Verdict
+from conformance.catalogue.yaml_source import compose
+from conformance.model.enums import Verdict
+from conformance.records.encoding import Footer, Header, encode, encode_record
 from conformance.schema import FOLDER, render, write
 from conformance.tests.fakes import a_backend, a_record, a_timing, an_environment, failed, vacuous
 from conformance.tests.runs import some_timings
-from conformance.yaml_marks import compose
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.model import Record
+    from conformance.model.result import Record
 
 HEADER = Header(
     run_id="run-1",

@@ -5,16 +5,18 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from conformance.loader import load_cases
-from conformance.model import BackendInfo, Outcome
-from conformance.runner import BATCH, Run
-from conformance.selection import select
+from conformance.catalogue.loader import load_cases
+from conformance.catalogue.selection import select
+from conformance.execution.runner import BATCH, Run
+from conformance.model.enums import Outcome
+from conformance.model.request import BackendInfo
 from conformance.tests.fakes import an_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from conformance.model import Case, Record
+    from conformance.model.case import Case
+    from conformance.model.result import Record
 
 __all__ = ["CASES", "Findings", "findings", "findings_of", "trial"]
 

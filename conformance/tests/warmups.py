@@ -13,8 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
-from conformance import probe, torch_names
-from conformance.probe import Step
+from conformance.isolation import probe
+from conformance.isolation.probe import Step
+from conformance.observation import torch_names
 
 __all__ = ["dying", "hanging", "leaving", "required_raises", "required_thread", "without_a_name"]
 

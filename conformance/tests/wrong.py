@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from conformance.model import InputSpec
+from conformance.model.case import InputSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

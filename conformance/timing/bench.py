@@ -14,33 +14,29 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from conformance import discover, environment, isolate, kept, stats
-from conformance.errors import HarnessError, UsageError
-from conformance.expectations import known_failures
-from conformance.homes import collect, homes
-from conformance.kept import Kind
-from conformance.paired import resolution_ns
-from conformance.runner import records
-from conformance.selection import select
-from conformance.timing import (
-    SMALLEST_EFFECT,
-    TAG,
-    Conditions,
-    Effort,
-    FirstCall,
-    Noise,
-    Phase,
-    Timing,
-    TimingRequest,
-)
-from conformance.timing_file import TimingRun, TimingWriter, belongs, make_header, resume
+from conformance.backend import discovery
+from conformance.catalogue.selection import select
+from conformance.catalogue.sources import collect, homes
+from conformance.execution import attempts
+from conformance.execution.runner import records
+from conformance.isolation import tasks
+from conformance.model.enums import TIMING_TAG
+from conformance.model.errors import HarnessError, UsageError
+from conformance.records import environment, kept
+from conformance.records.kept import Kind
+from conformance.timing import stats
+from conformance.timing.clock import resolution_ns
+from conformance.timing.model import SMALLEST_EFFECT, Conditions, Effort, FirstCall, Noise, Phase, Timing, TimingRequest
+from conformance.timing.timing_file import TimingRun, TimingWriter, belongs, make_header, resume
+from conformance.verdict.expectations import known_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from conformance.model import Environment, Expectation, Record, Request
-    from conformance.selection import Plan
-    from conformance.timing_file import TimingHeader
+    from conformance.catalogue.selection import Plan
+    from conformance.model.request import Expectation, Request
+    from conformance.model.result import Environment, Record
+    from conformance.timing.timing_file import TimingHeader
 
 __all__ = ["Bench", "BenchOptions", "BenchResult", "conditions", "of_known", "prepare"]
 
@@ -146,7 +142,7 @@ class Bench:
                 except KeyboardInterrupt:
                     interrupted = True
         finally:
-            isolate.shutdown()
+            tasks.shutdown()
         run = TimingRun(header=self.writer.header, noises=tuple(noises), timings=tuple(timings))
         return BenchResult(path=self.path, run=run, interrupted=interrupted)
 
@@ -231,9 +227,9 @@ def prepare(options: BenchOptions) -> Bench:
         message = "--callgrind needs valgrind, which is not installed here"
         raise UsageError(message)
     cases = collect(options.folders)
-    infos = discover.find(options.backends, isolate.describe)
+    infos = discovery.find(options.backends, attempts.describe)
     # A case that is named is timed, whatever its tags.
-    chosen = [case for case in cases if options.case_globs or TAG in case.tags]
+    chosen = [case for case in cases if options.case_globs or TIMING_TAG in case.tags]
     plan = select(chosen, infos, case_globs=options.case_globs, variants=options.variants, seed=options.seed)
     machine = environment.capture(homes(options.folders))
     expectations = known_failures(infos, cases, machine)  # before a file of timings is opened, which replaces it
@@ -303,8 +299,8 @@ def _conforms(what: Record | Timing) -> bool:
 
 
 def _in_child(function: str, task: object, kind: type[T], request: Request, budget_s: float) -> T | str:
-    """What a function of `conformance.measure` returns in a child of its own, or why it returned nothing."""
+    """What a function of `conformance.timing.measure` returns in a child of its own, or why it returned nothing."""
     limit = request.timeout_s + _SLACK_S + 2 * budget_s
-    end = isolate.run_task(f"conformance.measure:{function}", task, env=request.backend.env, timeout_s=limit)
-    found = isolate.result(kind, end)
+    end = tasks.run_task(f"conformance.timing.measure:{function}", task, env=request.backend.env, timeout_s=limit)
+    found = tasks.result(kind, end)
     return found if isinstance(found, kind) else str(found)

@@ -14,14 +14,14 @@ from itertools import pairwise
 from timeit import Timer
 from typing import TYPE_CHECKING
 
-from conformance import stats
-from conformance.garbage import uncollected
-from conformance.timing import Blocks
+from conformance.isolation.garbage import uncollected
+from conformance.timing import stats
+from conformance.timing.model import Blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conformance.timing import Effort, Phase
+    from conformance.timing.model import Effort, Phase
 
 __all__ = ["Side", "measure", "resolution_ns"]
 

@@ -5,194 +5,39 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import re
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.benchmark import Timer
 
-from conformance import ambient, counted, inputs, paired, program, snapshot, stats
-from conformance.errors import BackendError
-from conformance.evidence import GraphWatch, compile_with
-from conformance.model import Stage, Variant
-from conformance.resolve import patched, resolve
-from conformance.role import Role, differentiable
-from conformance.timing import DISPATCH, Noise, Phase, Timing
+from conformance.backend.resolution import patched, resolve
+from conformance.model.enums import Stage
+from conformance.observation.evidence import compile_with
+from conformance.timing import clock, counters, stats
+from conformance.timing.memory import of_memory
+from conformance.timing.model import Noise, Phase, Timing
+from conformance.timing.subject import prepared, subject_of, uncompiled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from types import ModuleType
+    from collections.abc import Callable
 
-    from conformance.model import Request
-    from conformance.timing import FirstCall, TimingRequest
+from conformance.timing.model import FirstCall, TimingRequest
 
-__all__ = ["Subject", "called", "first_call", "instructions", "prepared", "run", "run_against_itself", "uncompiled"]
+__all__ = [
+    "called",
+    "first_call",
+    "instructions",
+    "run",
+    "run_against_itself",
+]
 
-_WARM_CALLS = 2
 _COUNTED_CALLS = 20
 _HELD: list[contextlib.ExitStack] = []  # to the end of the process that valgrind runs
-
-
-@dataclass(kw_only=True)
-class Subject:
-    """A function with the arguments of its first call, ready to be called again and again.
-
-    `cotangents` holds one for each result that can go backward; none means that there is no backward. `watch`
-    counted the graphs of the backend, None for eager. `optimizers` are those that the program leaves to its caller.
-    """
-
-    request: Request
-    module: ModuleType
-    function: Callable[..., object]
-    arguments: tuple[object, ...]
-    watch: GraphWatch | None = None
-    optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
-    cotangents: list[torch.Tensor] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        tensors = [*self.arguments, *self.role.state().values()]
-        self._state = [value for value in tensors if isinstance(value, torch.Tensor)]
-        self._leaves = [tensor for tensor in self._state if tensor.requires_grad and tensor.is_leaf]
-        self._changed: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self._paths: list[str] = []
-
-    @property
-    def role(self) -> Role:
-        """The program as the checks drive it."""
-        return Role(request=self.request, module=self.module, function=self.function)
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """What can be timed of it, compiling apart."""
-        if DISPATCH in self.request.case.tags:
-            return (Phase.DISPATCH,)
-        return (Phase.FORWARD, Phase.BACKWARD, Phase.STEP) if self.cotangents else (Phase.FORWARD,)
-
-    def side(self, phase: Phase) -> paired.Side:
-        """What a clock needs of a phase; it is to be called within what `held` holds."""
-        if phase is Phase.BACKWARD:
-            return paired.Side(call=self.backward, setup=self.before_backward, rewind=self.rewind)
-        call = self.step if phase is Phase.STEP else self.forward if self._casts else self.call
-        return paired.Side(call=call, rewind=self.rewind)
-
-    @property
-    def _casts(self) -> bool:
-        """Whether autocast is an ambient mode: it must be left after each call, for eager casts each weight once."""
-        return self.request.variant.autocast != Variant.autocast
-
-    def held(self, phase: Phase) -> contextlib.AbstractContextManager[None]:
-        """The modes that are held around all calls of a phase; in a step they are entered and left each time."""
-        inside = phase in {Phase.FORWARD, Phase.DISPATCH} and not self._casts
-        return self.modes() if inside else contextlib.nullcontext()
-
-    def modes(self) -> contextlib.AbstractContextManager[None]:
-        """The ambient modes of the variant."""
-        variant = self.request.variant
-        if (variant.grad, variant.autocast) == (Variant.grad, Variant.autocast):
-            return contextlib.nullcontext()  # it costs less than to set what is set
-        return ambient.applied(grad=variant.grad, autocast=variant.autocast)
-
-    def call(self) -> object:
-        """Call, under whatever modes there are."""
-        return self.function(*self.arguments)
-
-    def forward(self) -> list[torch.Tensor]:
-        """Call under the modes of the variant; the results that can go backward."""
-        with self.modes():
-            result = self.call()
-        return self._results(result)
-
-    def before_backward(self) -> list[torch.Tensor]:
-        """Forget gradients and call: the argument of `backward`."""
-        self._forget()
-        return self.forward()
-
-    def backward(self, results: list[torch.Tensor]) -> None:
-        """Go backward from results with random cotangents."""
-        torch.autograd.backward(results, self.cotangents)
-
-    def step(self) -> None:
-        """Forward, backward, and the step of the optimizer if there is one."""
-        self._forget()
-        self.backward(self.forward())
-        for optimizer in self.optimizers:
-            optimizer.step()
-
-    def rewind(self) -> None:
-        """Give weights and inputs the numbers that they began with, where calls change them."""
-        with torch.no_grad():
-            for tensor, first in self._changed:
-                tensor.copy_(first)
-
-    def _forget(self) -> None:
-        for leaf in self._leaves:
-            leaf.grad = None
-
-    def _results(self, result: object) -> list[torch.Tensor]:
-        if isinstance(result, torch.Tensor):  # as most do; flattening takes microseconds, which would be timed
-            return [result] if result.grad_fn is not None else []
-        return list(differentiable(snapshot.flatten(result, "output")).values())
-
-    def warm_up(self) -> None:
-        """Compile everything that will be timed, and see what calls change."""
-        first = [tensor.detach().clone() for tensor in self._state]
-        results = self.forward()
-        streams = (inputs.stream(self.request.seed, index) for index in range(len(results)))
-        made = [inputs.cotangent(result, stream) for result, stream in zip(results, streams, strict=False)]
-        self.cotangents = self.cotangents or made  # a twin has those of the other
-        del results
-        for _ in range(_WARM_CALLS if self.cotangents else 0):
-            self.step()
-        for _ in range(_WARM_CALLS):
-            self.forward()
-        pairs = zip(self._state, first, strict=True)
-        self._changed = [(tensor, was) for tensor, was in pairs if not torch.equal(tensor, was)]
-        self.rewind()
-
-    def as_eager(self) -> Subject:
-        """The same program as eager runs it, warm, on the very same tensors.
-
-        Where tensors lie in memory costs or saves some per cent, the same throughout a process, which no number of
-        rounds takes out of a ratio; and two sets of weights would push each other out of the cache. What a program
-        keeps in Python, in a global for instance, the two share as well.
-        """
-        twin = replace(self, function=self.module.program, watch=None)
-        twin.warm_up()
-        return twin
-
-
-def uncompiled(request: Request) -> Subject:
-    """A request's program as eager runs it, warm."""
-    subject = _subject(request, lambda function: function)
-    subject.warm_up()
-    return subject
-
-
-@contextlib.contextmanager
-def prepared(request: Request) -> Iterator[Subject]:
-    """Compile a request's program here and warm it up; Dynamo forgets it on leaving.
-
-    Raises:
-        BackendError: the backend sets environment variables that this process does not have.
-    """
-    backend = resolve(request.backend.ref)
-    _need_environment(backend.env)
-    counted.begin()
-    with patched(backend.patches):
-        subject = _subject(request, partial(compile_with, backend, dynamic=request.variant.dynamic))
-        subject.watch = GraphWatch()
-        try:
-            with subject.watch:
-                subject.warm_up()
-            yield subject
-        finally:
-            torch.compiler.reset()
 
 
 def run(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
@@ -205,17 +50,17 @@ def run(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
     torch.set_num_threads(task.threads)
     report(Stage.COMPILE)
     with prepared(task.request) as candidate:
-        compiled = counted.of_compilation(candidate.watch) if candidate.watch else {}
+        compiled = counters.of_compilation(candidate.watch) if candidate.watch else {}
         report(Stage.REFERENCE)
         eager, blocks = candidate.as_eager(), []
         for phase in candidate.phases:
             report(Stage.BACKWARD if phase is Phase.BACKWARD else Stage.FORWARD)
             with candidate.held(phase):
-                blocks.append(paired.measure(phase, eager.side(phase), candidate.side(phase), task.effort))
+                blocks.append(clock.measure(phase, eager.side(phase), candidate.side(phase), task.effort))
         return replace(
             Timing.of(task.request),
             blocks=tuple(blocks),
-            metrics={**compiled, **counted.of_memory(candidate, eager)},
+            metrics={**compiled, **of_memory(candidate, eager)},
         )
 
 
@@ -227,7 +72,7 @@ def run_against_itself(task: TimingRequest, report: Callable[[Stage], None]) -> 
     other, phase = one.as_eager(), one.phases[-1]
     with one.held(phase):
         sides = one.side(phase), other.side(phase)
-        ratios = [stats.ratio(paired.measure(phase, *sides, task.effort)).value for _ in range(task.repetitions)]
+        ratios = [stats.ratio(clock.measure(phase, *sides, task.effort)).value for _ in range(task.repetitions)]
     return Noise(ratios={f"{task.request.case.id} {task.request.variant.id} {phase}": tuple(ratios)})
 
 
@@ -238,7 +83,7 @@ def first_call(task: FirstCall, report: Callable[[Stage], None]) -> Timing:
     backend = resolve(task.request.backend.ref)
     report(Stage.COMPILE)
     with patched(backend.patches):
-        subject = _subject(task.request, lambda function: function)
+        subject = subject_of(task.request, lambda function: function)
         start = time.perf_counter()
         subject.function = compile_with(backend, subject.function, dynamic=task.request.variant.dynamic)
         results = subject.forward()
@@ -267,7 +112,9 @@ def instructions(task: TimingRequest, report: Callable[[Stage], None]) -> Timing
 
 def _instructions(pickled: str, which: str) -> int:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    timer = Timer("call()", setup=f"from conformance.measure import called; call = called({pickled!r}, {which!r})")
+    timer = Timer(
+        "call()", setup=f"from conformance.timing.measure import called; call = called({pickled!r}, {which!r})"
+    )
     seen = timer.collect_callgrind(_COUNTED_CALLS, repeats=None, collect_baseline=False, retain_out_file=False)
     return int(seen.counts(denoise=True)) // _COUNTED_CALLS
 
@@ -282,28 +129,3 @@ def called(pickled: str, which: str) -> Callable[[], object]:
     held.enter_context(subject.held(phase))
     _HELD.append(held)
     return subject.side(phase).call
-
-
-def _subject(request: Request, wrap: Callable[[Callable[..., object]], Callable[..., object]]) -> Subject:
-    inputs.seed_default(request.seed)
-    module = program.generate(request.case, request.variant).load()
-    return Subject(
-        request=request,
-        module=module,
-        function=wrap(module.program),
-        arguments=tuple(inputs.make(request.case, request.variant, request.case.calls[0], request.seed, 0).values()),
-        optimizers=_optimizers(request, module),
-    )
-
-
-def _optimizers(request: Request, module: ModuleType) -> list[torch.optim.Optimizer]:
-    """Those of the setup that the program leaves to its caller."""
-    made = {name: value for name, value in vars(module).items() if isinstance(value, torch.optim.Optimizer)}
-    return [optimizer for name, optimizer in made.items() if not re.search(rf"\b{name}\b", request.case.program)]
-
-
-def _need_environment(env: Mapping[str, str]) -> None:
-    missing = [f"{name}={value}" for name, value in env.items() if os.environ.get(name) != value]
-    if missing:
-        message = f"torch is imported already; start pytest with {' '.join(missing)} set to time this backend"
-        raise BackendError(message)

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from conformance.model import Request, Verdict
+from conformance.model.enums import Verdict
+from conformance.model.request import Request
 
 __all__ = [
     "DISPATCH",
     "GATES",
     "SMALLEST_EFFECT",
-    "TAG",
     "Blocks",
     "Conditions",
     "Effort",
@@ -27,8 +27,6 @@ __all__ = [
     "TimingRequest",
 ]
 
-TAG = "timing"
-"""What cases are tagged with that are worth timing."""
 
 DISPATCH = "dispatch"
 """What cases are tagged with whose program does next to nothing, so that a call of it is all overhead."""

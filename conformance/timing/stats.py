@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from conformance.timing import SMALLEST_EFFECT, Speed
+from conformance.timing.model import SMALLEST_EFFECT, Speed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from conformance.timing import Blocks, Noise
+    from conformance.timing.model import Blocks, Noise
 
 Samples = npt.NDArray[np.float64]
 

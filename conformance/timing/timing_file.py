@@ -12,18 +12,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from conformance import wire
-from conformance.discover import portable
-from conformance.environment import facts, fingerprint, now
-from conformance.errors import RecordError, RecordFileError
-from conformance.linefile import LineFile, conflicts, first_line, reading, refuse_another, split
-from conformance.model import BackendInfo, Environment
-from conformance.timing import SMALLEST_EFFECT, Conditions, Effort, Noise, Timing
+from conformance.backend.discovery import portable
+from conformance.model import codec
+from conformance.model.errors import RecordError, RecordFileError
+from conformance.model.request import BackendInfo
+from conformance.model.result import Environment
+from conformance.records.environment import facts, fingerprint, now
+from conformance.records.find import TIMINGS_START
+from conformance.records.jsonl import LineFile, conflicts, first_line, reading, refuse_another, split
+from conformance.timing.model import SMALLEST_EFFECT, Conditions, Effort, Noise, Timing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.selection import Plan
+    from conformance.catalogue.selection import Plan
 
 __all__ = [
     "TimingFooter",
@@ -31,7 +33,6 @@ __all__ = [
     "TimingRun",
     "TimingWriter",
     "belongs",
-    "is_timings",
     "make_header",
     "publishable",
     "read",
@@ -39,8 +40,6 @@ __all__ = [
 ]
 
 TIMING_VERSION = 2
-
-_START = b'{"kind":"timings"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +107,7 @@ class TimingWriter:
         self._opened = time.monotonic()
         self._written = len(continues.timings) if continues else 0
         self._finished = continues is not None and continues.footer is not None
-        self._file = LineFile(path, _START, truncate=continues.truncated if continues else None)
+        self._file = LineFile(path, TIMINGS_START, truncate=continues.truncated if continues else None)
         if continues is None:
             try:
                 self._put("timings", header)
@@ -140,7 +139,7 @@ class TimingWriter:
         self._finished = True
 
     def _put(self, kind: str, part: object) -> None:
-        line = wire.encode({"kind": kind} | wire.to_plain(part))
+        line = codec.encode({"kind": kind} | codec.to_plain(part))
         self._file.put(line, f"; the {self._written} timings before this are kept")
 
 
@@ -156,12 +155,6 @@ def make_header(plan: Plan, environment: Environment, run_id: str, **given: Any)
         seed=plan.seed,
         **given,
     )
-
-
-def is_timings(path: Path) -> bool:
-    """Whether a file begins as files of timings do."""
-    with reading(f"cannot read {path}"), path.open("rb") as file:
-        return file.read(len(_START)) == _START
 
 
 def read(path: Path) -> TimingRun:
@@ -193,11 +186,11 @@ def resume(path: Path, header: TimingHeader) -> tuple[TimingWriter, TimingRun]:
 
 def belongs(path: Path, header: TimingHeader) -> bool:
     """Whether a file is of the run that a header opens, so that it can be continued."""
-    line = first_line(path, _START)
+    line = first_line(path, TIMINGS_START)
     if line is None:
         return False
     try:
-        return not conflicts(_facts(wire.from_plain(TimingHeader, _body(line, "timings"))), _facts(header))
+        return not conflicts(_facts(codec.from_plain(TimingHeader, _body(line, "timings"))), _facts(header))
     except ValueError:  # of another version of this package
         return False
 
@@ -219,12 +212,12 @@ def _facts(header: TimingHeader) -> dict[str, object]:
 
 def _scan(path: Path) -> TimingRun | None:
     """What a file holds; None where not even its header is complete."""
-    found, truncated = split(path, _START, "a file of timings")
+    found, truncated = split(path, TIMINGS_START, "a file of timings")
     if not found:
         return None
     first, *others = found
     with reading(f"{path}:1"):
-        header = wire.from_plain(TimingHeader, _body(first, "timings"))
+        header = codec.from_plain(TimingHeader, _body(first, "timings"))
     if header.schema_version != TIMING_VERSION:
         message = (
             f"{path}: written in version {header.schema_version} of the format; this package reads {TIMING_VERSION}"
@@ -242,9 +235,9 @@ def _contents(path: Path, texts: list[bytes], run: TimingRun) -> TimingRun:
             kind = line.pop("kind", None) if isinstance(line, dict) else None
             match kind if footer is None else "after the footer":
                 case "noise":
-                    heard = wire.from_plain(Noise, line)
+                    heard = codec.from_plain(Noise, line)
                 case "timing":
-                    timing = wire.from_plain(Timing, line)
+                    timing = codec.from_plain(Timing, line)
                     if heard and timing.blocks:
                         noises.append(heard)
                         heard = None
@@ -253,7 +246,7 @@ def _contents(path: Path, texts: list[bytes], run: TimingRun) -> TimingRun:
                         raise ValueError(message)
                     timings[timing.key] = timing
                 case "footer":
-                    footer = wire.from_plain(TimingFooter, line)
+                    footer = codec.from_plain(TimingFooter, line)
                 case _:
                     message = "not a timing, a noise or a footer, or it follows the footer"
                     raise ValueError(message)

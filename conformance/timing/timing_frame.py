@@ -8,13 +8,15 @@ import re
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from conformance import stats, timing_file
-from conformance.discover import by_ladder
-from conformance.errors import RecordFileError
-from conformance.frame import BY_LADDER, axes_of, find_files, table
-from conformance.garbage import uncollected
-from conformance.linefile import reading
-from conformance.timing import Phase, Speed
+from conformance.isolation.garbage import uncollected
+from conformance.model.errors import RecordFileError
+from conformance.model.ladder import by_ladder
+from conformance.records import find
+from conformance.records.find import find_files
+from conformance.records.frame import BY_LADDER, axes_of, table
+from conformance.records.jsonl import reading
+from conformance.timing import stats, timing_file
+from conformance.timing.model import Phase, Speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,9 +24,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from conformance.frame import Types
-    from conformance.timing import Blocks, Timing
-    from conformance.timing_file import TimingRun
+    from conformance.records.frame import Types
+    from conformance.timing.model import Blocks, Timing
+    from conformance.timing.timing_file import TimingRun
 
 __all__ = ["REFERENCE", "TYPES", "by_number", "load_timing", "of", "smallest_told"]
 
@@ -112,7 +114,7 @@ def load_timing(*paths: str | Path) -> pd.DataFrame:
         RecordError: a file cannot be read, or none holds timings.
     """
     files = find_files(*paths)
-    ours = [path for path in files if path.suffix == ".json" or timing_file.is_timings(path)]
+    ours = [path for path in files if path.suffix == ".json" or find.is_timings(path)]
     if not ours:
         message = f"{', '.join(map(str, files))}: no timings, and nothing of pytest-benchmark"
         raise RecordFileError(message)

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 from rich.text import Text
 
-from conformance import frame, handover, torch_release, usercheck
 from conformance.backend import Backend
-from conformance.discover import relative
-from conformance.errors import UsageError
-from conformance.users import INPUTS, PICKLE
+from conformance.backend.discovery import relative
+from conformance.isolation import handover, torch_release
+from conformance.model.errors import UsageError
+from conformance.model.user_function import INPUTS, PICKLE
+from conformance.records import frame
+from conformance.triage import check as triage_check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,10 +94,10 @@ def check(
     with tempfile.TemporaryDirectory(prefix="conformance-check-") as folder, _without_paths(folder):
         ref = _handed_over(function, inputs, Path(folder))
         named = _references(listed, Path(folder))
-        options = usercheck.CheckOptions(
+        options = triage_check.CheckOptions(
             ref=ref, backends=tuple(named), seed=seed, timeout_s=timeout_s, records=Path(os.devnull)
         )
-        checked = usercheck.run(options, lambda _total, _record: None)
+        checked = triage_check.run(options, lambda _total, _record: None)
     call = f"{_word(function, 'function')}, {_word(inputs, 'inputs')}"
     more = {"seed": seed or None, "timeout_s": timeout_s}
     told = "".join(f", {name}={value!r}" for name, value in more.items() if value is not None)
@@ -106,7 +108,7 @@ def check(
     records = [replace(record, reproduce=again[record.backend]) for record in checked.records]
     torch = torch_release.installed().version
     found = CheckFrame(frame.of((record, torch) for record in records))
-    found.summary = Text.from_ansi(usercheck.summary(records)).plain  # a page and an exception take no colours
+    found.summary = Text.from_ansi(triage_check.summary(records)).plain  # a page and an exception take no colours
     return found
 
 

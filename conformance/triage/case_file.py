@@ -12,15 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import isolate, syntax
-from conformance.case_text import Texts
-from conformance.model import InputSpec  # noqa: TC001 - as above
-from conformance.program import problems
+from conformance.catalogue.writer import Texts
+from conformance.isolation import tasks
+from conformance.model.case import InputSpec  # noqa: TC001 - as above
+from conformance.program import parsing
+from conformance.program.build import problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from conformance.model import Case, Request
+    from conformance.model.case import Case
+    from conformance.model.request import Request
 
 __all__ = ["PlainInputs", "written_out"]
 
@@ -43,8 +45,8 @@ def written_out(request: Request) -> Iterator[Request]:
     case = _within_subset(request.case)
     if case is None:
         return
-    end = isolate.run_task("conformance.user_inputs:describe", request, env={}, timeout_s=request.timeout_s)
-    made = isolate.result(PlainInputs, end)
+    end = tasks.run_task("conformance.triage.user_inputs:describe", request, env={}, timeout_s=request.timeout_s)
+    made = tasks.result(PlainInputs, end)
     if isinstance(made, PlainInputs):
         for inputs in _choices(made.inputs):
             yield replace(request, case=replace(case, inputs=inputs))
@@ -65,13 +67,13 @@ def _within_subset(case: Case) -> Case | None:
     user = case.function
     if user is None or not user.home.endswith(".py"):
         return None
-    tree = syntax.parse(Path(user.home).read_text(encoding="utf-8"))
+    tree = parsing.parse(Path(user.home).read_text(encoding="utf-8"))
     plain = _Plain(dict(_aliases(tree.body)))
     setup = [plain.visit(one) for one in tree.body if not _is_aside(one)]
     callee = user.name
     if user.is_factory:
         callee = "net"
-        setup += syntax.parse(f"{callee} = {user.name}()").body
+        setup += parsing.parse(f"{callee} = {user.name}()").body
     written = replace(
         case,
         setup=ast.unparse(ast.fix_missing_locations(ast.Module(body=setup, type_ignores=[]))),
@@ -110,7 +112,7 @@ class _Plain(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         """A name that is imported, in full."""
         known = self._aliases.get(node.id)
-        return self._short(syntax.parse(known).body[0].value) if known and known != node.id else node  # type: ignore[attr-defined]
+        return self._short(parsing.parse(known).body[0].value) if known and known != node.id else node  # type: ignore[attr-defined]
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         """A dotted name, of which parts may have been imported."""

@@ -8,31 +8,39 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import bench, discover, environment, isolate, kept, terminal
-from conformance.checks import CATALOGUE
-from conformance.discover import relative
-from conformance.errors import UsageError
-from conformance.expectations import known_as, known_failures
-from conformance.judge import tell_check
-from conformance.kept import Kind
-from conformance.ladder import DEBUG, first_in_records
-from conformance.model import BackendInfo, Grade, Request
-from conformance.record import RecordWriter, make_header
-from conformance.resolve import absolute
-from conformance.runner import records
-from conformance.selection import select
-from conformance.summary import finding
-from conformance.terminal import style_of, styled
-from conformance.timing import TAG as TIMING
-from conformance.userfunction import as_case, declaration_of
-from conformance.users import PICKLE, UserFunction
+from conformance.backend import discovery
+from conformance.backend.discovery import relative
+from conformance.backend.resolution import absolute
+from conformance.catalogue.selection import select
+from conformance.catalogue.user_function import as_case, declaration_of
+from conformance.execution import attempts
+from conformance.execution.runner import records
+from conformance.isolation import tasks
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import TIMING_TAG as TIMING
+from conformance.model.enums import Grade
+from conformance.model.errors import UsageError
+from conformance.model.request import BackendInfo, Request
+from conformance.model.user_function import PICKLE, UserFunction
+from conformance.records import environment, kept
+from conformance.records.kept import Kind
+from conformance.records.record_file import RecordWriter, make_header
+from conformance.report import terminal
+from conformance.report.run_summary import finding
+from conformance.report.terminal import style_of, styled
+from conformance.timing import bench
+from conformance.verdict.expectations import known_as, known_failures
+from conformance.verdict.judge import tell_check
+from conformance.verdict.ladder import DEBUG, first_in_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from conformance.bench import Bench
-    from conformance.model import Case, CheckResult, Environment, Expectation, Record
-    from conformance.selection import Plan
+    from conformance.catalogue.selection import Plan
+    from conformance.model.case import Case
+    from conformance.model.request import Expectation
+    from conformance.model.result import CheckResult, Environment, Record
+    from conformance.timing.bench import Bench
 
 __all__ = ["CheckOptions", "Checked", "load_case", "run", "summary", "text", "timing"]
 
@@ -86,11 +94,13 @@ def load_case(options: CheckOptions) -> Case:
         raise UsageError(message)
     given = declaration_of(options.said)
     for backend in options.backends:
-        discover.refuse_unknown(backend)
-    end = isolate.run_task("conformance.usercode:describe", ref, env={}, timeout_s=options.timeout_s or _LIMIT_S)
-    if refused := isolate.refusal(end):
+        discovery.refuse_unknown(backend)
+    end = tasks.run_task(
+        "conformance.observation.user_code:describe", ref, env={}, timeout_s=options.timeout_s or _LIMIT_S
+    )
+    if refused := tasks.refusal(end):
         raise UsageError(_as_typed(refused))
-    found = isolate.result(UserFunction, end)
+    found = tasks.result(UserFunction, end)
     if not isinstance(found, UserFunction):
         message = f"{options.ref} cannot be loaded: {str(found).partition(chr(10))[0]}"
         raise UsageError(message)
@@ -108,8 +118,8 @@ def _refuse_unfit(case: Case, options: CheckOptions) -> None:
     """
     request = Request(case=case, backend=_EAGER, variant=case.variants[0], seed=options.seed)
     limit = options.timeout_s or _LIMIT_S
-    end = isolate.run_task("conformance.user_inputs:called", request, env={}, timeout_s=limit)
-    if refused := isolate.refusal(end):
+    end = tasks.run_task("conformance.triage.user_inputs:called", request, env={}, timeout_s=limit)
+    if refused := tasks.refusal(end):
         message = f"{_as_typed(refused)}\n  Where it is to raise that, --raises says so."
         raise UsageError(message)
 
@@ -126,7 +136,7 @@ def run(options: CheckOptions, advance: Callable[[int, Record], None]) -> Checke
         ConformanceError: whatever is wrong with what was asked for.
     """
     case = load_case(options)
-    infos = {info.name: info for info in discover.find(options.backends or _unasked(), isolate.describe)}
+    infos = {info.name: info for info in discovery.find(options.backends or _unasked(), attempts.describe)}
     plan = select([case], infos.values(), seed=options.seed, timeout_s=options.timeout_s)
     plan = replace(plan, selection={**plan.selection, "function": options.ref})
     machine = environment.capture()
@@ -159,7 +169,7 @@ def timing(checked: Checked, options: CheckOptions) -> Bench | None:
 
 def _unasked() -> list[str]:
     """Every installed backend but the one that is for debugging."""
-    return [name for name in discover.names() if name != DEBUG]
+    return [name for name in discovery.names() if name != DEBUG]
 
 
 def _expectations(options: CheckOptions, plan: Plan, machine: Environment) -> dict[str, tuple[Expectation, ...]]:

@@ -9,21 +9,25 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import environment, homes, isolate, kept, record
-from conformance.discover import usable
-from conformance.errors import RecordError, SelectionError, UsageError
-from conformance.frame import find_kinds
-from conformance.kept import PUBLISHED, Kind
-from conformance.model import Request
-from conformance.record import RunFile
-from conformance.releases import refuse_mixed
-from conformance.runner import records
-from conformance.selection import plan_of, time_limit
+from conformance.backend.discovery import usable
+from conformance.catalogue import sources
+from conformance.catalogue.selection import plan_of, time_limit
+from conformance.execution import attempts
+from conformance.execution.runner import records
+from conformance.model.errors import RecordError, SelectionError, UsageError
+from conformance.model.request import Request
+from conformance.records import environment, kept, record_file
+from conformance.records.find import find_kinds
+from conformance.records.kept import PUBLISHED, Kind
+from conformance.records.record_file import RunFile
+from conformance.records.releases import refuse_mixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from conformance.model import BackendInfo, Case, Record
+    from conformance.model.case import Case
+    from conformance.model.request import BackendInfo
+    from conformance.model.result import Record
 
 __all__ = ["Found", "find", "live", "now", "request"]
 
@@ -118,7 +122,7 @@ def _holding(wanted: _Name, places: Sequence[Path]) -> Iterator[_Placed]:
     """The records of the runs that may have one of a name; files without a word of it are not read further."""
     files, _ = find_kinds(*places)
     mark = json.dumps(wanted.case).encode()
-    runs = [(path, record.read(path)) for path in files if mark in path.read_bytes()]
+    runs = [(path, record_file.read(path)) for path in files if mark in path.read_bytes()]
     refuse_mixed(runs)
     yield from (_Placed(record=one, run=run, path=path) for path, run in runs for one in run.records)
 
@@ -143,7 +147,7 @@ def _cases(run: RunFile, folders: Sequence[Path]) -> Iterator[Case]:
     """The cases of a run that are in no file, then those that are."""
     yield from run.header.cases
     told = [folder for folder in map(Path, run.header.folders) if folder.is_dir()]
-    yield from homes.collect(list({folder.resolve(): folder for folder in (*told, *folders)}.values()))
+    yield from sources.collect(list({folder.resolve(): folder for folder in (*told, *folders)}.values()))
 
 
 def now(request: Request) -> Found:
@@ -155,7 +159,7 @@ def now(request: Request) -> Found:
     plan = plan_of([request])
     machine = environment.capture()
     (made,) = records(plan, machine)
-    return Found(record=made, run=RunFile(header=record.make_header(plan, machine, "")), request=request)
+    return Found(record=made, run=RunFile(header=record_file.make_header(plan, machine, "")), request=request)
 
 
 def live(request: Request) -> Request:
@@ -165,7 +169,7 @@ def live(request: Request) -> Request:
         BackendError: nothing has that name here, or it cannot be used.
         HarnessError: the fork server does not start, or died twice.
     """
-    return replace(request, backend=usable(isolate.describe(request.backend.ref)))
+    return replace(request, backend=usable(attempts.describe(request.backend.ref)))
 
 
 def _holding_if_readable(wanted: _Name, places: Sequence[Path]) -> Iterator[_Placed]:
@@ -199,7 +203,7 @@ def _unknown(name: str, places: Sequence[Path]) -> str:
 def _readable(path: Path) -> Sequence[Record]:
     """The records of a file; none of one that another process has just begun."""
     try:
-        return record.read(path).records
+        return record_file.read(path).records
     except RecordError:
         return ()
 

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 
-from conformance import inputs, program
-from conformance.documents import DTYPES
-from conformance.errors import UsageError
-from conformance.model import InputSpec, Stage
-from conformance.role import Role, perform
-from conformance.user_case import PlainInputs
-from conformance.usercode import blamed
-from conformance.users import typed
+from conformance.catalogue.documents import DTYPES
+from conformance.model.case import InputSpec
+from conformance.model.enums import Stage
+from conformance.model.errors import UsageError
+from conformance.model.user_function import typed
+from conformance.observation import inputs, seeding
+from conformance.observation.driver import Role, perform
+from conformance.observation.user_code import blamed
+from conformance.program import build
+from conformance.triage.case_file import PlainInputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conformance.model import Request
-    from conformance.users import UserFunction
+    from conformance.model.request import Request
+    from conformance.model.user_function import UserFunction
 
 __all__ = ["called", "describe"]
 
@@ -49,8 +51,8 @@ def called(request: Request, report: Callable[[Stage], None]) -> UserFunction:
     if user is None:
         message = f"{request.case.id} is of no function of a user"
         raise UsageError(message)
-    inputs.seed_default(request.seed)
-    module = program.generate(request.case, request.variant).load()
+    seeding.seed_default(request.seed)
+    module = build.generate(request.case, request.variant).load()
 
     def function(*arguments: object) -> object:
         try:

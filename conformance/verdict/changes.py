@@ -8,20 +8,34 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from conformance.discover import by_ladder
-from conformance.model import Outcome, Record, Verdict
-from conformance.symptom import Symptom
-from conformance.timing import Timing
+from conformance.model.enums import Outcome, Verdict
+from conformance.model.ladder import by_ladder
+from conformance.model.result import Record
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Change", "Group", "Transition", "changes", "grouped", "how", "transition"]
+__all__ = ["Change", "Group", "Timed", "Transition", "changes", "grouped", "how", "transition"]
 
 Key = tuple[str, ...]
-R = TypeVar("R", Record, Timing)
+
+
+class Timed(Protocol):
+    """A timing of a request, as far as what became of it goes."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Why it was not timed, where it was not."""
+
+    @property
+    def blocks(self) -> Sequence[object]:
+        """Of its paired measurements; empty where it was not timed."""
+
+
+R = TypeVar("R", bound=Record | Timed)
 
 _NOT_RUN = frozenset({Verdict.UNSUPPORTED, Verdict.SKIP})
 
@@ -87,7 +101,7 @@ def changes(before: Mapping[Key, R], after: Mapping[Key, R]) -> list[Change[R]]:
     ]
 
 
-def transition(before: Record | Timing, after: Record | Timing) -> Transition | None:
+def transition(before: Record | Timed, after: Record | Timed) -> Transition | None:
     """What became of a request, or None where it is the same."""
     if _runs(before) != _runs(after):
         return Transition.NO_LONGER_RUN if _runs(before) else Transition.NEWLY_RUN
@@ -100,9 +114,9 @@ def transition(before: Record | Timing, after: Record | Timing) -> Transition | 
     return Transition.FAILS_OTHERWISE if _fails(after) and not _same_failure(before, after) else None
 
 
-def how(one: Record | Timing) -> str:
+def how(one: Record | Timed) -> str:
     """The outcome and the checks that decide it; a timing knows neither of a failure."""
-    if isinstance(one, Timing):
+    if not isinstance(one, Record):
         return one.verdict.value if not _runs(one) else "timed" if one.blocks else "not timed"
     checks = ", ".join(sorted(check.check for check in one.checks if check.breaks))
     raised = one.raised.type if one.raised and one.outcome is Outcome.ERROR else ""
@@ -127,26 +141,26 @@ def grouped(found: Iterable[Change[Record]]) -> list[Group]:
     return sorted(made, key=lambda one: (order.index(one.transition), -len(one.changes), one.symptoms, one.backends))
 
 
-def _passes(one: Record | Timing) -> bool:
+def _passes(one: Record | Timed) -> bool:
     return one.outcome is Outcome.PASS if isinstance(one, Record) else bool(one.blocks)
 
 
-def _fails(one: Record | Timing) -> bool:
+def _fails(one: Record | Timed) -> bool:
     return one.outcome.is_failure if isinstance(one, Record) else _runs(one) and not one.blocks
 
 
-def _runs(one: Record | Timing) -> bool:
+def _runs(one: Record | Timed) -> bool:
     if isinstance(one, Record):
         return one.outcome not in {Outcome.UNSUPPORTED, Outcome.SKIP}
     return one.verdict not in _NOT_RUN
 
 
-def _judged(one: Record | Timing) -> bool:
+def _judged(one: Record | Timed) -> bool:
     """Whether it says something of the backend: an invalid request does not."""
     return _passes(one) or _fails(one)
 
 
-def _same_failure(before: Record | Timing, after: Record | Timing) -> bool:
+def _same_failure(before: Record | Timed, after: Record | Timed) -> bool:
     """Whether two failures of one request are the same: in the same checks, with the same symptom."""
     alike = how(before) == how(after)
     if isinstance(before, Record) and isinstance(after, Record):

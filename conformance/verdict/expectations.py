@@ -7,21 +7,26 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
-from conformance.checks import CATALOGUE
-from conformance.documents import ExpectationDocument
-from conformance.errors import ExpectationError, Problem, UsageError
-from conformance.judge import where
-from conformance.model import Expectation, Kind, Location, Outcome
-from conformance.selection import holds
-from conformance.validation import did_you_mean, validate
-from conformance.yaml_marks import compose
+from conformance.catalogue.documents import ExpectationDocument
+from conformance.catalogue.validation import validate
+from conformance.catalogue.yaml_source import compose
+from conformance.model.case import Location
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Kind, Outcome
+from conformance.model.errors import ExpectationError, Problem, UsageError
+from conformance.model.request import Expectation
+from conformance.model.suggestions import did_you_mean
+from conformance.model.versions import holds
+from conformance.verdict.judge import where
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from conformance.model import BackendInfo, Case, Environment, Record, Variant
-    from conformance.yaml_marks import Document
+    from conformance.catalogue.yaml_source import Document
+    from conformance.model.case import Case, Variant
+    from conformance.model.request import BackendInfo
+    from conformance.model.result import Environment, Record
 
 __all__ = [
     "TODO",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from conformance.model import CheckResult, Difference
+    from conformance.model.result import CheckResult, Difference
 
 __all__ = ["broken_in_order"]
 

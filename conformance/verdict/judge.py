@@ -6,12 +6,13 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from conformance.crash import last_words
-from conformance.first_seen import broken_in_order
-from conformance.model import Outcome, Verdict
+from conformance.isolation.crash import last_words
+from conformance.model.enums import Outcome, Verdict
+from conformance.verdict.first_seen import broken_in_order
 
 if TYPE_CHECKING:
-    from conformance.model import Attempt, CheckResult, Difference, Expectation, Record
+    from conformance.model.request import Expectation
+    from conformance.model.result import Attempt, CheckResult, Difference, Record
 
 __all__ = ["held_against", "judge", "outcome", "tell_check", "untold", "where"]
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from conformance.discover import LADDER
-from conformance.symptom import Symptom
+from conformance.model.ladder import LADDER
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from conformance.model import Attempt, BackendInfo, Record, Request
+    from conformance.model.request import BackendInfo, Request
+    from conformance.model.result import Attempt, Record
 
 __all__ = ["DEBUG", "Rung", "below", "climb", "first", "first_in_records"]
 

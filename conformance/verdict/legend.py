@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from conformance.model import Verdict
+from conformance.model.enums import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from conformance.first_seen import broken_in_order
-from conformance.judge import outcome
-from conformance.model import Outcome
+from conformance.model.enums import Outcome
+from conformance.verdict.first_seen import broken_in_order
+from conformance.verdict.judge import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from conformance.model import Attempt, CheckResult, Difference, Raised, Record
+    from conformance.model.result import Attempt, CheckResult, Difference, Raised, Record
 
 __all__ = ["Symptom"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import declarations, discover
-from conformance.errors import BackendError
-from conformance.resolve import declared_expectations
+from conformance.backend import declarations, discovery
+from conformance.backend.resolution import declared_expectations
+from conformance.model.errors import BackendError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "mine-1.0.dist-info"
     home.mkdir()
     (home / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    (home / "entry_points.txt").write_text("\n".join([f"[{discover.GROUP}]", *points]))
+    (home / "entry_points.txt").write_text("\n".join([f"[{discovery.GROUP}]", *points]))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return tmp_path
 
@@ -68,8 +68,8 @@ def test_a_declaration_that_hangs_is_ended(mine: Path, monkeypatch: pytest.Monke
 def test_declarations_need_no_torch() -> None:
     """Nor does reading the expectations of in-tree backends import it."""
     program = (
-        "import sys\nfrom importlib import metadata\nfrom conformance.discover import GROUP\n"
-        "from conformance.declarations import declared_expectations\n"
+        "import sys\nfrom importlib import metadata\nfrom conformance.backend.discovery import GROUP\n"
+        "from conformance.backend.declarations import declared_expectations\n"
         "for name in metadata.entry_points(group=GROUP).names:\n    declared_expectations(name)\n"
         "sys.exit('torch' in sys.modules)"
     )

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.errors import UsageError
-from conformance.sources import functions, parsed, refuse_absent, refuse_function
+from conformance.backend.import_path import functions, parsed, refuse_absent, refuse_function
+from conformance.model.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,7 +103,7 @@ def test_what_a_text_does_not_show_is_left_to_the_run(step: Path, more: str) -> 
     refuse_absent("step.py:made")
 
 
-@pytest.mark.parametrize("ref", ["os:anything", "conformance.cli:nothing", "beside:f", "package.inner:f"])
+@pytest.mark.parametrize("ref", ["os:anything", "conformance.cli.main:nothing", "beside:f", "package.inner:f"])
 def test_what_is_inside_a_module_is_left_to_the_run(step: Path, ref: str) -> None:
     """It is known only when it is imported, with the working directory on the path."""
     (step.parent / "beside.py").write_text("")

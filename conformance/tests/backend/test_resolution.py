@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import handover, isolate, resolve
-from conformance.backend import Backend
-from conformance.errors import BackendError
-from conformance.model import BackendInfo, Capability
+from conformance.backend import Backend, resolution
+from conformance.execution import attempts
+from conformance.isolation import handover
+from conformance.model.enums import Capability
+from conformance.model.errors import BackendError
+from conformance.model.request import BackendInfo
+from conformance.observation import backend_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +33,7 @@ backend = Backend(name="mine", compile={{"backend": compiler}}, {more})
 
 def describe(ref: str) -> BackendInfo:
     """Describe a backend in this process."""
-    return resolve.describe_backend(ref, lambda _stage: None)
+    return backend_info.describe_backend(ref, lambda _stage: None)
 
 
 @pytest.fixture
@@ -59,16 +62,16 @@ def install(tmp_path: Path, write: Write) -> Iterator[Callable[..., None]]:
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
         (folder / "entry_points.txt").write_text(f"[conformance.backends]\n{name} = declaring:backend\n")
-        resolve._declared.cache_clear()
+        resolution._declared.cache_clear()
 
     yield install
-    resolve._declared.cache_clear()
+    resolution._declared.cache_clear()
 
 
 def test_entry_point_is_found(install: Callable[[str], None]) -> None:
     """A name is looked up among the entry points."""
     install("mine")
-    assert resolve.resolve("mine").name == "mine"
+    assert resolution.resolve("mine").name == "mine"
 
 
 def test_entry_point_with_another_name_is_broken(install: Callable[[str], None]) -> None:
@@ -101,26 +104,26 @@ def test_a_name_of_an_in_tree_backend_cannot_be_taken(install: Callable[..., Non
 def test_module_and_attribute(write: Write) -> None:
     """A module and an attribute name a Backend."""
     write("")
-    assert resolve.resolve("declaring:backend").name == "mine"
+    assert resolution.resolve("declaring:backend").name == "mine"
 
 
 def test_plain_callable_is_a_backend(write: Write) -> None:
     """A callable is a backend that has the attribute's name and claims everything."""
     write("")
-    backend = resolve.resolve("declaring:compiler")
+    backend = resolution.resolve("declaring:compiler")
     assert (backend.name, backend.capabilities) == ("compiler", Capability.all())
     assert callable(backend.compile["backend"])
 
 
 def test_path_and_attribute(write: Write) -> None:
     """A path and an attribute name a Backend in a file."""
-    assert resolve.resolve(write("")).name == "mine"
+    assert resolution.resolve(write("")).name == "mine"
 
 
 def test_declared_imports_are_imported(write: Write, tmp_path: Path) -> None:
     """What a backend wants imported is imported with it."""
     (tmp_path / "registers.py").write_text("")
-    resolve.resolve(write("imports=('registers',)"))
+    resolution.resolve(write("imports=('registers',)"))
     assert "registers" in sys.modules
 
 
@@ -194,7 +197,7 @@ def test_a_factory_makes_the_compiler(tmp_path: Path, write: Write) -> None:
     write("")
     made = "Backend(name='made', compile={'options': {'level': 2}}, factory=lambda: compiler)"
     (tmp_path / "making.py").write_text(f"from declaring import Backend, compiler\nmade = {made}\n")
-    backend = resolve.resolve(f"{tmp_path}/making.py:made")
+    backend = resolution.resolve(f"{tmp_path}/making.py:made")
     assert backend.compile == {"options": {"level": 2}, "backend": sys.modules["declaring"].compiler}
 
 
@@ -242,14 +245,14 @@ def test_declared_expectations_are_kept(write: Write, tmp_path: Path) -> None:
 def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Only a path in a reference depends on the working directory."""
     monkeypatch.chdir(tmp_path)
-    assert resolve.absolute("some/file.py:x") == f"{tmp_path}/some/file.py:x"
-    assert [resolve.absolute(ref) for ref in ("name", "torch:name", "a.b:c")] == ["name", "torch:name", "a.b:c"]
+    assert resolution.absolute("some/file.py:x") == f"{tmp_path}/some/file.py:x"
+    assert [resolution.absolute(ref) for ref in ("name", "torch:name", "a.b:c")] == ["name", "torch:name", "a.b:c"]
 
 
 def test_names_of_what_cannot_be_loaded() -> None:
     """A broken backend is called after the last part of its reference, but for torch's."""
     refs = ("name", "torch:name", "a.b:c", "a.b:c.d", "/x/y.py:z")
-    assert [resolve.name_of(ref) for ref in refs] == ["name", "torch:name", "c", "d", "z"]
+    assert [resolution.name_of(ref) for ref in refs] == ["name", "torch:name", "c", "d", "z"]
 
 
 @pytest.mark.torch
@@ -258,13 +261,13 @@ class TestInIsolation:
 
     def test_in_tree_backend(self) -> None:
         """A backend of this distribution is described by its entry point."""
-        info = isolate.describe("aot_eager")
+        info = attempts.describe("aot_eager")
         assert (info.name, info.broken, info.unavailable) == ("aot_eager", None, None)
 
     @pytest.mark.parametrize("name", ["eager", "aot_eager_default_partitioner"])
     def test_any_name_of_torch(self, name: str) -> None:
         """Any name that torch knows, debug backends included, is a backend."""
-        info = isolate.describe(f"torch:{name}")
+        info = attempts.describe(f"torch:{name}")
         assert (info.name, info.broken, info.capabilities) == (f"torch:{name}", None, Capability.all())
 
     @pytest.mark.parametrize(
@@ -279,26 +282,26 @@ class TestInIsolation:
     def test_unknown_name_gets_close_matches(self, ref: str, said: str) -> None:
         """A name that nobody declares is refused, with what was probably meant."""
         with pytest.raises(BackendError) as caught:
-            isolate.describe(ref)
+            attempts.describe(ref)
         assert said in str(caught.value)
 
     def test_name_unknown_to_torch_is_broken(self, tmp_path: Path) -> None:
         """A Backend whose name torch does not know cannot work."""
         path = tmp_path / "mine.py"
         path.write_text("from conformance import Backend\nbackend = Backend(name='not_registered')")
-        assert (isolate.describe(f"{path}:backend").broken or "").startswith("InvalidBackend: ")
+        assert (attempts.describe(f"{path}:backend").broken or "").startswith("InvalidBackend: ")
 
     def test_relative_path_is_the_callers(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A relative path is taken from where the caller is, not from where the server was started."""
         (tmp_path / "mine.py").write_text("def compiler(gm, example_inputs): return gm")
         monkeypatch.chdir(tmp_path)
-        assert isolate.describe("mine.py:compiler").ref == f"{tmp_path}/mine.py:compiler"
+        assert attempts.describe("mine.py:compiler").ref == f"{tmp_path}/mine.py:compiler"
 
     def test_crash_in_import_is_broken(self, tmp_path: Path) -> None:
         """A backend whose import kills the process is broken, and nobody else is hurt."""
         path = tmp_path / "mine.py"
         path.write_text("import os; os.abort()")
-        assert isolate.describe(f"{path}:x").broken == "while it was loaded: killed by SIGABRT"
+        assert attempts.describe(f"{path}:x").broken == "while it was loaded: killed by SIGABRT"
 
     @pytest.mark.parametrize(
         ("change", "said"),
@@ -312,7 +315,7 @@ class TestInIsolation:
         """Whoever installs it would get other results of code that never uses it."""
         path = tmp_path / "mine.py"
         path.write_text(f"import torch\n{change}\ndef compiler(gm, example_inputs): return gm")
-        info = isolate.describe(f"{path}:compiler")
+        info = attempts.describe(f"{path}:compiler")
         assert info.name == "compiler"
         assert (info.broken or "").startswith(f"loading it changes what every program means: {said}")
 
@@ -320,8 +323,8 @@ class TestInIsolation:
         """A backend whose import never ends is broken."""
         path = tmp_path / "mine.py"
         path.write_text("import time; time.sleep(600)")
-        monkeypatch.setattr(isolate, "IMPORT_LIMIT_S", 1.0)
-        broken = isolate.describe(f"{path}:x").broken
+        monkeypatch.setattr(attempts, "IMPORT_LIMIT_S", 1.0)
+        broken = attempts.describe(f"{path}:x").broken
         assert broken == "while it was loaded: timed out sleeping, over its limit of 1 s; its process group was killed"
 
 
@@ -329,5 +332,5 @@ def test_a_backend_that_was_handed_over_is_found_under_its_own_name(tmp_path: Pa
     """Whatever characters are in it; its factory is called where it is used."""
     path = tmp_path / "backend0.pickle"
     handover.write(path, "it", {"a:b.c": Backend(name="a:b.c", factory=lambda: print)})
-    found = resolve.resolve(f"{path}:a:b.c")
+    found = resolution.resolve(f"{path}:a:b.c")
     assert (found.name, found.compile["backend"]) == ("a:b.c", print)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from conformance import case_cache, homes
-from conformance.case_cache import MAKERS, CaseCache, entry_name, user_folder
-from conformance.case_set import whole
-from conformance.errors import CaseError
-from conformance.loader import load_cases, load_folder
-from conformance.model import Case, Location
+from conformance.catalogue import case_cache, sources
+from conformance.catalogue.case_cache import MAKERS, CaseCache, entry_name, user_folder
+from conformance.catalogue.case_set import whole
+from conformance.catalogue.loader import load_cases, load_folder
+from conformance.model.case import Case, Location
+from conformance.model.errors import CaseError
 
 CASES = """\
 topic: Demonstration
@@ -64,7 +64,7 @@ def planted(entry: Path, cache: CaseCache, mine: Path) -> Case:
 
 def test_remembered_cases_are_equal(cache: CaseCache) -> None:
     """All packaged cases, with every field, whether they are read or remembered."""
-    folder = resources.files(homes.PACKAGED)
+    folder = resources.files(sources.PACKAGED)
     first, again = (whole(cache.read(folder, "cases")) for _ in range(2))
     assert first == again == load_cases()
     assert [each.id for case in again for each in case.variants] == [
@@ -76,16 +76,16 @@ def test_cases_are_listed_without_yaml_and_pydantic(tmp_path: Path) -> None:
     """That is what makes the second command quick, and every one after it."""
     program = """
 import atexit, sys
-wanted = {"conformance.loader", "pydantic", "yaml"}
+wanted = {"conformance.catalogue.loader", "pydantic", "yaml"}
 atexit.register(lambda: print(*sorted(wanted & set(sys.modules)), file=sys.stderr))
-from conformance.cli import main
+from conformance.cli.main import main
 main(["list"])
 """
     env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     line = [sys.executable, "-c", program]
     first, again = (subprocess.run(line, env=env, capture_output=True, text=True, check=True) for _ in range(2))
     assert first.stdout == again.stdout
-    assert (first.stderr, again.stderr) == ("conformance.loader pydantic yaml\n", "\n")
+    assert (first.stderr, again.stderr) == ("conformance.catalogue.loader pydantic yaml\n", "\n")
 
 
 @pytest.mark.usefixtures("planted")
@@ -120,11 +120,11 @@ def test_what_locations_name_is_part_of_it(cache: CaseCache, mine: Path, change:
 
 def test_every_module_that_makes_cases_is_named() -> None:
     """They are what the loader imports of this package, and what holds what it gives."""
-    program = "import sys, conformance.loader; print(*sys.modules)"
+    program = "import sys, conformance.catalogue.loader; print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     loaded = {name for name in told.split() if name.startswith("conformance.")}
     named = {f"conformance.{name}".replace("/__init__", "").replace("/", ".") for name in MAKERS}
-    assert named == loaded | {"conformance.case_cache"}
+    assert named == loaded | {"conformance.catalogue.case_cache"}
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -144,7 +144,7 @@ def test_an_edited_checkout_sees_its_own_cases(tmp_path: Path) -> None:
     package = Path(case_cache.__file__).parent
     copy = tmp_path / "checkout" / "conformance"
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("tests", "__pycache__"))
-    shutil.copytree(Path(str(resources.files(homes.PACKAGED))), copy / "cases")
+    shutil.copytree(Path(str(resources.files(sources.PACKAGED))), copy / "cases")
     env = {**os.environ, "PYTHONPATH": str(copy.parent), "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
     def listed() -> str:
@@ -243,8 +243,8 @@ def test_processes_that_write_at_once_leave_one_whole_entry(mine: Path, tmp_path
     program = f"""
 import sys
 from pathlib import Path
-from conformance.case_cache import CaseCache, entry_name
-from conformance.loader import load_folder
+from conformance.catalogue.case_cache import CaseCache, entry_name
+from conformance.catalogue.loader import load_folder
 cache, mine = CaseCache(Path({str(folder)!r})), Path({str(mine)!r})
 known, name = load_folder(mine, "mine"), entry_name(mine, "mine")
 print("ready", flush=True)
@@ -336,4 +336,4 @@ def test_duplicates_of_remembered_folders_are_found(
     shutil.copytree(mine, tmp_path / "again")
     for _ in range(2):
         with pytest.raises(CaseError, match=r"duplicate case 'demo\.first\.one'"):
-            homes.collect([mine, tmp_path / "again"])
+            sources.collect([mine, tmp_path / "again"])

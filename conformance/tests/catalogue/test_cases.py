@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.checks import CATALOGUE
-from conformance.loader import load_cases
-from conformance.model import Capability
+from conformance.catalogue.loader import load_cases
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Capability
 
 if TYPE_CHECKING:
-    from conformance.model import Case
+    from conformance.model.case import Case
 
 CASES = load_cases()
 

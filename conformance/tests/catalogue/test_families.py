@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.covering import pairs
-from conformance.families import covering
-from conformance.loader import load_cases
-from conformance.model import Capability, InputSpec, Location, Tier, Variant
-from conformance.nests import Grammar
-from conformance.program import generate
+from conformance.catalogue.families import covering
+from conformance.catalogue.loader import load_cases
+from conformance.catalogue.pairwise import pairs
+from conformance.model.case import InputSpec, Location, Variant
+from conformance.model.enums import EXHAUSTIVE, Capability, Tier
+from conformance.program.build import generate
+from conformance.program.nests import Grammar
 from conformance.tests.case_files import load, refused
-from conformance.words import EXHAUSTIVE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.model import Case
+    from conformance.model.case import Case
 
 HEAD = """
 topic: Demonstration

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.errors import CaseError
-from conformance.loader import load_cases
-from conformance.model import Call, Capability, ExpectedRaise, InputSpec, Level, Stage, Variant
+from conformance.catalogue.loader import load_cases
+from conformance.model.case import Call, ExpectedRaise, InputSpec, Variant
+from conformance.model.enums import Capability, Level, Stage
+from conformance.model.errors import CaseError
 from conformance.tests.case_files import load, one, refused
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.errors import Problem
+    from conformance.model.errors import Problem
 
 FULL = """
 topic: Everything at once

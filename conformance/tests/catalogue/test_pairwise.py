@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.covering import pairs, pairwise
+from conformance.catalogue.pairwise import pairs, pairwise
 
 CANDIDATES = st.integers(0, 5).flatmap(
     lambda width: st.lists(st.tuples(*[st.sampled_from("abc")] * width), min_size=0, max_size=30)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import listing
-from conformance.errors import CaseError
-from conformance.homes import collect, homes
+from conformance.catalogue.sources import collect, homes
+from conformance.cli import listing
+from conformance.model.errors import CaseError
 
 if TYPE_CHECKING:
     from pathlib import Path

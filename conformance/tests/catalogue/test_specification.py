@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from conformance.proofread import proofread
-from conformance.specification import clauses, uncovered
+from conformance.catalogue.specification import clauses, uncovered
+from conformance.maintenance.validate import proofread
 from conformance.tests.fakes import a_case
 
 TEXT = "# Title\n\n- **GM-1** One MUST hold.\n  More of it.\n- **GM-2** Two MUST hold.\n"

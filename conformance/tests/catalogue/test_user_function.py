@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 import conformance
-from conformance.errors import UsageError
-from conformance.model import Call, Capability, ExpectedRaise, InputSpec, Level, Stage
-from conformance.userfunction import as_case, declaration_of, input_spec
-from conformance.users import UserFunction
+from conformance.catalogue.user_function import as_case, declaration_of, input_spec
+from conformance.model.case import Call, ExpectedRaise, InputSpec
+from conformance.model.enums import Capability, Level, Stage
+from conformance.model.errors import UsageError
+from conformance.model.user_function import UserFunction
 
 USER = UserFunction(ref="/x/file.py:Some.loss", call="x, y", arguments=("x", "y"), title="The loss")
 

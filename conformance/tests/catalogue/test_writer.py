@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance import case_text, homes
-from conformance.errors import UsageError
-from conformance.loader import load_cases
-from conformance.model import Call, ExpectedRaise, InputSpec, Level, Location, UserFunction, Variant
+from conformance.catalogue import sources, writer
+from conformance.catalogue.loader import load_cases
+from conformance.model.case import Call, ExpectedRaise, InputSpec, Location, Variant
+from conformance.model.enums import Level
+from conformance.model.errors import UsageError
+from conformance.model.user_function import UserFunction
 from conformance.tests.fakes import a_case
 
 if TYPE_CHECKING:
-    from conformance.model import Case
+    from conformance.model.case import Case
 
 NOWHERE = Location(file="")
 
@@ -24,7 +26,7 @@ NOWHERE = Location(file="")
 def reloaded(case: Case) -> Case:
     """The case that comes of writing a case and loading the file."""
     with TemporaryDirectory() as folder:
-        Path(folder, case_text.filename(case)).write_text(case_text.dump(case), encoding="utf-8")
+        Path(folder, writer.filename(case)).write_text(writer.dump(case), encoding="utf-8")
         (loaded,) = load_cases([Path(folder)])
     return loaded
 
@@ -36,7 +38,7 @@ def placeless(case: Case) -> Case:
 
 def test_every_written_case_comes_back_equal() -> None:
     """All cases of the catalogue that people wrote are loaded from their dump as they were."""
-    written = [case for case in homes.collect() if not case.family and not case.twin]
+    written = [case for case in sources.collect() if not case.family and not case.twin]
     assert [case.id for case in written if placeless(reloaded(case)) != placeless(case)] == []
 
 
@@ -47,7 +49,7 @@ def test_a_small_case_reads_like_those_of_the_catalogue() -> None:
         variants=(Variant(), Variant(autocast="bfloat16")),
         calls=(Call(), Call(shapes={"a": (5,)}, backward=False)),
     )
-    assert case_text.dump(case) == (
+    assert writer.dump(case) == (
         "topic: Demonstration\n"
         "cases:\n"
         "  - id: demo.first.one\n"
@@ -66,7 +68,7 @@ def test_a_small_case_reads_like_those_of_the_catalogue() -> None:
 
 def test_the_file_is_named_for_area_and_topic() -> None:
     """The name is made of the first two parts of the id."""
-    assert case_text.filename(a_case("demo.first.one.more")) == "demo_first_one_more.yaml"
+    assert writer.filename(a_case("demo.first.one.more")) == "demo_first_one_more.yaml"
 
 
 @pytest.mark.parametrize(
@@ -106,4 +108,4 @@ def test_any_title_and_text_comes_back_equal(title: str, scalar: str) -> None:
 def test_what_no_file_can_say_is_refused(changes: dict[str, Any], words: str) -> None:
     """A case that a file would change is not written."""
     with pytest.raises(UsageError, match=words):
-        case_text.dump(a_case(**changes))
+        writer.dump(a_case(**changes))

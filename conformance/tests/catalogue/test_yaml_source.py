@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.yaml_marks import compose
+from conformance.catalogue.yaml_source import compose
 
 SCALARS = {
     "true": True,

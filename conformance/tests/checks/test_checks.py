@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from conformance.checks import CATALOGUE
-from conformance.model import Call, Evidence, Grade, InputSpec, Level, Variant
+from conformance.model.case import Call, InputSpec, Variant
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Grade, Level
+from conformance.model.result import Evidence
 from conformance.tests.fakes import a_case
 from conformance.tests.roles import Program, checked, once
 from conformance.tests.wrong import (

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from conformance.checks.registry import run_checks
-from conformance.model import Call, Evidence, ExpectedRaise, Level, Stage
+from conformance.model.case import Call, ExpectedRaise
+from conformance.model.enums import Level, Stage
+from conformance.model.result import Evidence
 from conformance.tests.fakes import a_case
 from conformance.tests.roles import Program, a_pair, checked
 from conformance.tests.wrong import (
@@ -20,7 +22,7 @@ from conformance.tests.wrong import (
 )
 
 if TYPE_CHECKING:
-    from conformance.model import Case
+    from conformance.model.case import Case
 
 pytestmark = pytest.mark.torch
 

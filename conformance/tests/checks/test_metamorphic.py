@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import observe
-from conformance.judge import outcome
-from conformance.model import Attempt, InputSpec, Level, Outcome
+from conformance.execution import observe
+from conformance.model.case import InputSpec
+from conformance.model.enums import Level, Outcome
 from conformance.tests.fakes import a_backend, a_case, a_request
 from conformance.tests.roles import checked, observed
 from conformance.tests.wrong import honest
+from conformance.verdict.judge import outcome
+
+if TYPE_CHECKING:
+    from conformance.model.result import Attempt
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from conformance import discover
-from conformance.cli import main
-from conformance.homes import collect
-from conformance.model import Verdict
+from conformance.backend import discovery
+from conformance.catalogue.sources import collect
+from conformance.cli.main import main
+from conformance.model import ladder
+from conformance.model.enums import Verdict
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -31,7 +32,7 @@ def test_list_shows_backends_and_checks() -> None:
 
 def test_the_ladder_orders_declared_backends() -> None:
     """The in-tree backends come in compiler order, not by the alphabet."""
-    assert discover.names()[:5] == list(discover.LADDER)
+    assert discovery.names()[:5] == list(ladder.LADDER)
 
 
 def test_show_knows_the_packaged_cases() -> None:
@@ -81,7 +82,7 @@ def test_quick_commands_import_neither_torch_nor_pandas(line: str) -> None:
     program = f"""
 import sys, atexit
 atexit.register(lambda: print(*sorted({{"torch", "pandas", "pydantic"}} & set(sys.modules)), file=sys.stderr))
-from conformance.cli import main
+from conformance.cli.main import main
 main({line.split()!r})
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

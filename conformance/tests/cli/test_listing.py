@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import listing
-from conformance.errors import SelectionError
+from conformance.cli import listing
+from conformance.model.errors import SelectionError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from conformance import discover, isolate, kept, record
-from conformance.cli import main
-from conformance.errors import HarnessError, RecordError
-from conformance.kept import Kind
-from conformance.shards import merge
+from conformance.backend import discovery
+from conformance.cli.main import main
+from conformance.execution import attempts as execution_attempts
+from conformance.model.errors import HarnessError, RecordError
+from conformance.records import kept, record_file
+from conformance.records.kept import Kind
+from conformance.records.shards import merge
 from conformance.tests.fakes import a_backend, an_attempt, crashed, failed
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
-    from conformance.model import Attempt, BackendInfo, Record, Request
+    from conformance.model.request import BackendInfo, Request
+    from conformance.model.result import Attempt, Record
 
 _CASES = """\
 topic: Demonstration
@@ -81,9 +84,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _World:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "demo_first.yaml").write_text(_CASES)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(isolate, "describe", made.describe)
-    monkeypatch.setattr(isolate, "run_batch", made.attempt_all)
-    monkeypatch.setattr(discover, "names", lambda: ["fake", "other"])
+    monkeypatch.setattr(execution_attempts, "describe", made.describe)
+    monkeypatch.setattr(execution_attempts, "run_batch", made.attempt_all)
+    monkeypatch.setattr(discovery, "names", lambda: ["fake", "other"])
     return made
 
 
@@ -99,7 +102,7 @@ def test_a_conforming_run_exits_with_0_and_tells_each_of_a_few_results(world: _W
     assert "evidence: graphs 1, backend_calls 1" in result.stdout
     assert "    values           held (bitwise)" in result.stdout
     assert result.stdout.endswith(f"4 pass; records in {kept.last_run()}\n")
-    assert record.publishable(record.read(kept.last(Kind.RUN))) is not None
+    assert record_file.publishable(record_file.read(kept.last(Kind.RUN))) is not None
 
 
 def test_a_finding_exits_with_1_and_says_how_to_see_it_again(world: _World) -> None:
@@ -118,7 +121,7 @@ def test_the_command_that_reproduces_a_finding_runs_it_again(world: _World, monk
     ref = f"{world.folder}/sub/mine.py:fake"
     (world.folder / "sub").mkdir()
     (world.folder / "sub" / "mine.py").write_text("fake = None\n")
-    monkeypatch.setattr(isolate, "describe", lambda ref: a_backend(ref=str(world.folder / ref)))
+    monkeypatch.setattr(execution_attempts, "describe", lambda ref: a_backend(ref=str(world.folder / ref)))
     world.attempts["demo.first.one"] = failed("values")
     first = _conformance("run", "--backend", ref, "--cases", "mine", "--case", "demo.first.*", "--seed", "3")
     (command, _) = [line.partition("Reproduce: ")[2] for line in first.stdout.splitlines() if "Reproduce: " in line]
@@ -285,7 +288,7 @@ def test_resuming_says_what_was_cut_off(world: _World) -> None:
     result = world.run("--resume")
     said = "1 of 4 records are there; its last line was cut off, and that request runs again"
     assert result.stderr.splitlines()[0] == f"{kept.last_run()}: {said}"
-    assert len(record.read(path).records) == 4
+    assert len(record_file.read(path).records) == 4
 
 
 @pytest.mark.parametrize(("tier", "number"), [("quick", 2), ("default", 4), ("exhaustive", 4)])
@@ -296,7 +299,7 @@ def test_a_tier_says_how_long_it_takes_before_it_starts(world: _World, tier: str
     result = world.run("--tier", tier, "--records", "tier.jsonl")
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith(f"{number} requests on 1 backend: about ")
-    selection = record.read(world.folder / "tier.jsonl").header.selection
+    selection = record_file.read(world.folder / "tier.jsonl").header.selection
     assert selection.get("tier", "default") == tier
 
 
@@ -319,7 +322,7 @@ def test_a_run_leaves_every_earlier_one_as_it_was(world: _World) -> None:
     assert first.read_bytes() == before
     del world.attempts["demo.first.two"]
     assert world.run("--resume", "--quiet").stderr == ""
-    assert len(record.read(first).records) == 4
+    assert len(record_file.read(first).records) == 4
     assert kept.last_run() == first
     assert (kept.FOLDER / ".gitignore").read_text() == "*\n"
 
@@ -328,7 +331,7 @@ def test_a_file_that_is_named_is_replaced(world: _World) -> None:
     """As ever; nothing is kept beside it."""
     world.run("--records", "mine.jsonl")
     world.run("--records", "mine.jsonl", "--case", "demo.first.one", "--variant", "grad=disabled")
-    assert len(record.read(world.folder / "mine.jsonl").records) == 1
+    assert len(record_file.read(world.folder / "mine.jsonl").records) == 1
     assert kept.earlier(*Kind) == []
 
 
@@ -354,9 +357,9 @@ def test_a_disk_that_fills_up_is_told_and_keeps_what_was_written(
     world: _World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault of the machine, exit 3; with room again, --resume completes the run."""
-    write, room = record.RecordWriter.write, 2
+    write, room = record_file.RecordWriter.write, 2
 
-    def limited(writer: record.RecordWriter, each: Record) -> None:
+    def limited(writer: record_file.RecordWriter, each: Record) -> None:
         nonlocal room
         room -= 1
         if room < 0:
@@ -365,13 +368,13 @@ def test_a_disk_that_fills_up_is_told_and_keeps_what_was_written(
         write(writer, each)
 
     with monkeypatch.context() as patched:
-        patched.setattr(record.RecordWriter, "write", limited)
+        patched.setattr(record_file.RecordWriter, "write", limited)
         result = world.run()
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (
         3,
         "error: cannot write r.jsonl: No space left on device",
     )
-    assert len(record.read(kept.last(Kind.RUN)).records) == 2
+    assert len(record_file.read(kept.last(Kind.RUN)).records) == 2
     assert world.run("--resume").stdout.startswith("fake / demo.first.one")
     assert world.run("--records", "/dev/full").exit_code == 3
 
@@ -382,7 +385,7 @@ def test_ctrl_c_before_anything_ran(world: _World, monkeypatch: pytest.MonkeyPat
     def interrupted(_ref: str) -> BackendInfo:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(isolate, "describe", interrupted)
+    monkeypatch.setattr(execution_attempts, "describe", interrupted)
     result = world.run()
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
 
@@ -393,7 +396,7 @@ def test_max_fail_stops_and_says_how_to_continue(world: _World) -> None:
     result = world.run("-x")
     assert result.exit_code == 1
     assert "Stopped by --max-fail;" in result.stdout
-    assert record.read(kept.last(Kind.RUN)).footer is None
+    assert record_file.read(kept.last(Kind.RUN)).footer is None
 
 
 def test_a_fault_of_the_harness_exits_with_3(world: _World) -> None:
@@ -401,7 +404,7 @@ def test_a_fault_of_the_harness_exits_with_3(world: _World) -> None:
     world.attempts["demo.first.two"] = HarnessError("the fork server died")
     result = world.run()
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (3, "error: the fork server died")
-    assert len(record.read(kept.last(Kind.RUN)).records) == 2
+    assert len(record_file.read(kept.last(Kind.RUN)).records) == 2
 
 
 def test_a_bug_of_ours_exits_with_3_and_its_traceback(world: _World) -> None:
@@ -428,7 +431,7 @@ def test_shards_together_are_the_whole(world: _World) -> None:
         world.run("--records", f"part{index}.jsonl", "--shard", f"{index}/3")
     world.run("--records", "whole.jsonl")
     merged = merge([world.folder / f"part{index}.jsonl" for index in (3, 1, 2)])
-    whole = record.read(world.folder / "whole.jsonl")
+    whole = record_file.read(world.folder / "whole.jsonl")
     assert [_unnamed(each) for each in merged.records] == sorted(map(_unnamed, whole.records), key=lambda it: it.key)
     assert merged.header.digest == whole.header.digest
 

@@ -4,10 +4,10 @@ import io
 
 import pytest
 
-from conformance.progress import Log, progress, steps
+from conformance.cli.progress import Log, progress, steps
 from conformance.tests.fakes import a_record
+from conformance.tests.report.test_terminal import Terminal
 from conformance.tests.runs import red
-from conformance.tests.test_terminal import Terminal
 
 
 class Clock:
@@ -98,7 +98,7 @@ def test_progress_in_a_log_is_lines_on_stderr(
 ) -> None:
     """No bar, and nothing of it on stdout."""
     clock = Clock()
-    monkeypatch.setattr("conformance.progress.time.monotonic", clock)
+    monkeypatch.setattr("conformance.cli.progress.time.monotonic", clock)
     monkeypatch.setattr(Log.__init__, "__defaults__", (clock,))
     with progress(2) as advance:
         for record in (red(), a_record()):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from conformance.cli import main
+from conformance.cli.main import main
 from conformance.tests.fakes import a_record
 from conformance.tests.runs import a_last_run, a_run, red
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from conformance import discover, isolate, kept, record
-from conformance.cli import main
-from conformance.cli_words import EXIT_CODES
-from conformance.kept import Kind
-from conformance.termination import Terminated, terminable
+from conformance.backend import discovery
+from conformance.cli.main import main
+from conformance.cli.options import EXIT_CODES
+from conformance.cli.termination import Terminated, terminable
+from conformance.execution import attempts as execution_attempts
+from conformance.records import kept, record_file
+from conformance.records.kept import Kind
 from conformance.tests.commands import CASE, STARTING
 from conformance.tests.fakes import a_backend, an_attempt
 from conformance.tests.runs import a_last_run, red
@@ -24,7 +26,8 @@ from conformance.tests.runs import a_last_run, red
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from conformance.model import Attempt, Request
+    from conformance.model.request import Request
+    from conformance.model.result import Attempt
 
 
 def terminate(*_: Any, **__: Any) -> Any:
@@ -41,7 +44,7 @@ def test_every_command_that_runs_something_ends_with_143(
     a_last_run(tmp_path, red(CASE, "eager", variant="grad=enabled"))
     (tmp_path / "mine.py").write_text("def function(x): ...\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(isolate, "run_task", terminate)
+    monkeypatch.setattr(execution_attempts, "run_task", terminate)
     result = CliRunner().invoke(main, words.split())
     assert (result.exit_code, result.stdout, result.stderr) == (143, "", "terminated\n")
 
@@ -61,9 +64,9 @@ def test_a_terminated_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return [an_attempt() for _ in requests]
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(discover, "names", lambda: ["fake"])
-    monkeypatch.setattr(isolate, "describe", a_backend)
-    monkeypatch.setattr(isolate, "run_batch", attempts)
+    monkeypatch.setattr(discovery, "names", lambda: ["fake"])
+    monkeypatch.setattr(execution_attempts, "describe", a_backend)
+    monkeypatch.setattr(execution_attempts, "run_batch", attempts)
     result = CliRunner().invoke(main, line.split())
     assert result.exit_code == 143
     missing = "Interrupted; 1 of 2 requests are missing. Continue:"
@@ -72,7 +75,7 @@ def test_a_terminated_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     done = 2
     assert CliRunner().invoke(main, [*line.split(), "--resume"]).exit_code == 0
     assert kept.last(Kind.RUN).read_bytes().startswith(before)
-    assert len(record.read(kept.last(Kind.RUN)).records) == 2
+    assert len(record_file.read(kept.last(Kind.RUN)).records) == 2
 
 
 def test_ctrl_c_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +85,7 @@ def test_ctrl_c_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(isolate, "run_task", interrupt)
+    monkeypatch.setattr(execution_attempts, "run_task", interrupt)
     result = CliRunner().invoke(main, ["run", "--backend", "eager"])
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
 
@@ -133,7 +136,7 @@ def test_the_second_sigterm_ends_at_once() -> None:
     """Where tidying up takes long, the process need not be killed."""
     program = """
 import time
-from conformance.termination import terminable
+from conformance.cli.termination import terminable
 with terminable():
     try:
         print("ready", flush=True)

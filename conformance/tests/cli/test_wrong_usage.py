@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from conformance import forkserver, isolate
-from conformance.cli import main
-from conformance.homes import collect
+from conformance.catalogue.sources import collect
+from conformance.cli.main import main
+from conformance.isolation import forkserver, tasks
 from conformance.tests.fakes import a_record
 from conformance.tests.runs import a_run
 
@@ -142,7 +142,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         message = "torch was started"
         raise AssertionError(message)
 
-    isolate.shutdown()  # another test may have left a server
+    tasks.shutdown()  # another test may have left a server
     monkeypatch.setattr(forkserver, "ForkServer", started)
     monkeypatch.chdir(tmp_path)
     a_run(tmp_path / "run.jsonl", a_record())
@@ -220,7 +220,7 @@ def test_wrong_usage_is_answered_before_anything_heavy_is_imported(line: str) ->
     program = f"""
 import sys, atexit
 atexit.register(lambda: print(*sorted({{"torch", "pandas", "pydantic"}} & set(sys.modules)), file=sys.stdout))
-from conformance.cli import main
+from conformance.cli.main import main
 main({line.split()!r})
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -5,18 +5,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance import isolate, observe
-from conformance.judge import outcome
-from conformance.loader import load_cases
-from conformance.model import Attempt, Outcome
-from conformance.selection import select
+from conformance.catalogue.loader import load_cases
+from conformance.catalogue.selection import select
+from conformance.execution import attempts as execution_attempts
+from conformance.execution import observe
+from conformance.isolation import tasks
+from conformance.model.enums import Outcome
 from conformance.tests.fakes import a_backend, a_case
+from conformance.verdict.judge import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from conformance.model import Request
+    from conformance.model.request import Request
+    from conformance.model.result import Attempt
 
 pytestmark = pytest.mark.torch
 
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.torch
 @pytest.fixture(autouse=True)
 def _servers() -> Iterator[None]:
     yield
-    isolate.shutdown()
+    tasks.shutdown()
 
 
 def said(attempt: Attempt) -> dict[str, Any]:
@@ -36,7 +39,7 @@ def said(attempt: Attempt) -> dict[str, Any]:
 
 def requests(backend: str, *globs: str) -> tuple[Request, ...]:
     """Cases of the suite on a backend."""
-    return select(load_cases(), [isolate.describe(backend)], case_globs=globs).requests
+    return select(load_cases(), [execution_attempts.describe(backend)], case_globs=globs).requests
 
 
 @pytest.mark.parametrize("backend", ["eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition"])
@@ -44,7 +47,7 @@ def test_a_pass_in_a_batch_says_what_it_says_alone(backend: str) -> None:
     """Checks, grades, evidence and counts are the same, whatever ran before; only times differ."""
     every = requests(backend, "nest.modes.no_grad_with.*", "autocast.*", "calls.*", "training.*")
     batch = every[:: len(every) // 8]
-    together, alone = isolate.run_batch(batch), [isolate.run(request) for request in batch]
+    together, alone = execution_attempts.run_batch(batch), [execution_attempts.run(request) for request in batch]
     assert [said(attempt) for attempt in together] == [said(attempt) for attempt in alone]
     assert all(attempt.duration_s > 0 for attempt in together)
     assert sum(outcome(attempt) is Outcome.PASS for attempt in together) > 1
@@ -54,7 +57,7 @@ def test_a_pass_in_a_batch_says_what_it_says_alone(backend: str) -> None:
     ("body", "happened"),
     [("[value * 2 for value in graph(*given)]", Outcome.FAIL), ("__import__('os')._exit(3)", Outcome.CRASH)],
 )
-@pytest.mark.parametrize("run", [isolate.run_batch, isolate.sweep])
+@pytest.mark.parametrize("run", [execution_attempts.run_batch, execution_attempts.sweep])
 def test_what_is_no_pass_costs_its_neighbours_nothing(
     tmp_path: Path, body: str, happened: Outcome, run: Callable[[Sequence[Request]], list[Attempt]]
 ) -> None:
@@ -68,10 +71,10 @@ def test_what_is_no_pass_costs_its_neighbours_nothing(
     )
     programs = ["return a.sin(), a", "return a.sinh(), a", "return a.cos(), a", "return a.exp(), a"]
     cases = [replace(a_case(f"demo.first.case{index}"), program=text) for index, text in enumerate(programs)]
-    batch = select(cases, [isolate.describe(f"{path}:mine")]).requests
+    batch = select(cases, [execution_attempts.describe(f"{path}:mine")]).requests
     attempts = run(batch)
     assert [outcome(attempt) for attempt in attempts] == [Outcome.PASS, happened, Outcome.PASS, Outcome.PASS]
-    assert said(attempts[1]) == said(isolate.run(batch[1]))
+    assert said(attempts[1]) == said(execution_attempts.run(batch[1]))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -90,5 +93,5 @@ def test_a_child_stops_at_what_is_no_pass() -> None:
 def test_a_batch_of_one_is_a_plain_run() -> None:
     """What stands alone runs as it always did."""
     (request,) = requests("eager", "base.smoke.arithmetic")
-    (attempt,) = isolate.run_batch([request])
-    assert said(attempt) == said(isolate.run(request))
+    (attempt,) = execution_attempts.run_batch([request])
+    assert said(attempt) == said(execution_attempts.run(request))

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import record
+from conformance.records import record_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conformance.model import Record
+    from conformance.model.result import Record
 
 pytestmark = pytest.mark.torch
 
@@ -135,7 +135,7 @@ def run(folder: Path, *words: str, status: int, **environment: str) -> list[Reco
     env = {**os.environ, **environment}
     done = subprocess.run(command(*words), cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
-    return list(record.read(folder / "r.jsonl").records)
+    return list(record_file.read(folder / "r.jsonl").records)
 
 
 def ref(name: str) -> str:
@@ -198,7 +198,7 @@ def test_a_run_that_was_ended_says_how_to_resume(folder: Path, blow: signal.Sign
     assert told.splitlines()[-1] == (
         f"Interrupted; 2 of 4 requests are missing. Continue: {shlex.join(['conformance', *line[3:], '--resume'])}"
     )
-    assert len(record.read(path).records) == 2
+    assert len(record_file.read(path).records) == 2
 
 
 def children_of(pid: int) -> list[str]:

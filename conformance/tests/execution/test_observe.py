@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from conformance import ambient, observe
-from conformance.model import Attempt, Call, Case, ExpectedRaise, Grade, InputSpec, Level, Stage, Variant
+from conformance.execution import observe
+from conformance.model.case import Call, Case, ExpectedRaise, InputSpec, Variant
+from conformance.model.enums import Grade, Level, Stage
+from conformance.observation import ambient
 from conformance.tests.fakes import a_backend, a_case, a_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from conformance.model.result import Attempt
 
 # A child makes no errors of warnings; where Dynamo meets one while it traces, that would change what is compiled.
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]

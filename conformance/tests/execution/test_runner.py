@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance import isolate
-from conformance.environment import fingerprint
-from conformance.errors import HarnessError
-from conformance.model import Attempt, Capability, Outcome, Stage, Variant, Verdict
-from conformance.runner import Run
-from conformance.selection import Plan, select
+from conformance.catalogue.selection import Plan, select
+from conformance.execution import attempts
+from conformance.execution.runner import Run
+from conformance.model.case import Variant
+from conformance.model.enums import Capability, Outcome, Stage, Verdict
+from conformance.model.errors import HarnessError
+from conformance.model.result import Attempt
+from conformance.records.environment import fingerprint
 from conformance.tests.fakes import (
     a_backend,
     a_case,
@@ -33,7 +35,9 @@ from conformance.tests.fakes import (
 )
 
 if TYPE_CHECKING:
-    from conformance.model import Case, Record, Request
+    from conformance.model.case import Case
+    from conformance.model.request import Request
+    from conformance.model.result import Record
 
 Submitted = Callable[[Sequence["Request"]], Sequence[Attempt]]
 
@@ -338,7 +342,7 @@ def test_leaving_the_iteration_cancels_what_has_not_begun() -> None:
 
 def test_requests_run_in_isolation_unless_told_otherwise() -> None:
     """Each is a process of its own by default."""
-    assert inspect.signature(Run).parameters["submit"].default is isolate.run_batch
+    assert inspect.signature(Run).parameters["submit"].default is attempts.run_batch
 
 
 @pytest.mark.parametrize("broken", [failed(), raised(), crashed(), crashed(timed_out=True), vacuous()])

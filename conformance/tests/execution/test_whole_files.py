@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import isolate
+from conformance.execution import attempts
+from conformance.execution.whole_files import writing_whole
+from conformance.isolation import tasks
 from conformance.tests.misbehaving import TASKS
-from conformance.whole_files import writing_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +90,7 @@ def test_half_a_library_of_inductor_is_not_read_by_the_next(
 ) -> None:
     """However the child before it ended while the compiler wrote, the next one compiles the program anew."""
     task = f"{TASKS}:ends_while_compiling"
-    made = isolate.attempt(isolate.run_task(task, (end, factor), env=cache, timeout_s=10 if end == "hangs" else 60))
+    made = attempts.attempt(tasks.run_task(task, (end, factor), env=cache, timeout_s=10 if end == "hangs" else 60))
     assert said in f"{made.ended} {made.invalid}"
-    made = isolate.attempt(isolate.run_task(f"{TASKS}:compiles", factor, env=cache, timeout_s=60))
+    made = attempts.attempt(tasks.run_task(f"{TASKS}:compiles", factor, env=cache, timeout_s=60))
     assert (made.invalid, made.ended, made.metrics) == (None, None, {"result": factor})

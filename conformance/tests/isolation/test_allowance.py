@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.allowance import CLOCK_FACTOR, Allowance
-from conformance.model import Spent
-from conformance.process import Usage
+from conformance.isolation.allowance import CLOCK_FACTOR, Allowance
+from conformance.isolation.process import Usage
+from conformance.model.enums import Spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.crash import last_words
+from conformance.isolation.crash import last_words
 from conformance.tests.saboteurs import ref
 
 STACK = """printed before

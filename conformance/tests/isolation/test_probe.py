@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.child import Task
-from conformance.errors import HarnessError
-from conformance.forkserver import ForkServer
+from conformance.isolation.child import Task
+from conformance.isolation.forkserver import ForkServer
+from conformance.isolation.supervisor import attend
+from conformance.model.errors import HarnessError
 from conformance.tests.misbehaving import TASKS
-from conformance.watch import attend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

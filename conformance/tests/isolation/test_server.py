@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import isolate, process
-from conformance.forkserver import ForkServer
+from conformance.execution import attempts
+from conformance.isolation import process, tasks
+from conformance.isolation.forkserver import ForkServer
 from conformance.tests.misbehaving import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conformance.process import Usage
+    from conformance.isolation.process import Usage
 
 
 def metrics(task: str, argument: object = None) -> dict[str, float]:
     """Run a task in a child and give the numbers it returned."""
-    end = isolate.run_task(f"{TASKS}:{task}", argument, env={}, timeout_s=60.0)
-    return dict(isolate.attempt(end).metrics)
+    end = tasks.run_task(f"{TASKS}:{task}", argument, env={}, timeout_s=60.0)
+    return dict(attempts.attempt(end).metrics)
 
 
 @pytest.mark.torch
@@ -45,8 +46,8 @@ def test_children_go_backward() -> None:
 @pytest.mark.parametrize("backend", ["eager", "pre_dispatch_eager", "aot_eager"])
 def test_compiling_imports_nothing(backend: str) -> None:
     """Whatever of torch a first compile needs, the server has imported."""
-    end = isolate.run_task(f"{TASKS}:says_imports", backend, env={}, timeout_s=60.0)
-    assert isolate.attempt(end).invalid == ""
+    end = tasks.run_task(f"{TASKS}:says_imports", backend, env={}, timeout_s=60.0)
+    assert attempts.attempt(end).invalid == ""
 
 
 @pytest.mark.torch
@@ -54,7 +55,9 @@ def test_a_folder_does_not_shadow_the_package(tmp_path: Path, monkeypatch: pytes
     """Where another `conformance` lies the server has the one that started it; other modules there can be imported."""
     (tmp_path / "conformance").mkdir()
     (tmp_path / "conformance" / "__init__.py").write_text("raise RuntimeError")
-    warm_up = "from conformance.probe import Step\n\ndef steps():\n    return [Step(name='none', action=int)]\n"
+    warm_up = (
+        "from conformance.isolation.probe import Step\n\ndef steps():\n    return [Step(name='none', action=int)]\n"
+    )
     (tmp_path / "mine.py").write_text(warm_up)
     monkeypatch.chdir(tmp_path)
     server = ForkServer({}, "mine:steps")

@@ -13,21 +13,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import forkserver, isolate, watch
-from conformance.errors import HarnessError, UsageError
-from conformance.model import Case, Ended, InputSpec, Location, Request, Spent, Stage, Variant
+from conformance.execution import attempts
+from conformance.isolation import forkserver, supervisor, tasks
+from conformance.model.case import Case, InputSpec, Location, Variant
+from conformance.model.enums import Spent, Stage
+from conformance.model.errors import HarnessError, UsageError
+from conformance.model.request import Request
+from conformance.model.result import Ended
 from conformance.tests.misbehaving import TASKS
 
 if TYPE_CHECKING:
-    from conformance.model import Attempt
+    from conformance.model.result import Attempt
 
 pytestmark = pytest.mark.torch
 
 
 def attempt(task: str, argument: object = None, timeout_s: float = 60.0) -> Attempt:
     """Run one of the misbehaving tasks in isolation."""
-    end = isolate.run_task(f"{TASKS}:{task}", argument, env={}, timeout_s=timeout_s)
-    return isolate.attempt(end)
+    end = tasks.run_task(f"{TASKS}:{task}", argument, env={}, timeout_s=timeout_s)
+    return attempts.attempt(end)
 
 
 def is_alive(pid: int) -> bool:
@@ -61,7 +65,7 @@ def test_request_is_observed() -> None:
     case = Case(
         id="a.b", title="t", topic="t", program="return a * 2", inputs={"a": spec}, location=Location(file="a.yaml")
     )
-    made = isolate.run(Request(case=case, backend=isolate.describe("eager"), variant=Variant()))
+    made = attempts.run(Request(case=case, backend=attempts.describe("eager"), variant=Variant()))
     assert (made.ended, made.invalid, made.raised) == (None, None, None)
     assert made.evidence is not None
     assert made.evidence.graphs == 1
@@ -236,10 +240,10 @@ def test_backend_environment_has_a_server_of_its_own() -> None:
     """A backend's environment variables are set in its children, and in no other's."""
     name = "CONFORMANCE_TEST_VARIABLE"
     ends = [
-        isolate.run_task(f"{TASKS}:says_environment", name, env=env, timeout_s=60)
+        tasks.run_task(f"{TASKS}:says_environment", name, env=env, timeout_s=60)
         for env in ({name: "set"}, {}, {name: "set"})
     ]
-    assert [isolate.attempt(end).invalid for end in ends] == ["set", "unset", "set"]
+    assert [attempts.attempt(end).invalid for end in ends] == ["set", "unset", "set"]
 
 
 def test_dead_server_is_replaced() -> None:
@@ -257,7 +261,7 @@ def test_task_is_repeated_when_the_server_dies(tmp_path: Path) -> None:
 
 def test_task_is_repeated_when_the_server_no_longer_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork server that does not kill a child that is over its time is itself killed and replaced."""
-    monkeypatch.setattr(watch, "KILL_LIMIT_S", 0.5)
+    monkeypatch.setattr(supervisor, "KILL_LIMIT_S", 0.5)
     monkeypatch.setattr(forkserver, "STOP_LIMIT_S", 0.5)
     assert attempt("stops_the_server", argument=str(tmp_path / "stopped"), timeout_s=1.0).invalid == "survived"
 
@@ -293,7 +297,7 @@ def test_shutdown_ends_running_tasks() -> None:
         pid = int(attempt("says_where").metrics["server"])
         hanging = pool.submit(attempt, "hangs", timeout_s=30.0)
         time.sleep(0.5)
-        isolate.shutdown()
+        tasks.shutdown()
         with pytest.raises(HarnessError, match="shut down while a request was running"):
             hanging.result()
     assert not is_alive(pid)
@@ -305,7 +309,7 @@ def test_fork_of_the_parent_gets_servers_of_its_own() -> None:
     read, write = os.pipe()
     if (pid := os.fork()) == 0:
         os.write(write, str(attempt("says_where").metrics["server"]).encode())
-        isolate.shutdown()
+        tasks.shutdown()
         os._exit(0)
     os.waitpid(pid, 0)
     other = float(os.read(read, 100))
@@ -321,18 +325,18 @@ def test_server_that_takes_too_long_to_start_is_an_error(tmp_path: Path, monkeyp
     monkeypatch.setattr(forkserver, "STOP_LIMIT_S", 0.5)
     (tmp_path / "torch.py").write_text("import time; time.sleep(600)")
     with pytest.raises(HarnessError, match="did not start: it ended with status -9"):
-        isolate.run_task(f"{TASKS}:behaves", None, env={"PYTHONPATH": str(tmp_path)}, timeout_s=60)
+        tasks.run_task(f"{TASKS}:behaves", None, env={"PYTHONPATH": str(tmp_path)}, timeout_s=60)
 
 
 def test_server_that_cannot_start_is_an_error(tmp_path: Path) -> None:
     """Where torch can be imported and the server does not start, the error names the step that failed and why."""
     (tmp_path / "torch.py").write_text("version = 'what is imported, and is not torch'")
     with pytest.raises(HarnessError, match=r"did not start: import torch: AttributeError: .* no attribute"):
-        isolate.run_task(f"{TASKS}:behaves", None, env={"PYTHONPATH": str(tmp_path)}, timeout_s=60)
+        tasks.run_task(f"{TASKS}:behaves", None, env={"PYTHONPATH": str(tmp_path)}, timeout_s=60)
 
 
 def test_torch_that_does_not_import_is_an_error(tmp_path: Path) -> None:
     """The error is the end of the exception, and nothing else of what the server said."""
     (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
     with pytest.raises(HarnessError, match=r"^torch does not import: ImportError: no torch here\n  This is torch "):
-        isolate.run_task(f"{TASKS}:behaves", None, env={"PYTHONPATH": str(tmp_path)}, timeout_s=60)
+        tasks.run_task(f"{TASKS}:behaves", None, env={"PYTHONPATH": str(tmp_path)}, timeout_s=60)

@@ -11,9 +11,11 @@ import pytest
 from click.testing import CliRunner
 from packaging.requirements import Requirement
 
-from conformance import declarations, environment, isolate, kept, torch_release
-from conformance.cli import main
-from conformance.kept import Kind
+from conformance.backend import declarations
+from conformance.cli.main import main
+from conformance.isolation import tasks, torch_release
+from conformance.records import environment, kept
+from conformance.records.kept import Kind
 from conformance.tests.commands import CASE, STARTING
 from conformance.tests.runs import a_last_run, red
 
@@ -36,9 +38,9 @@ def torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "__init__.py").touch()
     monkeypatch.syspath_prepend(folder.parent)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    isolate.shutdown()
+    tasks.shutdown()
     yield folder
-    isolate.shutdown()
+    tasks.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_records_name_the_build(torch: Path) -> None:
 
 def needed() -> str:
     """What this package requires of torch, as the checkout says."""
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     return next(str(text) for text in project["dependencies"] if Requirement(text).name == "torch")
 
 
@@ -140,7 +142,7 @@ def test_a_missing_torch_is_refused_and_the_version_is_told(monkeypatch: pytest.
     """A run ends before anything starts, in one line; what only reads still works."""
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.chdir(tmp_path)
-    isolate.shutdown()
+    tasks.shutdown()
     result = CliRunner().invoke(main, ["run", "--backend", "eager"])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"error: torch is not installed: this suite needs {needed()}; install it\n"

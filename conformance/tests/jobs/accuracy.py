@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 import torch
 from tabulate import tabulate
 
-from conformance import paired, stats
-from conformance.loader import load_cases
-from conformance.measure import uncompiled
-from conformance.model import BackendInfo, Request
-from conformance.timing import Effort, Noise, Phase, Speed
+from conformance.catalogue.loader import load_cases
+from conformance.model.request import BackendInfo, Request
+from conformance.timing import clock, stats
+from conformance.timing.model import Effort, Noise, Phase, Speed
+from conformance.timing.subject import uncompiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ _OPS = 200  # of the workload that the slow-down is planted in; 5 % is ten of th
 # The same two subjects, as pytest-benchmark times them: each alone, for half the time that a pair takes.
 _UNPAIRED = """
 import pytest
-from conformance.tests.accuracy import sides
+from conformance.tests.jobs.accuracy import sides
 SIDES = sides()
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("repetition", range({repetitions}))
@@ -64,7 +64,7 @@ def main() -> None:
     sys.stdout.write(tabulate(rows, headers=("what", "measured", "must be"), tablefmt="github") + "\n")
 
 
-def sides() -> tuple[paired.Side, paired.Side]:
+def sides() -> tuple[clock.Side, clock.Side]:
     """The same training step twice, as `conformance bench` times eager against itself, on one thread."""
     torch.set_num_threads(1)
     case = next(case for case in load_cases() if case.id == _CASE)
@@ -79,7 +79,7 @@ def _itself(repetitions: int, seconds: float) -> list[tuple[str, str, str]]:
     found, alone = list[stats.Estimate](), list[float]()
     for done in range(0, repetitions, _TURN):  # by turns, so that both meet the machine alike
         turn = min(_TURN, repetitions - done)
-        found += [stats.ratio(paired.measure(Phase.STEP, one, other, effort)) for _ in range(turn)]
+        found += [stats.ratio(clock.measure(Phase.STEP, one, other, effort)) for _ in range(turn)]
         alone += _unpaired(turn, seconds)
     wrong = sum(stats.speed(each) is not Speed.UNDECIDED for each in found)
     pairs = [each.value for each in found]
@@ -125,11 +125,11 @@ def _slower(repetitions: int) -> tuple[str, str, str]:
     torch.set_num_threads(1)
     # On the same memory, for where tensors lie may cost or save some per cent, and 5 % are to be planted.
     memory = _memory()
-    one, other = (paired.Side(call=_work(ops, *memory)) for ops in (_OPS, round(_OPS * (1 + _PLANTED))))
+    one, other = (clock.Side(call=_work(ops, *memory)) for ops in (_OPS, round(_OPS * (1 + _PLANTED))))
     verdicts, taken = list[Speed](), list[float]()
     for _ in range(repetitions):
         start = time.perf_counter()
-        blocks = paired.measure(Phase.FORWARD, one, other, Effort(budget_s=2.6))
+        blocks = clock.measure(Phase.FORWARD, one, other, Effort(budget_s=2.6))
         taken.append(time.perf_counter() - start)
         verdicts.append(stats.speed(stats.ratio(blocks)))
     share = verdicts.count(Speed.SLOWER) / repetitions
@@ -163,10 +163,10 @@ def _harness() -> list[tuple[str, str, str]]:
     def nothing(*_: object) -> None:
         """What is left is the harness."""
 
-    plain, prepared = paired.Side(call=nothing), paired.Side(call=nothing, setup=lambda: None)
+    plain, prepared = clock.Side(call=nothing), clock.Side(call=nothing, setup=lambda: None)
     rows = []
     for what, side in (("in one loop", plain), ("each with its setup", prepared)):
-        blocks = paired.measure(Phase.FORWARD, side, side, Effort(budget_s=1.0))
+        blocks = clock.measure(Phase.FORWARD, side, side, Effort(budget_s=1.0))
         ns = stats.seconds(blocks)[0] * 1e9
         rows.append((f"a call that does nothing, {what}", f"{ns:.0f} ns: {ns / 1e5:.2%} of 100 us", "below 1 %"))
     return rows

@@ -1,4 +1,4 @@
-"""Whether every known defect is led back to its cause: `python -m conformance.tests.causes [SABOTEUR ...]`.
+"""Whether every known defect is led back to its cause: `python -m conformance.tests.jobs.causes [SABOTEUR ...]`.
 
 Of each saboteur, the first failure that shows what is meant to catch it is explained, written as a stand-alone script,
 which has to show it on the saboteur and not on the backend that it is made from, and shrunk. The table tells what came
@@ -17,21 +17,23 @@ from typing import TYPE_CHECKING
 import click
 from tabulate import tabulate
 
-from conformance import explain, isolate, script
-from conformance.errors import UsageError
-from conformance.found import now
-from conformance.model import Outcome
-from conformance.selection import select
-from conformance.shrink import shrink
-from conformance.symptom import Symptom
-from conformance.tests import scripts
+from conformance.catalogue.selection import select
+from conformance.execution import attempts
+from conformance.model.enums import Outcome
+from conformance.model.errors import UsageError
+from conformance.tests.jobs import scripts
 from conformance.tests.saboteurs import SABOTEURS, ref
 from conformance.tests.trial import CASES, findings, findings_of
+from conformance.triage.explain import command
+from conformance.triage.lookup import now
+from conformance.triage.repro import script
+from conformance.triage.shrink.search import shrink
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from conformance.found import Found
+    from conformance.triage.lookup import Found
 
 _LIMIT_S = 3.0  # for a saboteur that hangs
 _ATTEMPTS = 200
@@ -86,7 +88,7 @@ def main(names: Sequence[str], jobs: int) -> None:
 def _cause(name: str) -> Cause:
     found = _failure(name)
     symptom = Symptom.of_record(found.record)
-    told = explain.of(found)
+    told = command.of(found)
     small = shrink(found.request, symptom, budget=_ATTEMPTS)
     case = small.request.case
     click.echo(f"{name}: {'/'.join(found.record.key[1:])}", err=True)
@@ -105,7 +107,7 @@ def _failure(name: str) -> Found:
     """The first failure, among the cases named for a saboteur, that shows what is meant to catch it and not its kin."""
     saboteur = SABOTEURS[name]
     limit = _LIMIT_S if saboteur.meant == Outcome.TIMEOUT else None
-    plan = select(CASES, [isolate.describe(ref(saboteur.home, name))], case_globs=[saboteur.cases], timeout_s=limit)
+    plan = select(CASES, [attempts.describe(ref(saboteur.home, name))], case_globs=[saboteur.cases], timeout_s=limit)
     for request in plan.requests:
         found = now(request)
         shown = findings(found.record)
@@ -126,7 +128,7 @@ def _scripted(found: Found, kin: str) -> str:
         return "it does not show it"
     # What PyTorch's `eager` gets it hands back as well, for that is what it is there for.
     kin = "aot_eager" if found.record.outcome is Outcome.VACUOUS else kin
-    honest = replace(found, request=replace(found.request, backend=isolate.describe(kin)))
+    honest = replace(found, request=replace(found.request, backend=attempts.describe(kin)))
     on_kin = scripts.run(script.of(honest, script.compiler(honest.request.backend)))
     return "yes" if on_kin.status == 0 else f"{kin} shows it too"
 

@@ -1,9 +1,9 @@
 """What stand-alone scripts show on both sides of each change between releases of torch, for `results/releases.md`.
 
-`python -m conformance.tests.confirm_releases --python 2.13.0+cpu=PYTHON --python 2.14.1+cu130=PYTHON`: of each group
-of changes with the same symptom on the same backends one script is made, from the record that fails, and run as it is
-with the Python of either release. What it exits with goes into `confirmations.json` beside the records; what is there
-already is not run again. The exit code is 1 where a script does not show what the records say.
+`python -m conformance.tests.jobs.confirm_releases --python 2.13.0+cpu=PYTHON --python 2.14.1+cu130=PYTHON`: of each
+group of changes with the same symptom on the same backends one script is made, from the record that fails, and run as
+it is with the Python of either release. What it exits with goes into `confirmations.json` beside the records; what is
+there already is not run again. The exit code is 1 where a script does not show what the records say.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance import confirmations, isolate
-from conformance.changes import changes, grouped
-from conformance.confirmations import ScriptResult, key_of
-from conformance.errors import UsageError
+from conformance.isolation import tasks
+from conformance.model.errors import UsageError
+from conformance.records import confirmations
+from conformance.records.confirmations import ScriptResult, ScriptRun, key_of
 from conformance.report.runs import published
-from conformance.script_run import ScriptRun, run_file
-from conformance.tests import scripts
+from conformance.tests.jobs import scripts
+from conformance.triage.repro.running import run_file
+from conformance.verdict.changes import changes, grouped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from conformance.changes import Change, Group
-    from conformance.found import Found
-    from conformance.model import Record
-    from conformance.record import RunFile
+    from conformance.model.result import Record
+    from conformance.records.record_file import RunFile
+    from conformance.triage.lookup import Found
+    from conformance.verdict.changes import Change, Group
 
 __all__ = ["Wanted", "confirm", "wanted"]
 
@@ -204,7 +205,7 @@ def main(pythons: Sequence[tuple[str, str]], records: Path, jobs: int) -> None:
             mark = "" if one.agrees(result) else "  DOES NOT AGREE"
             click.echo(f"{'/'.join(one.record.key)} of {one.release}: {result.refused or ends}{mark}")
     finally:
-        isolate.shutdown()
+        tasks.shutdown()
     click.echo(f"{len(todo) - wrong} of {len(todo)} scripts show what the records say")
     sys.exit(1 if wrong else 0)
 

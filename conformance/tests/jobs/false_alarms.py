@@ -1,9 +1,9 @@
 """How often the judge is wrong about code that is right: `nox -s false-alarms`.
 
-`python -m conformance.tests.false_alarms PAGE` runs every function of `practice` on backends that PyTorch ships, asks
-torch alone about each verdict that is red (`plain_torch`), and writes the page. What torch alone does not show is a
-false alarm; so is a case that is invalid. It exits with 1 where there is one. A run that was interrupted goes on: what
-it has done is kept in the folder of records.
+`python -m conformance.tests.jobs.false_alarms PAGE` runs every function of `practice` on backends that PyTorch ships,
+asks torch alone about each verdict that is red (`plain_torch`), and writes the page. What torch alone does not show is
+a false alarm; so is a case that is invalid. It exits with 1 where there is one. A run that was interrupted goes on:
+what it has done is kept in the folder of records.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance import isolate
-from conformance.model import Outcome
-from conformance.progress import progress
+from conformance.cli.progress import progress
+from conformance.cli.termination import terminable
+from conformance.execution import attempts
+from conformance.model.enums import Outcome
 from conformance.report import markdown
-from conformance.termination import terminable
-from conformance.tests.practice_runs import PlainFile, cases, functions, recorded
+from conformance.tests.jobs.practice_runs import PlainFile, cases, functions, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from conformance.model import Record
-    from conformance.tests.practice_runs import Plain
+    from conformance.model.result import Record
+    from conformance.tests.jobs.practice_runs import Plain
 
 __all__ = ["BACKENDS", "Judged", "judged", "page"]
 
@@ -154,7 +154,7 @@ def main(page_path: Path, backends: Sequence[str], folder: Path) -> None:
         plain = PlainFile(folder / "plain.jsonl")
         with progress(len(chosen) * sum(len(practice) for _, practice in domains)) as advance:
             for name in chosen:
-                backend = isolate.describe(name)
+                backend = attempts.describe(name)
                 for domain, practice in domains:
                     found += judged(recorded(practice, backend, folder / name / f"{domain}.jsonl", advance), plain)
                     page_path.write_text(page(found), encoding="utf-8")

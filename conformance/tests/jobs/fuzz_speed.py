@@ -1,6 +1,6 @@
 """Measures what fuzzing promises: programs per second, that eager is found equal to itself, and how soon defects show.
 
-`python -m conformance.tests.fuzz_speed --programs 20000` runs so many programs on the backend `eager`, fuzzes
+`python -m conformance.tests.jobs.fuzz_speed --programs 20000` runs so many programs on the backend `eager`, fuzzes
 `aot_eager` for `--seconds`, and each saboteur of modes until a program shows what none of PyTorch's own backends does,
 or for so long. The exit code is 1 where one of them shows nothing, and where what must hold of eager does not.
 """
@@ -17,22 +17,23 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 from tabulate import tabulate
 
-from conformance import isolate
-from conformance.findings import first_rung
-from conformance.fuzz import Tools, prepare
-from conformance.fuzz_result import FuzzResult, Options
-from conformance.known import Known, known_failures
-from conformance.shrink import shrink
+from conformance.isolation import tasks
 from conformance.tests.saboteurs import SABOTEURS, ref
+from conformance.triage.fuzz.campaign import Tools, prepare
+from conformance.triage.fuzz.command import first_rung
+from conformance.triage.fuzz.known import Known, known_failures
+from conformance.triage.fuzz.result import FuzzResult, Options
+from conformance.triage.shrink.search import shrink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from conformance.fuzz_result import Chunk
-    from conformance.model import Case, Request
-    from conformance.symptom import Symptom
+    from conformance.model.case import Case
+    from conformance.model.request import Request
+    from conformance.triage.fuzz.result import Chunk
+    from conformance.verdict.symptom import Symptom
 
-_RECORDS = Path(__file__).parents[2] / "results" / "records"
+_RECORDS = Path(__file__).parents[3] / "results" / "records"
 _FEW_LINES = 5
 _ACCEPTED = 0.9
 _MODES = [name for name, saboteur in SABOTEURS.items() if saboteur.home == "modes"]
@@ -123,7 +124,7 @@ def _saboteur(given: Options, tools: Tools, name: str, seconds: float) -> tuple[
         measured = f"NOT FOUND in {watch.programs} programs"
     except _FoundError as found:
         small = shrink(*found.args).request
-        isolate.shutdown()
+        tasks.shutdown()
         lines = small.case.program.count("\n")
         measured = f"{watch.seconds:.0f} s, {watch.programs} programs; {lines} lines: {found.args[1]}"
     click.echo(f"{name}: {measured}", err=True)

@@ -1,6 +1,6 @@
 """Which check catches which saboteur: the suite run on every broken backend of `saboteurs`, and the page that tells.
 
-`python -m conformance.tests.kill_matrix PAGE [SABOTEUR ...]` runs on each the cases in which any of the defects is
+`python -m conformance.tests.jobs.kill_matrix PAGE [SABOTEUR ...]` runs on each the cases in which any of the defects is
 looked for, in their first variant, and those in which its own is, in all of theirs. It exits with 1 where a defect is
 not caught by the check that is meant for it, where a MUST check is nowhere the only one, and where an honest backend
 shows anything.
@@ -18,19 +18,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.checks import CATALOGUE
-from conformance.discover import LADDER
-from conformance.model import BackendInfo, Extent, Level, Outcome
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import EXHAUSTIVE, Extent, Level, Outcome
+from conformance.model.ladder import LADDER
+from conformance.model.request import BackendInfo
 from conformance.report import markdown
 from conformance.report.links import Links
 from conformance.tests.saboteurs import HONEST, SABOTEURS, defects, ref
 from conformance.tests.trial import CASES, findings, trial
-from conformance.words import EXHAUSTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from conformance.model import Case, Record
+    from conformance.model.case import Case
+    from conformance.model.result import Record
     from conformance.tests.trial import Findings
 
 __all__ = ["Kill", "Survivor", "page", "problems"]
@@ -53,7 +54,7 @@ _ENDS = (Outcome.ERROR.value, Outcome.CRASH.value, Outcome.TIMEOUT.value)
 _QUICK_SHARE = 95 / 104
 
 
-_RESULTS = Path(__file__).parents[2] / "results"
+_RESULTS = Path(__file__).parents[3] / "results"
 _LIMIT_S = 3.0  # for a saboteur that hangs
 
 

@@ -15,16 +15,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import environment, isolate, record, wire
-from conformance.runner import Run
-from conformance.selection import select
-from conformance.userfunction import as_case
-from conformance.users import UserFunction
+from conformance.catalogue.selection import select
+from conformance.catalogue.user_function import as_case
+from conformance.execution.runner import Run
+from conformance.isolation import tasks
+from conformance.model import codec
+from conformance.model.user_function import UserFunction
+from conformance.records import environment, record_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from conformance.model import BackendInfo, Case, Record, Stage
+    from conformance.model.case import Case
+    from conformance.model.enums import Stage
+    from conformance.model.request import BackendInfo
+    from conformance.model.result import Record
 
 __all__ = ["LIMIT_S", "PRACTICE", "Plain", "PlainFile", "Question", "cases", "functions", "recorded", "ref_of"]
 
@@ -68,9 +73,9 @@ class Described:
 
 def describe(refs: Sequence[str], report: Callable[[Stage], None]) -> Described:
     """Child side: describe functions of one file."""
-    from conformance import usercode  # noqa: PLC0415 - it imports torch
+    from conformance.observation import user_code  # noqa: PLC0415 - it imports torch
 
-    return Described(functions=tuple(usercode.describe(ref, report) for ref in refs))
+    return Described(functions=tuple(user_code.describe(ref, report) for ref in refs))
 
 
 def cases(names: Sequence[str]) -> list[Case]:
@@ -87,8 +92,8 @@ def cases(names: Sequence[str]) -> list[Case]:
 
 
 def _cases(names: Sequence[str]) -> Iterator[Case]:
-    end = isolate.run_task(f"{__name__}:describe", [ref_of(name) for name in names], env={}, timeout_s=LIMIT_S)
-    found = isolate.result(Described, end)
+    end = tasks.run_task(f"{__name__}:describe", [ref_of(name) for name in names], env={}, timeout_s=LIMIT_S)
+    found = tasks.result(Described, end)
     if not isinstance(found, Described):
         message = f"{names[0]} and what is beside it: {found}"
         raise ValueError(message)  # noqa: TRY004 - no type is wrong
@@ -111,7 +116,7 @@ def recorded(
     """
     plan = select(cases, [backend], timeout_s=timeout_s)
     machine = replace(environment.capture(), suite_hash=_hash_of(cases))
-    writer, done = record.resume(path, record.make_header(plan, machine, "practice"))
+    writer, done = record_file.resume(path, record_file.make_header(plan, machine, "practice"))
     executor = ThreadPoolExecutor(machine.threads)
     run = Run(
         plan,
@@ -132,7 +137,7 @@ def recorded(
                 advance(each)
             writer.finish({})
     except BaseException:
-        isolate.shutdown()  # it ends what the executor waits for
+        tasks.shutdown()  # it ends what the executor waits for
         raise
     finally:
         executor.shutdown(cancel_futures=True)
@@ -176,7 +181,7 @@ class Plain:
 
 def ask(question: Question, _report: Callable[[Stage], None]) -> Plain:
     """Child side: compare with torch alone."""
-    from conformance.tests import plain_torch  # noqa: PLC0415 - it imports torch
+    from conformance.tests.jobs import plain_torch  # noqa: PLC0415 - it imports torch
 
     differences, unstable = plain_torch.shown(question.function, question.backend)
     return Plain(differences=differences, unstable=unstable)
@@ -192,7 +197,7 @@ class PlainFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        self._known = {(made[0], made[1]): wire.from_plain(Plain, made[2]) for made in map(json.loads, lines)}
+        self._known = {(made[0], made[1]): codec.from_plain(Plain, made[2]) for made in map(json.loads, lines)}
 
     def all(
         self, questions: Sequence[tuple[str, str]], advance: Callable[[str], None], *, timeout_s: float = LIMIT_S
@@ -202,7 +207,7 @@ class PlainFile:
         with ThreadPoolExecutor(environment.capture().threads) as executor, self._path.open("a") as file:
             for question, made in zip(new, executor.map(partial(_asked, timeout_s=timeout_s), new), strict=True):
                 self._known[question] = made
-                file.write(json.dumps([*question, wire.to_plain(made)]) + "\n")
+                file.write(json.dumps([*question, codec.to_plain(made)]) + "\n")
                 file.flush()
                 advance(" ".join(question))
         return [self._known[each] for each in questions]
@@ -211,6 +216,6 @@ class PlainFile:
 def _asked(question: tuple[str, str], timeout_s: float) -> Plain:
     function, backend = question
     asked = Question(function=ref_of(function), backend=backend)
-    end = isolate.run_task(f"{__name__}:ask", asked, env={}, timeout_s=timeout_s)
-    found = isolate.result(Plain, end)
+    end = tasks.run_task(f"{__name__}:ask", asked, env={}, timeout_s=timeout_s)
+    found = tasks.result(Plain, end)
     return found if isinstance(found, Plain) else Plain(ended=str(found).strip().rpartition("\n")[2])

@@ -1,9 +1,9 @@
 """How often the judge is blind to code that is wrong: `nox -s saboteurs-on-models`.
 
-`python -m conformance.tests.saboteurs_on_practice PAGE [SABOTEUR ...]` hands every backend of `saboteurs` ten models of
-`practice`, and asks torch alone (`plain_torch`) which of these pairs differ from eager in a way that the backend which
-the saboteur is made from does not. Of those at least 95 % have to be red. It exits with 1 where they are not. A run
-that was interrupted goes on: what it has done is kept in the folder of records.
+`python -m conformance.tests.jobs.saboteurs_on_practice PAGE [SABOTEUR ...]` hands every backend of `saboteurs` ten
+models of `practice`, and asks torch alone (`plain_torch`) which of these pairs differ from eager in a way that the
+backend which the saboteur is made from does not. Of those at least 95 % have to be red. It exits with 1 where they are
+not. A run that was interrupted goes on: what it has done is kept in the folder of records.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance import isolate
-from conformance.model import BackendInfo, Outcome
-from conformance.progress import steps
+from conformance.cli.progress import steps
+from conformance.cli.termination import terminable
+from conformance.isolation import tasks
+from conformance.model.enums import Outcome
+from conformance.model.request import BackendInfo
 from conformance.report import markdown
-from conformance.termination import terminable
-from conformance.tests.practice_runs import LIMIT_S, PlainFile, cases, recorded
+from conformance.tests.jobs.practice_runs import LIMIT_S, PlainFile, cases, recorded
 from conformance.tests.saboteurs import SABOTEURS, defects, ref
 from conformance.tests.trial import findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from conformance.model import Case, Record
-    from conformance.tests.practice_runs import Plain
+    from conformance.model.case import Case
+    from conformance.model.result import Record
+    from conformance.tests.jobs.practice_runs import Plain
 
 __all__ = ["MODELS", "Pair", "page", "problems", "share"]
 
@@ -157,7 +159,7 @@ def main(page_path: Path, names: Sequence[str], folder: Path) -> None:
         for name in names or SABOTEURS:
             pairs += _pairs(name, models, plain, folder)
             page_path.write_text(page(pairs), encoding="utf-8")
-    isolate.shutdown()
+    tasks.shutdown()
     sys.exit("\n".join(problems(pairs)) or 0)
 
 

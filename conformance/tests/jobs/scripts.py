@@ -1,4 +1,4 @@
-"""Whether the scripts of failing records reproduce: `python -m conformance.tests.scripts [RECORD_FILE ...]`.
+"""Whether the scripts of failing records reproduce: `python -m conformance.tests.jobs.scripts [RECORD_FILE ...]`.
 
 Each script runs in a child of its own, as `python script.py` would run it. It exits with 1 where one does not show what
 its record says.
@@ -21,18 +21,24 @@ from typing import TYPE_CHECKING
 import click
 from packaging.version import Version
 
-from conformance import isolate, record, releases, script
-from conformance.errors import UsageError
-from conformance.found import Found
-from conformance.model import Attempt, Outcome, Request
-from conformance.symptom import Symptom
+from conformance.execution import attempts
+from conformance.isolation import tasks
+from conformance.model.enums import Outcome
+from conformance.model.errors import UsageError
+from conformance.model.request import Request
+from conformance.model.result import Attempt
+from conformance.records import record_file, releases
 from conformance.tests.trial import CASES
+from conformance.triage.lookup import Found
+from conformance.triage.repro import script
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from conformance.model import Record, Stage
-    from conformance.record import RunFile
+    from conformance.model.enums import Stage
+    from conformance.model.result import Record
+    from conformance.records.record_file import RunFile
 
 __all__ = [
     "RECORDS",
@@ -47,7 +53,7 @@ __all__ = [
     "text_of",
 ]
 
-RECORDS = Path(__file__).parents[2] / "results" / "records"
+RECORDS = Path(__file__).parents[3] / "results" / "records"
 
 _LIMIT_S = 120.0
 _BY_ID = {case.id: case for case in CASES}
@@ -84,8 +90,8 @@ def execute(text: str, _report: Callable[[Stage], None]) -> Attempt:
 
 def run(text: str, timeout_s: float = _LIMIT_S) -> Run:
     """Run a script in a child of the fork server; what it raises is no exit status, though Python's would be 1."""
-    end = isolate.run_task(f"{__spec__.name}:execute", text, env={}, timeout_s=timeout_s)
-    made = isolate.result(Attempt, end)
+    end = tasks.run_task(f"{__spec__.name}:execute", text, env={}, timeout_s=timeout_s)
+    made = tasks.result(Attempt, end)
     if isinstance(made, Attempt):
         return Run(status=int(made.metrics["status"]), output=end.output)
     return Run(ended=str(made), output=end.output)
@@ -137,7 +143,7 @@ def sampled(found: Iterable[Found], number: int) -> Iterator[Found]:
 
 @cache
 def _compiler(ref: str) -> script.Compiler:
-    return script.compiler(isolate.describe(ref))
+    return script.compiler(attempts.describe(ref))
 
 
 @click.command()
@@ -145,7 +151,7 @@ def _compiler(ref: str) -> script.Compiler:
 @click.option("--sample", metavar="N", default=0, help="At most N records of each symptom on each backend.")
 def main(files: Sequence[Path], sample: int) -> None:
     """Run the scripts, and say which do not reproduce."""
-    runs = [record.read(path) for path in files or of_this_release()]
+    runs = [record_file.read(path) for path in files or of_this_release()]
     stale = sum(each.outcome.is_failure and not has_case(each) for file in runs for each in file.records)
     chosen = [found for file in runs for found in sampled(failing(file), sample)]
     with ThreadPoolExecutor(os.cpu_count()) as executor:

@@ -23,18 +23,19 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from conformance import isolate, torch_release
-from conformance.forkserver import environment
-from conformance.judge import outcome
-from conformance.loader import load_cases
-from conformance.model import Outcome
-from conformance.runner import BATCH
-from conformance.selection import decided, select
+from conformance.catalogue.loader import load_cases
+from conformance.catalogue.selection import decided, select
+from conformance.execution import attempts
+from conformance.execution.runner import BATCH
+from conformance.isolation import tasks, torch_release
+from conformance.isolation.forkserver import environment
+from conformance.model.enums import Outcome
+from conformance.verdict.judge import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from conformance.model import Request
+    from conformance.model.request import Request
 
 _BACKENDS = ("eager", "pre_dispatch_eager", "aot_eager")
 _NESTS_ON = ("eager", "aot_eager")
@@ -73,14 +74,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     requests = _requests()
-    isolate.run(requests[0])  # starts the fork server, which every run does once
+    attempts.run(requests[0])  # starts the fork server, which every run does once
     rows = [*_isolation(requests), *_whole(requests, options.jobs, options.fresh)]
     rows += [row for name in _NESTS_ON for row in _shared(name, options.nests)] + _commands()
     sys.stdout.write(tabulate(rows, headers=("what", "measured", "must be"), tablefmt="github") + "\n")
 
 
 def _requests() -> list[Request]:
-    plan = select(load_cases(), [isolate.describe(name) for name in _BACKENDS])
+    plan = select(load_cases(), [attempts.describe(name) for name in _BACKENDS])
     release = torch_release.installed().version
     by_hand = (request for request in plan.requests if request.case.family is None)
     return [request for request in by_hand if decided(request, release) is None]
@@ -108,7 +109,7 @@ def _extra(isolated: Sequence[float], plain: Sequence[float]) -> str:
 
 def _timed(request: Request) -> float:
     start = time.perf_counter()
-    isolate.run(request)
+    attempts.run(request)
     return time.perf_counter() - start
 
 
@@ -127,7 +128,7 @@ def _in_one_process(requests: Sequence[Request], env: Mapping[str, str] | None =
 def _whole(requests: Sequence[Request], jobs: int, fresh: int) -> list[tuple[str, str, str]]:
     start = time.perf_counter()
     with ThreadPoolExecutor(jobs) as executor:
-        list(executor.map(isolate.run, requests))
+        list(executor.map(attempts.run, requests))
     ours = time.perf_counter() - start
     plain = sum(_in_one_process(requests))
     tuned = sum(_in_one_process(requests, environment({})))
@@ -154,15 +155,15 @@ def _in_fresh_process(request: Request) -> float:
 
 def _shared(backend: str, count: int) -> list[tuple[str, str, str]]:
     """Time the nests that pass, alone and in batches by turns: other work on the machine then slows both."""
-    requests = select(load_cases(), [isolate.describe(backend)], case_globs=["nest.*"]).requests
+    requests = select(load_cases(), [attempts.describe(backend)], case_globs=["nest.*"]).requests
     sample = requests[:: max(1, len(requests) // count)]
-    passing = [request for request in sample if outcome(isolate.run(request)) is Outcome.PASS]
+    passing = [request for request in sample if outcome(attempts.run(request)) is Outcome.PASS]
     alone = together = 0.0
     for start in range(0, len(passing), BATCH):
         batch = passing[start : start + BATCH]
         alone += sum(map(_timed, batch))
         begun = time.perf_counter()
-        isolate.run_batch(batch)
+        attempts.run_batch(batch)
         together += time.perf_counter() - begun
     each, shared = alone / len(passing) * 1e3, together / len(passing) * 1e3
     return [
@@ -177,7 +178,7 @@ def _shared(backend: str, count: int) -> list[tuple[str, str, str]]:
 
 def _growth(requests: Sequence[Request]) -> tuple[str, str, str]:
     """Compare early and late requests of one process; one that ends early fails here, and is run alone nowhere."""
-    end = isolate.run_task("conformance.observe:run_all", tuple(requests), env={}, timeout_s=600)
+    end = tasks.run_task("conformance.execution.observe:run_all", tuple(requests), env={}, timeout_s=600)
     taken = [made["duration_s"] for made in end.report.body["made"]]
     quarter = len(taken) // 4
     ratio = statistics.median(taken[-quarter:]) / statistics.median(taken[:quarter])

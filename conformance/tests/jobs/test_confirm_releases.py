@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from conformance import confirmations, record
-from conformance.errors import UsageError
-from conformance.tests import confirm_releases
-from conformance.tests.confirm_releases import confirm, wanted
+from conformance.model.errors import UsageError
+from conformance.records import confirmations, record_file
 from conformance.tests.fakes import a_record, an_environment, failed
+from conformance.tests.jobs import confirm_releases
+from conformance.tests.jobs.confirm_releases import confirm, wanted
 from conformance.tests.runs import a_run, an_unsupported, red
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.confirmations import ScriptResult
-    from conformance.found import Found
-    from conformance.model import Record
-    from conformance.record import RunFile
+    from conformance.model.result import Record
+    from conformance.records.confirmations import ScriptResult
+    from conformance.records.record_file import RunFile
+    from conformance.triage.lookup import Found
 
 OLD, NEW = "2.13.0+cpu", "2.14.1+cu130"
 CASE, SECOND = "grad_mode.nesting.enable_in_no_grad", "grad_mode.nesting.three_deep"
@@ -29,7 +29,7 @@ ON_THE_NEW = f"import os, sys\nsys.exit(os.environ['TORCH'] == {NEW!r})\n"
 def on(torch: str, folder: Path, *records: Record) -> RunFile:
     """A run on a release, in its folder."""
     environment = an_environment(torch=torch)
-    return record.read(a_run(folder / torch / "in-tree.jsonl", *records, environment=environment))
+    return record_file.read(a_run(folder / torch / "in-tree.jsonl", *records, environment=environment))
 
 
 def runs(folder: Path, before: list[Record], after: list[Record]) -> dict[str, list[RunFile]]:

@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from conformance.checks import CATALOGUE
-from conformance.model import Level
-from conformance.tests.kill_matrix import Kill, Survivor, page, problems
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Level
+from conformance.tests.jobs.kill_matrix import Kill, Survivor, page, problems
 from conformance.tests.saboteurs import SABOTEURS
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.model import Outcome
-from conformance.tests import saboteurs_on_practice
+from conformance.model.enums import Outcome
 from conformance.tests.fakes import a_record
-from conformance.tests.false_alarms import Judged, page
-from conformance.tests.practice_runs import Plain, PlainFile, functions, ref_of
+from conformance.tests.jobs import saboteurs_on_practice
+from conformance.tests.jobs.false_alarms import Judged, page
+from conformance.tests.jobs.practice_runs import Plain, PlainFile, functions, ref_of
 from conformance.tests.runs import red
 from conformance.tests.saboteurs import SABOTEURS
 from conformance.tests.saboteurs import ref as ref_of_saboteur

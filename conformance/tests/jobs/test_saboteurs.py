@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.checks import CATALOGUE
-from conformance.model import BackendInfo, Level, Outcome
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Level, Outcome
+from conformance.model.request import BackendInfo
 from conformance.tests.saboteurs import HONEST, SABOTEURS, defects, ref
 from conformance.tests.trial import CASES, findings, findings_of, trial
 

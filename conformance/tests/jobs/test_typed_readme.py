@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.tests import typed_readme
-from conformance.tests.typed_readme import Command, Typed, commands, files, missing, problems
+from conformance.tests.jobs import typed_readme
+from conformance.tests.jobs.typed_readme import Command, Typed, commands, files, missing, problems
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,8 +1,8 @@
 """The README typed from top to bottom, as a stranger would: `nox -s readme`.
 
-`python -m conformance.tests.typed_readme README.md [--only WORD]` writes the files that the README shows into an empty
-folder and types its commands there in their order, 80 columns wide: once without a terminal, when what is printed has
-to hold what the README shows, and once on one. For each command the table tells the exit code, and after how many
+`python -m conformance.tests.jobs.typed_readme README.md [--only WORD]` writes the files that the README shows into an
+empty folder and types its commands there in their order, 80 columns wide: once without a terminal, when what is printed
+has to hold what the README shows, and once on one. For each command the table tells the exit code, and after how many
 seconds the first and the last line came. It exits with 1 where a command ends as wrong usage or as a fault, prints
 something else, or is silent for long.
 """

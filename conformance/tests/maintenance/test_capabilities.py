@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from conformance.capabilities import Trial
-from conformance.cli import main
-from conformance.model import Capability
+from conformance.cli.main import main
+from conformance.maintenance.capabilities import Trial
+from conformance.model.enums import Capability
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,15 +9,16 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance import isolate
-from conformance.checks import CATALOGUE
-from conformance.cli import main
-from conformance.errors import UsageError
-from conformance.expectations import Host, load_expectations, match, stale
-from conformance.model import Attempt, Variant, Verdict
-from conformance.ranged_renewal import renew_ranged
-from conformance.rejudge import judge_again
-from conformance.renewal import Renewal, Shown, shown_by
+from conformance.cli.main import main
+from conformance.execution import attempts as execution_attempts
+from conformance.maintenance.ranged_renewal import renew_ranged
+from conformance.maintenance.rejudge import judge_again
+from conformance.maintenance.renewal import Renewal, Shown, shown_by
+from conformance.model.case import Variant
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Verdict
+from conformance.model.errors import UsageError
+from conformance.model.result import Attempt
 from conformance.tests.fakes import (
     a_backend,
     a_record,
@@ -28,14 +29,16 @@ from conformance.tests.fakes import (
     raised,
     vacuous,
 )
+from conformance.tests.maintenance.test_renewal import CASES, ENTRY, RUNS, VARIANTS, records
 from conformance.tests.runs import a_run, red
-from conformance.tests.test_renewal import CASES, ENTRY, RUNS, VARIANTS, records
+from conformance.verdict.expectations import Host, load_expectations, match, stale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from conformance.model import Expectation, Record
+    from conformance.model.request import Expectation
+    from conformance.model.result import Record
 
 Attempts = dict[str, Attempt]
 
@@ -205,7 +208,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for torch, make in ((OLD, a_record), (NEW, red)):
         both = [make("pre_dispatch.no_grad_simple", backend=name) for name in ("fake", "kin")]
         a_run(tmp_path / torch / "in-tree.jsonl", *both, environment=an_environment(torch=torch))
-    monkeypatch.setattr(isolate, "describe", a_backend)
+    monkeypatch.setattr(execution_attempts, "describe", a_backend)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -240,7 +243,7 @@ def test_the_command_judges_several_files_again(world: Path, monkeypatch: pytest
     entry = ENTRY.replace("demo.first.*", "pre_dispatch.*").replace("[values]", "[values, gradients]")
     (world / "all.expected.yaml").write_text(entry.replace("  reason:", '  torch: ">=2.15"\n  reason:'))
     monkeypatch.setattr(
-        isolate, "describe", lambda ref: replace(a_backend(ref), expectations=world / "all.expected.yaml")
+        execution_attempts, "describe", lambda ref: replace(a_backend(ref), expectations=world / "all.expected.yaml")
     )
     files = [f"{torch}/in-tree.jsonl" for torch in (OLD, NEW)]
     done = CliRunner().invoke(main, ["expectations", "apply", *(f"--records={file}" for file in files)])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.ranges import fits, fitting
+from conformance.maintenance.ranges import fits, fitting
 
 EVER = ["2.13.0", "2.14.1", "2.15.0"]
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from conformance import isolate
-from conformance.cli import main
-from conformance.model import Outcome, Verdict
-from conformance.record import read
-from conformance.rejudge import judge_again
+from conformance.cli.main import main
+from conformance.execution import attempts
+from conformance.maintenance.rejudge import judge_again
+from conformance.model.enums import Outcome, Verdict
+from conformance.records.record_file import read
 from conformance.tests.fakes import a_backend, a_record, an_expectation
 from conformance.tests.runs import a_run, an_unsupported, an_xfail, red
 
@@ -32,7 +32,7 @@ def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The record file of a run of two cases on a backend whose expectations were written after it."""
     (tmp_path / "fake.expected.yaml").write_text(ENTRY)
     known = a_backend("fake", expectations=tmp_path / "fake.expected.yaml")
-    monkeypatch.setattr(isolate, "describe", lambda _: known)
+    monkeypatch.setattr(attempts, "describe", lambda _: known)
     return a_run(tmp_path / "mine.jsonl", red(FAILS), a_record(PASSES))
 
 

@@ -9,14 +9,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance import discover, isolate
-from conformance.checks import CATALOGUE
-from conformance.cli import main
-from conformance.errors import ExpectationError
-from conformance.expectations import Host, load_expectations, match
-from conformance.judge import judge, outcome
-from conformance.model import Attempt, Stage, Variant, Verdict
-from conformance.renewal import Renewal, renew
+from conformance.backend import discovery
+from conformance.cli.main import main
+from conformance.execution import attempts as execution_attempts
+from conformance.maintenance.renewal import Renewal, renew
+from conformance.model.case import Variant
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Stage, Verdict
+from conformance.model.errors import ExpectationError
 from conformance.tests.fakes import (
     a_backend,
     a_case,
@@ -29,12 +29,16 @@ from conformance.tests.fakes import (
     vacuous,
 )
 from conformance.tests.runs import a_last_run, a_run, red
+from conformance.verdict.expectations import Host, load_expectations, match
+from conformance.verdict.judge import judge, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from conformance.model import Case, Expectation, Record
+    from conformance.model.case import Case
+    from conformance.model.request import Expectation
+    from conformance.model.result import Attempt, Record
 
 HOST = Host({"torch": "2.13.0"}, "Linux-x86_64")
 VARIANTS = (Variant(), Variant(grad="disabled"), Variant(dynamic=True), Variant(grad="disabled", dynamic=True))
@@ -237,7 +241,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory: a record file of one failing case on `fake`, and backends that exist by name only."""
     known = {"fake": None, "kin": tmp_path / "kin.expected.yaml"}
     a_last_run(tmp_path, red("pre_dispatch.no_grad_simple"))
-    monkeypatch.setattr(isolate, "describe", lambda ref: a_backend(ref, expectations=known[ref]))
+    monkeypatch.setattr(execution_attempts, "describe", lambda ref: a_backend(ref, expectations=known[ref]))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -255,7 +259,7 @@ def test_the_command_writes_the_file_and_asks_for_reasons(world: Path) -> None:
 
 def test_the_command_takes_reasons_of_another_backend(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is left to write where that one fails in the same way."""
-    monkeypatch.setattr(discover, "names", lambda: ["fake", "kin"])
+    monkeypatch.setattr(discovery, "names", lambda: ["fake", "kin"])
     kin = ENTRY.replace("demo.first.*", "pre_dispatch.*").replace("[values]", "[values, gradients]")
     (world / "kin.expected.yaml").write_text(kin)
     done = CliRunner().invoke(main, ["expectations", "update", "--like", "kin", "--output", "new.yaml"])

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance import wire
-from conformance.model import Attempt, CheckResult, Difference, Ended, Evidence, Grade, Level, Raised, Stage
+from conformance.isolation import messages
+from conformance.model import codec
+from conformance.model.enums import Grade, Level, Stage
+from conformance.model.result import Attempt, CheckResult, Difference, Ended, Evidence, Raised
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 _NUMBER = st.floats(allow_nan=False)
@@ -45,50 +47,54 @@ _ATTEMPTS = st.builds(
 @given(_ATTEMPTS)
 def test_attempts_survive(attempt: Attempt) -> None:
     """Whatever a child may report arrives as it was sent."""
-    line = wire.encode(wire.to_plain(attempt))
+    line = codec.encode(codec.to_plain(attempt))
     assert "\n" not in line
-    assert wire.from_plain(Attempt, json.loads(line)) == attempt
+    assert codec.from_plain(Attempt, json.loads(line)) == attempt
 
 
 def test_defaults_are_left_out() -> None:
     """A field that has its default takes no room."""
-    assert wire.to_plain(Attempt(evidence=Evidence(graphs=1))) == {"evidence": {"graphs": 1}}
+    assert codec.to_plain(Attempt(evidence=Evidence(graphs=1))) == {"evidence": {"graphs": 1}}
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_special_numbers_survive(number: float) -> None:
     """NaN and infinities arrive as what they are."""
-    attempt = wire.from_plain(Attempt, json.loads(wire.encode(wire.to_plain(Attempt(metrics={"m": number})))))
+    attempt = codec.from_plain(Attempt, json.loads(codec.encode(codec.to_plain(Attempt(metrics={"m": number})))))
     assert repr(attempt.metrics["m"]) == repr(number)
 
 
 def test_text_outside_utf8_is_replaced() -> None:
     """A lone surrogate, which no file can hold, becomes a question mark."""
-    assert wire.encode("a\ud800b") == '"a?b"'
+    assert codec.encode("a\ud800b") == '"a?b"'
 
 
 @pytest.mark.parametrize("plain", [None, [], {"stage": "nowhere"}, {"checks": [{"check": "values"}]}])
 def test_what_does_not_fit_is_refused(plain: object) -> None:
     """Values that make no attempt raise ValueError."""
     with pytest.raises(ValueError, match="validation error"):
-        wire.from_plain(Attempt, plain)
+        codec.from_plain(Attempt, plain)
 
 
 def test_report_has_last_stage_and_result() -> None:
     """A report is its last stage and what came of the task."""
-    data = wire.message("stage", Stage.BUILD) + wire.message("stage", Stage.FORWARD) + wire.message("result", {"a": 1})
-    assert wire.read_report(data) == wire.Report(stage=Stage.FORWARD, kind="result", body={"a": 1})
+    data = (
+        messages.message("stage", Stage.BUILD)
+        + messages.message("stage", Stage.FORWARD)
+        + messages.message("result", {"a": 1})
+    )
+    assert messages.read_report(data) == messages.Report(stage=Stage.FORWARD, kind="result", body={"a": 1})
 
 
 @pytest.mark.parametrize("kind", ["refused", "failed", "exhausted"])
-def test_report_of_another_end(kind: wire.MessageKind) -> None:
+def test_report_of_another_end(kind: messages.MessageKind) -> None:
     """What is no result is a text that says what happened."""
-    assert wire.read_report(wire.message(kind, "why")) == wire.Report(kind=kind, body="why")
+    assert messages.read_report(messages.message(kind, "why")) == messages.Report(kind=kind, body="why")
 
 
 def test_empty_report_says_nothing() -> None:
     """A child that wrote nothing had begun, and no more is known."""
-    assert wire.read_report(b"") == wire.Report()
+    assert messages.read_report(b"") == messages.Report()
 
 
 @pytest.mark.parametrize(
@@ -109,7 +115,9 @@ def test_empty_report_says_nothing() -> None:
 )
 def test_malformed_message_ends_the_report(line: bytes) -> None:
     """A malformed message makes the whole report malformed; the stage before it is kept."""
-    report = wire.read_report(wire.message("stage", Stage.BUILD) + line + b"\n" + wire.message("result", {}))
+    report = messages.read_report(
+        messages.message("stage", Stage.BUILD) + line + b"\n" + messages.message("result", {})
+    )
     assert (report.stage, report.kind) == (Stage.BUILD, None)
     assert (report.malformed or "").startswith("cannot read b")
 
@@ -127,16 +135,16 @@ def test_malformed_message_ends_the_report(line: bytes) -> None:
 )
 def test_report_has_the_call_of_its_stage(stages: list[Stage], call: int | None) -> None:
     """The first call of a program compiles, each later one begins with its forward."""
-    assert wire.read_report(b"".join(wire.message("stage", stage) for stage in stages)).call == call
+    assert messages.read_report(b"".join(messages.message("stage", stage) for stage in stages)).call == call
 
 
 def test_message_cut_off_makes_the_report_malformed() -> None:
     """A message without its end counts for nothing."""
-    report = wire.read_report(wire.message("stage", Stage.BUILD) + b'{"result":{')
-    assert report == wire.Report(stage=Stage.BUILD, malformed="cut off after b'{\"result\":{'")
+    report = messages.read_report(messages.message("stage", Stage.BUILD) + b'{"result":{')
+    assert report == messages.Report(stage=Stage.BUILD, malformed="cut off after b'{\"result\":{'")
 
 
 @given(st.binary(max_size=200))
 def test_reading_never_raises(data: bytes) -> None:
     """Whatever bytes a child writes, reading them gives a report."""
-    assert isinstance(wire.read_report(data), wire.Report)
+    assert isinstance(messages.read_report(data), messages.Report)

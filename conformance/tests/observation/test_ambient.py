@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import BaseTorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from conformance import ambient
+from conformance.observation import ambient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

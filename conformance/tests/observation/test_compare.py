@@ -13,16 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing._internal.two_tensor import TwoTensor
 
-from conformance import inputs, snapshot
-from conformance.compare import Comparison, compare_facts, compare_leaves
-from conformance.model import Difference, Grade
+from conformance.model.enums import Grade
+from conformance.model.result import Difference
+from conformance.observation import seeding, snapshot
+from conformance.observation.compare import Comparison, compare_facts, compare_leaves
+from conformance.observation.tolerance import CLOSE
 from conformance.tests.fakes import a_difference
-from conformance.tolerance import CLOSE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from conformance.reference import Reference
+    from conformance.observation.fp64 import Reference
 
 pytestmark = pytest.mark.torch
 
@@ -112,7 +113,7 @@ def f64(*numbers: float) -> torch.Tensor:
 
 def numbers(shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> torch.Tensor:
     """Numbers of any kind that a dtype has."""
-    choice = torch.randint(0, len(SPECIAL), shape, generator=inputs.stream(seed))
+    choice = torch.randint(0, len(SPECIAL), shape, generator=seeding.stream(seed))
     real = torch.tensor(SPECIAL)[choice]
     if dtype.is_complex:
         return torch.complex(real, real.roll(1)).to(dtype)
@@ -357,7 +358,7 @@ def test_the_worst_leaf_gives_the_grade() -> None:
     """A set of leaves is as near as its worst."""
     expected = snapshot.take_all({"x": f32(1), "y": f32(1)})
     actual = snapshot.take_all({"x": f32(1 + 2**-23), "y": f32(1)})
-    assert compare_leaves(actual, expected, reference=Ideal()).grade is Grade.CLOSE  # type: ignore[arg-type]
+    assert compare_leaves(actual, expected, reference=Ideal()).grade is Grade.CLOSE
 
 
 def test_without_a_reference_only_bits_count() -> None:

@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from conformance.model import Call, InputSpec, Level, Stage, Variant
-from conformance.role import saved_bytes
+from conformance.model.case import Call, InputSpec, Variant
+from conformance.model.enums import Level, Stage
+from conformance.observation.driver import saved_bytes
 from conformance.tests.fakes import a_case
 from conformance.tests.roles import a_role, observed
 
 if TYPE_CHECKING:
-    from conformance.model import Case
-    from conformance.snapshot import Leaf
+    from conformance.model.case import Case
+    from conformance.observation.snapshot import Leaf
 
 pytestmark = pytest.mark.torch
 

@@ -15,14 +15,14 @@ from torch._dynamo.utils import counters
 from torch.torch_version import TorchVersion
 
 from conformance.backend import Backend
-from conformance.evidence import GraphWatch, Watch, compile_with, has_compiled_backward
-from conformance.script_parts import HELPERS
+from conformance.observation.evidence import GraphWatch, Watch, compile_with, has_compiled_backward
+from conformance.triage.repro.program_text import HELPERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from conformance.model import Evidence
+    from conformance.model.result import Evidence
 
 pytestmark = pytest.mark.torch
 

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from conformance.model import Stage
-from conformance.raised import describe, traceback_of
+from conformance.model.enums import Stage
+from conformance.observation.exceptions import describe, traceback_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conformance.model import Raised
+    from conformance.model.result import Raised
 
 pytestmark = pytest.mark.torch
 

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from conformance import inputs
-from conformance.model import Call, InputSpec, Variant
+from conformance.model.case import Call, InputSpec, Variant
+from conformance.observation import inputs, seeding
 from conformance.tests.fakes import a_backend, a_case
 from conformance.tests.roles import a_reference, observed
 
 if TYPE_CHECKING:
-    from conformance.model import Case
+    from conformance.model.case import Case
 
 pytestmark = pytest.mark.torch
 
@@ -214,4 +214,4 @@ def test_cotangents_are_the_same_numbers_in_the_reference() -> None:
     """The gradient of a sum of the input is the cotangent itself, exactly."""
     case = a_case(program="return a + 0\n")
     assert error(case, "call[0].gradients", "grad(a)") == 0
-    assert inputs.cotangent(torch.zeros(2), inputs.stream(0)).dtype is torch.float32
+    assert inputs.cotangent(torch.zeros(2), seeding.stream(0)).dtype is torch.float32

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance import inputs
-from conformance.model import Call, InputSpec, Variant
+from conformance.model.case import Call, InputSpec, Variant
+from conformance.observation import inputs, seeding
 from conformance.tests.fakes import a_case
 
 pytestmark = pytest.mark.torch
@@ -169,9 +169,9 @@ def test_an_integer_dtype_of_the_variant_draws_integers() -> None:
 def test_a_cotangent_is_exact_in_every_dtype(shape: tuple[int, ...], seed: int, dtype: torch.dtype) -> None:
     """Eager and fp64 go backward from the same numbers."""
     wide = torch.complex128 if dtype.is_complex else torch.float64
-    made = inputs.cotangent(torch.zeros(shape, dtype=dtype), inputs.stream(seed))
+    made = inputs.cotangent(torch.zeros(shape, dtype=dtype), seeding.stream(seed))
     assert made.dtype is dtype
-    assert torch.equal(made.to(wide), inputs.cotangent(torch.zeros(shape, dtype=wide), inputs.stream(seed)))
+    assert torch.equal(made.to(wide), inputs.cotangent(torch.zeros(shape, dtype=wide), seeding.stream(seed)))
 
 
 @settings(max_examples=50, deadline=None)
@@ -179,7 +179,7 @@ def test_a_cotangent_is_exact_in_every_dtype(shape: tuple[int, ...], seed: int, 
 def test_a_cotangent_is_nowhere_zero_and_bounded(shape: tuple[int, ...], seed: int, is_complex: bool) -> None:
     """A cotangent hides no element, its real and its imaginary part included."""
     made = inputs.cotangent(
-        torch.zeros(shape, dtype=torch.complex64 if is_complex else torch.float32), inputs.stream(seed)
+        torch.zeros(shape, dtype=torch.complex64 if is_complex else torch.float32), seeding.stream(seed)
     )
     parts = torch.view_as_real(made) if is_complex else made
     assert ((parts != 0) & (parts.abs() <= 2)).all()
@@ -191,10 +191,10 @@ def test_perturbing_changes_every_weight_alike_in_every_dtype(
     shape: tuple[int, ...], seed: int, dtype: torch.dtype
 ) -> None:
     """A float64 copy of weights stays the same numbers, and no weight stays what it was."""
-    weight = torch.randn(shape, generator=inputs.stream(seed, "w"), dtype=torch.float64).to(dtype)
+    weight = torch.randn(shape, generator=seeding.stream(seed, "w"), dtype=torch.float64).to(dtype)
     before, wide = weight.clone(), weight.to(torch.complex128 if dtype.is_complex else torch.float64)
     for one in (weight, wide):
-        inputs.perturb([one], inputs.stream(seed))
+        inputs.perturb([one], seeding.stream(seed))
     assert torch.equal(weight.to(wide.dtype), wide)
     assert (weight != before).all()
 
@@ -202,6 +202,6 @@ def test_perturbing_changes_every_weight_alike_in_every_dtype(
 def test_perturbing_moves_zero() -> None:
     """A bias that starts at zero does not stay there."""
     bias = torch.nn.Parameter(torch.zeros(3))
-    inputs.perturb([bias], inputs.stream(0))
+    inputs.perturb([bias], seeding.stream(0))
     assert (bias != 0).all()
     assert bias.is_leaf

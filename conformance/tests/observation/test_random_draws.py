@@ -7,19 +7,23 @@ import pytest
 import torch
 from torch.nn import functional
 
-from conformance import observe, usercode
-from conformance.model import BackendInfo, Capability, InputSpec, Outcome
+from conformance.catalogue.user_function import as_case
+from conformance.execution import observe
+from conformance.model.case import InputSpec
+from conformance.model.enums import Capability, Outcome
+from conformance.model.request import BackendInfo
+from conformance.observation import user_code
 from conformance.tests.fakes import a_backend, a_case, a_request
 from conformance.tests.roles import a_reference, checked
 from conformance.tests.trial import trial
 from conformance.tests.wrong import after, honest, instead
-from conformance.userfunction import as_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conformance.model import Attempt, Case
+    from conformance.model.case import Case
+    from conformance.model.result import Attempt
     from conformance.tests.roles import Program, Results
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
@@ -199,7 +203,7 @@ def test_code_that_every_role_shares_is_compiled_anew_under_the_switch(
     folder.mkdir()
     (folder / "drawing_layers.py").write_text(INSTALLED)
     (folder / "users.py").write_text(USERS)
-    case = as_case(usercode.describe(f"{folder}/users.py:noisy", lambda _: None), {})
+    case = as_case(user_code.describe(f"{folder}/users.py:noisy", lambda _: None), {})
     checks = {check.check: check for check in attempt(tmp_path, "result", case).checks}
     assert checks["values"].message.startswith("output depends on random numbers")
     assert not [name for name, check in checks.items() if check.breaks]
@@ -224,7 +228,7 @@ def test_each_role_reads_the_modules_of_its_own_file(tmp_path: Path, monkeypatch
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "weights_beside.py").write_text("import torch\nbeside = torch.nn.Linear(16, 16)\n")
     (tmp_path / "users.py").write_text(HOLDING)
-    case = as_case(usercode.describe(f"{tmp_path}/users.py:noisy", lambda _: None))
+    case = as_case(user_code.describe(f"{tmp_path}/users.py:noisy", lambda _: None))
     assert not [check for check in attempt(tmp_path, "result", case).checks if check.breaks]
 
 

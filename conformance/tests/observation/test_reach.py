@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from conformance.reach import reachable
+from conformance.observation.reach import reachable
 
 pytestmark = pytest.mark.torch
 

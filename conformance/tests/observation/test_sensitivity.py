@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from conformance.model import Call, InputSpec, Variant
+from conformance.model.case import Call, InputSpec, Variant
 from conformance.tests.fakes import a_case
 from conformance.tests.roles import a_reference, checked
 from conformance.tests.wrong import after, honest
@@ -13,7 +13,7 @@ from conformance.tests.wrong import after, honest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conformance.model import Case
+    from conformance.model.case import Case
     from conformance.tests.roles import Program
 
 pytestmark = pytest.mark.torch

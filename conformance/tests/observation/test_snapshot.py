@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from conformance import snapshot
+from conformance.observation import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

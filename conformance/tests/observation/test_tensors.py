@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.testing._internal.two_tensor import TwoTensor
 
-from conformance.parts import copied, leaves_of
-from conformance.snapshot import memory
-from conformance.tensors import Copies, inner
-from conformance.widening import WIDER
+from conformance.observation.parts import copied, leaves_of
+from conformance.observation.snapshot import memory
+from conformance.observation.tensors import Copies, inner
+from conformance.observation.widening import WIDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing._comparison import default_tolerances
 
-from conformance.tolerance import CLOSE, REFERENCE, lowest, reference_tolerance
-from conformance.words import PRECISIONS
+from conformance.model.enums import PRECISIONS
+from conformance.observation.tolerance import CLOSE, REFERENCE, lowest, reference_tolerance
 
 pytestmark = pytest.mark.torch
 

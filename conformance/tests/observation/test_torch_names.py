@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import conformance
-from conformance.errors import TorchError
-from conformance.forkserver import ForkServer
-from conformance.torch_names import NAMES, Without, find
+from conformance.isolation.forkserver import ForkServer
+from conformance.model.errors import TorchError
+from conformance.observation.torch_names import NAMES, Without, find
 
 PACKAGE = Path(conformance.__file__).parent
 BACKENDS = Path(str(files("conformance.backends")))

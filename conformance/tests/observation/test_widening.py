@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from conformance.model import Call, InputSpec, Variant
+from conformance.model.case import Call, InputSpec, Variant
 from conformance.tests.fakes import a_case
 from conformance.tests.roles import a_reference, checked, observed
 from conformance.tests.wrong import after, honest
 
 if TYPE_CHECKING:
-    from conformance.model import Case
+    from conformance.model.case import Case
 
 pytestmark = pytest.mark.torch
 
@@ -155,6 +155,6 @@ SHARED = {
 @pytest.mark.parametrize(("program", "make"), SHARED.values(), ids=SHARED.keys())
 def test_inputs_lie_in_memory_as_they_do_in_eager(program: str, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What shares memory does so in float64, and strides are the same: a write reaches what it reaches."""
-    monkeypatch.setattr("conformance.inputs.make", lambda *_: make(torch.linspace(0.1, 0.9, 8)))
+    monkeypatch.setattr("conformance.observation.inputs.make", lambda *_: make(torch.linspace(0.1, 0.9, 8)))
     case = a_case(program=program, inputs={"a": InputSpec(shape=(4,)), "b": InputSpec(shape=(4,))})
     assert max(errors(case)) < 1e-6

@@ -8,20 +8,22 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conformance import agreement, ambient, observe
-from conformance.loader import load_cases
-from conformance.model import Call, InputSpec, Variant
-from conformance.nests import AMBIENT, LEVELS, program
-from conformance.oracle import NotModelledError, predict
+from conformance.catalogue.loader import load_cases
+from conformance.execution import observe
+from conformance.model.case import Call, InputSpec, Variant
+from conformance.observation import ambient
+from conformance.oracle import agreement
 from conformance.oracle.modes import Autocast, Grad, Inference, Modes
+from conformance.oracle.prediction import NotModelledError, predict
 from conformance.oracle.values import ELEMENTWISE, FLOAT32, LOWER
+from conformance.program.nests import AMBIENT, LEVELS, program
 from conformance.tests.fakes import a_backend, a_case, a_request
 from conformance.tests.roles import observed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conformance.nests import Level
+    from conformance.program.nests import Level
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 

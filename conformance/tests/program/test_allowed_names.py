@@ -5,8 +5,8 @@ from types import ModuleType
 
 import pytest
 
-from conformance.attributes import ATTRIBUTES, is_reserved
-from conformance.surface import BASES, BUILTINS, CONTEXTS, DECORATORS, DOTTED, ROOTS
+from conformance.program.allowed_attributes import ATTRIBUTES, is_reserved
+from conformance.program.allowed_names import BASES, BUILTINS, CONTEXTS, DECORATORS, DOTTED, ROOTS
 
 MODULES = {"torch": "torch", "F": "torch.nn.functional", "math": "math"}
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.model import InputSpec, Variant
-from conformance.program import Program, generate, placeholders, problems, substitute
+from conformance.model.case import InputSpec, Variant
+from conformance.program.build import Program, generate, placeholders, problems, substitute
 from conformance.tests.programs import AUTOGRAD_FUNCTION, MODULE, PROGRAM, case_of, found
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.loader import load_cases
-from conformance.model import Capability
-from conformance.nests import AMBIENT, LEVELS, MODES, RULES, Grammar, Level, Point, level_of, program, requires
-from conformance.subset import Finding, Vocabulary, check, check_body, parse
+from conformance.catalogue.loader import load_cases
+from conformance.model.enums import Capability
+from conformance.program.nests import AMBIENT, LEVELS, MODES, RULES, Grammar, Level, Point, level_of, program, requires
+from conformance.program.subset import Finding, Vocabulary, check, check_body, parse
 
 WHOLE = Grammar()
 NESTS = st.lists(st.sampled_from(LEVELS), min_size=1, max_size=4).map(tuple)

@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from conformance.syntax import parse
+from conformance.program.parsing import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.program import problems
+from conformance.program.build import problems
 from conformance.tests.programs import AUTOGRAD_FUNCTION, MODULE, case_of, found
 
 HOSTILE = {

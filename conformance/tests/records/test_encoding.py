@@ -9,23 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.checks import CATALOGUE
-from conformance.lines import Footer, decode, decode_header, encode, encode_record, reproduce
-from conformance.model import (
-    Capability,
-    CheckResult,
-    Difference,
-    Evidence,
-    Grade,
-    Level,
-    Outcome,
-    Raised,
-    Record,
-    Stage,
-    Verdict,
-)
-from conformance.record import Header, make_header
-from conformance.selection import select
+from conformance.catalogue.selection import select
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Capability, Grade, Level, Outcome, Stage, Verdict
+from conformance.model.result import CheckResult, Difference, Evidence, Raised, Record
+from conformance.records.encoding import Footer, decode, decode_header, encode, encode_record, reproduce
+from conformance.records.record_file import Header, make_header
 from conformance.tests.fakes import a_backend, a_case, a_difference, a_record, an_environment, held_checks
 
 BACKENDS = (

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import environment, torch_release
+from conformance.isolation import torch_release
+from conformance.records import environment
 from conformance.tests.fakes import an_environment
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import conformance
-from conformance import frame
-from conformance.errors import RecordError
-from conformance.model import Grade, Level, Outcome, Verdict
+from conformance.model.enums import Grade, Level, Outcome, Verdict
+from conformance.model.errors import RecordError
+from conformance.records import frame
 from conformance.tests.fakes import a_record, an_environment, failed, held_checks
 from conformance.tests.runs import a_run, an_unsupported, an_xfail, red
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from conformance.model import CheckResult, Record
+    from conformance.model.result import CheckResult, Record
 
 
 def test_a_record_is_one_row_that_says_what_it_is_of(tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import kept, linefile, record, terminal
-from conformance.errors import UsageError
-from conformance.kept import Kind
-from conformance.summary import as_it_comes, brief
+from conformance.model.errors import UsageError
+from conformance.records import jsonl, kept, record_file
+from conformance.records.kept import Kind
+from conformance.report import terminal
+from conformance.report.run_summary import as_it_comes, brief
 from conformance.tests.fakes import a_record
 from conformance.tests.runs import a_last_run, a_run, red
-from conformance.usercheck import CheckOptions, load_case
+from conformance.triage.check import CheckOptions, load_case
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -34,8 +35,8 @@ def test_two_runs_that_begin_at_once_have_a_file_each(folder: Path, monkeypatch:
         def now(zone: tzinfo) -> datetime:
             return datetime(2026, 1, 1, tzinfo=zone) + timedelta(milliseconds=len(waited))
 
-    monkeypatch.setattr("conformance.kept.datetime", Clock)
-    monkeypatch.setattr("conformance.kept.time.sleep", waited.append)
+    monkeypatch.setattr("conformance.records.kept.datetime", Clock)
+    monkeypatch.setattr("conformance.records.kept.time.sleep", waited.append)
     paths = [kept.new(Kind.RUN) for _ in range(3)]
     assert [path.name for path in paths] == [f"20260101-000000-00{number}-run.jsonl" for number in range(3)]
     assert kept.earlier(Kind.RUN) == paths[::-1]
@@ -54,14 +55,14 @@ def test_where_nothing_ran_a_run_is_begun(folder: Path) -> None:
 def test_only_a_run_of_the_same_plan_belongs(folder: Path) -> None:
     """Neither a file that is not there, nor one of another version, nor one of other requests."""
     path = a_last_run(folder, a_record())
-    header = record.read(path).header
+    header = record_file.read(path).header
     other = a_run(folder / "other.jsonl", a_record(), red())
     old = folder / "old.jsonl"
     old.write_bytes(path.read_bytes().replace(b'"planned"', b'"planed"', 1))
     named = {"same": path, "other": other, "old": old, "missing": folder / "missing.jsonl"}
-    belong = {name: record.belongs(each, header) for name, each in named.items()}
+    belong = {name: record_file.belongs(each, header) for name, each in named.items()}
     assert belong == {"same": True, "other": False, "old": False, "missing": False}
-    assert linefile.first_line(folder, b"") is None
+    assert jsonl.first_line(folder, b"") is None
 
 
 def test_findings_are_told_as_they_come() -> None:

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance import lines
-from conformance.errors import RecordError, UsageError
-from conformance.model import Capability
-from conformance.record import Header, RecordWriter, RunFile, make_header, publishable, read, resume
-from conformance.selection import select
+from conformance.catalogue.selection import select
+from conformance.model.enums import Capability
+from conformance.model.errors import RecordError, UsageError
+from conformance.records import encoding
+from conformance.records.record_file import Header, RecordWriter, RunFile, make_header, publishable, read, resume
 from conformance.tests.fakes import a_backend, a_case, a_record, an_environment
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-    from conformance.model import Environment, Record
+    from conformance.model.result import Environment, Record
 
 CASES = tuple(a_case(f"demo.first.{name}") for name in ("one", "two", "three"))
 
@@ -89,9 +89,9 @@ def test_a_file_without_a_header_cannot_be_read(tmp_path: Path, content: bytes) 
         (b"hello", "not a record file"),
         (b"\xff\n", "not a record file"),
         (b'{"kind":"header"\n', "run.jsonl:1: EOF while parsing"),
-        (lines.encode(HEADER).encode() + b"\n{}\n", "run.jsonl:2: not a record or footer"),
-        (lines.encode(HEADER).encode() + b"\n" + b"[" * 100_000 + b"\n", "run.jsonl:2: "),
-        (lines.encode(replace(HEADER, schema_version=9)).encode() + b"\n", "version 9 of the format"),
+        (encoding.encode(HEADER).encode() + b"\n{}\n", "run.jsonl:2: not a record or footer"),
+        (encoding.encode(HEADER).encode() + b"\n" + b"[" * 100_000 + b"\n", "run.jsonl:2: "),
+        (encoding.encode(replace(HEADER, schema_version=9)).encode() + b"\n", "version 9 of the format"),
     ],
 )
 def test_another_file_is_refused_with_the_line(tmp_path: Path, content: bytes, message: str) -> None:
@@ -266,7 +266,7 @@ def test_a_disk_that_fills_up_keeps_the_records_before(tmp_path: Path, monkeypat
 class _Full(FileIO):
     """A file with room for the header, one record and ten bytes, which takes at most 100 bytes at a time."""
 
-    room = len(lines.encode(HEADER)) + 1 + len(lines.encode_record(RECORDS[0], HEADER)) + 1 + 10
+    room = len(encoding.encode(HEADER)) + 1 + len(encoding.encode_record(RECORDS[0], HEADER)) + 1 + 10
 
     def write(self, data: ReadableBuffer) -> int:
         if not self.room:

@@ -5,16 +5,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 import conformance
-from conformance import found, known, releases
-from conformance.errors import RecordError
-from conformance.frame import find_every_release, find_kinds
+from conformance.model.errors import RecordError
+from conformance.records import releases
+from conformance.records.find import find_every_release, find_kinds
 from conformance.tests.fakes import a_record, a_timing, an_environment
 from conformance.tests.runs import a_run, red, some_timings
+from conformance.triage import lookup
+from conformance.triage.fuzz import known
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.model import Record
+    from conformance.model.result import Record
 
 CASE = "grad_mode.nesting.enable_in_no_grad"
 
@@ -66,10 +68,10 @@ def test_a_name_means_the_record_of_the_newest_release(tmp_path: Path) -> None:
     """That of another is found in its folder; where both are named nobody knows which is meant."""
     old = on("2.13.0+cpu", tmp_path, red(CASE))
     on("2.15.0+cpu", tmp_path, a_record(CASE))
-    assert found.find(f"fake/{CASE}", [tmp_path]).run.header.environment.torch == "2.15.0+cpu"
-    assert found.find(f"fake/{CASE}", [old.parent]).run.header.environment.torch == "2.13.0+cpu"
+    assert lookup.find(f"fake/{CASE}", [tmp_path]).run.header.environment.torch == "2.15.0+cpu"
+    assert lookup.find(f"fake/{CASE}", [old.parent]).run.header.environment.torch == "2.13.0+cpu"
     with pytest.raises(RecordError, match=r"two releases: torch 2\.15\.0\+cpu in .*, 2\.13\.0\+cpu in ") as refused:
-        found.find(f"fake/{CASE}", [tmp_path, old])
+        lookup.find(f"fake/{CASE}", [tmp_path, old])
     assert "put each into a folder named after its release: 2.15.0+cpu/ and 2.13.0+cpu/" in str(refused.value)
     with pytest.raises(RecordError, match="two releases"):
         known.known_failures([tmp_path, old])

@@ -5,18 +5,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.errors import RecordError
-from conformance.record import RecordWriter, make_header, read
-from conformance.selection import select
-from conformance.shards import merge
+from conformance.catalogue.selection import select
+from conformance.model.errors import RecordError
+from conformance.records.record_file import RecordWriter, make_header, read
+from conformance.records.shards import merge
 from conformance.tests.fakes import a_backend, a_case, a_record, an_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from conformance.model import BackendInfo, Environment
-    from conformance.selection import Plan
+    from conformance.catalogue.selection import Plan
+    from conformance.model.request import BackendInfo
+    from conformance.model.result import Environment
 
 CASES = tuple(a_case(f"demo.first.case{number}") for number in range(5))
 BACKENDS = (a_backend("one"), a_backend("two"))

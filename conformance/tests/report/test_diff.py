@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from conformance.changes import Transition
-from conformance.cli import main
-from conformance.comparison import Comparison, compare, load
-from conformance.errors import RecordError, UsageError
-from conformance.model import Evidence, Outcome, Verdict
+from conformance.cli.main import main
+from conformance.model.enums import Outcome, Verdict
+from conformance.model.errors import RecordError, UsageError
+from conformance.model.result import Evidence
+from conformance.report.diff import Comparison, compare, load
 from conformance.tests.fakes import a_record, a_timing, an_environment, some_blocks
 from conformance.tests.runs import a_run, an_unsupported, an_xfail, red, some_timings
-from conformance.timing import Noise, Phase
+from conformance.timing.model import Noise, Phase
+from conformance.verdict.changes import Transition
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.model import Record
-    from conformance.timing import Timing
+    from conformance.model.result import Record
+    from conformance.timing.model import Timing
 
 
 def compared(folder: Path, before: list[Record], after: list[Record]) -> Comparison:

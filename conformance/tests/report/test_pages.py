@@ -9,23 +9,25 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from conformance import frame, report
-from conformance.errors import RecordError
-from conformance.model import Capability, Family, Level, Outcome, Verdict
+from conformance.catalogue.selection import digest
+from conformance.model.case import Family
+from conformance.model.enums import Capability, Level, Outcome, Verdict
+from conformance.model.errors import RecordError
+from conformance.records import frame
 from conformance.report import formats, markdown
+from conformance.report import pages as report_pages
 from conformance.report.matrix import cell, matrix
-from conformance.selection import digest
 from conformance.tests.fakes import a_backend, a_record, a_timing, an_environment, failed, some_blocks
 from conformance.tests.runs import a_run, an_unsupported, an_xfail, red, some_timings
-from conformance.timing import Noise, Phase
+from conformance.timing.model import Noise, Phase
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from syrupy.assertion import SnapshotAssertion
 
-    from conformance.model import Record
-    from conformance.timing import Timing
+    from conformance.model.result import Record
+    from conformance.timing.model import Timing
 
 
 def _everything() -> list[Record]:
@@ -65,14 +67,16 @@ def test_coverage_counts_clauses_areas_nests_and_laws(tmp_path: Path, snapshot: 
         a_record("demo.nest.a_with.b_def", "eager", clauses=("GM-10",)),
         an_xfail("misc.plain.one", clauses=("XY-1", "AC-2", "GM-2")),
     ]
-    page = report.pages([a_run(tmp_path / "a.jsonl", *records, family=nests)], tmp_path / "results")["coverage.md"]
+    page = report_pages.pages([a_run(tmp_path / "a.jsonl", *records, family=nests)], tmp_path / "results")[
+        "coverage.md"
+    ]
     assert page == snapshot(extension_class=_Markdown)
 
 
 def test_many_requests_of_one_reason_are_a_list(tmp_path: Path) -> None:
     """Five are shown in full, the others by name when they are unfolded."""
     records = a_run(tmp_path / "a.jsonl", *(an_xfail(f"demo.first.case{number}") for number in range(7)))
-    page = report.pages([records], tmp_path / "results")["fake.md"]
+    page = report_pages.pages([records], tmp_path / "results")["fake.md"]
     assert page.count("Reproduce") + page.count("```sh") == 5
     more = "<details><summary>2 more with this reason</summary>\n\n- `demo.first.case5` (1)\n- `demo.first.case6` (1)\n"
     assert more in page
@@ -82,42 +86,42 @@ def test_many_requests_of_one_reason_are_a_list(tmp_path: Path) -> None:
 def test_the_pages_of_every_verdict(tmp_path: Path, snapshot: SnapshotAssertion, name: str) -> None:
     """The overview, the page of a backend that does everything, and that of one that only passes, as published."""
     records = a_run(tmp_path / "results" / "records" / "all.jsonl", *_everything())
-    page = report.pages([records], tmp_path / "results")[f"{name}.md"]
+    page = report_pages.pages([records], tmp_path / "results")[f"{name}.md"]
     assert page.replace(tmp_path.name, "repository") == snapshot(extension_class=_Markdown)
 
 
 def test_writing_twice_writes_nothing_the_second_time(tmp_path: Path) -> None:
     """Pages are pure functions of records."""
     records = a_run(tmp_path / "a.jsonl", *_everything())
-    assert [path.name for path in report.write([records], tmp_path / "out")] == [
+    assert [path.name for path in report_pages.write([records], tmp_path / "out")] == [
         "README.md",
         "coverage.md",
         "fake.md",
         "eager.md",
     ]
-    assert report.write([records], tmp_path / "out") == []
+    assert report_pages.write([records], tmp_path / "out") == []
 
 
 def test_the_order_of_records_does_not_matter(tmp_path: Path) -> None:
     """Requests end in any order; pages do not show it."""
     one = a_run(tmp_path / "one" / "a.jsonl", *_everything())
     two = a_run(tmp_path / "two" / "a.jsonl", *reversed(_everything()))
-    assert report.pages([one], tmp_path / "x" / "y") == report.pages([two], tmp_path / "x" / "y")
+    assert report_pages.pages([one], tmp_path / "x" / "y") == report_pages.pages([two], tmp_path / "x" / "y")
 
 
 def test_several_files_are_read_by_name(tmp_path: Path) -> None:
     """The order in which files are given does not matter, and each has its column of the environment."""
     one = a_run(tmp_path / "b.jsonl", a_record(backend="eager"))
     two = a_run(tmp_path / "a.jsonl", a_record(backend="inductor"), environment=an_environment(cpu="Other CPU"))
-    pages = report.pages([one, two], tmp_path / "out")
-    assert pages == report.pages([two, one], tmp_path / "out")
+    pages = report_pages.pages([one, two], tmp_path / "out")
+    assert pages == report_pages.pages([two, one], tmp_path / "out")
     assert "| cpu        | Other CPU" in pages["README.md"]
     assert "Fake CPU" in pages["README.md"]
 
 
 def test_no_line_ends_in_a_space(tmp_path: Path) -> None:
     """Whatever the records hold, git has nothing to complain about."""
-    pages = report.pages([a_run(tmp_path / "a.jsonl", *_everything())], tmp_path)
+    pages = report_pages.pages([a_run(tmp_path / "a.jsonl", *_everything())], tmp_path)
     lines = [line for text in pages.values() for line in text.split("\n")]
     assert [line for line in lines if line != line.rstrip()] == []
     assert all(text.endswith("\n") for text in pages.values())
@@ -125,16 +129,16 @@ def test_no_line_ends_in_a_space(tmp_path: Path) -> None:
 
 def test_changes_are_told_without_writing(tmp_path: Path) -> None:
     """A dry run names what would be written and leaves the folder alone."""
-    todo = report.changes([a_run(tmp_path / "a.jsonl")], tmp_path / "out")
+    todo = report_pages.changes([a_run(tmp_path / "a.jsonl")], tmp_path / "out")
     assert [path.name for path in todo] == ["README.md", "coverage.md", "fake.md"]
     assert not (tmp_path / "out").exists()
 
 
 def test_pages_of_backends_that_are_gone_are_removed(tmp_path: Path) -> None:
     """A page made earlier goes; a page that somebody wrote stays."""
-    report.write([a_run(tmp_path / "a.jsonl", a_record(backend="old"))], tmp_path / "out")
+    report_pages.write([a_run(tmp_path / "a.jsonl", a_record(backend="old"))], tmp_path / "out")
     (tmp_path / "out" / "notes.md").write_text("# Mine\n")
-    touched = report.write([a_run(tmp_path / "a.jsonl")], tmp_path / "out")
+    touched = report_pages.write([a_run(tmp_path / "a.jsonl")], tmp_path / "out")
     assert sorted(path.name for path in touched) == ["README.md", "coverage.md", "fake.md", "old.md"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "README.md",
@@ -153,14 +157,14 @@ def _published(folder: Path) -> Path:
 def test_an_unfinished_run_is_not_published(tmp_path: Path) -> None:
     """What is not complete must not look like a result."""
     with pytest.raises(RecordError, match=r"a\.jsonl: cannot be published: it has no footer"):
-        report.pages([a_run(tmp_path / "a.jsonl", finish=False)], _published(tmp_path))
+        report_pages.pages([a_run(tmp_path / "a.jsonl", finish=False)], _published(tmp_path))
 
 
 def test_a_partial_run_says_what_was_run(tmp_path: Path) -> None:
     """Anywhere but in a published folder: why it is partial, how many requests of each backend are there."""
     backends = (a_backend(), a_backend("eager"), a_backend("other"))
     run = a_run(tmp_path / "a.jsonl", a_record(), red(), finish=False, backends=backends, selection={"tags": ["smoke"]})
-    pages = report.pages([run], tmp_path / "out")
+    pages = report_pages.pages([run], tmp_path / "out")
     assert "**Partial: this is not the result of a backend on all cases.**" in pages["README.md"]
     assert "- `a.jsonl`: it has no footer: the run was interrupted" in pages["README.md"]
     assert (
@@ -176,19 +180,19 @@ def test_a_run_of_nothing_is_a_report_too(tmp_path: Path) -> None:
     """One that was interrupted before its first record; what is missing is counted."""
     path = a_run(tmp_path / "a.jsonl", a_record(), finish=False)
     path.write_text(path.read_text().splitlines(keepends=True)[0])
-    pages = report.pages([path], tmp_path / "out")
+    pages = report_pages.pages([path], tmp_path / "out")
     assert "It holds 0 of the 1 request that were planned (fake 0); 1 have not been run." in pages["README.md"]
 
 
 def test_shards_that_are_not_all_there_are_reported_one_by_one(tmp_path: Path) -> None:
     """Each is partial."""
     shard = a_run(tmp_path / "a.jsonl", shard=(1, 2))
-    assert "it is shard 1 of 2" in report.pages([shard], tmp_path / "out")["README.md"]
+    assert "it is shard 1 of 2" in report_pages.pages([shard], tmp_path / "out")["README.md"]
 
 
 def test_a_document_is_all_pages_in_one(tmp_path: Path) -> None:
     """Links between pages lead to headings; there is one marker, and no link out of the document."""
-    text = report.document([a_run(tmp_path / "a.jsonl", *_everything())], tmp_path / "out")
+    text = report_pages.document([a_run(tmp_path / "a.jsonl", *_everything())], tmp_path / "out")
     assert text.count(markdown.MARKER) == 1
     assert "[fake](#fake)" in text
     assert "[legend](#legend)" in text
@@ -201,7 +205,7 @@ def test_a_document_as_html_needs_no_other_file(tmp_path: Path) -> None:
     loud = red("demo.first.loud", message="<script>alert(1)</script> & more")
     run = a_run(tmp_path / "a.jsonl", *_everything(), loud)
     timings = some_timings(tmp_path / "t.jsonl", *_timings())
-    text = formats.as_html(report.document([run, timings], tmp_path / "out"), report.images([run, timings]))
+    text = formats.as_html(report_pages.document([run, timings], tmp_path / "out"), report_pages.images([run, timings]))
     assert '<h1 id="fake">fake</h1>' in text
     assert '<a href="#fake">fake</a>' in text
     assert text.count('<img src="data:image/svg+xml;base64,PD94') == 2
@@ -212,7 +216,7 @@ def test_a_document_as_html_needs_no_other_file(tmp_path: Path) -> None:
 def test_a_document_as_text_fits_the_terminal(tmp_path: Path) -> None:
     """No line is wider, and there are neither links nor HTML in it."""
     many = [an_xfail(f"demo.first.case{number}") for number in range(7)]
-    text = formats.as_text(report.document([a_run(tmp_path / "a.jsonl", *many)], tmp_path / "out"), 80)
+    text = formats.as_text(report_pages.document([a_run(tmp_path / "a.jsonl", *many)], tmp_path / "out"), 80)
     assert max(map(len, text.splitlines())) <= 80
     assert "2 more with this reason" in text
     assert "details" not in text
@@ -225,7 +229,7 @@ def test_pages_in_a_checkout_link_to_cases_and_clauses(checkout: Path, tmp_path:
     (tmp_path / "cases" / "SPEC.md").touch()
     name = "grad_mode.nesting.enable_in_no_grad"
     records = [red(name, clauses=("GM-1", "XY-9")), red("gone.case.now")]
-    pages = report.pages([a_run(tmp_path / "a.jsonl", *records)], tmp_path / "results")
+    pages = report_pages.pages([a_run(tmp_path / "a.jsonl", *records)], tmp_path / "results")
     (link,) = set(re.findall(rf"\[`{name}`\]\(\.\./([^)]*)#L(\d+)\)", pages["fake.md"]))
     lines = (checkout / link[0]).read_text(encoding="utf-8").splitlines()
     assert f"id: {name}" in lines[int(link[1]) - 1]
@@ -239,14 +243,14 @@ def test_pages_in_a_checkout_link_to_cases_and_clauses(checkout: Path, tmp_path:
 def test_a_selection_is_not_published(tmp_path: Path) -> None:
     """A table of the cases somebody chose is not the table of the backend."""
     with pytest.raises(RecordError, match="partial run: selected by tags"):
-        report.pages([a_run(tmp_path / "a.jsonl", selection={"tags": ["smoke"]})], _published(tmp_path))
+        report_pages.pages([a_run(tmp_path / "a.jsonl", selection={"tags": ["smoke"]})], _published(tmp_path))
 
 
 def test_a_backend_in_two_files_is_refused(tmp_path: Path) -> None:
     """There is no telling which of two runs is the one to publish."""
     files = [a_run(tmp_path / name) for name in ("a.jsonl", "b.jsonl")]
     with pytest.raises(RecordError, match="backend 'fake' is in two record files"):
-        report.pages(files, tmp_path)
+        report_pages.pages(files, tmp_path)
 
 
 def test_shards_are_put_together(tmp_path: Path) -> None:
@@ -260,8 +264,8 @@ def test_shards_are_put_together(tmp_path: Path) -> None:
     parts = [
         a_run(tmp_path / f"part{index}.jsonl", *records[index - 1 :: 2], shard=(index, 2), **whole) for index in (1, 2)
     ]
-    together = report.pages(parts, tmp_path)
-    alone = report.pages([a_run(tmp_path / "whole.jsonl", *records, **whole)], tmp_path)
+    together = report_pages.pages(parts, tmp_path)
+    alone = report_pages.pages([a_run(tmp_path / "whole.jsonl", *records, **whole)], tmp_path)
     assert together["fake.md"] == alone["fake.md"]
     assert "--shard 2/2 --records " in together["README.md"]
 
@@ -269,12 +273,14 @@ def test_shards_are_put_together(tmp_path: Path) -> None:
 def test_a_missing_shard_is_refused(tmp_path: Path) -> None:
     """Half a run is no run."""
     with pytest.raises(RecordError, match="shards"):
-        report.pages([a_run(tmp_path / "a.jsonl", shard=(1, 2))], _published(tmp_path))
+        report_pages.pages([a_run(tmp_path / "a.jsonl", shard=(1, 2))], _published(tmp_path))
 
 
 def test_a_gated_backend_says_that_it_was_not_run(tmp_path: Path) -> None:
     """Its page and its line in the overview do."""
-    pages = report.pages([a_run(tmp_path / "a.jsonl", red(), gated={"fake": "all 3 smoke requests failed"})], tmp_path)
+    pages = report_pages.pages(
+        [a_run(tmp_path / "a.jsonl", red(), gated={"fake": "all 3 smoke requests failed"})], tmp_path
+    )
     assert "**Only the smoke cases were run**: all 3 smoke requests failed." in pages["fake.md"]
     assert "only the smoke cases were run" in pages["README.md"]
 
@@ -284,20 +290,20 @@ def test_a_page_tells_what_its_backend_does_not_claim(tmp_path: Path) -> None:
     info = a_backend(
         capabilities=Capability.all() - {Capability.RNG}, packages={"mine": "1.0"}, tolerance={"float32": 1e-4}
     )
-    page = report.pages([a_run(tmp_path / "a.jsonl", backends=(info,))], tmp_path)["fake.md"]
+    page = report_pages.pages([a_run(tmp_path / "a.jsonl", backends=(info,))], tmp_path)["fake.md"]
     assert "Run with torch 2.13.0, mine 1.0. Not claimed: `rng`. " in page
     assert "Relative error it asks to be allowed: `float32` 0.0001." in page
 
 
 def test_the_seed_is_part_of_the_command(tmp_path: Path) -> None:
     """A run with another seed is made again with it."""
-    pages = report.pages([a_run(tmp_path / "a.jsonl", seed=7)], tmp_path / "out")
+    pages = report_pages.pages([a_run(tmp_path / "a.jsonl", seed=7)], tmp_path / "out")
     assert "conformance run --backend fake --seed 7 --records a.jsonl" in pages["README.md"]
 
 
 def test_files_elsewhere_are_named_without_their_folder(tmp_path: Path) -> None:
     """A page never holds a path of the machine it was made on."""
-    pages = report.pages([a_run(tmp_path / "far" / "a.jsonl")], tmp_path / "near" / "results")
+    pages = report_pages.pages([a_run(tmp_path / "far" / "a.jsonl")], tmp_path / "near" / "results")
     assert str(tmp_path) not in "".join(pages.values())
 
 
@@ -305,12 +311,12 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
     """A file where the folder should be is told as such."""
     (tmp_path / "out").write_text("")
     with pytest.raises(RecordError, match="cannot write the pages"):
-        report.write([a_run(tmp_path / "a.jsonl")], tmp_path / "out")
+        report_pages.write([a_run(tmp_path / "a.jsonl")], tmp_path / "out")
 
 
 def test_a_backend_whose_name_is_no_file_name_gets_a_page(tmp_path: Path) -> None:
     """Colons and slashes of a name do not leave the folder."""
-    touched = report.write([a_run(tmp_path / "a.jsonl", a_record(backend="torch:../x"))], tmp_path / "out")
+    touched = report_pages.write([a_run(tmp_path / "a.jsonl", a_record(backend="torch:../x"))], tmp_path / "out")
     assert [path.name for path in touched] == ["README.md", "coverage.md", "torch-..-x.md"]
 
 
@@ -366,7 +372,7 @@ def test_runs_on_one_machine_share_a_column(tmp_path: Path) -> None:
         a_run(tmp_path / "b.jsonl", a_record(backend="two"), environment=other),
         a_run(tmp_path / "c.jsonl", a_record(backend="three"), environment=replace(other, cpu="another")),
     ]
-    lines = report.pages(runs, tmp_path / "results")["README.md"].splitlines()
+    lines = report_pages.pages(runs, tmp_path / "results")["README.md"].splitlines()
     tables = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     assert ["", "`a.jsonl`, `b.jsonl`", "`c.jsonl`"] in tables
     (started,) = (row for row in tables if row[0] == "started")
@@ -377,7 +383,7 @@ def test_many_backends_are_told_in_several_tables(tmp_path: Path) -> None:
     """The rungs of the ladder stand together, and of the others no more beside each other than those."""
     names = ["inductor", "eager", *(f"b{number}" for number in range(7))]
     run = a_run(tmp_path / "a.jsonl", *(a_record(backend=name) for name in names))
-    pages = report.pages([run], tmp_path / "results")
+    pages = report_pages.pages([run], tmp_path / "results")
     headers = [line for line in pages["README.md"].splitlines() if line.startswith("| area ")]
     linked = [re.findall(r"\[(\w+)\]", line) for line in headers]
     assert linked == [["eager", "inductor"], ["b0", "b1", "b2", "b3", "b4"], ["b5", "b6"]]
@@ -400,7 +406,7 @@ def _timings() -> list[Timing]:
 
 def test_the_page_of_timings(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
     """Means, ratios with intervals and verdicts by phase, compiling, what is counted, what was not timed, and where."""
-    pages = report.pages([some_timings(tmp_path / "results" / "t.jsonl", *_timings())], tmp_path / "results")
+    pages = report_pages.pages([some_timings(tmp_path / "results" / "t.jsonl", *_timings())], tmp_path / "results")
     assert list(pages) == ["benchmarks.md"]
     assert re.sub(r"(finished|started).*", "", pages["benchmarks.md"]) == snapshot(extension_class=_Markdown)
 
@@ -408,9 +414,9 @@ def test_the_page_of_timings(tmp_path: Path, snapshot: SnapshotAssertion) -> Non
 def test_noise_refuses_verdicts_in_the_open(tmp_path: Path) -> None:
     """The page says why nothing is called faster or slower."""
     loud = some_timings(tmp_path / "a" / "t.jsonl", *_timings(), noise=Noise(ratios={"demo": (0.9, 1.1)}))
-    assert "**That is wider than the smallest effect" in report.pages([loud], tmp_path)["benchmarks.md"]
+    assert "**That is wider than the smallest effect" in report_pages.pages([loud], tmp_path)["benchmarks.md"]
     unknown = some_timings(tmp_path / "b" / "t.jsonl", *_timings()[:1], noise=Noise())
-    text = report.pages([unknown], tmp_path)["benchmarks.md"]
+    text = report_pages.pages([unknown], tmp_path)["benchmarks.md"]
     assert "Eager was not timed against itself" in text
     assert "Everything that was asked for was timed." in text
 
@@ -418,7 +424,7 @@ def test_noise_refuses_verdicts_in_the_open(tmp_path: Path) -> None:
 def test_compiling_need_not_be_timed(tmp_path: Path) -> None:
     """Then the page says so."""
     file = some_timings(tmp_path / "t.jsonl", a_timing(compiles={}))
-    assert "It was not timed." in report.pages([file], tmp_path)["benchmarks.md"]
+    assert "It was not timed." in report_pages.pages([file], tmp_path)["benchmarks.md"]
 
 
 def test_timings_stand_beside_records(tmp_path: Path) -> None:
@@ -426,25 +432,27 @@ def test_timings_stand_beside_records(tmp_path: Path) -> None:
     folder, out = tmp_path / "records", tmp_path / "out"
     a_run(folder / "a.jsonl")
     timings = some_timings(folder / "t.jsonl", *_timings())
-    report.write([folder], out)
+    report_pages.write([folder], out)
     assert {path.name for path in out.iterdir()} == {"README.md", "coverage.md", "fake.md", "benchmarks.md", "plots"}
-    assert [path.name for path in report.changes([timings], out)] == ["benchmarks.md"]  # which links to fewer pages
+    assert [path.name for path in report_pages.changes([timings], out)] == [
+        "benchmarks.md"
+    ]  # which links to fewer pages
 
 
 def test_timings_that_are_not_whole_are_refused(tmp_path: Path) -> None:
     """What was interrupted is no result, and of two files nobody knows which is meant."""
     cut = some_timings(tmp_path / "published" / "records" / "t.jsonl", *_timings(), finish=False)
     with pytest.raises(RecordError, match="cannot be published: it has no footer"):
-        report.pages([cut], tmp_path / "published")
-    assert "Partial: it has no footer" in "".join(report.pages([cut], tmp_path).values())
+        report_pages.pages([cut], tmp_path / "published")
+    assert "Partial: it has no footer" in "".join(report_pages.pages([cut], tmp_path).values())
     with pytest.raises(RecordError, match="remove all but one file"):
-        report.pages([some_timings(tmp_path / name, a_timing()) for name in ("b.jsonl", "c.jsonl")], tmp_path)
+        report_pages.pages([some_timings(tmp_path / name, a_timing()) for name in ("b.jsonl", "c.jsonl")], tmp_path)
 
 
 def test_timings_are_plotted(tmp_path: Path) -> None:
     """Each backend has its marks in both plots, which the page shows, and equal timings give equal plots."""
     file = some_timings(tmp_path / "t.jsonl", *_timings())
-    touched = report.write([file], tmp_path / "out")
+    touched = report_pages.write([file], tmp_path / "out")
     assert [path.name for path in touched] == ["benchmarks.md", "speed-ups.svg", "compiling.svg"]
     speed_ups, compiling = (path.read_text() for path in touched[1:])
     for word in ("demo.first.two n=8", "fake", "eager"):
@@ -452,21 +460,21 @@ def test_timings_are_plotted(tmp_path: Path) -> None:
     assert "eager (1 that are not faster)" in compiling
     assert "pays after 10,000 calls" in compiling
     assert all(f"(plots/{path.name})" in touched[0].read_text() for path in touched[1:])
-    assert report.write([file], tmp_path / "out") == []
+    assert report_pages.write([file], tmp_path / "out") == []
 
 
 def test_where_nothing_pays_the_plot_says_so(tmp_path: Path) -> None:
     """There is then no line of calls until it does."""
     slow = a_timing(blocks=(some_blocks(Phase.FORWARD, 1.5),))
-    *_, compiling = report.write([some_timings(tmp_path / "t.jsonl", slow)], tmp_path / "out")
+    *_, compiling = report_pages.write([some_timings(tmp_path / "t.jsonl", slow)], tmp_path / "out")
     assert "fake (1 that are not faster)" in compiling.read_text()
     assert "pays after" not in compiling.read_text()
 
 
 def test_without_matplotlib_there_are_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra `plot` is not needed for them."""
-    monkeypatch.setattr(report, "available", lambda: False)
-    touched = report.write([some_timings(tmp_path / "t.jsonl", *_timings())], tmp_path / "out")
+    monkeypatch.setattr(report_pages, "available", lambda: False)
+    touched = report_pages.write([some_timings(tmp_path / "t.jsonl", *_timings())], tmp_path / "out")
     assert [path.name for path in touched] == ["benchmarks.md"]
 
 
@@ -474,6 +482,6 @@ def test_the_overview_leads_to_the_timings(tmp_path: Path) -> None:
     """Where there are any."""
     folder = tmp_path / "records"
     a_run(folder / "run.jsonl")
-    assert "benchmarks.md" not in report.pages([folder], tmp_path)["README.md"]
+    assert "benchmarks.md" not in report_pages.pages([folder], tmp_path)["README.md"]
     some_timings(folder / "timings.jsonl", a_timing())
-    assert "How fast: [benchmarks](benchmarks.md)." in report.pages([folder], tmp_path)["README.md"]
+    assert "How fast: [benchmarks](benchmarks.md)." in report_pages.pages([folder], tmp_path)["README.md"]

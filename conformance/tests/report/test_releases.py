@@ -5,21 +5,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from conformance import confirmations, report
-from conformance.confirmations import ScriptResult
-from conformance.errors import RecordError
-from conformance.model import Outcome, Verdict
-from conformance.selection import digest
-from conformance.symptom import Symptom
+from conformance.catalogue.selection import digest
+from conformance.model.enums import Outcome, Verdict
+from conformance.model.errors import RecordError
+from conformance.records import confirmations
+from conformance.records.confirmations import ScriptResult
+from conformance.report import pages as report_pages
 from conformance.tests.fakes import a_record, an_environment, failed
 from conformance.tests.runs import a_run, an_unsupported, an_xfail, red
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from syrupy.assertion import SnapshotAssertion
 
-    from conformance.model import Record
+    from conformance.model.result import Record
 
 OLD, CUDA, NEW = "2.13.0+cpu", "2.13.0+cu130", "2.14.1+cu130"
 IDS = [f"demo.first.{name}" for name in ("one", "two", "three", "four", "five", "six", "seven")]
@@ -64,7 +65,7 @@ def some_releases(folder: Path) -> Path:
 
 def page(records: Path) -> str:
     """The page of releases in results/."""
-    return report.pages([records], records.parent)["releases.md"]
+    return report_pages.pages([records], records.parent)["releases.md"]
 
 
 def a_script(record: Record, release: str, **changes: object) -> ScriptResult:
@@ -106,7 +107,7 @@ def test_the_tables_are_of_the_newest_release(tmp_path: Path) -> None:
     """And of what stands in no release folder; one command makes all pages, and names no machine."""
     records = some_releases(tmp_path)
     a_run(records / "vendor.jsonl", a_record(backend="vendor"))
-    pages = report.pages([records], tmp_path / "results")
+    pages = report_pages.pages([records], tmp_path / "results")
     assert list(pages) == ["README.md", "coverage.md", "fake.md", "eager.md", "vendor.md", "releases.md"]
     assert "Run with torch 2.14.1+cu130." in pages["fake.md"]
     assert "[releases](releases.md)" in pages["README.md"]
@@ -120,7 +121,7 @@ def test_one_release_has_no_neighbour(tmp_path: Path) -> None:
     alone = page(on(OLD, tmp_path, *before()).parents[1])
     assert "| `fake`" in alone
     assert "regressed" not in alone.lower()
-    assert "releases.md" not in report.pages([a_run(tmp_path / "a.jsonl")], tmp_path)
+    assert "releases.md" not in report_pages.pages([a_run(tmp_path / "a.jsonl")], tmp_path)
 
 
 def test_a_script_of_an_earlier_record_does_not_count(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_two_releases_outside_release_folders_are_refused(tmp_path: Path) -> Non
     """Nobody knows which of them the table is of; both are named, and what to do."""
     files = [a_run(tmp_path / f"{at}.jsonl", environment=an_environment(torch=at)) for at in (OLD, NEW)]
     with pytest.raises(RecordError, match=r"two releases: torch 2\.13\.0\+cpu in .*, 2\.14\.1\+cu130 in "):
-        report.pages(files, tmp_path)
+        report_pages.pages(files, tmp_path)
 
 
 def test_shards_of_two_releases_are_no_run(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_shards_of_two_releases_are_no_run(tmp_path: Path) -> None:
     ]
     (tmp_path / "records").mkdir()
     with pytest.raises(RecordError, match=r"its torch is 2\.14\.1\+cu130, not 2\.13\.0\+cpu"):
-        report.pages(parts, tmp_path)
+        report_pages.pages(parts, tmp_path)
 
 
 def test_a_run_that_is_not_whole_is_refused_on_any_release(tmp_path: Path) -> None:

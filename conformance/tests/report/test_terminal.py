@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.text import Text
 
-from conformance import terminal
-from conformance.model import Verdict
+from conformance.model.enums import Verdict
+from conformance.report import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.model import Capability
+from conformance.model.enums import Capability
 
 __all__ = ["HONEST", "SABOTEURS", "Honest", "Saboteur", "defects", "ref"]
 

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from conformance import bench, kept, timing_file
-from conformance.bench import BenchOptions, prepare
-from conformance.cli import main
-from conformance.errors import HarnessError, SelectionError, UsageError
-from conformance.kept import Kind
-from conformance.model import Attempt, Ended, Verdict
+from conformance.cli.main import main
+from conformance.isolation.messages import Report
+from conformance.isolation.supervisor import Exit
+from conformance.model.codec import to_plain
+from conformance.model.enums import Verdict
+from conformance.model.errors import HarnessError, SelectionError, UsageError
+from conformance.model.result import Attempt, Ended
+from conformance.records import kept
+from conformance.records.kept import Kind
 from conformance.tests.fakes import a_backend, a_case, an_attempt, failed, some_blocks
-from conformance.timing import FirstCall, Noise, Phase, Timing, TimingRequest
-from conformance.watch import Exit
-from conformance.wire import Report, to_plain
+from conformance.timing import bench, timing_file
+from conformance.timing.bench import BenchOptions, prepare
+from conformance.timing.model import FirstCall, Noise, Phase, Timing, TimingRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
-    from conformance.model import Request
+    from conformance.model.request import Request
 
 CASES = (
     a_case("demo.first.one", tags=frozenset({"timing"})),
@@ -73,10 +76,10 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Child:
     """What runs in place of children, over two cases that are tagged for timing and one that is not."""
     child = Child()
     monkeypatch.setattr(bench, "collect", lambda _: CASES)
-    monkeypatch.setattr("conformance.isolate.describe", a_backend)
-    monkeypatch.setattr("conformance.discover.refuse_unknown", lambda _: None)  # there is no module `m`
-    monkeypatch.setattr("conformance.isolate.run_task", child.do)
-    monkeypatch.setattr("conformance.isolate.run_batch", child.check)
+    monkeypatch.setattr("conformance.execution.attempts.describe", a_backend)
+    monkeypatch.setattr("conformance.backend.discovery.refuse_unknown", lambda _: None)  # there is no module `m`
+    monkeypatch.setattr("conformance.isolation.tasks.run_task", child.do)
+    monkeypatch.setattr("conformance.execution.attempts.run_batch", child.check)
     return child
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from conformance import stats
-from conformance.paired import Side, measure, resolution_ns
-from conformance.timing import Effort, Phase
+from conformance.timing import stats
+from conformance.timing.clock import Side, measure, resolution_ns
+from conformance.timing.model import Effort, Phase
 
 
 @dataclass

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from conformance import isolate
-from conformance.evidence import GraphWatch
-from conformance.isolate import result
-from conformance.measure import prepared, uncompiled
-from conformance.model import BackendInfo, InputSpec, Variant
+from conformance.isolation import tasks
+from conformance.isolation.tasks import result
+from conformance.model.case import InputSpec, Variant
+from conformance.model.request import BackendInfo
+from conformance.observation.evidence import GraphWatch
 from conformance.tests.fakes import a_case, a_request
-from conformance.timing import DISPATCH, Effort, FirstCall, Noise, Phase, Timing, TimingRequest
+from conformance.timing.model import DISPATCH, Effort, FirstCall, Noise, Phase, Timing, TimingRequest
+from conformance.timing.subject import prepared, uncompiled
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.model import Case, Request
+    from conformance.model.case import Case
+    from conformance.model.request import Request
 
 pytestmark = pytest.mark.torch
 
@@ -30,8 +32,8 @@ def requested(case: Case, backend: str = "aot_eager") -> Request:
 
 
 def done(function: str, task: Any, kind: type[Any] = Timing) -> Any:
-    """What a function of `conformance.measure` gives in a child."""
-    end = isolate.run_task(f"conformance.measure:{function}", task, env={}, timeout_s=120)
+    """What a function of `conformance.timing.measure` gives in a child."""
+    end = tasks.run_task(f"conformance.timing.measure:{function}", task, env={}, timeout_s=120)
     found = result(kind, end)
     assert isinstance(found, kind), found
     return found

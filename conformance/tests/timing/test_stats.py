@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance import stats
-from conformance.stats import Estimate
 from conformance.tests.fakes import some_blocks
-from conformance.timing import Blocks, Noise, Phase, Speed
+from conformance.timing import stats
+from conformance.timing.model import Blocks, Noise, Phase, Speed
+from conformance.timing.stats import Estimate
 
 TIMES = st.lists(st.integers(1_000, 10**9), min_size=4, max_size=80).map(lambda ns: ns[: len(ns) // 4 * 4])
 

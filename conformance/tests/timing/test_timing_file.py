@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from conformance import timing_file
-from conformance.errors import RecordError, UsageError
-from conformance.model import Verdict
+from conformance.model.enums import Verdict
+from conformance.model.errors import RecordError, UsageError
+from conformance.records import find
 from conformance.tests.fakes import a_timing
 from conformance.tests.runs import a_run, some_timings
-from conformance.timing import Noise
+from conformance.timing import timing_file
+from conformance.timing.model import Noise
 
 TIMINGS = (
     a_timing(),
@@ -120,8 +121,8 @@ def test_another_version_of_the_format_is_refused(tmp_path: Path) -> None:
 def test_the_two_kinds_of_files_are_told_apart(tmp_path: Path) -> None:
     """Neither is taken for the other, nor replaced by the other."""
     records, timings = a_run(tmp_path / "r.jsonl"), some_timings(tmp_path / "t.jsonl", *TIMINGS)
-    assert not timing_file.is_timings(records)
-    assert timing_file.is_timings(timings)
+    assert not find.is_timings(records)
+    assert find.is_timings(timings)
     with pytest.raises(RecordError, match="not a file of timings"):
         timing_file.read(records)
     with pytest.raises(UsageError, match="so it is not replaced"):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import conformance
-from conformance.errors import RecordError
+from conformance.model.errors import RecordError
 from conformance.tests.fakes import a_timing, some_blocks
+from conformance.tests.records.test_frame import documented, dtypes
 from conformance.tests.runs import a_run, some_timings
-from conformance.tests.test_frame import documented, dtypes
-from conformance.timing import Noise, Phase
-from conformance.timing_frame import TYPES
+from conformance.timing.model import Noise, Phase
+from conformance.timing.timing_frame import TYPES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 import conformance
-from conformance import frame, handover, torch_release
-from conformance.errors import UsageError
+from conformance.isolation import handover, torch_release
+from conformance.model.errors import UsageError
+from conformance.records import frame
 from conformance.tests.fakes import a_record
 from conformance.tests.runs import checked, red
 from conformance.tests.saboteurs import ref
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from conformance.model import Record
-    from conformance.usercheck import Checked, CheckOptions
+    from conformance.model.result import Record
+    from conformance.triage.check import Checked, CheckOptions
 
 WITH_TORCH = ("assert_conforms", "check")
 
@@ -103,7 +104,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[CheckOptions]:
         options.append(given)
         return checked(*(a_record(backend=each) for each in given.backends))
 
-    monkeypatch.setattr("conformance.usercheck.run", run)
+    monkeypatch.setattr("conformance.triage.check.run", run)
     return options
 
 
@@ -130,7 +131,7 @@ def test_an_object_is_handed_over_under_its_name(
         assert (name, held[name].compile["backend"]) == ("identity", identity)
         return checked(a_record(backend=name))
 
-    monkeypatch.setattr("conformance.usercheck.run", run)
+    monkeypatch.setattr("conformance.triage.check.run", run)
     assert list(conformance.check(loss, 1.0, backends=backends)["backend"]) == ["identity"]
 
 
@@ -170,7 +171,7 @@ def test_a_backend_that_cannot_be_pickled_is_refused() -> None:
 
 def of(monkeypatch: pytest.MonkeyPatch, *records: Record) -> None:
     """Let a check come to these records."""
-    monkeypatch.setattr("conformance.usercheck.run", lambda *_: checked(*records))
+    monkeypatch.setattr("conformance.triage.check.run", lambda *_: checked(*records))
 
 
 def test_the_frame_is_that_of_load(monkeypatch: pytest.MonkeyPatch) -> None:

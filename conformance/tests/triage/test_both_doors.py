@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from conformance import case_text, isolate, usercheck
-from conformance.grammar import programs
-from conformance.loader import load_cases
-from conformance.model import InputSpec
-from conformance.runner import records
-from conformance.selection import select
+from conformance.catalogue import writer
+from conformance.catalogue.loader import load_cases
+from conformance.catalogue.selection import select
+from conformance.catalogue.yaml_source import compose
+from conformance.execution import attempts
+from conformance.execution.runner import records
+from conformance.model.case import InputSpec
 from conformance.tests.checking import cells, checked
 from conformance.tests.fakes import a_case, a_request, an_environment
 from conformance.tests.saboteurs import ref
-from conformance.yaml_marks import compose
+from conformance.triage import check
+from conformance.triage.fuzz.grammar import programs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.model import Case, Record
+    from conformance.model.case import Case
+    from conformance.model.result import Record
 
 pytestmark = pytest.mark.torch
 
@@ -137,7 +140,7 @@ def test_a_graph_break_counts_once_in_a_case_and_in_a_function(tmp_path: Path, n
     path.write_text(f"import torch\n\n\ndef users(x):\n{indent(program, '    ')}\n")
     _, output = checked(f"{path}:users", "--input", "x=float32[4]", "--backend", "eager")
     case = a_case(inputs={"x": InputSpec(shape=(4,))}, program=program)
-    evidence = isolate.run(a_request(case, backend=isolate.describe("eager"))).evidence
+    evidence = attempts.run(a_request(case, backend=attempts.describe("eager"))).evidence
     assert (cells(output)["graph"], evidence and evidence.graph_breaks) == (["breaks", str(breaks)], breaks)
 
 
@@ -164,13 +167,11 @@ def test_a_case_and_its_python_twin_get_the_same_answer(tmp_path_factory: pytest
     """Verdict, checks and numbers of any program are the same from a case file and from a file of Python."""
     folder = tmp_path_factory.mktemp("twins")
     case = as_a_user_has_it(drawn)
-    (folder / case_text.filename(case)).write_text(case_text.dump(case))
+    (folder / writer.filename(case)).write_text(writer.dump(case))
     (folder / "twin.py").write_text(twin(case))
-    plan = select(load_cases([folder]), [isolate.describe(backend) for backend in BACKENDS])
+    plan = select(load_cases([folder]), [attempts.describe(backend) for backend in BACKENDS])
     of_case = {record.backend: answer(record) for record in records(plan, an_environment())}
-    checked = usercheck.run(
-        usercheck.CheckOptions(ref=f"{folder / 'twin.py'}:program", backends=BACKENDS), lambda *_: None
-    )
+    checked = check.run(check.CheckOptions(ref=f"{folder / 'twin.py'}:program", backends=BACKENDS), lambda *_: None)
     assert {record.backend: answer(record) for record in checked.records} == of_case, (folder / "twin.py").read_text()
 
 
@@ -183,7 +184,7 @@ def as_a_user_has_it(case: Case) -> Case:
 
 def twin(case: Case) -> str:
     """The file of a user who wrote the same program."""
-    written: Any = compose(case_text.dump(case), "case.yaml").data
+    written: Any = compose(writer.dump(case), "case.yaml").data
     keys = written["cases"][0]
     said = {name: keys[name] for name in ("calls", "requires", "graph_breaks") if name in keys}
     said |= keys["axes"]

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import usercheck
-from conformance.model import InputSpec, Request
-from conformance.program import problems
+from conformance.model.case import InputSpec
+from conformance.model.request import Request
+from conformance.program.build import problems
 from conformance.tests.fakes import a_backend
-from conformance.user_case import written_out
+from conformance.triage import check
+from conformance.triage.case_file import written_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +103,7 @@ def users(tmp_path: Path) -> Path:
 
 def written(path: Path, name: str) -> list[Request]:
     """What a function may be as a case."""
-    case = usercheck.load_case(usercheck.CheckOptions(ref=f"{path}:{name}"))
+    case = check.load_case(check.CheckOptions(ref=f"{path}:{name}"))
     return list(written_out(Request(case=case, backend=a_backend(), variant=case.variants[0])))
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import conformance
-from conformance import isolate
-from conformance.errors import UsageError
+from conformance.isolation import tasks
+from conformance.model.errors import UsageError
 from conformance.tests.checking import cells, checked
 from conformance.tests.saboteurs import ref
 
@@ -319,7 +319,7 @@ def test_a_function_of_a_module_is_checked_with_its_own_state(users: Path, monke
     """The module is imported anew for each role."""
     monkeypatch.syspath_prepend(users.parent)
     monkeypatch.setenv("PYTHONPATH", str(users.parent))
-    isolate.shutdown()
+    tasks.shutdown()
     code, output = checked("users:counting", "--backend", "eager")
     assert code == 0, output
 

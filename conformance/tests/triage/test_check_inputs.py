@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from conformance import usercode
+from conformance.observation import user_code
 from conformance.tests.checking import cells, checked
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def test_inputs_that_a_function_keeps_are_copies_that_hang_together(given: Path)
 
 
 def _arguments(path: Path, maker: str) -> Any:
-    return usercode.arguments(f"{path}:{maker}", f"{path}:f", 0)
+    return user_code.arguments(f"{path}:{maker}", f"{path}:f", 0)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 import conformance
-from conformance import kept, record
-from conformance.cli import main
-from conformance.kept import Kind
-from conformance.loader import load_cases
+from conformance.catalogue.loader import load_cases
+from conformance.cli.main import main
+from conformance.records import kept, record_file
+from conformance.records.kept import Kind
 from conformance.tests.checking import DOUBLING, cells, checked
 from conformance.tests.saboteurs import ref
 
@@ -158,7 +158,7 @@ def test_of_any_other_function_all_but_its_text_is_shrunk(users: Path) -> None:
 
 def test_a_bug_report_holds_the_file_of_the_function(users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever reads it has not."""
-    monkeypatch.setattr("conformance.bug_report.environment", lambda: "PyTorch version: 2.13")
+    monkeypatch.setattr("conformance.triage.repro.bug_report.environment", lambda: "PyTorch version: 2.13")
     assert check(f"{users}:loss", "--backend", f"{users}:doubling")[0] == 1
     code, issue = done("repro", "doubling/user.loss", "--issue")
     assert code == 0, issue
@@ -182,9 +182,9 @@ def test_records_are_kept_where_it_is_said_and_printed_where_that_is_asked_for(u
     path = users.with_name("mine.jsonl")
     code, output = check(f"{users}:Net", "--backend", "eager", "--records", str(path), "--json")
     assert (code, output) == (0, path.read_text())
-    run = record.read(path)
+    run = record_file.read(path)
     assert [case.id for case in run.header.cases] == ["user.net"]
-    assert record.publishable(run) == "it is a partial run: selected by function"
+    assert record_file.publishable(run) == "it is a partial run: selected by function"
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from conformance import isolate
-from conformance.cli import main
-from conformance.homes import collect
-from conformance.loader import load_cases
-from conformance.runner import records as records_of
-from conformance.selection import select
+from conformance.catalogue.loader import load_cases
+from conformance.catalogue.selection import select
+from conformance.catalogue.sources import collect
+from conformance.cli.main import main
+from conformance.execution import attempts
+from conformance.execution.runner import records as records_of
 from conformance.tests.fakes import a_record, an_environment
 from conformance.tests.runs import a_run, red
 from conformance.tests.saboteurs import ref
@@ -36,7 +36,7 @@ def done(*words: str) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A failure of a backend that is broken on purpose, as a run records it."""
-    info = isolate.describe(ref("modes", "grad_modes_dropped"))
+    info = attempts.describe(ref("modes", "grad_modes_dropped"))
     plan = select(collect(), [info], case_globs=[CASE], variants=["grad=enabled"])
     path = tmp_path_factory.mktemp("records") / "records.jsonl"
     return a_run(path, *records_of(plan, an_environment()), requests=plan.requests, backends=(info,))
@@ -89,7 +89,7 @@ def test_a_script_and_a_bug_report_are_printed(records: Path, monkeypatch: pytes
     code, script = done("repro", *where)
     assert code == 0, script
     compile(script, "repro.py", "exec")
-    monkeypatch.setattr("conformance.bug_report.environment", lambda: "PyTorch version: 2.13")
+    monkeypatch.setattr("conformance.triage.repro.bug_report.environment", lambda: "PyTorch version: 2.13")
     code, issue = done("repro", *where, "--issue")
     assert code == 0
     assert script.strip() in issue
@@ -171,7 +171,7 @@ cases:
 
 def one_case(folder: Path, backend: str, case: str) -> Path:
     """The records of one case of a folder on a backend."""
-    info = isolate.describe(backend)
+    info = attempts.describe(backend)
     plan = select(load_cases([folder]), [info], case_globs=[case])
     found = list(records_of(plan, an_environment()))
     return a_run(folder / "r.jsonl", *found, requests=plan.requests, backends=(info,), folders=(str(folder),))
@@ -193,7 +193,7 @@ def test_what_an_earlier_backward_spoils_is_shown_by_the_script(tmp_path: Path, 
 PARTIAL = """
 import sys
 
-OBSERVED = "conformance.child" in sys.modules
+OBSERVED = "conformance.isolation.child" in sys.modules
 
 
 def shy(graph, examples):
@@ -206,7 +206,7 @@ def test_a_script_that_shows_nothing_is_told_from_one_that_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     """Of a backend that is wrong under this suite alone, the script is honest, and the command says so."""
-    monkeypatch.setattr("conformance.bug_report.environment", lambda: "PyTorch version: 2.13")
+    monkeypatch.setattr("conformance.triage.repro.bug_report.environment", lambda: "PyTorch version: 2.13")
     (tmp_path / "demo_spoiled.yaml").write_text(SPOILING)
     (tmp_path / "mine.py").write_text(PARTIAL)
     path = one_case(tmp_path, f"{tmp_path / 'mine.py'}:shy", "demo.spoiled.buffer")

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from conformance import found, kept
-from conformance.errors import SelectionError, UsageError
+from conformance.model.errors import SelectionError, UsageError
+from conformance.records import kept
 from conformance.tests.fakes import a_backend, a_record, a_request
 from conformance.tests.runs import a_run, red
+from conformance.triage import lookup
 
 CASE = "grad_mode.nesting.enable_in_no_grad"
 
@@ -26,7 +27,7 @@ def records(tmp_path: Path) -> Path:
 
 def test_a_name_finds_its_record_and_request(records: Path) -> None:
     """Backend, case and variant as summaries print them."""
-    one = found.find(f"fake / {CASE} / grad=disabled", [records])
+    one = lookup.find(f"fake / {CASE} / grad=disabled", [records])
     assert one.record.key == ("fake", CASE, "grad=disabled")
     assert one.request.key == one.record.key
     assert one.request.case.program.startswith("with torch.no_grad()")
@@ -34,7 +35,7 @@ def test_a_name_finds_its_record_and_request(records: Path) -> None:
 
 def test_without_a_variant_the_one_that_fails_is_meant(records: Path) -> None:
     """Nobody asks about the others."""
-    assert found.find(f"fake/{CASE}", [records]).record.variant == "grad=enabled"
+    assert lookup.find(f"fake/{CASE}", [records]).record.variant == "grad=enabled"
 
 
 @pytest.mark.parametrize(
@@ -50,14 +51,14 @@ def test_without_a_variant_the_one_that_fails_is_meant(records: Path) -> None:
 def test_a_name_that_finds_nothing_says_what_there_is(records: Path, name: str, said: str) -> None:
     """A typing error is told from a record that is not there."""
     with pytest.raises(UsageError, match=re.escape(said)):
-        found.find(name, [records])
+        lookup.find(name, [records])
 
 
 def test_without_records_it_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The option that names others is told."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="--records"):
-        found.find(f"fake/{CASE}")
+        lookup.find(f"fake/{CASE}")
 
 
 def test_the_records_of_the_last_run_go_before_the_published_ones(
@@ -68,7 +69,7 @@ def test_the_records_of_the_last_run_go_before_the_published_ones(
     records.rename(tmp_path / ".conformance" / "20260101-000000-000-run.jsonl")
     a_run(tmp_path / "results" / "records" / "other.jsonl", red("base.other.one"))
     monkeypatch.chdir(tmp_path)
-    assert found.find(f"fake/{CASE}").record.case_id == CASE
+    assert lookup.find(f"fake/{CASE}").record.case_id == CASE
 
 
 def test_a_name_is_looked_for_in_earlier_runs_and_checks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,22 +79,22 @@ def test_a_name_is_looked_for_in_earlier_runs_and_checks_too(tmp_path: Path, mon
     first = a_run(kept.FOLDER / "20260101-000000-000-run.jsonl", red(CASE), red("base.smoke.gradient"))
     second = a_run(kept.FOLDER / "20260101-000000-001-check.jsonl", a_record(CASE, variant="grad=inference"))
     (kept.FOLDER / "20260101-000000-002-run.jsonl").touch()  # one that is about to begin
-    assert found.find(f"fake/{CASE}/grad=enabled").path == first
-    assert found.find("fake/base.smoke.gradient").path == first
-    assert found.find("fake/base.smoke.matmul").path == Path("results", "records", "other.jsonl")
+    assert lookup.find(f"fake/{CASE}/grad=enabled").path == first
+    assert lookup.find("fake/base.smoke.gradient").path == first
+    assert lookup.find("fake/base.smoke.matmul").path == Path("results", "records", "other.jsonl")
     second.unlink()
     with pytest.raises(SelectionError, match=re.escape("Did you mean fake/base.smoke.gradient or")):
-        found.find("fake/base.smoke.gradien")
+        lookup.find("fake/base.smoke.gradien")
 
 
 def test_a_live_request_has_the_backend_as_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records keep no environment variables."""
-    monkeypatch.setattr("conformance.isolate.describe", lambda ref: a_backend(ref, env={"A": "1"}))
-    assert found.live(a_request()).backend.env == {"A": "1"}
+    monkeypatch.setattr("conformance.execution.attempts.describe", lambda ref: a_backend(ref, env={"A": "1"}))
+    assert lookup.live(a_request()).backend.env == {"A": "1"}
 
 
 def test_variants_that_all_fail_are_listed(tmp_path: Path) -> None:
     """One of them is to be named."""
     path = a_run(tmp_path / "r.jsonl", red(CASE, variant="grad=enabled"), red(CASE, variant="grad=disabled"))
     with pytest.raises(SelectionError, match="may be any of these"):
-        found.find(f"fake/{CASE}", [path])
+        lookup.find(f"fake/{CASE}", [path])

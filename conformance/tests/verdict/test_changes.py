@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.changes import Transition, changes, grouped, transition
-from conformance.judge import judge, outcome
-from conformance.model import Outcome, Raised, Stage, Verdict
+from conformance.model.enums import Outcome, Stage, Verdict
+from conformance.model.result import Raised
 from conformance.tests.fakes import a_difference, a_record, failed, raised, vacuous
 from conformance.tests.runs import an_unsupported, red
+from conformance.verdict.changes import Transition, changes, grouped, transition
+from conformance.verdict.judge import judge, outcome
 
 if TYPE_CHECKING:
-    from conformance.model import Attempt, Record
+    from conformance.model.result import Attempt, Record
 
 PASS = a_record()
 UNSUPPORTED = an_unsupported()

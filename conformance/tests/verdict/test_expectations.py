@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.checks import CATALOGUE
-from conformance.errors import ExpectationError
-from conformance.expectations import Host, load_expectations, match, stale
-from conformance.model import Kind, Location, Outcome, Variant
+from conformance.model.case import Location, Variant
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Kind, Outcome
+from conformance.model.errors import ExpectationError
 from conformance.tests.fakes import a_record, an_expectation
+from conformance.verdict.expectations import Host, load_expectations, match, stale
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.model import Expectation
+    from conformance.model.request import Expectation
 
 ENTRY = """\
 - cases: demo.*

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.first_seen import broken_in_order
-from conformance.model import CheckResult, Difference, Level
+from conformance.model.enums import Level
+from conformance.model.result import CheckResult, Difference
+from conformance.verdict.first_seen import broken_in_order
 
 VALUES = ("values", "output[0]", "values")
 LATER = ("calls", "call[1].output", "values")

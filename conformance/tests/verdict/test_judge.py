@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.judge import judge, outcome, where
-from conformance.model import Attempt, CheckResult, Expectation, Level, Location, Outcome, Spent, Stage, Verdict
+from conformance.model.case import Location
+from conformance.model.enums import Level, Outcome, Spent, Stage, Verdict
+from conformance.model.result import Attempt, CheckResult
 from conformance.tests.fakes import a_difference, an_attempt, an_expectation, crashed, failed, raised, vacuous
+from conformance.verdict.judge import judge, outcome, where
+
+if TYPE_CHECKING:
+    from conformance.model.request import Expectation
 
 RUN = {
     Outcome.PASS: an_attempt(),

@@ -4,16 +4,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import frame
-from conformance.discover import LADDER
-from conformance.ladder import Rung, below, climb, first, first_in_records
-from conformance.model import Outcome
-from conformance.symptom import Symptom
+from conformance.model.enums import Outcome
+from conformance.model.ladder import LADDER
+from conformance.records import frame
 from conformance.tests.fakes import a_backend, a_record, a_request, an_attempt, failed
 from conformance.tests.runs import red
+from conformance.verdict.ladder import Rung, below, climb, first, first_in_records
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
-    from conformance.model import Attempt, Request
+    from conformance.model.request import Request
+    from conformance.model.result import Attempt
 
 WANTED = Symptom.of(failed("gradients"))
 

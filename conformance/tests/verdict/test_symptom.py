@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from conformance.model import Outcome, Verdict
-from conformance.symptom import Symptom
+from conformance.model.enums import Outcome, Verdict
 from conformance.tests.fakes import a_difference, a_record, an_attempt, crashed, failed, raised
 from conformance.tests.runs import red
+from conformance.verdict.symptom import Symptom
 
 
 def differing(check: str, **difference: object) -> Symptom:

@@ -8,24 +8,26 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from conformance import isolate, terminal
-from conformance.dissection import Dissection
-from conformance.errors import UsageError
-from conformance.first_seen import broken_in_order
-from conformance.found import find, live
-from conformance.ladder import DEBUG, below, climb, first
-from conformance.program import generate
-from conformance.specification import clause_texts
-from conformance.symptom import Symptom
-from conformance.terminal import style_of, styled
+from conformance.catalogue.specification import clause_texts
+from conformance.execution import attempts
+from conformance.isolation import tasks
+from conformance.model.errors import UsageError
+from conformance.program.build import generate
+from conformance.report import terminal
+from conformance.report.terminal import style_of, styled
+from conformance.triage.explain.dissection import Dissection
+from conformance.triage.lookup import find, live
+from conformance.verdict.first_seen import broken_in_order
+from conformance.verdict.ladder import DEBUG, below, climb, first
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from conformance.dissection import CapturedGraph, Listing
-    from conformance.found import Found
-    from conformance.ladder import Rung
-    from conformance.model import Record
+    from conformance.model.result import Record
+    from conformance.triage.explain.dissection import CapturedGraph, Listing
+    from conformance.triage.lookup import Found
+    from conformance.verdict.ladder import Rung
 
 __all__ = ["Explanation", "explain", "of", "text"]
 
@@ -52,7 +54,7 @@ def explain(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()
     """Run a recorded failure again, on its backend from inside, and on each rung below.
 
     Args:
-        name: `BACKEND/CASE/VARIANT`; see `conformance.found`.
+        name: `BACKEND/CASE/VARIANT`; see `conformance.triage.lookup`.
         places: record files, or folders of them.
         folders: of cases, beyond those that the run had.
 
@@ -75,10 +77,12 @@ def of(found: Found) -> Explanation:
         HarnessError: the fork server does not start, or died twice.
     """
     request = found.request
-    infos = [isolate.describe(rung) for rung in below(request.backend.name)]
-    rungs = tuple(climb(request, Symptom.of_record(found.record), infos, isolate.run))
-    end = isolate.run_task("conformance.dissect:run", request, env=request.backend.env, timeout_s=2 * request.timeout_s)
-    seen = isolate.result(Dissection, end)
+    infos = [attempts.describe(rung) for rung in below(request.backend.name)]
+    rungs = tuple(climb(request, Symptom.of_record(found.record), infos, attempts.run))
+    end = tasks.run_task(
+        "conformance.triage.explain.dissect:run", request, env=request.backend.env, timeout_s=2 * request.timeout_s
+    )
+    seen = tasks.result(Dissection, end)
     return Explanation(found=found, dissection=seen if isinstance(seen, Dissection) else str(seen), rungs=rungs)
 
 

@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils import _pytree as pytree
 
-from conformance import ambient, graph_breaks, inputs, program, torch_names
-from conformance.device import DEVICE
-from conformance.dissection import CapturedGraph, Dissection, Listing, NodeDifference
-from conformance.evidence import compile_with
-from conformance.model import Stage
-from conformance.resolve import patched, resolve
-from conformance.role import Role, perform
-from conformance.tolerance import CLOSE, FACTOR
+from conformance.backend.resolution import patched, resolve
+from conformance.model.device import DEVICE
+from conformance.model.enums import Stage
+from conformance.observation import ambient, graph_breaks, inputs, seeding, torch_names
+from conformance.observation.driver import Role, perform
+from conformance.observation.evidence import compile_with
+from conformance.observation.tolerance import CLOSE, FACTOR
+from conformance.program import build
+from conformance.triage.explain.dissection import CapturedGraph, Dissection, Listing, NodeDifference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import ModuleType
 
     from conformance.backend import Backend
-    from conformance.model import Request
+    from conformance.model.request import Request
 
 __all__ = ["run"]
 
@@ -95,8 +96,8 @@ def run(request: Request, report: Callable[[Stage], None]) -> Dissection:
     """
     report(Stage.COMPILE)
     backend = resolve(request.backend.ref)
-    inputs.seed_default(request.seed)
-    generated = program.generate(request.case, request.variant)
+    seeding.seed_default(request.seed)
+    generated = build.generate(request.case, request.variant)
     module = generated.load()
     graph_breaks.forget()
     with patched({**backend.patches, "_functorch.config.donated_buffer": False}):
@@ -116,7 +117,7 @@ def run(request: Request, report: Callable[[Stage], None]) -> Dissection:
     )
 
 
-def _listing(generated: program.Program, module: ModuleType, request: Request) -> Listing:
+def _listing(generated: build.Program, module: ModuleType, request: Request) -> Listing:
     """The function of a user, where the program calls one that has a source."""
     if user := request.case.function:
         called = getattr(module, user.callee)
@@ -228,7 +229,7 @@ def _gradients(
 ) -> Iterator[tuple[str, str, str]]:
     if actual.grad_fn is None or expected.grad_fn is None:
         return  # a view of a leaf that no_grad has made requires gradients and has none
-    cotangent = inputs.cotangent(expected.detach(), inputs.stream(0, place))
+    cotangent = inputs.cotangent(expected.detach(), seeding.stream(0, place))
     for one, other in zip(_backward(actual, cotangent, ours), _backward(expected, cotangent, theirs), strict=True):
         if not _near(one, other):
             yield "gradient", _words(one), _words(other)

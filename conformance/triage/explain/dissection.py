@@ -1,4 +1,4 @@
-"""What can be seen of a failure from inside, in words; child side in `conformance.dissect`."""
+"""What can be seen of a failure from inside, in words; child side in `conformance.triage.explain.dissect`."""
 
 from __future__ import annotations
 

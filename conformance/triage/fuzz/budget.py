@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conformance.deadline import Deadline
+    from conformance.isolation.deadline import Deadline
 
 __all__ = ["Budget"]
 

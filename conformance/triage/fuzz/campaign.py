@@ -17,27 +17,34 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from conformance import grammar, isolate, torch_release, wire
-from conformance.deadline import Deadline, StoppedError
-from conformance.discover import find, usable
-from conformance.environment import capture
-from conformance.errors import UsageError
-from conformance.findings import Finding, code, nest, write
-from conformance.fuzz_budget import Budget
-from conformance.fuzz_result import Chunk, FuzzResult, Options
-from conformance.judge import outcome
-from conformance.known import Known
-from conformance.linefile import LineFile, reading, split
-from conformance.model import Outcome, Request
-from conformance.runner import SLOW_BATCH
-from conformance.selection import SLOW_COMPILE, decided, time_limit
-from conformance.symptom import Symptom
+from conformance.backend.discovery import find, usable
+from conformance.catalogue.selection import SLOW_COMPILE, decided, time_limit
+from conformance.execution import attempts as execution_attempts
+from conformance.execution.runner import SLOW_BATCH
+from conformance.isolation import tasks, torch_release
+from conformance.isolation.deadline import Deadline, StoppedError
+from conformance.model import codec
+from conformance.model.enums import Outcome
+from conformance.model.errors import UsageError
+from conformance.model.request import Request
+from conformance.program.nest_reader import nest
+from conformance.records.environment import capture
+from conformance.records.jsonl import LineFile, reading, split
+from conformance.triage.fuzz import grammar
+from conformance.triage.fuzz.budget import Budget
+from conformance.triage.fuzz.finding import Finding, code, write
+from conformance.triage.fuzz.known import Known
+from conformance.triage.fuzz.result import Chunk, FuzzResult, Options
+from conformance.verdict.judge import outcome
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
-    from conformance.model import Attempt, BackendInfo, Case
+    from conformance.model.case import Case
+    from conformance.model.request import BackendInfo
+    from conformance.model.result import Attempt
 
 __all__ = ["STATE", "Fuzz", "Tools", "prepare"]
 
@@ -76,9 +83,9 @@ class Tools:
     shrink: Callable[[Request, Symptom, Callable[[Request], bool]], Request]
     dump: Callable[[Case], str]
     known: Known = field(default_factory=Known)
-    run: Callable[[Sequence[Request]], Sequence[Attempt]] = isolate.sweep
+    run: Callable[[Sequence[Request]], Sequence[Attempt]] = execution_attempts.sweep
     generate: Callable[[int, int], Sequence[Case]] = grammar.chunk
-    describe: Callable[[str], BackendInfo] = isolate.describe
+    describe: Callable[[str], BackendInfo] = execution_attempts.describe
     clock: Callable[[], float] = time.monotonic
     script_s: float = 8.0
     deadline: Deadline = field(default_factory=Deadline)
@@ -134,7 +141,7 @@ class Fuzz:
             with self.file:
                 try:
                     for chunk in course:
-                        self.file.put(wire.encode(wire.to_plain(chunk)))
+                        self.file.put(codec.encode(codec.to_plain(chunk)))
                         chunks.append(chunk)
                         advance(chunk)
                 except KeyboardInterrupt:
@@ -143,11 +150,11 @@ class Fuzz:
             executor.shutdown(wait=False, cancel_futures=True)
             # What runs in a thread ends with its child, and may have started another one meanwhile.
             while pending := set(course.pending):
-                isolate.shutdown()
+                tasks.shutdown()
                 wait(pending, timeout=_POLL_S)
         course.budget.release()
         if interrupted:
-            isolate.shutdown()
+            tasks.shutdown()
         return FuzzResult(
             backend=self.backend.name,
             seed=self.options.seed,
@@ -342,11 +349,11 @@ def prepare(options: Options, tools: Tools) -> Fuzz:
     lines, cut = split(path, _START, "the state of a fuzzing run") if path.exists() else ([], 0)
     if not lines:
         file = LineFile(path, _START)
-        file.put(wire.encode(header))
+        file.put(codec.encode(header))
         return Fuzz(options=options, tools=tools, backend=backend, file=file)
     with reading(f"cannot read {path}"):
         _refuse_others(json.loads(lines[0]), header, path)
-        done = [wire.from_plain(Chunk, json.loads(line)) for line in lines[1:]]
+        done = [codec.from_plain(Chunk, json.loads(line)) for line in lines[1:]]
     return Fuzz(options=options, tools=tools, backend=backend, file=LineFile(path, _START, truncate=cut), done=done)
 
 

@@ -7,27 +7,34 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from conformance import case_text, findings, fuzz, isolate
-from conformance.confirm import confirm
-from conformance.deadline import Deadline, StoppedError
-from conformance.environment import capture
-from conformance.errors import UsageError
-from conformance.known import known_failures, packaged
-from conformance.linefile import telling
-from conformance.model import Attempt, Outcome
-from conformance.shrink import shrink
-from conformance.symptom import Symptom
+from conformance.backend.discovery import find
+from conformance.catalogue import writer
+from conformance.execution import attempts
+from conformance.isolation.deadline import Deadline, StoppedError
+from conformance.model.enums import Outcome
+from conformance.model.errors import UsageError
+from conformance.model.ladder import LADDER
+from conformance.model.result import Attempt
+from conformance.records.environment import capture
+from conformance.records.jsonl import telling
+from conformance.triage.fuzz import campaign
+from conformance.triage.fuzz import report as fuzz_report
+from conformance.triage.fuzz.confirm import confirm
+from conformance.triage.fuzz.known import known_failures, packaged
+from conformance.triage.shrink.search import shrink
+from conformance.verdict import ladder
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from conformance.confirm import Confirmation
-    from conformance.fuzz import Fuzz
-    from conformance.fuzz_result import Chunk, FuzzResult, Options
-    from conformance.model import Request
+    from conformance.model.request import Request
+    from conformance.triage.fuzz.campaign import Fuzz
+    from conformance.triage.fuzz.confirm import Confirmation
+    from conformance.triage.fuzz.result import Chunk, FuzzResult, Options
 
-__all__ = ["REPORT", "Fuzzed", "Fuzzing", "prepare"]
+__all__ = ["REPORT", "Fuzzed", "Fuzzing", "first_rung", "prepare"]
 
 REPORT = "report.md"
 _ATTEMPTS = 200  # to shrink one finding
@@ -59,13 +66,13 @@ class Fuzzed:
             seen = f"{len(self.result.left)} more symptoms were seen, and there was no time to look into them."
             again = [f"{seen} Continue: the same command with a larger --budget"]
         started = f"Starting torch took {self.start_s:.0f} s, which is no part of the budget."
-        summary = findings.summary(self.result, self.confirmed)
+        summary = fuzz_report.summary(self.result, self.confirmed)
         return "\n".join([started, f"{summary}\n", f"{self.report}: written", *again])
 
     @property
     def statistics(self) -> str:
         """For a terminal: what was drawn, and what was found that is known."""
-        return findings.statistics(self.result)
+        return fuzz_report.statistics(self.result)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +122,7 @@ class Fuzzing:
     def _write(self, result: FuzzResult, confirmed: Mapping[str, Confirmation]) -> Path:
         path = self.run.options.output / REPORT
         with telling(f"cannot write {path}"):
-            path.write_text(findings.report(result, confirmed), encoding="utf-8")
+            path.write_text(fuzz_report.report(result, confirmed), encoding="utf-8")
         return path
 
 
@@ -131,18 +138,18 @@ def prepare(options: Options, known: Sequence[Path] = ()) -> Fuzzing:
     """
     seen = known_failures(known) if known else packaged()  # first: what is wrong is said before torch starts
     deadline, began = Deadline(), time.monotonic()
-    rung = findings.first_rung(deadline)
+    rung = first_rung(deadline)
     start_s = time.monotonic() - began
-    tools = fuzz.Tools(
+    tools = campaign.Tools(
         rung=rung,
         shrink=partial(_smaller, deadline, options.budget_s),
-        dump=case_text.dump,
+        dump=writer.dump,
         known=seen,
-        run=partial(isolate.sweep, deadline=deadline),
+        run=partial(attempts.sweep, deadline=deadline),
         script_s=start_s,  # a script imports torch and compiles, as the fork server has just done on this machine
         deadline=deadline,
     )
-    return Fuzzing(run=fuzz.prepare(options, tools), start_s=start_s)
+    return Fuzzing(run=campaign.prepare(options, tools), start_s=start_s)
 
 
 def _smaller(
@@ -153,7 +160,7 @@ def _smaller(
 
     def attempt(one: Request) -> Attempt:
         try:
-            made = isolate.run(one, end)
+            made = attempts.run(one, end)
             slipped = Symptom.of(made) == wanted and not holds(one)
         except StoppedError:
             return Attempt(invalid="the time is up")
@@ -166,3 +173,16 @@ def _smaller(
         if end.has_passed:
             return request
         raise
+
+
+def first_rung(deadline: Deadline | None = None) -> Callable[[Request, Symptom], str]:
+    """What tells from which rung on a failure of a request shows, its own backend last; empty where that one does not.
+
+    It raises a StoppedError once the deadline has passed.
+
+    Raises:
+        ConformanceError: the backends of the ladder cannot be described.
+    """
+    infos = find(LADDER, attempts.describe)
+    run = partial(attempts.run, deadline=deadline)
+    return lambda request, wanted: ladder.first(list(ladder.climb(request, wanted, infos, run)))

@@ -8,21 +8,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import found, isolate, script
-from conformance.deadline import Deadline
-from conformance.errors import BackendError, CaseError, UsageError
-from conformance.linefile import telling
-from conformance.loader import load_cases
-from conformance.model import Outcome, Request
-from conformance.script_run import run_file
-from conformance.selection import time_limit
-from conformance.symptom import Symptom
+from conformance.catalogue.loader import load_cases
+from conformance.catalogue.selection import time_limit
+from conformance.isolation import tasks
+from conformance.isolation.deadline import Deadline
+from conformance.model.enums import Outcome
+from conformance.model.errors import BackendError, CaseError, UsageError
+from conformance.model.request import Request
+from conformance.records.jsonl import telling
+from conformance.triage import lookup
+from conformance.triage.repro import script
+from conformance.triage.repro.running import run_file
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from conformance.findings import Finding
-    from conformance.model import BackendInfo, Case
+    from conformance.model.case import Case
+    from conformance.model.request import BackendInfo
+    from conformance.triage.fuzz.finding import Finding
 
 __all__ = ["Confirmation", "confirm", "scripted"]
 
@@ -56,7 +60,7 @@ def scripted(request: Request, wanted: Symptom) -> str:
         BackendError: its backend cannot be loaded.
         HarnessError: the fork server does not start, or died twice.
     """
-    seen = found.now(request)
+    seen = lookup.now(request)
     if (symptom := Symptom.of_record(seen.record)) != wanted:
         message = f"run again it shows: {symptom}"
         raise UsageError(message)
@@ -100,7 +104,7 @@ def confirm(
     try:
         made = list(executor.map(one, wanted))
     finally:
-        isolate.shutdown()  # first: it ends what the executor waits for
+        tasks.shutdown()  # first: it ends what the executor waits for
         executor.shutdown(cancel_futures=True)
     return {finding.case_id: each for finding, each in zip(wanted, made, strict=True)}
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from hypothesis import strategies as st
 
-from conformance.device import DEVICE
-from conformance.model import InputSpec
-from conformance.nests import LEVELS, MODES
+from conformance.model.case import InputSpec
+from conformance.model.device import DEVICE
 from conformance.oracle.modes import Autocast, Context, Grad, Inference, Modes
+from conformance.program.nests import LEVELS, MODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from conformance.model import Call
+    from conformance.model.case import Call
 
 __all__ = ["ASKED", "BINARY", "DEEPEST", "UNARY", "VIEWS", "WRITES", "Draft"]
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from conformance import torch_release
-from conformance.draft import ASKED, BINARY, DEEPEST, UNARY, VIEWS, WRITES, Draft
-from conformance.findings import code, levels_of
-from conformance.model import CALLS, Call, Capability, Case, InputSpec, Location, Variant
-from conformance.nests import AMBIENT, LEVELS, MODES
+from conformance.isolation import torch_release
+from conformance.model.case import CALLS, Call, Case, InputSpec, Location, Variant
+from conformance.model.enums import Capability
 from conformance.oracle.modes import Modes, ambient
+from conformance.program.nest_reader import levels_of
+from conformance.program.nests import AMBIENT, LEVELS, MODES
+from conformance.triage.fuzz.draft import ASKED, BINARY, DEEPEST, UNARY, VIEWS, WRITES, Draft
+from conformance.triage.fuzz.finding import code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,18 +32,19 @@ CHUNK = 36
 _AT_ONCE = 9  # up to ten hypothesis draws afresh each time; beyond, it varies what it has drawn, which is less diverse
 
 _MADE_OF = (
-    "draft",
-    "findings",
-    "first_seen",
-    "fuzz",
-    "fuzz_result",
-    "grammar",
-    "known",
-    "ladder",
-    "nests",
-    "shrink",
-    "smaller",
-    "symptom",
+    "program/nests",
+    "program/nest_reader",
+    "triage/fuzz/campaign",
+    "triage/fuzz/draft",
+    "triage/fuzz/finding",
+    "triage/fuzz/grammar",
+    "triage/fuzz/known",
+    "triage/fuzz/result",
+    "triage/shrink/candidates",
+    "triage/shrink/search",
+    "verdict/first_seen",
+    "verdict/ladder",
+    "verdict/symptom",
 )
 _LOW = {"bfloat16": Capability.BFLOAT16, "float16": Capability.FLOAT16}
 _CALLS = {

@@ -1,7 +1,8 @@
 """What is known before fuzzing: failures that records of the suite show, with the modes that their cases have.
 
-What the published records show comes with the package, in `known_failures.json`. `python -m conformance.known` writes
-it again from `results/records`, and `python -m nox -s report` does so too; a test holds the file against them.
+What the published records show comes with the package, in `known_failures.json`.
+`python -m conformance.triage.fuzz.known` writes it again from `results/records`, and `python -m nox -s report` does so
+too; a test holds the file against them.
 """
 
 from __future__ import annotations
@@ -14,22 +15,25 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance import ladder, record, wire
-from conformance.errors import UsageError
-from conformance.findings import modes_of
-from conformance.frame import find_every_release, find_kinds
-from conformance.homes import collect
-from conformance.kept import PUBLISHED
-from conformance.nests import SAYS
-from conformance.program import substitute
-from conformance.releases import refuse_mixed
-from conformance.symptom import Symptom
+from conformance.catalogue.sources import collect
+from conformance.model import codec
+from conformance.model.errors import UsageError
+from conformance.program.build import substitute
+from conformance.program.nest_reader import modes_of
+from conformance.program.nests import SAYS
+from conformance.records import record_file
+from conformance.records.find import find_every_release, find_kinds
+from conformance.records.kept import PUBLISHED
+from conformance.records.releases import refuse_mixed
+from conformance.verdict import ladder
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from conformance.model import Case, Record, Variant
-    from conformance.record import RunFile
+    from conformance.model.case import Case, Variant
+    from conformance.model.result import Record
+    from conformance.records.record_file import RunFile
 
 __all__ = ["PACKAGED", "Known", "digests", "known_failures", "packaged", "packed"]
 
@@ -73,7 +77,7 @@ def known_failures(places: Sequence[Path]) -> Known:
         RecordError: there are no records, they cannot be read, or those of a backend are of two releases of torch.
         CaseError: the cases cannot be read.
     """
-    read = [(path, record.read(path)) for path in (find_kinds(*places)[0] if places else [])]
+    read = [(path, record_file.read(path)) for path in (find_kinds(*places)[0] if places else [])]
     refuse_mixed(read)
     runs = [run for _, run in read]
     records = [one for run in runs for one in run.records]
@@ -92,7 +96,7 @@ def packaged() -> Known:
     held = json.loads(files("conformance").joinpath(PACKAGED).read_text(encoding="utf-8"))
     return Known(
         {
-            (wire.from_plain(Symptom, symptom), rung): tuple((case, frozenset(modes)) for case, modes in cases)
+            (codec.from_plain(Symptom, symptom), rung): tuple((case, frozenset(modes)) for case, modes in cases)
             for symptom, rung, cases in held["failures"]
         }
     )
@@ -105,7 +109,7 @@ def packed(folder: Path) -> str:
         RecordError: there are no records, or they cannot be read.
         CaseError: the cases cannot be read.
     """
-    runs = [record.read(path) for path in find_every_release(folder)]
+    runs = [record_file.read(path) for path in find_every_release(folder)]
     cases = _cases(runs)
     found: dict[tuple[Symptom, str], dict[tuple[str, frozenset[str]], None]] = {}
     for torch in sorted({run.header.environment.torch for run in runs}):
@@ -113,10 +117,10 @@ def packed(folder: Path) -> str:
         for key, shown in _by_symptom(records, ladder.first_in_records(records), cases).items():
             found.setdefault(key, {}).update(dict.fromkeys(shown))
     failures = sorted(
-        wire.encode([wire.to_plain(symptom), rung, sorted([case, sorted(modes)] for case, modes in shown)])
+        codec.encode([codec.to_plain(symptom), rung, sorted([case, sorted(modes)] for case, modes in shown)])
         for (symptom, rung), shown in found.items()
     )
-    records_line = wire.encode(digests(folder))
+    records_line = codec.encode(digests(folder))
     return f'{{"records":{records_line},\n"failures":[\n' + ",\n".join(failures) + "\n]}\n"
 
 

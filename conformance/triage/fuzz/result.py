@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence  # noqa: TC003 - pydantic reads th
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 - as above
 
-from conformance import grammar
-from conformance.findings import Finding, merged
-from conformance.symptom import Symptom  # noqa: TC001 - as above
+from conformance.triage.fuzz import grammar
+from conformance.triage.fuzz.finding import Finding, merged
+from conformance.verdict.symptom import Symptom  # noqa: TC001 - as above
 
 __all__ = ["Chunk", "FuzzResult", "Options"]
 

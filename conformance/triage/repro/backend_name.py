@@ -8,17 +8,17 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.errors import UsageError
-from conformance.model import Stage
-from conformance.resolve import resolve, setting_of
-from conformance.script import Compiler
+from conformance.backend.resolution import resolve, setting_of
+from conformance.model.enums import Stage
+from conformance.model.errors import UsageError
+from conformance.triage.repro.script import Compiler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["describe"]
 
-_OWN = Path(__file__).parent
+_OWN = Path(__file__).parents[2]
 _TESTS = _OWN / "tests"
 
 

@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.errors import HarnessError
-from conformance.model import Outcome
-from conformance.script import what
-from conformance.script_observable import difference
-from conformance.script_parts import clause
+from conformance.model.enums import Outcome
+from conformance.model.errors import HarnessError
+from conformance.triage.repro.observable import difference
+from conformance.triage.repro.program_text import clause
+from conformance.triage.repro.script import what
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conformance.found import Found
+    from conformance.triage.lookup import Found
 
 __all__ = ["environment", "of"]
 

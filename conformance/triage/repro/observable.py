@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from conformance.device import DEVICE
-from conformance.errors import UsageError
-from conformance.first_seen import broken_in_order
-from conformance.model import Outcome, Stage
-from conformance.script_parts import local
-from conformance.symptom import Symptom
+from conformance.model.device import DEVICE
+from conformance.model.enums import Outcome, Stage
+from conformance.model.errors import UsageError
+from conformance.triage.repro.program_text import local
+from conformance.verdict.first_seen import broken_in_order
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
-    from conformance.found import Found
-    from conformance.model import Difference, Request
+    from conformance.model.request import Request
+    from conformance.model.result import Difference
+    from conformance.triage.lookup import Found
 
 __all__ = ["Moment", "Observable", "difference", "observable"]
 

@@ -10,15 +10,16 @@ from importlib.resources import files
 from textwrap import indent
 from typing import TYPE_CHECKING
 
-from conformance import program, syntax
-from conformance.device import DEVICE
-from conformance.errors import UsageError
-from conformance.specification import clauses
+from conformance.catalogue.specification import clauses
+from conformance.model.device import DEVICE
+from conformance.model.errors import UsageError
+from conformance.program import build, parsing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from conformance.model import Call, Request
+    from conformance.model.case import Call
+    from conformance.model.request import Request
 
 __all__ = ["HELPERS", "ProgramText", "argument", "clause", "helpers", "local", "modes"]
 
@@ -199,8 +200,8 @@ class ProgramText:
         Raises:
             UsageError: its setup has a name that the script needs.
         """
-        source = program.generate(request.case, request.variant).source
-        lines, body = source.split("\n"), syntax.parse(source).body
+        source = build.generate(request.case, request.variant).source
+        lines, body = source.split("\n"), parsing.parse(source).body
         *setup, function = [node for node in body if not isinstance(node, ast.Import)]
         first = next((node for node in setup if not _is_fixed(node)), function)
         head = body[len(body) - len(setup) - 2].end_lineno or 0
@@ -214,7 +215,7 @@ class ProgramText:
         Raises:
             UsageError: a name of the setup is one that the script needs.
         """
-        body = syntax.parse(self.fixed).body
+        body = parsing.parse(self.fixed).body
         taken = [node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
         if clash := sorted(_RESERVED.intersection([*taken, *self.names])):
             message = f"the script has its own {clash[0]}; give that of the setup another name"
@@ -229,7 +230,7 @@ class ProgramText:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """What the changing part of the setup binds."""
-        found = [name for node in syntax.parse(self.state).body for name in _bound(node)]
+        found = [name for node in parsing.parse(self.state).body for name in _bound(node)]
         return tuple(dict.fromkeys(found))
 
     @property
@@ -258,7 +259,7 @@ class ProgramText:
         """Expressions for the weights among the state: `*net.parameters()`, `w`."""
         if self.is_opaque:
             return tuple(f"*weights_of({each})" for each in self.holders)
-        values = dict(pair for node in syntax.parse(self.state).body for pair in _assigned(node))
+        values = dict(pair for node in parsing.parse(self.state).body for pair in _assigned(node))
         found = ((name, self._sort(values[name])) for name in self.names if name in values)
         forms = {"module": "*{}.parameters()", "parameter": "{}", "unknown": "*weights_of({})"}
         return tuple(forms[sort].format(name) for name, sort in found if sort in forms)

@@ -6,43 +6,25 @@ import math
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from conformance.model import Outcome
+from conformance.records.confirmations import RAISED, ScriptRun
 
-__all__ = ["ScriptRun", "run_file", "run_text", "unshown"]
+if TYPE_CHECKING:
+    from conformance.model.enums import Outcome
+
+__all__ = ["run_file", "run_text", "unshown"]
 
 _START_S = 30.0  # for Python and the imports of a script, beyond what its program may take
-_RAISED = 70
 # Python exits with 1 for an exception that nobody catches, and so does a script that shows a difference.
 _RUN = f"""\
 import runpy, sys
 try:
     runpy.run_path(sys.argv[1], run_name="__main__")
 except Exception:
-    sys.exit({_RAISED})
+    sys.exit({RAISED})
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScriptRun:
-    """How a script ended: its exit status, below 0 the signal that ended it; None where it did not end in time."""
-
-    status: int | None
-
-    def shows(self, outcome: Outcome) -> bool:
-        """Whether it ended as the script of a record with this outcome has to."""
-        if outcome is Outcome.TIMEOUT:
-            return self.status is None
-        if outcome is Outcome.CRASH:
-            return self.status not in {None, 0, 1, _RAISED}
-        return self.status == 1
-
-    def __str__(self) -> str:
-        if self.status is None:
-            return "it does not end"
-        return "it raises" if self.status == _RAISED else f"it exits with {self.status}"
 
 
 def run_file(

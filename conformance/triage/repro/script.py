@@ -8,19 +8,20 @@ from dataclasses import dataclass, field
 from textwrap import fill, indent
 from typing import TYPE_CHECKING
 
-from conformance import isolate
-from conformance.errors import BackendError, UsageError
-from conformance.model import Outcome
-from conformance.script_observable import Moment, Observable, difference, observable
-from conformance.script_parts import ProgramText, argument, as_twin, clause, helpers, local, modes
-from conformance.script_user import program_text
-from conformance.symptom import Symptom
+from conformance.isolation import tasks
+from conformance.model.enums import Outcome
+from conformance.model.errors import BackendError, UsageError
+from conformance.triage.repro.observable import Moment, Observable, difference, observable
+from conformance.triage.repro.program_text import ProgramText, argument, as_twin, clause, helpers, local, modes
+from conformance.triage.repro.user_program import program_text
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from conformance.found import Found
-    from conformance.model import BackendInfo, Call
+    from conformance.model.case import Call
+    from conformance.model.request import BackendInfo
+    from conformance.triage.lookup import Found
 
 __all__ = ["Compiler", "compiler", "of", "what"]
 
@@ -58,10 +59,10 @@ def compiler(info: BackendInfo) -> Compiler:
         BackendError: nothing has that name, or it cannot be loaded.
         HarnessError: the fork server does not start, or died twice.
     """
-    end = isolate.run_task("conformance.script_backend:describe", info.ref, env=info.env, timeout_s=_LIMIT_S)
-    if refused := isolate.refusal(end):
+    end = tasks.run_task("conformance.triage.repro.backend_name:describe", info.ref, env=info.env, timeout_s=_LIMIT_S)
+    if refused := tasks.refusal(end):
         raise UsageError(refused)
-    found = isolate.result(Compiler, end)
+    found = tasks.result(Compiler, end)
     if isinstance(found, Compiler):
         return found
     message = f"{info.ref} cannot be loaded: {found}"

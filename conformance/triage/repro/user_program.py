@@ -7,14 +7,15 @@ from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING
 
-from conformance.errors import UsageError
-from conformance.script_parts import ProgramText, local
-from conformance.users import PICKLE
+from conformance.model.errors import UsageError
+from conformance.model.user_function import PICKLE
+from conformance.triage.repro.program_text import ProgramText, local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conformance.model import Request, UserFunction
+    from conformance.model.request import Request
+    from conformance.model.user_function import UserFunction
 
 __all__ = ["program_text"]
 

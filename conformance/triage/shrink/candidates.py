@@ -1,4 +1,4 @@
-"""Simpler cases, one step away from a case: what `conformance.shrink` tries, largest steps first.
+"""Simpler cases, one step away from a case: what `conformance.triage.shrink.search` tries, largest steps first.
 
 A step changes the syntax trees of setup and program, or a field of the case. Each gives a case that is simpler by
 `size`, so that a sequence of steps ends; one that is no case any more is left out. Nothing here runs a program.
@@ -14,11 +14,11 @@ from itertools import chain, combinations
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from conformance import syntax
-from conformance.case_text import Edit, Texts, edited
-from conformance.model import Call, Case, InputSpec, Location, Variant
-from conformance.program import problems, substitute
-from conformance.surface import ROOTS
+from conformance.catalogue.writer import Edit, Texts, edited
+from conformance.model.case import Call, Case, InputSpec, Location, Variant
+from conformance.program import parsing
+from conformance.program.allowed_names import ROOTS
+from conformance.program.build import problems, substitute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -246,7 +246,7 @@ def _without_modules(texts: Texts) -> Iterator[Edit]:
                 isinstance(made, ast.Name) and made.id in classes
             ) or _is_module(made):
                 yield (
-                    {statement: syntax.parse(f"{name} = {_PARAMETER}").body}
+                    {statement: parsing.parse(f"{name} = {_PARAMETER}").body}
                     | {node: [node.value] for node in texts.attributes(name)}
                     | {node: [_product(*node.args[:1], node.func)] for node in texts.calls(name)}
                 )

@@ -5,22 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from conformance import case_text, discover, found, isolate, script
-from conformance.errors import UsageError
-from conformance.linefile import telling
-from conformance.listing import case_called
-from conformance.script_run import unshown
-from conformance.selection import select
-from conformance.shrink import shrink
-from conformance.symptom import Symptom
-from conformance.user_case import written_out
+from conformance.backend import discovery
+from conformance.catalogue import writer
+from conformance.catalogue.selection import select
+from conformance.catalogue.sources import case_called
+from conformance.execution import attempts
+from conformance.model.errors import UsageError
+from conformance.records.jsonl import telling
+from conformance.triage import lookup
+from conformance.triage.case_file import written_out
+from conformance.triage.repro import script
+from conformance.triage.repro.running import unshown
+from conformance.triage.shrink.search import shrink
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from conformance.found import Found
-    from conformance.shrink import Shrunk
+    from conformance.triage.lookup import Found
+    from conformance.triage.shrink.search import Shrunk
 
 __all__ = ["Small", "fresh", "recorded", "shrunk", "text", "write"]
 
@@ -41,14 +45,14 @@ class Small:
 
 
 def recorded(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -> Found:
-    """A failure of a record that is to be shrunk; the arguments are those of `conformance.found.find`.
+    """A failure of a record that is to be shrunk; the arguments are those of `conformance.triage.lookup.find`.
 
     Raises:
         UsageError: there is no such record, or it is of no failure.
         ConformanceError: records, cases or the backend cannot be read.
     """
-    one = found.find(name, places, folders)
-    return _failing(replace(one, request=found.live(one.request)))
+    one = lookup.find(name, places, folders)
+    return _failing(replace(one, request=lookup.live(one.request)))
 
 
 def fresh(case_id: str, backend: str, variant: str = "", folders: Sequence[Path] = ()) -> Found:
@@ -66,9 +70,9 @@ def fresh(case_id: str, backend: str, variant: str = "", folders: Sequence[Path]
     """
     cases, variants = [case_called(case_id, folders)], [variant] if variant else []
     select(cases, (), variants=variants)  # what is wrong with the variant is said before torch starts
-    infos = discover.find([backend], isolate.describe)
+    infos = discovery.find([backend], attempts.describe)
     plan = select(cases, infos, case_globs=[case_id], variants=variants)
-    return _failing(found.now(plan.requests[0]))
+    return _failing(lookup.now(plan.requests[0]))
 
 
 def _failing(one: Found) -> Found:
@@ -87,10 +91,10 @@ def shrunk(of: Found, *, budget: int, jobs: int, advance: Callable[[str], None])
     """
     wanted = Symptom.of_record(of.record)
     # A function of a user is shrunk as a case, if it is one and fails alike as such; else all but its text is.
-    as_case = (one for one in written_out(of.request) if Symptom.of(isolate.run(one)) == wanted)
-    search = shrink(next(as_case, of.request), wanted, isolate.run, advance, budget, jobs=jobs)
-    small = found.now(search.request)
-    yaml, no_yaml = _or_why(lambda: case_text.dump(search.request.case))
+    as_case = (one for one in written_out(of.request) if Symptom.of(attempts.run(one)) == wanted)
+    search = shrink(next(as_case, of.request), wanted, attempts.run, advance, budget, jobs=jobs)
+    small = lookup.now(search.request)
+    yaml, no_yaml = _or_why(lambda: writer.dump(search.request.case))
     text, no_text = _or_why(lambda: script.of(small, script.compiler(small.request.backend)))
     why = unshown(text, small.record.outcome, small.request.timeout_s) if text else ""
     return Small(search=search, yaml=yaml, no_yaml=no_yaml, script=text, no_script=no_text, unshown=why)
@@ -116,7 +120,7 @@ def write(of: Small, folder: Path) -> str:
     Raises:
         RecordError: it cannot be written to.
     """
-    case = folder / case_text.filename(of.search.request.case)
+    case = folder / writer.filename(of.search.request.case)
     files = {path: text for path, text in ((case, of.yaml), (case.with_suffix(".py"), of.script)) if text}
     with telling(f"cannot write into {folder}"):
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The smallest case that still fails in the same way: greedy descent over `conformance.smaller`.
+"""The smallest case that still fails in the same way: greedy descent over `conformance.triage.shrink.candidates`.
 
 A simpler case is accepted if its attempt shows the very symptom that is wanted, so that the search never slips into
 another failure. Each attempt is a process of its own, so crashes and hangs shrink like everything else.
@@ -13,17 +13,20 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from conformance import isolate, smaller
-from conformance.errors import UsageError
-from conformance.model import BackendInfo, Capability, Outcome, Request
-from conformance.program import generate
-from conformance.symptom import Symptom
+from conformance.execution import attempts
+from conformance.model.enums import Capability, Outcome
+from conformance.model.errors import UsageError
+from conformance.model.request import BackendInfo, Request
+from conformance.program.build import generate
+from conformance.triage.shrink import candidates as shrink_candidates
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
-    from conformance.model import Attempt, Case
+    from conformance.model.case import Case
+    from conformance.model.result import Attempt
 
 __all__ = ["Shrunk", "shrink"]
 
@@ -68,7 +71,7 @@ class Shrunk:
 def shrink(
     request: Request,
     wanted: Symptom,
-    attempt: Callable[[Request], Attempt] = isolate.run,
+    attempt: Callable[[Request], Attempt] = attempts.run,
     advance: Callable[[str], None] = lambda _: None,
     budget: int = 400,
     *,
@@ -185,7 +188,9 @@ class _Search:
 def _candidates(request: Request, place: int) -> Iterator[tuple[int, Request]]:
     """All of them with their numbers, from `place` to the end, then those before it."""
     for part in ((place, None), (0, place)):
-        for index, (case, variant) in islice(enumerate(smaller.candidates(request.case, request.variant)), *part):
+        for index, (case, variant) in islice(
+            enumerate(shrink_candidates.candidates(request.case, request.variant)), *part
+        ):
             yield index, replace(request, case=case, variant=variant)
 
 

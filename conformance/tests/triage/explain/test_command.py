@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from conformance import isolate
-from conformance.cli import main
-from conformance.discover import LADDER
-from conformance.homes import collect
-from conformance.runner import records as records_of
-from conformance.selection import select
+from conformance.catalogue.selection import select
+from conformance.catalogue.sources import collect
+from conformance.cli.main import main
+from conformance.execution import attempts
+from conformance.execution.runner import records as records_of
+from conformance.model.ladder import LADDER
 from conformance.tests.fakes import a_record, an_environment
 from conformance.tests.runs import a_run
 from conformance.tests.saboteurs import ref
@@ -29,7 +29,7 @@ def explained(path: Path, name: str) -> tuple[int, str]:
 
 def recorded(path: Path, backend: str, case: str, variant: str = "") -> Path:
     """The records of one case on one backend."""
-    info = isolate.describe(backend)
+    info = attempts.describe(backend)
     plan = select(collect(), [info], case_globs=[case], variants=[variant] if variant else [])
     found = list(records_of(plan, an_environment()))
     return a_run(path, *found, requests=plan.requests, backends=(info,))

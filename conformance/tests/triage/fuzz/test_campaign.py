@@ -7,17 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance import case_text, findings
-from conformance.deadline import Deadline, StoppedError
-from conformance.errors import BackendError, UsageError
-from conformance.findings import Finding, merged, nest, report, statistics, summary
-from conformance.fuzz import STATE, Tools, prepare
-from conformance.fuzz_budget import Budget
-from conformance.fuzz_result import Chunk, FuzzResult, Options
-from conformance.fuzzing import Fuzzing
-from conformance.known import PACKAGED, Known, digests, known_failures, packaged, packed
-from conformance.model import Call, Capability, Case, Outcome, Request, Variant
-from conformance.symptom import Symptom
+from conformance.catalogue import writer
+from conformance.isolation.deadline import Deadline, StoppedError
+from conformance.model.case import Call, Case, Variant
+from conformance.model.enums import Capability, Outcome
+from conformance.model.errors import BackendError, UsageError
+from conformance.program.nest_reader import nest
 from conformance.tests.fakes import (
     a_backend,
     a_case,
@@ -28,12 +23,22 @@ from conformance.tests.fakes import (
     failed,
 )
 from conformance.tests.runs import a_run, red
+from conformance.triage.fuzz import finding as fuzz_finding
+from conformance.triage.fuzz.budget import Budget
+from conformance.triage.fuzz.campaign import STATE, Tools, prepare
+from conformance.triage.fuzz.command import Fuzzing
+from conformance.triage.fuzz.finding import Finding, merged
+from conformance.triage.fuzz.known import PACKAGED, Known, digests, known_failures, packaged, packed
+from conformance.triage.fuzz.report import report, statistics, summary
+from conformance.triage.fuzz.result import Chunk, FuzzResult, Options
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from conformance.model import Attempt
+    from conformance.model.request import Request
+    from conformance.model.result import Attempt
 
 VALUES = Symptom.of(failed("values"))
 
@@ -192,7 +197,7 @@ def test_known_failures_come_from_records(tmp_path: Path) -> None:
 
 
 def test_what_is_published_is_known_anywhere(checkout: Path) -> None:
-    """The packaged file is of the committed records; `python -m conformance.known` makes it so."""
+    """The packaged file is of the committed records; `python -m conformance.triage.fuzz.known` makes it so."""
     held = json.loads((checkout / "conformance" / PACKAGED).read_text(encoding="utf-8"))
     assert held["records"] == digests(checkout / "results" / "records")
     known = packaged()
@@ -218,7 +223,7 @@ def test_what_any_release_shows_is_packed(tmp_path: Path) -> None:
 def test_records_of_users_cases_are_known_too(tmp_path: Path) -> None:
     """A run with `--cases` says where its cases were."""
     folder, path = tmp_path / "mine", tmp_path / "some.jsonl"
-    findings.write(folder, a_case("demo.first.one", program="return a\n", calls=(Call(),)), case_text.dump)
+    fuzz_finding.write(folder, a_case("demo.first.one", program="return a\n", calls=(Call(),)), writer.dump)
     a_run(path, red("demo.first.one", "eager", variant=Variant().id), folders=(str(folder),))
     assert known_failures([path]).failures[VALUES, "eager"] == (("demo.first.one", frozenset()),)
 

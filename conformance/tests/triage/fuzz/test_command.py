@@ -4,18 +4,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance import fuzzing
-from conformance.deadline import Deadline, StoppedError
-from conformance.errors import UsageError
-from conformance.fuzz_result import Options
-from conformance.symptom import Symptom
+from conformance.isolation.deadline import Deadline, StoppedError
+from conformance.model.errors import UsageError
 from conformance.tests.fakes import a_case, a_request, an_attempt, failed
+from conformance.triage.fuzz import command
+from conformance.triage.fuzz.result import Options
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conformance.model import Attempt, Request
+    from conformance.model.request import Request
+    from conformance.model.result import Attempt
 
 WANTED = Symptom.of(failed("values"))
 REQUEST = a_request(a_case(program="b = a * 2\nreturn a + b"))
@@ -25,15 +26,15 @@ REQUEST = a_request(a_case(program="b = a * 2\nreturn a + b"))
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What fuzzing does its work with, where no process is started."""
     handed: list[Any] = []
-    monkeypatch.setattr("conformance.fuzzing.findings.first_rung", lambda _: lambda *_: "")
-    monkeypatch.setattr("conformance.fuzzing.fuzz.prepare", lambda _, tools: handed.append(tools))
-    fuzzing.prepare(Options(backend="eager", output=tmp_path, budget_s=60.0))
+    monkeypatch.setattr("conformance.triage.fuzz.command.findings.first_rung", lambda _: lambda *_: "")
+    monkeypatch.setattr("conformance.triage.fuzz.command.fuzz.prepare", lambda _, tools: handed.append(tools))
+    command.prepare(Options(backend="eager", output=tmp_path, budget_s=60.0))
     return handed[0]
 
 
 def running(monkeypatch: pytest.MonkeyPatch, run: Callable[[Request, Deadline], Attempt]) -> None:
     """Have requests run by a function."""
-    monkeypatch.setattr("conformance.isolate.run", run)
+    monkeypatch.setattr("conformance.execution.attempts.run", run)
 
 
 def test_a_finding_is_shrunk_as_long_as_it_is_the_same(tools: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.case_text import dump
-from conformance.confirm import Confirmation, confirm
-from conformance.deadline import Deadline
-from conformance.errors import UsageError
-from conformance.findings import Finding, write
-from conformance.loader import load_cases
-from conformance.model import Outcome
-from conformance.symptom import Symptom
+from conformance.catalogue.loader import load_cases
+from conformance.catalogue.writer import dump
+from conformance.isolation.deadline import Deadline
+from conformance.model.enums import Outcome
+from conformance.model.errors import UsageError
 from conformance.tests.fakes import a_backend, a_case, failed
+from conformance.triage.fuzz.confirm import Confirmation, confirm
+from conformance.triage.fuzz.finding import Finding, write
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
-    from conformance.model import Request
+    from conformance.model.request import Request
 
-PUBLISHED = Path(__file__).parents[2] / "results" / "fuzzing"
+PUBLISHED = Path(__file__).parents[4] / "results" / "fuzzing"
 BACKEND = a_backend("fake", compile_timeout_s=1.0)
 KILLED = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
 
@@ -68,7 +68,7 @@ def test_only_a_hang_is_confirmed_by_a_hang(
     outcome: Outcome, *, holds: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A script that does not end is ended after the time of its request and that of a start."""
-    monkeypatch.setattr("conformance.script_run._START_S", 0.0)
+    monkeypatch.setattr("conformance.triage.repro.running._START_S", 0.0)
     one = confirmed(a_finding(tmp_path, outcome), tmp_path, "import time\ntime.sleep(60)\n")
     assert (one.says, one.holds) == ("it does not end", holds)
 

@@ -8,27 +8,29 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 
-from conformance import agreement, program
-from conformance.findings import code, levels_of
-from conformance.grammar import CHUNK, FEATURES, chunk, features, programs
-from conformance.model import Capability
-from conformance.nests import MODES
+from conformance.model.enums import Capability
+from conformance.oracle import agreement
+from conformance.program import build
+from conformance.program.nest_reader import levels_of
+from conformance.program.nests import MODES
 from conformance.tests.fakes import a_case, a_request
 from conformance.tests.roles import observed
+from conformance.triage.fuzz.finding import code
+from conformance.triage.fuzz.grammar import CHUNK, FEATURES, chunk, features, programs
 
 if TYPE_CHECKING:
-    from conformance.model import Case
+    from conformance.model.case import Case
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 
-_SHOW = "from conformance.grammar import chunk\nprint([case.program for case in chunk(2, 7)])"
+_SHOW = "from conformance.triage.fuzz.grammar import chunk\nprint([case.program for case in chunk(2, 7)])"
 
 
 @given(programs())
 @settings(max_examples=200, deadline=None)
 def test_every_program_is_in_the_subset(case: Case) -> None:
     """Nothing that is drawn is refused where a person could have written it into a case file."""
-    assert program.problems(case) == []
+    assert build.problems(case) == []
 
 
 @given(programs())

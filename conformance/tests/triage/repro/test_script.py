@@ -9,25 +9,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import bug_report, isolate, record, script
-from conformance.discover import LADDER
-from conformance.errors import BackendError, UsageError
-from conformance.found import Found
-from conformance.judge import judge, outcome
-from conformance.model import BackendInfo, Call, InputSpec, Outcome, Request
-from conformance.script import Compiler
-from conformance.symptom import Symptom
-from conformance.tests import scripts
+from conformance.execution import attempts
+from conformance.model.case import Call, InputSpec
+from conformance.model.enums import Outcome
+from conformance.model.errors import BackendError, UsageError
+from conformance.model.ladder import LADDER
+from conformance.model.request import BackendInfo, Request
+from conformance.records import record_file
 from conformance.tests.fakes import a_backend, a_case, a_difference, a_record, a_request, failed, raised
+from conformance.tests.jobs import scripts
 from conformance.tests.saboteurs import SABOTEURS, ref
 from conformance.tests.trial import CASES
+from conformance.triage.lookup import Found
+from conformance.triage.repro import bug_report, script
+from conformance.triage.repro.script import Compiler
+from conformance.verdict.judge import judge, outcome
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from conformance.model import Attempt, Case, Difference
-    from conformance.record import RunFile
+    from conformance.model.case import Case
+    from conformance.model.result import Attempt, Difference
+    from conformance.records.record_file import RunFile
 
 pytestmark = pytest.mark.torch
 
@@ -39,7 +44,7 @@ AOT_EAGER = Compiler(expression='"aot_eager"')
 def published() -> RunFile:
     """The records of the backends in this repository."""
     (path,) = scripts.of_this_release()
-    return record.read(path)
+    return record_file.read(path)
 
 
 @pytest.fixture(scope="session")
@@ -165,7 +170,7 @@ def test_a_saboteur_is_shown(published: RunFile, saboteur: str, case: str) -> No
     chosen = next(each for each in CASES if each.id == case)
     limit_s = 6.0 if known.meant == Outcome.TIMEOUT else 120.0
     request = Request(case=chosen, backend=info, variant=chosen.variants[0], timeout_s=limit_s)
-    found = told(published, request, isolate.run(request), known.meant)
+    found = told(published, request, attempts.run(request), known.meant)
     assert scripts.run(script.of(found, script.compiler(info)), limit_s).shows(found.record.outcome)
     assert scripts.run(script.of(found, EAGER)).status == 0
 

@@ -9,24 +9,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conformance import case_text, homes, smaller
-from conformance.loader import load_cases
-from conformance.model import Call, ExpectedRaise, InputSpec, Level, Tier, Variant
-from conformance.program import problems
+from conformance.catalogue import sources, writer
+from conformance.catalogue.loader import load_cases
+from conformance.model.case import Call, ExpectedRaise, InputSpec, Variant
+from conformance.model.enums import Level, Tier
+from conformance.program.build import problems
 from conformance.tests.fakes import a_case
+from conformance.triage.shrink import candidates
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.model import Case
+    from conformance.model.case import Case
 
-WRITTEN = [case for case in homes.collect() if not case.family]
+WRITTEN = [case for case in sources.collect() if not case.family]
 VEC = InputSpec(shape=(4,), requires_grad=True)
 
 
 def steps(case: Case) -> list[Case]:
     """Every candidate of a case in its last variant."""
-    return [one for one, _ in smaller.candidates(case, case.variants[-1])]
+    return [one for one, _ in candidates.candidates(case, case.variants[-1])]
 
 
 def programs(program: str, setup: str = "", **changes: Any) -> set[tuple[str, str]]:
@@ -38,12 +40,12 @@ def programs(program: str, setup: str = "", **changes: Any) -> set[tuple[str, st
 @pytest.mark.parametrize("case", WRITTEN[::29], ids=lambda case: case.id)
 def test_candidates_are_smaller_cases_that_load(case: Case, tmp_path: Path) -> None:
     """Each is smaller by the measure, has the one variant it is to be run in, and breaks no rule of the loader."""
-    limit = smaller.size(case)
-    for number, (one, variant) in enumerate(smaller.candidates(case, case.variants[-1])):
-        assert smaller.size(one) < limit
+    limit = candidates.size(case)
+    for number, (one, variant) in enumerate(candidates.candidates(case, case.variants[-1])):
+        assert candidates.size(one) < limit
         assert one.variants == (variant,)
         named = replace(one, id=f"{one.id}_{number}")
-        (tmp_path / f"{case.area}_{number}.yaml").write_text(case_text.dump(named), encoding="utf-8")
+        (tmp_path / f"{case.area}_{number}.yaml").write_text(writer.dump(named), encoding="utf-8")
     assert load_cases([tmp_path])
 
 
@@ -56,10 +58,10 @@ def test_any_way_down_ends(data: st.DataObject) -> None:
     """
     case = data.draw(st.sampled_from([one for one in WRITTEN if len(one.program) < 150]))
     variant = case.variants[0]
-    while some := list(islice(smaller.candidates(case, variant), 12)):
-        before = smaller.size(case)
+    while some := list(islice(candidates.candidates(case, variant), 12)):
+        before = candidates.size(case)
         case, variant = data.draw(st.sampled_from(some))
-        assert smaller.size(case) < before
+        assert candidates.size(case) < before
     assert len(case.program.splitlines()) == 1 or re.fullmatch(
         r"(def|class) (\w+).*:\n    pass\nreturn \2\n?", case.program
     ), case.program
@@ -144,7 +146,7 @@ def test_the_first_candidate_is_the_one_variant() -> None:
         inputs={"a": InputSpec(shape=("rows", 4))},
         variants=(Variant(params={"op": "sin", "rows": 2}), variant),
     )
-    first, chosen = next(smaller.candidates(case, variant))
+    first, chosen = next(candidates.candidates(case, variant))
     assert (first.title, first.program, first.inputs["a"].shape) == ("does cos", "return a.cos()", (3, 4))
     assert (first.variants, chosen) == ((Variant(grad="disabled"),), Variant(grad="disabled"))
 
@@ -211,7 +213,8 @@ def test_axes_and_declarations_go_back_to_defaults() -> None:
 def test_texts_outside_the_subset_stay_as_they_are() -> None:
     """A user's function is not taken apart, while its inputs and calls shrink."""
     case = a_case(
-        setup="from conformance.usercode import load\nfunction = load('m:f')\n", program="return function(a)\n"
+        setup="from conformance.observation.user_code import load\nfunction = load('m:f')\n",
+        program="return function(a)\n",
     )
     assert problems(case)
     found = steps(case)

@@ -6,27 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance import case_text, found, isolate
-from conformance.errors import UsageError
-from conformance.loader import load_cases
-from conformance.model import (
-    Attempt,
-    BackendInfo,
-    Call,
-    Capability,
-    Ended,
-    InputSpec,
-    Outcome,
-    Request,
-    Stage,
-    Variant,
-)
-from conformance.shrink import Shrunk, shrink
-from conformance.symptom import Symptom
-from conformance.tests import scripts
+from conformance.catalogue import writer
+from conformance.catalogue.loader import load_cases
+from conformance.execution import attempts
+from conformance.model.case import Call, InputSpec, Variant
+from conformance.model.enums import Capability, Outcome, Stage
+from conformance.model.errors import UsageError
+from conformance.model.request import BackendInfo, Request
+from conformance.model.result import Attempt, Ended
 from conformance.tests.fakes import a_case, a_request, an_attempt, crashed, failed, raised
+from conformance.tests.jobs import scripts
 from conformance.tests.saboteurs import SABOTEURS, ref
 from conformance.tests.trial import CASES
+from conformance.triage import lookup
+from conformance.triage.shrink.search import Shrunk, shrink
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +85,7 @@ def test_the_shrunk_case_says_what_it_is_and_loads(tmp_path: Path) -> None:
     assert small.case.title == "values output values (shrunk from grad_mode.nesting.long on fake)"
     assert small.case.requires == {Capability.GRAD_MODE, Capability.INPUT_MUTATION}
     assert small.timeout_s == 90.0
-    (tmp_path / case_text.filename(small.case)).write_text(case_text.dump(small.case), encoding="utf-8")
+    (tmp_path / writer.filename(small.case)).write_text(writer.dump(small.case), encoding="utf-8")
     (loaded,) = load_cases([tmp_path])
     assert loaded.program == small.case.program
 
@@ -207,10 +201,10 @@ def _sabotaged(name: str, case_id: str) -> Shrunk:
     backend = BackendInfo(ref=ref(SABOTEURS[name].home, name), name=name)
     case = next(case for case in CASES if fnmatchcase(case.id, case_id))
     request = Request(case=case, backend=backend, variant=case.variants[0])
-    wanted = Symptom.of(isolate.run(request))
+    wanted = Symptom.of(attempts.run(request))
     assert SABOTEURS[name].meant in {wanted.check, wanted.outcome}
     shrunk = shrink(request, wanted)
-    assert Symptom.of(isolate.run(shrunk.request)) == wanted
+    assert Symptom.of(attempts.run(shrunk.request)) == wanted
     return shrunk
 
 
@@ -242,9 +236,9 @@ def test_a_hang_is_shown_in_one_line() -> None:
 def test_a_recorded_failure_of_pytorch_shrinks() -> None:
     """What `aot_eager` does to a tensor made in inference mode is shown in a few lines of a case that loads."""
     name = "aot_eager/graph_breaks.modes.inference_mode/grad=enabled"
-    recorded = found.find(name, scripts.of_this_release())
+    recorded = lookup.find(name, scripts.of_this_release())
     wanted = Symptom.of_record(recorded.record)
     assert "is_inference False, not True" in str(wanted)
-    small = shrink(found.live(recorded.request), wanted).request
-    assert Symptom.of(isolate.run(small)) == wanted
+    small = shrink(lookup.live(recorded.request), wanted).request
+    assert Symptom.of(attempts.run(small)) == wanted
     assert len(small.case.program.splitlines()) <= 4

@@ -1,0 +1,20 @@
+"""PyTorch's own backends in compiler order, and the order that they give to all others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["LADDER", "by_ladder"]
+
+
+LADDER = ("eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition", "inductor")
+"""PyTorch's own backends in compiler order: the first rung that differs names the culprit."""
+
+
+def by_ladder(backends: Iterable[str]) -> list[str]:
+    """Order names: the rungs of the ladder first, bottom up, then the others by the alphabet."""
+    rank = {name: place for place, name in enumerate(LADDER)}
+    return sorted(set(backends), key=lambda name: (rank.get(name, len(rank)), name))

@@ -1,0 +1,75 @@
+"""What is asked for: a backend as the parent knows it, one request, and a known failure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conformance.model.case import Case, Location, Variant
+from conformance.model.enums import Capability, Kind, Outcome
+
+__all__ = ["BackendInfo", "Expectation", "Request"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendInfo:
+    """What the parent knows of a backend: words only; its callables stay in the child.
+
+    `ref` is what a child resolves again. `broken` says why it cannot be used at all, `unavailable` why not on this
+    machine. `packages` maps distribution to installed version. `expectations` is the path of its expectations file.
+    `tolerance` maps dtypes to the largest relative error it claims, where that is more than the suite allows.
+    """
+
+    ref: str
+    name: str
+    capabilities: frozenset[Capability] = field(default_factory=Capability.all)
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    packages: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    tags: frozenset[str] = frozenset()
+    expectations: Path | None = None
+    compile_timeout_s: float | None = None
+    unavailable: str | None = None
+    broken: str | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One case x backend x variant to be run in a process of its own."""
+
+    case: Case
+    backend: BackendInfo
+    variant: Variant
+    seed: int = 0
+    timeout_s: float = 120.0
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Backend name, case id, variant id: unique within a run."""
+        return (self.backend.name, self.case.id, self.variant.id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """One entry of a backend's known failures, of `cases` but for `excluded`.
+
+    `checks` fail, `also` may fail beside them, no other may. It holds where the version of torch, those of the
+    backend's `packages` and the `platform` (a glob) are as it says.
+    """
+
+    cases: str
+    outcome: Outcome
+    kind: Kind
+    reason: str
+    location: Location
+    excluded: tuple[str, ...] = ()
+    variants: Mapping[str, str] = field(default_factory=dict)
+    checks: frozenset[str] = frozenset()
+    also: frozenset[str] = frozenset()
+    raises: str | None = None
+    torch: str | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
+    platform: str | None = None
+    issue: str | None = None

@@ -1,0 +1,55 @@
+"""Find files of records: all below a folder, those of one release of torch, and which of them hold timings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conformance.model.errors import RecordFileError
+from conformance.records import releases
+from conformance.records.jsonl import reading
+
+__all__ = ["TIMINGS_START", "find_every_release", "find_files", "find_kinds", "is_timings"]
+
+TIMINGS_START = b'{"kind":"timings"'
+"""What every file of timings begins with."""
+
+
+def is_timings(path: Path) -> bool:
+    """Whether a file begins as files of timings do."""
+    with reading(f"cannot read {path}"), path.open("rb") as file:
+        return file.read(len(TIMINGS_START)) == TIMINGS_START
+
+
+def find_files(*paths: str | Path) -> list[Path]:
+    """The files that paths name, of records or of timings: a file is itself, a folder every `*.jsonl` in it, by name.
+
+    Of folders in it that are named after releases of torch, a folder means the newest too (`releases.py`).
+
+    Raises:
+        RecordError: no path is given, or one holds no record file.
+    """
+    if not paths:
+        message = "no record file is given"
+        raise RecordFileError(message)
+    return list(dict.fromkeys(file for path in paths for file in _files_at(Path(path))))
+
+
+def find_kinds(*paths: str | Path) -> tuple[list[Path], list[Path]]:
+    """The files of `find_files`, those of records and those of timings apart; it raises what that raises."""
+    files = find_files(*paths)
+    timings = [path for path in files if is_timings(path)]
+    return [path for path in files if path not in timings], timings
+
+
+def find_every_release(*paths: str | Path) -> list[Path]:
+    """The record files of `find_kinds`, and those of every older release in the folders; it raises what that raises."""
+    older = [folder for path in map(Path, paths) if path.is_dir() for folder in releases.within(path)]
+    return find_kinds(*paths, *older)[0]
+
+
+def _files_at(path: Path) -> list[Path]:
+    files = [*releases.files(path), *releases.newest(path)] if path.is_dir() else [path] if path.exists() else []
+    if not files:
+        message = f"no record file at {path}"
+        raise RecordFileError(message)
+    return files

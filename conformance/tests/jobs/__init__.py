@@ -1,0 +1,1 @@
+"""Jobs that measure the suite on whole runs, and their tests; no tests of the suite itself."""
