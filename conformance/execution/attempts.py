@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from conformance.backend.resolution import absolute, name_of
-from conformance.isolation.tasks import refusal, result, run_task
+from conformance.isolation import tasks
 from conformance.model.enums import Outcome
 from conformance.model.errors import BackendError
 from conformance.model.request import BackendInfo
@@ -35,7 +35,7 @@ def run(request: Request, deadline: Deadline | None = None) -> Attempt:
         StoppedError: the deadline has passed.
     """
     function, env = "conformance.execution.observe:run", request.backend.env
-    return attempt(run_task(function, request, env=env, timeout_s=request.timeout_s, deadline=deadline))
+    return attempt(tasks.run_task(function, request, env=env, timeout_s=request.timeout_s, deadline=deadline))
 
 
 def run_batch(requests: Sequence[Request]) -> list[Attempt]:
@@ -86,14 +86,14 @@ def _together(requests: Sequence[Request], deadline: Deadline | None = None) -> 
     """The attempts made in one child, the last of which may be no pass; None when it gave no result."""
     limit = max(request.timeout_s for request in requests)
     function, env = "conformance.execution.observe:run_all", requests[0].backend.env
-    end = run_task(function, tuple(requests), env=env, timeout_s=limit, deadline=deadline)
-    made = result(Attempts, end)
+    end = tasks.run_task(function, tuple(requests), env=env, timeout_s=limit, deadline=deadline)
+    made = tasks.result(Attempts, end)
     return made.made if isinstance(made, Attempts) else None
 
 
 def attempt(end: Exit) -> Attempt:
     """Turn how a child ended and what it said into the attempt it made."""
-    made = result(Attempt, end)
+    made = tasks.result(Attempt, end)
     if isinstance(made, Ended):
         made = Attempt(ended=made, stage=end.report.stage, call=end.report.call)
     elif isinstance(made, str):
@@ -109,10 +109,10 @@ def describe(ref: str) -> BackendInfo:
         HarnessError: the fork server does not start, or died twice.
     """
     ref = absolute(ref)
-    end = run_task("conformance.observation.backend_info:describe_backend", ref, env={}, timeout_s=IMPORT_LIMIT_S)
-    if refused := refusal(end):
+    end = tasks.run_task("conformance.observation.backend_info:describe_backend", ref, env={}, timeout_s=IMPORT_LIMIT_S)
+    if refused := tasks.refusal(end):
         raise BackendError(refused)
-    info = result(BackendInfo, end)
+    info = tasks.result(BackendInfo, end)
     if isinstance(info, BackendInfo):
         return info
     return BackendInfo(ref=ref, name=name_of(ref), broken=f"while it was loaded: {info}")

@@ -133,8 +133,8 @@ class Session:
             with self.writer:
                 try:
                     for record in run:
+                        records.append(record)  # first: what the file has, the summary counts
                         self.writer.write(record)
-                        records.append(record)
                         advance(record)
                 except KeyboardInterrupt:
                     interrupted = True

@@ -145,8 +145,8 @@ def test_coverage_leaves_out_only_what_runs_in_children(checkout: Path, project:
     """A module that the parent runs cannot hide from coverage."""
     patterns = project["tool"]["coverage"]["run"]["omit"]
     files = {file for pattern in patterns if not pattern.endswith("/*") for file in checkout.glob(pattern)}
-    plain = {path.name for path in files if not re.search(r"^(import|from) torch\b", path.read_text(), re.MULTILINE)}
-    there_when_called = "child.py probe.py script_backend.py server.py torch_names.py warmup.py whole_files.py"
+    plain = {path.stem for path in files if not re.search(r"^(import|from) torch\b", path.read_text(), re.MULTILINE)}
+    there_when_called = "backend_name child counters probe server torch_names warmup whole_files"
     assert plain == set(there_when_called.split())
 
 

@@ -141,7 +141,7 @@ def test_a_changed_module_gives_another_entry(mine: Path, tmp_path: Path, name: 
 
 def test_an_edited_checkout_sees_its_own_cases(tmp_path: Path) -> None:
     """The same command, before and after a module that generates cases was edited."""
-    package = Path(case_cache.__file__).parent
+    package = Path(case_cache.__file__).parents[1]
     copy = tmp_path / "checkout" / "conformance"
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("tests", "__pycache__"))
     shutil.copytree(Path(str(resources.files(sources.PACKAGED))), copy / "cases")
@@ -153,7 +153,7 @@ def test_an_edited_checkout_sees_its_own_cases(tmp_path: Path) -> None:
 
     before = listed()
     assert listed() == before
-    path = copy / "families.py"
+    path = copy / "catalogue" / "families.py"
     path.write_text(path.read_text().replace('title=f"{law.title}', 'title=f"Edited: {law.title}'))
     path.write_text(path.read_text().replace("title=form.title, points", 'title=f"Edited: {form.title}", points'))
     assert "Edited: " in listed()

@@ -17,6 +17,7 @@ from conformance.cli.main import main
 from conformance.cli.options import EXIT_CODES
 from conformance.cli.termination import Terminated, terminable
 from conformance.execution import attempts as execution_attempts
+from conformance.isolation import tasks
 from conformance.records import kept, record_file
 from conformance.records.kept import Kind
 from conformance.tests.commands import CASE, STARTING
@@ -44,7 +45,7 @@ def test_every_command_that_runs_something_ends_with_143(
     a_last_run(tmp_path, red(CASE, "eager", variant="grad=enabled"))
     (tmp_path / "mine.py").write_text("def function(x): ...\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(execution_attempts, "run_task", terminate)
+    monkeypatch.setattr(tasks, "run_task", terminate)
     result = CliRunner().invoke(main, words.split())
     assert (result.exit_code, result.stdout, result.stderr) == (143, "", "terminated\n")
 
@@ -85,7 +86,7 @@ def test_ctrl_c_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(execution_attempts, "run_task", interrupt)
+    monkeypatch.setattr(tasks, "run_task", interrupt)
     result = CliRunner().invoke(main, ["run", "--backend", "eager"])
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
 

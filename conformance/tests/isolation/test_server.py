@@ -169,7 +169,7 @@ def test_threads_are_counted() -> None:
 
 _ORPHAN = """
 import os, subprocess, sys, time
-from conformance import process
+from conformance.isolation import process
 process.adopt_orphans()
 command = ["/bin/sh", "-c", "sleep 600 > /dev/null & echo $!"]
 pid = int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)

@@ -23,7 +23,7 @@ OF_TENSORS = ("_base", "_indices", "_values", "_version")
 NOT_USES = {
     "draft.py": "a name that programs may call",
     "evidence.py InvalidBackend": "a docstring",
-    "raised.py": "compared with the module of an exception, which no other has",
+    "exceptions.py": "compared with the module of an exception, which no other has",
     "dissect.py torch._functorch.aot_autograd": "a guard that is not shown",
 }
 

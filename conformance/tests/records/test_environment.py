@@ -40,7 +40,9 @@ def test_the_environment_is_this_machine() -> None:
 
 def test_capturing_imports_no_torch() -> None:
     """The parent never imports torch."""
-    code = "import sys; from conformance import environment; environment.capture(); print('torch' in sys.modules)"
+    code = (
+        "import sys; from conformance.records import environment; environment.capture(); print('torch' in sys.modules)"
+    )
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert seen.stdout == "False\n"
 

@@ -93,7 +93,7 @@ def known_failures(places: Sequence[Path]) -> Known:
 
 def packaged() -> Known:
     """What the published records show, of every release, as it comes with the package."""
-    held = json.loads(files("conformance").joinpath(PACKAGED).read_text(encoding="utf-8"))
+    held = json.loads(files("conformance.triage.fuzz").joinpath(PACKAGED).read_text(encoding="utf-8"))
     return Known(
         {
             (codec.from_plain(Symptom, symptom), rung): tuple((case, frozenset(modes)) for case, modes in cases)

@@ -198,7 +198,7 @@ def test_known_failures_come_from_records(tmp_path: Path) -> None:
 
 def test_what_is_published_is_known_anywhere(checkout: Path) -> None:
     """The packaged file is of the committed records; `python -m conformance.triage.fuzz.known` makes it so."""
-    held = json.loads((checkout / "conformance" / PACKAGED).read_text(encoding="utf-8"))
+    held = json.loads((checkout / "conformance" / "triage" / "fuzz" / PACKAGED).read_text(encoding="utf-8"))
     assert held["records"] == digests(checkout / "results" / "records")
     known = packaged()
     assert len(known.failures) == len(held["failures"]) > 100

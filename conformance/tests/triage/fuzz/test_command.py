@@ -26,8 +26,8 @@ REQUEST = a_request(a_case(program="b = a * 2\nreturn a + b"))
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What fuzzing does its work with, where no process is started."""
     handed: list[Any] = []
-    monkeypatch.setattr("conformance.triage.fuzz.command.findings.first_rung", lambda _: lambda *_: "")
-    monkeypatch.setattr("conformance.triage.fuzz.command.fuzz.prepare", lambda _, tools: handed.append(tools))
+    monkeypatch.setattr("conformance.triage.fuzz.command.first_rung", lambda _: lambda *_: "")
+    monkeypatch.setattr("conformance.triage.fuzz.campaign.prepare", lambda _, tools: handed.append(tools))
     command.prepare(Options(backend="eager", output=tmp_path, budget_s=60.0))
     return handed[0]
 
