@@ -36,7 +36,7 @@ RELEASES = {
     "2.14.1": "torch==2.14.1",
     "2.15.0": "torch==2.15.0",
 }
-LINTER = "ruff==0.17.6"
+LINTERS = ("ruff==0.17.6", "import-linter==2.17")
 THIRD_PARTY = {
     "torch": ((), ("cudagraphs", "aot_eager_default_partitioner", "invoke_subgraph", "aot_ts", "eager_noexcept")),
     "openvino": (("openvino==2026.4.1",), ("openvino", "openvino_aot")),
@@ -161,10 +161,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting with ruff."""
-    session.install(LINTER)
+    """Check style and formatting with ruff, and the layers of packages with import-linter."""
+    session.install(*LINTERS)
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check", "--diff")
+    session.run("lint-imports", "--no-cache")
 
 
 @nox.session

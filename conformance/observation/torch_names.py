@@ -124,7 +124,6 @@ NAMES = (
         "torch._dynamo.lookup_backend",
         by=(
             "observation/backend_info",
-            "backend/resolution",
             "triage/explain/dissect",
             "triage/repro/script",
             "triage/repro/program_text",
