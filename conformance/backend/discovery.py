@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from conformance.backend.import_path import refuse_absent
 from conformance.model.errors import BackendError, UsageError
 from conformance.model.ladder import by_ladder
+from conformance.model.suggestions import nearest
 from conformance.model.user_function import PICKLE
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def portable(info: BackendInfo) -> BackendInfo:
 
 
 def _unknown(ref: str, known: Sequence[str]) -> str:
-    close = get_close_matches(ref, known, n=3)
-    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {', '.join(known) or 'none'}."
+    hint = nearest(ref, known) or f"Known: {', '.join(known) or 'none'}."
     return f"unknown backend {ref!r}. {hint}\n  Also: torch:NAME, package.module:attribute, path/to/file.py:attribute."
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ast
 import sys
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.model.errors import UsageError
+from conformance.model.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +23,7 @@ __all__ = ["functions", "parsed", "refuse_absent", "refuse_function"]
 _UNSEEN = frozenset({"exec", "globals", "setattr", "vars"})
 """Functions by which a file may give itself names that its text does not show."""
 
+_INDENT = "\n  "
 _MANY = 20  # names that a hint lists
 
 
@@ -100,9 +101,8 @@ def _file(home: str) -> Path:
         raise UsageError(message)
     if not path.is_file():
         beside = [str(each) for each in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        close = get_close_matches(str(path), beside, n=1)
-        hint = f"\n  Did you mean {close[0]!r}?" if close else ""
-        message = f"no file {path}.{hint}"
+        hint = nearest(str(path), beside, most=1)
+        message = f"no file {path}.{hint and f'{_INDENT}{hint}'}"
         raise UsageError(message)
     return path
 
@@ -147,10 +147,9 @@ def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _unknown(name: str, path: Path, known: Sequence[str]) -> str:
-    close = get_close_matches(name, known, n=3)
-    hint = f"\n  Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    hint = nearest(name, known)
     more = " ..." if len(known) > _MANY else ""
-    return f"no {name!r} in {path}; it has {', '.join(known[:_MANY]) or 'nothing'}{more}{hint}"
+    return f"no {name!r} in {path}; it has {', '.join(known[:_MANY]) or 'nothing'}{more}{hint and f'{_INDENT}{hint}'}"
 
 
 def _which(ref: str, known: Sequence[str]) -> str:

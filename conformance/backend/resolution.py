@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import cache
 from importlib import import_module, metadata
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -28,6 +27,7 @@ from conformance.backend import Backend
 from conformance.backend.discovery import GROUP, names
 from conformance.model.enums import PRECISIONS
 from conformance.model.errors import BackendError
+from conformance.model.suggestions import nearest
 from conformance.model.user_function import PICKLE
 from conformance.model.versions import holds
 
@@ -240,10 +240,8 @@ def _ready(backend: Backend) -> Backend:
 
 
 def _unknown(what: str, name: str, known: Iterable[str], otherwise: str) -> str:
-    plain = {other.removeprefix("torch:"): other for other in reversed(list(known))}
-    close = [plain[match] for match in get_close_matches(name, plain, n=3)]
-    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else otherwise
-    return f"unknown {what}.\n  {hint}"
+    hint = nearest(name, known, key=lambda each: each.removeprefix("torch:"))
+    return f"unknown {what}.\n  {hint or otherwise}"
 
 
 @contextlib.contextmanager

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from conformance.model.enums import EXHAUSTIVE, Capability, Extent, Outcome, Tier
 from conformance.model.errors import SelectionError
 from conformance.model.request import Request
+from conformance.model.suggestions import nearest
 from conformance.model.versions import holds
 
 if TYPE_CHECKING:
@@ -271,11 +271,9 @@ def require(found: bool, what: str, given: str, known: Collection[str]) -> None:
     """
     if found:
         return
-    close = get_close_matches(given, sorted(known), n=3)
-    hint = "`conformance list` shows what there is."
-    if close:
-        hint = f"Did you mean {' or '.join(map(repr, close))}?"
-    elif len(known) <= _FEW:
-        hint = f"Known: {', '.join(sorted(known))}."
+    hint = nearest(given, sorted(known))
+    if not hint:
+        few = f"Known: {', '.join(sorted(known))}." if len(known) <= _FEW else ""
+        hint = few or "`conformance list` shows what there is."
     message = f"no {what} matches {given!r}.\n  {hint}"
     raise SelectionError(message)

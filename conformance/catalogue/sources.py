@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib.metadata import entry_points
 from importlib.resources import files
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from conformance.catalogue.case_cache import CaseCache, user_folder
 from conformance.catalogue.case_set import whole
 from conformance.model.case import Location
 from conformance.model.errors import CaseError, Problem, SelectionError
+from conformance.model.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -81,8 +81,7 @@ def case_called(case_id: str, folders: Sequence[Path] = ()) -> Case:
     known = collect(folders)
     case = next((case for case in known if case.id == case_id), None)
     if case is None:
-        close = get_close_matches(case_id, [case.id for case in known], n=3)
-        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "`conformance list` shows what there is."
+        hint = nearest(case_id, [case.id for case in known]) or "`conformance list` shows what there is."
         message = f"no case is called {case_id!r}.\n  {hint}"
         raise SelectionError(message)
     return case

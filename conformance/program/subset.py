@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from conformance.model.suggestions import nearest
 from conformance.program import parsing
 from conformance.program.allowed_attributes import ATTRIBUTES, is_reserved
 from conformance.program.allowed_names import BASES, BUILTINS, CONTEXTS, DECORATORS, DOTTED, DUNDERS, ROOTS
@@ -293,6 +293,4 @@ def _closest(word: str, known: Iterable[str]) -> str:
     """Names whose last part is nearly the last part of `word`; of several in different places the shortest."""
     root, dot, _ = word.partition(".")
     named = sorted((name for name in known if name.startswith(root + dot) or not dot), key=len, reverse=True)
-    by_last = {name.rpartition(".")[2]: name for name in named}
-    close = get_close_matches(word.rpartition(".")[2], by_last, n=2)
-    return f"Did you mean {' or '.join(repr(by_last[last]) for last in close)}?" if close else ""
+    return nearest(word, named[::-1], most=2, key=lambda name: name.rpartition(".")[2])

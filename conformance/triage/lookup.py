@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from conformance.execution import attempts
 from conformance.execution.runner import records
 from conformance.model.errors import RecordError, SelectionError, UsageError
 from conformance.model.request import Request
+from conformance.model.suggestions import nearest
 from conformance.records import environment, kept, record_file
 from conformance.records.find import find_kinds
 from conformance.records.kept import PUBLISHED, Kind
@@ -195,8 +195,7 @@ def _backend(of: Record, run: RunFile) -> BackendInfo:
 def _unknown(name: str, places: Sequence[Path]) -> str:
     files, _ = find_kinds(*places)
     known = {f"{one.backend}/{one.case_id}" for path in files for one in _readable(path)}
-    close = get_close_matches(name, known, n=3)
-    hint = f"Did you mean {' or '.join(close)}?" if close else "`conformance run` prints the names of what is red."
+    hint = nearest(name, sorted(known)) or "`conformance run` prints the names of what is red."
     return f"no record of {name} in {_listed(places)}.\n  {hint}"
 
 

@@ -42,7 +42,7 @@ def test_without_a_variant_the_one_that_fails_is_meant(records: Path) -> None:
     ("name", "said"),
     [
         ("fake", "not of the form BACKEND/CASE"),
-        ("fake/grad_mode.nesting.enable_in_no_gras", "Did you mean fake/grad_mode.nesting.enable_in_no_grad?"),
+        ("fake/grad_mode.nesting.enable_in_no_gras", "Did you mean 'fake/grad_mode.nesting.enable_in_no_grad'?"),
         (f"fake/{CASE}/grad=inference", f"fake/{CASE}/grad=enabled  fail"),
         ("fake/demo.first.one", "is its folder missing"),
         ("other/x.y", "prints the names of what is red"),
@@ -83,7 +83,7 @@ def test_a_name_is_looked_for_in_earlier_runs_and_checks_too(tmp_path: Path, mon
     assert lookup.find("fake/base.smoke.gradient").path == first
     assert lookup.find("fake/base.smoke.matmul").path == Path("results", "records", "other.jsonl")
     second.unlink()
-    with pytest.raises(SelectionError, match=re.escape("Did you mean fake/base.smoke.gradient or")):
+    with pytest.raises(SelectionError, match=re.escape("Did you mean 'fake/base.smoke.gradient' or")):
         lookup.find("fake/base.smoke.gradien")
 
 
