@@ -163,9 +163,7 @@ def tests(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Check style and formatting with ruff, and the layers of packages with import-linter."""
     session.install(*LINTERS)
-    session.run("ruff", "check", *session.posargs)
-    session.run("ruff", "format", "--check", "--diff")
-    session.run("lint-imports", "--no-cache")
+    look_at_style(session)
 
 
 @nox.session
@@ -179,10 +177,7 @@ def typing(session: nox.Session) -> None:
 def cases(session: nox.Session) -> None:
     """Validate the cases, the expectations, and that the committed JSON Schemas are fresh."""
     install(session, "--editable", ".")
-    session.run("conformance", "validate", *session.posargs)
-    session.run("conformance", "validate", *map(str, sorted(Path("backends").glob("*.expected.yaml"))))
-    if written := session.run("python", "-m", "conformance.schema", silent=True):
-        session.error(f"the JSON Schemas did not follow from the types; commit what was written:\n{written}")
+    validate(session)
 
 
 @nox.session
@@ -190,6 +185,32 @@ def report(session: nox.Session) -> None:
     """Rewrite the pages of results/ from the committed records; `-- --check` only compares."""
     install(session, "--editable", ".[plot]")
     publish(session, *session.posargs)
+
+
+@nox.session
+def gates(session: nox.Session) -> None:
+    """Do what continuous integration asks beside the tests, in one environment: all of the above, and `build`."""
+    install(session, "--editable", ".[test]", *TYPES, *LINTERS)
+    look_at_style(session)
+    session.run("mypy")
+    validate(session)
+    publish(session, "--check")
+    build_and_run(session)  # last: it puts the wheel in the place of the checkout
+
+
+def look_at_style(session: nox.Session) -> None:
+    """Style, formatting and layers."""
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check", "--diff")
+    session.run("lint-imports", "--no-cache")
+
+
+def validate(session: nox.Session) -> None:
+    """Cases, expectations and schemas."""
+    session.run("conformance", "validate", *session.posargs)
+    session.run("conformance", "validate", *map(str, sorted(Path("backends").glob("*.expected.yaml"))))
+    if written := session.run("python", "-m", "conformance.schema", silent=True):
+        session.error(f"the JSON Schemas did not follow from the types; commit what was written:\n{written}")
 
 
 @nox.session(name="kill-matrix")
@@ -283,6 +304,11 @@ def speed(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build wheel and sdist, look inside, and run the smoke cases from the installed wheel, elsewhere and here."""
+    build_and_run(session)
+
+
+def build_and_run(session: nox.Session) -> None:
+    """Build, install what was built, and run the smoke cases."""
     with tempfile.TemporaryDirectory(prefix="conformance-build-") as folder:
         look_inside(session, install_wheel(session, folder))
         session.chdir(folder)
