@@ -112,7 +112,7 @@ CALLS = (Call(), Call(perturb=True))
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedRaise:
-    """A case whose program raises in eager: at which stage, and which exception type (its class name)."""
+    """A case whose program raises uncompiled: at which stage, and which exception type (its class name)."""
 
     stage: Stage = Stage.FORWARD
     type: str = "RuntimeError"
@@ -164,7 +164,7 @@ class Case:
     `setup` runs once per role, uncompiled: it defines helpers, modules and optimizers the program uses.
     `checks` raises a check to MUST (and switches on those that a case must ask for).
     `recompiles` None allows one for each call that changes something guards must see.
-    `may_raise` says that eager may raise whatever it does, for nobody has declared it: then so must the backend.
+    `may_raise` says that the uncompiled program may raise, for nobody has declared it: then so must the backend.
     `twin` is another program over the same inputs and setup that must do the same (a metamorphic law).
     `family` is what generated the case, if anything did. `function` is what the program calls, where that is a user's.
     """
@@ -342,7 +342,7 @@ class Attempt:
     """What came of running one request in isolation, in numbers and words.
 
     Either the child reported (`ended` is None) or it ended without a report. `invalid` says what is wrong with the
-    case, the reference or the harness. `raised` is what the compiled function raised where eager did not.
+    case, the reference or the harness. `raised` is what the compiled function raised where the uncompiled one did not.
     `metrics` holds seconds (`*_s`), bytes (`*_bytes`) and counts. `call` is the call that a child that died was in.
     """
 
