@@ -237,14 +237,14 @@ def saboteurs_on_models(session: nox.Session) -> None:
 
 @nox.session
 def benchmark(session: nox.Session) -> None:
-    """Time the cases tagged for timing with pytest-benchmark, eager and all backends side by side."""
+    """Time the cases tagged for timing with pytest-benchmark, uncompiled and all backends side by side."""
     install(session, "--editable", ".[pytest]")
     session.run("pytest", "conformance/suite/test_benchmarks.py", "--benchmark-only", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time what conforms against eager, in pairs, on the in-tree backends; with arguments: `conformance bench ARGS`."""
+    """Time what conforms against uncompiled, in pairs, on the in-tree backends; or: `conformance bench ARGS`."""
     install(session, "--editable", ".")
     session.run("conformance", "bench", *session.posargs)
 

@@ -42,8 +42,8 @@ class Backend:
         env: environment variables set before torch is imported.
         patches: configuration for the time of a run, by dotted name under torch, e.g.
             `{"_inductor.config.fallback_random": True}`.
-        eager_random: like `patches`, configuration under which it draws eager's random numbers, where it does not claim
-            `rng`: results that depend on such numbers are compared under it.
+        eager_random: like `patches`, configuration under which it draws the numbers that are drawn uncompiled, where it
+            does not claim `rng`: results that depend on such numbers are compared under it.
         tags: free words to select backends by.
         expectations: path of its known failures; default: `<name>.expected.yaml` beside the defining module.
         available: returns None, or why it cannot run on this machine (then every request is a `skip`).

@@ -164,7 +164,7 @@ class CallDocument(StrictModel):
 
 
 class RaisesDocument(StrictModel):
-    """The exception that eager raises, and that the backend must raise too."""
+    """The exception that the uncompiled program raises, and that the backend must raise too."""
 
     stage: Literal["forward", "backward"] = Field(default="forward", description="Where it is raised.")
     type: ClassName = Field(default="RuntimeError", description="The exception's class name, e.g. _LinAlgError.")
@@ -188,7 +188,9 @@ class CaseDocument(StrictModel):
         min_length=1,
         description="Calls of one compiled function; default: two, the second on new weights.",
     )
-    raises: RaisesDocument | None = Field(default=None, description="The exception that eager raises, if it does.")
+    raises: RaisesDocument | None = Field(
+        default=None, description="The exception that the uncompiled program raises, if it does."
+    )
     requires: list[CapabilityName] = Field(default_factory=list, description="Capabilities a backend needs for it.")
     checks: dict[CheckName, Literal["must"]] = Field(
         default_factory=dict, description="Checks this case asks for, or raises to MUST."

@@ -127,7 +127,7 @@ def decided(request: Request, torch_version: str) -> tuple[Outcome, str] | None:
         return Outcome.ERROR, f"the backend cannot be used: {backend.broken}"
     if backend.unavailable is not None:
         return Outcome.SKIP, backend.unavailable
-    # Who does not claim eager's random numbers is judged on all else.
+    # Who does not claim to draw the same random numbers is judged on all else.
     if missing := (case.requires | request.variant.requires) - backend.capabilities - {Capability.RNG}:
         return Outcome.UNSUPPORTED, f"needs {', '.join(sorted(missing))}"
     if not holds(case.torch, torch_version):

@@ -71,7 +71,7 @@ def case(
         dynamic: what `torch.compile(dynamic=...)` is given: True, False, or "auto", its own default and the one here.
         graph_breaks: how many are allowed.
         requires: capabilities without which a backend need not run it.
-        raises: the exception that eager must raise: `ValueError`, or `backward:RuntimeError`.
+        raises: the exception that the uncompiled function must raise: `ValueError`, or `backward:RuntimeError`.
         checks: checks that are asked for, or raised to MUST.
         calls: the sequence of calls on one compiled function, such as `[{}, {"grad": "disabled"}]`.
         tolerance: by dtype, the relative error that is allowed.
@@ -213,7 +213,7 @@ def as_case(user: UserFunction, given: Mapping[str, Any] = MappingProxyType({}))
         **said,
         "axes": {**_AS_USERS} | {name: list(dict.fromkeys(values)) for name, values in said["axes"].items() if values},
         "id": f"user.{re.sub(r'[^a-z0-9]+', '_', user.name.lower()).strip('_') or 'function'}",
-        "title": user.title or f"{user.ref} does compiled what it does in eager",
+        "title": user.title or f"{user.ref} does compiled what it does uncompiled",
         "setup": (
             "from conformance.observation.user_code import load, reached\n\n"
             f"{callee} = load({user.ref!r})\n{STATE} = reached({callee}, [*globals()])\n"

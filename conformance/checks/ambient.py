@@ -18,7 +18,7 @@ __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """Compare modes, hooks, default dtype and RNG state with what eager left, and whether a plain op still works."""
+    """Compare modes, hooks, default dtype and RNG state with those left uncompiled; see whether a plain op works."""
     return Finding(must=tuple(_differences(pair)))
 
 

@@ -36,6 +36,6 @@ def _later(pair: Pair, calls: Iterable[tuple[int, CallObservation, CallObservati
     for index, actual, expected in calls:
         if index > 0:
             where = f"call[{index}].{name}"
-            ours, eagers = getattr(actual, name), getattr(expected, name)
-            total += compare_leaves(ours, eagers, reference=pair.reference, where=where).within(f"call[{index}]")
+            seen, wanted = getattr(actual, name), getattr(expected, name)
+            total += compare_leaves(seen, wanted, reference=pair.reference, where=where).within(f"call[{index}]")
     return total

@@ -43,11 +43,11 @@ def _exact_type(pair: Pair) -> Iterator[Difference]:
 
 
 def _undeclared(pair: Pair) -> str:
-    """What eager raises first in a case that declares nothing: whoever reads the result may not have meant that."""
+    """What is first raised uncompiled where nothing is declared: whoever reads the result may not have meant that."""
     raised = next((call.raised for call in pair.expected.calls if call.raised), None)
     if raised is None or not pair.case.may_raise:
         return ""
-    return f"eager raises {raised.type} {_where(raised)}: {raised.message.partition(chr(10))[0]}"
+    return f"the uncompiled function raises {raised.type} {_where(raised)}: {raised.message.partition(chr(10))[0]}"
 
 
 def _coarse(raised: Raised | None) -> str:

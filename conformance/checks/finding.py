@@ -22,12 +22,12 @@ __all__ = ["Finding", "Pair", "holds_tensors"]
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A role held against eager.
+    """A role held against the uncompiled program.
 
-    `reference` None compares bits alone (eager against itself). `fallback` says why the backend's own word is that
+    `reference` None compares bits alone (uncompiled against itself). `fallback` says why the backend's own word is that
     something else did the work. `breaks` are the places where graphs break, with reasons. The byte counts are None
     where they could not be measured. `twin` is the compiled role of the case's other program, if it has one. Without
-    `claims_rng` random numbers need not be eager's.
+    `claims_rng` random numbers need not be the same.
     """
 
     case: Case

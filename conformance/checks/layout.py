@@ -31,8 +31,8 @@ def check(pair: Pair) -> Finding:
 
 def _differences(pair: Pair, name: str, facts: tuple[str, ...]) -> Iterator[Difference]:
     for index, actual, expected in pair.returned_calls():
-        ours, eagers = getattr(actual, name), getattr(expected, name)
-        for one in compare_facts(ours, eagers, facts):
+        seen, wanted = getattr(actual, name), getattr(expected, name)
+        for one in compare_facts(seen, wanted, facts):
             # Another shape is the business of the values; its strides would only repeat that.
-            if ours[one.path].facts.get("shape") == eagers[one.path].facts.get("shape"):
+            if seen[one.path].facts.get("shape") == wanted[one.path].facts.get("shape"):
                 yield replace(one, path=f"call[{index}].{one.path}")

@@ -21,11 +21,11 @@ __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """Hold what changed since each call returned it against what changed in eager; compare what changed in both."""
+    """Hold what changed since each call returned it against what changed uncompiled; compare what changed in both."""
     if not (pair.actual.complete and pair.expected.complete):
         return Finding(grade=Grade.NOTHING)
-    ours, eagers = _changed(pair.actual), _changed(pair.expected)
-    both = [path for path in eagers if path in ours]
+    changed, wanted = _changed(pair.actual), _changed(pair.expected)
+    both = [path for path in wanted if path in changed]
     late = compare_leaves(
         {path: pair.actual.retained[path] for path in both},
         {path: pair.expected.retained[path] for path in both},
@@ -33,17 +33,17 @@ def check(pair: Pair) -> Finding:
         where="retained",
     )
     seen = Comparison(
-        differences=tuple(_surprises(ours, eagers, pair)),
+        differences=tuple(_surprises(changed, wanted, pair)),
         grade=Grade.BITWISE if holds_tensors(pair.expected.retained) else Grade.NOTHING,
     )
     return Finding.of(late + seen)
 
 
-def _surprises(ours: list[str], eagers: list[str], pair: Pair) -> Iterator[Difference]:
+def _surprises(changed: list[str], wanted: list[str], pair: Pair) -> Iterator[Difference]:
     known = pair.expected.retained
-    for path in [path for path in ours if path not in eagers and path in known]:
+    for path in [path for path in changed if path not in wanted and path in known]:
         yield Difference(path=path, kind="retained", actual="changed by a later call", expected="unchanged")
-    for path in [path for path in eagers if path not in ours and path in pair.actual.retained]:
+    for path in [path for path in wanted if path not in changed and path in pair.actual.retained]:
         yield Difference(path=path, kind="retained", actual="unchanged", expected="changed by a later call")
 
 

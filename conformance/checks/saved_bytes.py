@@ -14,7 +14,7 @@ __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """A compiled function keeps no more bytes than eager does."""
+    """A compiled function keeps no more bytes than the uncompiled one."""
     seen, wanted = pair.actual_bytes, pair.expected_bytes
     if seen is None or wanted is None or seen <= wanted:
         return Finding()

@@ -128,7 +128,7 @@ def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -
     help="Show the versions of the suite, of torch with its build, and of Python, and exit.",
 )
 def main() -> None:
-    """Does a torch.compile backend do what eager does, in every respect that autograd gives meaning to?"""
+    """Does a torch.compile backend do what uncompiled eager does, in every respect that autograd gives meaning to?"""
 
 
 @main.command(
@@ -236,7 +236,7 @@ def _run(ctx: click.Context, /, *, quiet: bool, verbose: bool, **options: Any) -
 )
 @click.argument("globs", nargs=-1)
 @click.option("--backends", "what", flag_value="backends", help="List the installed backends instead.")
-@click.option("--checks", "what", flag_value="checks", help="List what is compared with eager instead.")
+@click.option("--checks", "what", flag_value="checks", help="List what is compared with uncompiled instead.")
 @click.option("--tag", "tags", multiple=True, help="Only cases that have the tag. Repeatable.")
 @click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
 def _list(globs: Sequence[str], what: str | None, tags: Sequence[str], folders: Sequence[Path]) -> None:

@@ -23,7 +23,7 @@ __all__ = ["COMMANDS"]
 @click.command(
     "bench",
     cls=Command,
-    short_help="Time what conforms against eager.",
+    short_help="Time what conforms against uncompiled.",
     epilog="\n\n".join(
         [
             examples(
@@ -89,10 +89,10 @@ __all__ = ["COMMANDS"]
 @quiet_option("No progress, and only the last line of the summary.")
 @click.pass_context
 def bench(ctx: click.Context, /, *, quiet: bool, **options: Any) -> None:  # noqa: ANN401
-    """Time each phase of what conforms in blocks that alternate with eager's, and give the ratio with its interval.
+    """Time each phase of what conforms in blocks that alternate with uncompiled ones, and give the ratio and interval.
 
-    Before, each request is shown to conform, and eager is timed against itself: where that spreads wider than the
-    smallest effect that counts, nothing is called faster or slower.
+    Before, each request is shown to conform, and uncompiled calls are timed against themselves: where those spread
+    wider than the smallest effect that counts, nothing is called faster or slower.
     """
     tags = () if options["case_globs"] else (TIMING_TAG,)
     refuse_unmatched(options["folders"], case_globs=options["case_globs"], variants=options["variants"], tags=tags)

@@ -56,7 +56,7 @@ def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., 
 
 @click.command(
     "check",
-    short_help="Does your own function do compiled what it does in eager?",
+    short_help="Does your own function do compiled what it does uncompiled?",
     epilog="\n\n".join(
         [
             examples(
@@ -84,7 +84,7 @@ def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., 
 @_of_function("dynamic", "auto|true|false", "What torch.compile(dynamic=...) is given. Repeatable; default: auto.")
 @_of_function("call", "CALL", "One call of a sequence, such as '{grad: disabled}'. Repeatable; default: two calls.")
 @_of_function("requires", "CAPABILITY", "What a backend must claim to be asked at all. Repeatable.")
-@_of_function("raises", "[backward:]TYPE", "The exception that eager must raise.")
+@_of_function("raises", "[backward:]TYPE", "The exception that the uncompiled function must raise.")
 @_of_function("check", "NAME", "A check that is asked for, or raised to MUST; see `list --checks`. Repeatable.")
 @_of_function("tolerance", "DTYPE=NUMBER", "The relative error that is allowed of a dtype. Repeatable.")
 @click.option("--expectations", type=FILE, help="Known failures of the one backend that runs.")
@@ -101,7 +101,7 @@ def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., 
     help="Where results are written, in place of what is there; default: a new file in .conformance, to which"
     " .conformance/last-check.jsonl leads.",
 )
-@click.option("--timing", is_flag=True, help="Time what conforms against eager too, as `conformance bench` does.")
+@click.option("--timing", is_flag=True, help="Time what conforms against uncompiled too, as `conformance bench` does.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records, as they are in the file, and no table.")
 @verbose_option
 @quiet_option("No progress.")
@@ -109,7 +109,7 @@ def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., 
 def check(ctx: click.Context, /, *, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:  # noqa: ANN401
     """Run a function of yours, which may be any Python, on backends, with all checks, and print one table.
 
-    Its file is run, in processes of its own: once for each backend and a few times in eager. What is said of the
+    Its file is run, in processes of its own: once for each backend and a few times uncompiled. What is said of the
     function here goes before what @conformance.case says beside it, with the same names.
     """
     from conformance.catalogue.user_function import refuse_malformed
@@ -160,7 +160,7 @@ def _timed(timing: Bench, *, quiet: bool) -> str:
 def explain(name: str, places: Sequence[Path], folders: Sequence[Path]) -> None:
     """Run one recorded failure again and print what it takes to see its cause.
 
-    The program with the line that differs, eager's and the backend's observation side by side, the first rung of
+    The program with the line that differs, what was observed uncompiled and on the backend, the first of the rungs
     eager, pre_dispatch_eager, aot_eager, aot_eager_decomp_partition, inductor that differs, the captured graphs with
     the first node that differs, graph breaks, guards, and the clauses of the specification.
     """
@@ -210,7 +210,7 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
 @click.command(
     "fuzz",
     cls=Command,
-    short_help="Draw programs, and find what a backend does otherwise than eager.",
+    short_help="Draw programs, and find what a backend does otherwise than uncompiled.",
     epilog="\n\n".join(
         [
             examples(

@@ -1,4 +1,4 @@
-"""Child side: one request -> eager twice, compiled once, every check -> an Attempt of numbers and words."""
+"""Child side: one request -> uncompiled twice, compiled once, every check -> an Attempt of numbers and words."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
     report(Stage.BUILD)
     subject = _Subject(request)
     try:
-        role = subject.eager()
+        role = subject.uncompiled()
     except Exception as error:  # noqa: BLE001 - a case that does not build is our fault, not the backend's
         raised = describe(error, Stage.BUILD)
         return Attempt(invalid=f"the case does not build: {raised.type}: {raised.message}", stage=Stage.BUILD)
@@ -69,7 +69,7 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
         )
     except Exception as error:  # noqa: BLE001 - inputs that cannot be made
         raised = describe(error, Stage.REFERENCE)
-        invalid = f"eager cannot be observed: {raised.type}: {raised.message}"
+        invalid = f"the uncompiled program cannot be observed: {raised.type}: {raised.message}"
     if invalid:
         return Attempt(invalid=invalid, stage=Stage.REFERENCE)
     report(Stage.LOAD)
@@ -115,7 +115,7 @@ class _Subject:
         seeding.seed_default(self.request.seed)
         return self._source.load()
 
-    def eager(self) -> Role:
+    def uncompiled(self) -> Role:
         """The program as it is."""
         module = self.build()
         return Role(request=self.request, module=module, function=module.program)
@@ -130,21 +130,21 @@ class _Subject:
 
 
 def _wrong_with_case(request: Request, expected: RoleObservation) -> str | None:
-    """Why eager does not do what the case says, or None."""
+    """Why the program does not do, uncompiled, what the case says, or None."""
     seen = [call.raised for call in expected.calls if call.raised]
     wanted = request.case.raises
     if request.case.may_raise:
         return None
     for raised in seen:
         if wanted is None or (raised.type, raised.stage) != (wanted.type, wanted.stage):
-            return f"eager raised {_words(raised)}, which the case does not declare"
+            return f"the uncompiled program raised {_words(raised)}, which the case does not declare"
     if wanted is not None and not seen:
-        return f"the case declares {wanted.type} at stage {wanted.stage}, and eager raised nothing"
+        return f"the case declares {wanted.type} at stage {wanted.stage}, and the uncompiled program raised nothing"
     return None
 
 
 def _unreadable(expected: RoleObservation) -> str | None:
-    """Which tensor eager gives, or is given, that has no numbers to compare, or None."""
+    """Which tensor the uncompiled program gives, or is given, that has no numbers to compare, or None."""
     for index, call in enumerate(expected.calls):
         for leaves in (call.outputs, call.tracked, call.gradients):
             if found := unreadable(leaves):
@@ -161,8 +161,8 @@ def _words(raised: Raised) -> str:
 
 
 def _unstable(subject: _Subject, expected: RoleObservation) -> str | None:
-    """How eager differs from itself, or None."""
-    again = perform(subject.eager())
+    """How the uncompiled program differs from itself, or None."""
+    again = perform(subject.uncompiled())
     broken = [
         result
         for result in run_checks(Pair(case=subject.request.case, actual=again, expected=expected))
@@ -171,18 +171,20 @@ def _unstable(subject: _Subject, expected: RoleObservation) -> str | None:
     if not broken:
         return None
     first = broken[0].differences[0]
-    return f"eager differs from itself in {first.path}: {first.kind} {first.expected}, then {first.actual}"
+    what = f"{first.kind} {first.expected}, then {first.actual}"
+    return f"the uncompiled program differs from itself in {first.path}: {what}"
 
 
 def _broken_law(subject: _Subject, expected: RoleObservation) -> str | None:
-    """How the case's two programs differ in eager, where they must not, or None."""
+    """How the case's two programs differ uncompiled, where they must not, or None."""
     if subject.twin is None:
         return None
-    broken = metamorphic.hold(subject.request.case, perform(subject.twin.eager()), expected).must
+    broken = metamorphic.hold(subject.request.case, perform(subject.twin.uncompiled()), expected).must
     if not broken:
         return None
     first = broken[0]
-    return f"the law does not hold in eager, {first.path}: {first.kind} {first.actual}, the program {first.expected}"
+    what = f"{first.kind} {first.actual}, the program {first.expected}"
+    return f"the law does not hold uncompiled, {first.path}: {what}"
 
 
 class _Compiled:
@@ -193,7 +195,7 @@ class _Compiled:
         self.dispatching = ambient.dispatching_as_now()
 
     def against(self, expected: RoleObservation, expected_bytes: int | None) -> Attempt:
-        """Run the compiled role and hold it against eager, and against its twin if it has one."""
+        """Run the compiled role and hold it against the uncompiled one, and against its twin if it has one."""
         self.report(Stage.COMPILE)
         try:
             watch = Watch()
@@ -223,7 +225,7 @@ class _Compiled:
         with self.dispatching:
             checks = run_checks(pair)
         if raised is None and not pair.claims_rng and any(call.draws for call in expected.calls):
-            checks = self._drawing_as_eager(pair, checks)
+            checks = self._drawing_as_uncompiled(pair, checks)
         return Attempt(
             # What holds of a sequence that an exception cut short holds of next to nothing.
             checks=tuple(check for check in checks if not check.held) if raised else checks,
@@ -233,8 +235,8 @@ class _Compiled:
             metrics=_metrics(actual, actual_bytes, expected_bytes),
         )
 
-    def _drawing_as_eager(self, pair: Pair, checks: tuple[CheckResult, ...]) -> tuple[CheckResult, ...]:
-        """Checks of a program that draws, with what breaks where the backend is told to draw eager's numbers."""
+    def _drawing_as_uncompiled(self, pair: Pair, checks: tuple[CheckResult, ...]) -> tuple[CheckResult, ...]:
+        """Checks of a program that draws, with what breaks where the backend is told to draw the same numbers."""
         if not self.backend.eager_random:
             return checks
         info = self.subject.request.backend
@@ -280,10 +282,10 @@ def _fallback(backend: Backend, seen: Evidence) -> str | None:
 
 
 def _unexpected(actual: RoleObservation, expected: RoleObservation) -> Raised | None:
-    """The first exception of the compiled role in a call where eager raised none."""
-    for ours, eagers in zip(actual.calls, expected.calls, strict=False):
-        if ours.raised and not eagers.raised:
-            return ours.raised
+    """The first exception of the compiled role in a call where the uncompiled one raised none."""
+    for seen, wanted in zip(actual.calls, expected.calls, strict=False):
+        if seen.raised and not wanted.raised:
+            return seen.raised
     return None
 
 

@@ -78,7 +78,7 @@ CALLS = (Call(), Call(perturb=True))
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedRaise:
-    """A case whose program raises in eager: at which stage, and which exception type (its class name)."""
+    """A case whose program raises uncompiled: at which stage, and which exception type (its class name)."""
 
     stage: Stage = Stage.FORWARD
     type: str = "RuntimeError"
@@ -143,7 +143,7 @@ class Case:
     `setup` runs once per role, uncompiled: it defines helpers, modules and optimizers the program uses.
     `checks` raises a check to MUST (and switches on those that a case must ask for).
     `recompiles` None allows one for each call that changes something guards must see.
-    `may_raise` says that eager may raise whatever it does, for nobody has declared it: then so must the backend.
+    `may_raise` says that the uncompiled program may raise, for nobody has declared it: then so must the backend.
     `twin` is another program over the same inputs and setup that must do the same (a metamorphic law).
     `family` is what generated the case, if anything did. `function` is what the program calls, where that is a user's.
     """

@@ -111,7 +111,7 @@ class Attempt:
     """What came of running one request in isolation, in numbers and words.
 
     Either the child reported (`ended` is None) or it ended without a report. `invalid` says what is wrong with the
-    case, the reference or the harness. `raised` is what the compiled function raised where eager did not.
+    case, the reference or the harness. `raised` is what the compiled function raised where the uncompiled one did not.
     `metrics` holds seconds (`*_s`), bytes (`*_bytes`) and counts. `call` is the call that a child that died was in.
     """
 

@@ -74,7 +74,7 @@ def compare_leaves(
 
     Args:
         actual: what the backend gave, by path.
-        expected: what eager gave, by path.
+        expected: what the uncompiled program gave, by path.
         reference: the fp64 reference, asked only for leaves that are not close; None compares bits alone.
         where: the set of leaves these are, as the reference knows it, e.g. `call[0].outputs`.
     """
@@ -88,12 +88,12 @@ def compare_leaves(
 
 
 def _forgiving_draws(found: Comparison, path: str, actual: Leaf, drawn: Sequence[Leaf]) -> Comparison:
-    """Where other random numbers than eager's may be drawn, hold their statistics against those of eager's runs."""
+    """Where other random numbers may be drawn, hold their statistics against those of uncompiled runs."""
     if not drawn:
         return found
     differences = tuple(unlike(path, actual, drawn))
     message = (
-        f"{path} depends on random numbers, which are not claimed to be eager's (rng): its statistics are compared"
+        f"{path} depends on random numbers, which are not claimed to be the same (rng): its statistics are compared"
     )
     return Comparison(differences=differences, grade=Grade.REFERENCE, message="" if differences else message)
 
@@ -143,7 +143,7 @@ def _compare_leaf(
     if actual.parts and actual.parts == expected.parts:
         return Comparison()  # its parts are leaves of their own
     if actual.data is None or expected.data is None:
-        # Not even eager may pass with numbers that nobody can read: its repetition differs, and the case is invalid.
+        # Not even uncompiled may it pass with numbers that nobody can read: its repetition differs: an invalid case.
         seen, wanted = ("unreadable" if leaf.data is None else _describe(leaf) for leaf in (actual, expected))
         return Comparison(differences=(Difference(path=path, kind="values", actual=seen, expected=wanted),))
     return _compare_tensors(_Pair(path=path, actual=actual.data, expected=expected.data), reference, where)

@@ -1,4 +1,4 @@
-"""One role of a program (eager, its repetition, fp64, compiled) driven through the calls of its case.
+"""One role of a program (uncompiled, its repetition, fp64, compiled) driven through the calls of its case.
 
 The driver is never compiled: ambient modes, the calls, what the caller does to results, and backward.
 """
@@ -85,7 +85,7 @@ class Role:
     `prepare` maps each input tensor to what this role gets (fp64 gets it in float64), None hands them on as made;
     `cotangent` maps each cotangent. What the program does in call `i`, forward and backward, is done within
     `around(i)`; what the driver does is not. `stops` says whether an exception ends the sequence: nothing that follows
-    can be compared with what eager did without one. `reseed` is added to the seed of what the program draws, and to no
+    can be compared with what was done without one. `reseed` is added to the seed of what the program draws, and to no
     other.
     """
 
@@ -194,12 +194,12 @@ class _Driver:
             self.observed.after_call = ambient.capture()
 
     def _write_into_results(self) -> None:
-        """What a caller does who scales a result in place; autograd must see it wherever eager lets it be seen."""
+        """What a caller does who scales a result in place; autograd must see it wherever it is seen uncompiled."""
         try:
             for value in self.results.values():
                 if isinstance(value, torch.Tensor) and value.is_floating_point():
                     value.mul_(2)
-        except Exception as error:  # noqa: BLE001 - eager may refuse, and then so must the backend
+        except Exception as error:  # noqa: BLE001 - uncompiled it may be refused, and then so must the backend
             self.observed.raised = describe(error, Stage.FORWARD)
 
     def _backward(self, tracked: Mapping[str, object]) -> None:

@@ -51,13 +51,13 @@ class Reference:
         self.overrides = {name: max(claimed.get(name, 0.0), allowed.get(name, 0.0)) for name in {*claimed, *allowed}}
 
     def precision(self, where: str) -> torch.dtype:
-        """The lowest floating dtype on eager's path to a set of leaves, casts by autocast included."""
+        """The lowest floating dtype on the path to a set of leaves, casts by autocast included."""
         index = _index(where)
         return lowest(set[torch.dtype]().union(*self._paths) if index is None else self._paths[index])
 
     @cached_property
     def _paths(self) -> list[set[torch.dtype]]:
-        """The dtypes eager computes in, call by call; what changed the program's state stays on the path."""
+        """The dtypes it computes in uncompiled, call by call; what changed the program's state stays on the path."""
         traces, seen = self._traced
         paths: list[set[torch.dtype]] = []
         carried: set[torch.dtype] = set()
@@ -69,7 +69,7 @@ class Reference:
 
     @cached_property
     def _traced(self) -> tuple[list[Trace], RoleObservation]:
-        """What eager computes in and draws, call by call, and what it did under the mode that notes it."""
+        """What it computes in and draws uncompiled, call by call, and what it did under the mode that notes it."""
         traces = [Trace() for _ in self._request.case.calls]
         return traces, perform(self._role(self._build(), around=traces.__getitem__))
 
@@ -86,7 +86,7 @@ class Reference:
         return None if self._double is None else _find(self._double, where, path)
 
     def spread(self, where: str, path: str) -> torch.Tensor | None:
-        """How far eager's numbers move when all it is given does, by a unit in the last place of the path's precision.
+        """How far uncompiled numbers move when all that goes in does, by a unit in the last place of the path's dtype.
 
         Args:
             where: as for `leaf`.
@@ -105,7 +105,7 @@ class Reference:
         return found.nan_to_num(nan=0.0, posinf=0.0).amax(0)
 
     def other_draws(self, where: str, path: str) -> list[Leaf]:
-        """A leaf for each of several further seeds, where it depends on random numbers that need not be eager's.
+        """A leaf for each of several further seeds, where it depends on random numbers that need not be the same.
 
         Args:
             where: as for `leaf`.
@@ -128,7 +128,7 @@ class Reference:
 
     @cached_property
     def _plain(self) -> RoleObservation:
-        """Eager as it is."""
+        """The program as it is, uncompiled."""
         return perform(self._role(self._build()))
 
     @cached_property
@@ -137,7 +137,7 @@ class Reference:
 
         Inputs of which one was computed from another must hang together in it too. And a dispatch mode is not without
         effect on every operator: where it had nothing to do, the run without it counts; where it had, it must not
-        change what eager does.
+        change what the uncompiled program does.
         """
         modes, copies = [Widening(trace.draws) for trace in self._traced[0]], Copies(WIDER)
         seen = self._widened(modes.__getitem__, copies)
@@ -157,7 +157,7 @@ class Reference:
 
     @cached_property
     def _is_mode_without_effect(self) -> bool:
-        """Whether eager does under a dispatch mode what it does without one."""
+        """Whether the uncompiled program does under a dispatch mode what it does without one."""
         with_mode, without = self._traced[1], self._plain
         return all(
             not compare_leaves(getattr(one, name), getattr(other, name), reference=NoReference()).differences

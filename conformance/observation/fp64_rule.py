@@ -1,8 +1,9 @@
-"""The rule that takes fp64 for the truth, and what it allows where eager's own numbers are hardly determined.
+"""The rule that takes fp64 for the truth, and what it allows where uncompiled numbers are hardly determined themselves.
 
-A result is held to fp64 within a tolerance, or ten times eager's own error. Where that fails, it is asked how far eager
-moves when everything it is given moves by a unit in the last place. The numbers of an honest backend lie within a few
-times that, and no rule can hold them nearer: a difference of large numbers, a gradient that is zero but for rounding.
+A result is held to fp64 within a tolerance, or ten times the error of the uncompiled result. Where that fails, it is
+asked how far the latter moves when all that goes in moves by a unit in the last place. The numbers of an honest backend
+lie within a few times that, and no rule can hold them nearer: a difference of large numbers, a gradient that is zero
+but for rounding.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Ruling:
 
 
 def rule(actual: torch.Tensor, expected: torch.Tensor, reference: Fp64Reference, where: str, path: str) -> Ruling:
-    """Judge a tensor that is not close to eager's; the reference knows it as `path` in the leaves `where`."""
+    """Judge a tensor that is not close to uncompiled; the reference knows it as `path` in the leaves `where`."""
     ideal = reference.leaf(where, path)
     if ideal is not None and not _is_meaningful(ideal, expected):
         ideal = None
@@ -79,28 +80,29 @@ def rule(actual: torch.Tensor, expected: torch.Tensor, reference: Fp64Reference,
 
 
 def _by_error(actual: torch.Tensor, expected: torch.Tensor, ideal: torch.Tensor | None, tolerance: float) -> Ruling:
-    """Hold actual to fp64; where eager is far from it, or it has no say, to eager."""
-    ours = None if ideal is None else relative_error(actual, ideal)
-    eagers = None if ideal is None else relative_error(expected, ideal)
-    if ideal is None or ours is None or eagers is None or eagers > DIRECT_ABOVE:
+    """Hold actual to fp64; where the uncompiled result is far from it, or it has no say, to that result."""
+    error_actual = None if ideal is None else relative_error(actual, ideal)
+    error_expected = None if ideal is None else relative_error(expected, ideal)
+    if ideal is None or error_actual is None or error_expected is None or error_expected > DIRECT_ABOVE:
         center, error, bound = expected, relative_error(actual, expected), tolerance
-        allowed = f"relative error {bound:.2g} against eager; saw {error:.2g}"
+        allowed = f"relative error {bound:.2g} against the uncompiled result; saw {error:.2g}"
     else:
-        center, error, bound = ideal, ours, max(FACTOR * eagers, tolerance)
-        allowed = f"relative error {bound:.2g} against fp64; saw {ours:.2g}, eager itself is off by {eagers:.2g}"
+        center, error, bound = ideal, error_actual, max(FACTOR * error_expected, tolerance)
+        seen = f"saw {error_actual:.2g}, uncompiled itself is off by {error_expected:.2g}"
+        allowed = f"relative error {bound:.2g} against fp64; {seen}"
     return Ruling(
         is_held=error <= bound,
         bound=bound * (largest(sizes(center)) or 1.0),
-        error_actual=ours,
-        error_expected=eagers,
+        error_actual=error_actual,
+        error_expected=error_expected,
         allowed=allowed,
-        remark=_more_precise(ours, eagers),
+        remark=_more_precise(error_actual, error_expected),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Spread:
-    """How far eager's numbers at a leaf move, element by element, and by the last place of which dtype."""
+    """How far uncompiled numbers at a leaf move, element by element, and by the last place of which dtype."""
 
     elements: torch.Tensor
     dtype: torch.dtype
@@ -116,7 +118,7 @@ class _Spread:
         return moves_allowed(self.dtype) * self.size
 
     def explains(self, one: torch.Tensor, other: torch.Tensor) -> bool:
-        """Whether two results are as near as eager's own numbers are determined."""
+        """Whether two results are as near as uncompiled numbers are determined."""
         limits = (moves_allowed(self.dtype) * self.elements).clamp(min=self.limit)
         off = gaps(one, other)
         return bool((off <= limits)[off.isfinite() | (one.isfinite() & other.isfinite())].all())
@@ -124,16 +126,16 @@ class _Spread:
     def __str__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
         cause = f"inputs, weights and cotangents move by a unit in the last place of {dtype}"
-        return f"{moves_allowed(self.dtype):.2g} times what eager itself moves by ({self.size:.2g}) when {cause}"
+        return f"{moves_allowed(self.dtype):.2g} times what uncompiled itself moves by ({self.size:.2g}) when {cause}"
 
 
 def _by_spread(
     actual: torch.Tensor, expected: torch.Tensor, ideal: torch.Tensor | None, ruling: Ruling, spread: _Spread
 ) -> Ruling:
-    """Forgive what is within the spread of eager's own numbers, around fp64 where that explains eager."""
+    """Forgive what is within the spread of uncompiled numbers, around fp64 where that explains them."""
     is_near = ruling.error_expected is not None and ruling.error_expected <= DIRECT_ABOVE
     explains = ideal is not None and (is_near or spread.explains(expected, ideal))
-    center, name = (ideal, "fp64") if ideal is not None and explains else (expected, "eager")
+    center, name = (ideal, "fp64") if ideal is not None and explains else (expected, "the uncompiled result")
     off = distance(actual, center)
     if spread.explains(actual, center):
         return replace(ruling, is_held=True, remark=f"is off {name} by {off:.2g}, within {spread}")
@@ -143,14 +145,14 @@ def _by_spread(
 
 
 def _is_meaningful(ideal: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Whether float64 took the same path as eager, as far as shape and finite numbers tell."""
+    """Whether float64 took the same path as the uncompiled program, as far as shape and finite numbers tell."""
     if ideal.shape != expected.shape or ideal.is_complex() != expected.is_complex():
         return False
     return bool((ideal.isfinite() | ~expected.isfinite()).all())
 
 
-def _more_precise(ours: float | None, eagers: float | None) -> str:
-    """Say so when the backend is clearly more precise than eager: it computes in another dtype than eager does."""
-    if ours is None or eagers is None or ours * FACTOR > eagers:
+def _more_precise(error_actual: float | None, error_expected: float | None) -> str:
+    """Say so when the backend is clearly more precise than uncompiled: it computes in another dtype."""
+    if error_actual is None or error_expected is None or error_actual * FACTOR > error_expected:
         return ""
-    return f"is more precise than eager: off by {ours:.2g} from fp64, eager by {eagers:.2g}"
+    return f"is more precise than uncompiled: off by {error_actual:.2g} from fp64, uncompiled by {error_expected:.2g}"

@@ -1,7 +1,7 @@
-"""Results that depend on random numbers, where a backend draws others than eager: what can still be said of them.
+"""Results that depend on random numbers, where a backend draws others: what can still be said of them.
 
-Eager is run with further seeds, which shows what depends on the draw and how it is distributed. What a backend gives
-has to be of the same kind, and its statistics have to lie where those of eager's runs do.
+The uncompiled program is run with further seeds, which shows what depends on the draw and how it is distributed. What a
+backend gives has to be of the same kind, and its statistics have to lie where those of the uncompiled runs do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["SEEDS", "depends", "unlike"]
 
 SEEDS = 24
-"""Further runs of eager."""
+"""Further uncompiled runs."""
 
 _DEVIATIONS = 6.5  # for 24 runs, one honest statistic in a million lies farther out
 _EVENTS = 3  # elements more or fewer of a kind too rare to have been seen
@@ -46,7 +46,7 @@ def _differs(one: Leaf, other: Leaf) -> bool:
 
 
 def unlike(path: str, actual: Leaf, leaves: Sequence[Leaf]) -> Iterator[Difference]:
-    """How a leaf is unlike those that eager gives for several seeds."""
+    """How a leaf is unlike those that the uncompiled program gives for several seeds."""
     for fact in _KIND:
         known = {leaf.facts.get(fact) for leaf in leaves}
         if len(known) == 1 and actual.facts.get(fact) not in known:
@@ -76,7 +76,7 @@ def _out_of_place(
             kind="statistic of random numbers",
             actual=f"{name} {float(seen):.4g}",
             expected=f"{name} {float(known.min()):.4g} to {float(known.max()):.4g} for {len(samples)} seeds",
-            allowed="what eager's runs spread over; the backend does not claim eager's random numbers (rng)",
+            allowed="what uncompiled runs spread over; the backend does not claim to draw the same numbers (rng)",
         )
 
 

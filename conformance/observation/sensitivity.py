@@ -1,4 +1,4 @@
-"""How far eager's own results move when everything that it is given moves by a unit in the last place."""
+"""How far uncompiled results move when everything that goes in moves by a unit in the last place."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ CLOSE: Mapping[torch.dtype, tuple[float, float]] = MappingProxyType(
 # The fp64 rule: err(actual) <= max(FACTOR * err(expected), tolerance). Any factor from 2 to 30 gives the same verdicts.
 FACTOR = 10.0
 
-# Where eager itself is this far from fp64, and the spread of its own numbers does not explain it, the reference says
+# Where uncompiled is this far from fp64, and the spread of its own numbers does not explain it, the reference says
 # nothing and both sides are compared directly.
 DIRECT_ABOVE = 5e-2
 
@@ -57,7 +57,7 @@ def reference_tolerance(dtype: torch.dtype, overrides: Mapping[str, float]) -> f
 
 
 def moves_allowed(dtype: torch.dtype) -> float:
-    """How many times eager's own spread, for a unit in the last place of a dtype, a result may be off.
+    """How many times its own uncompiled spread, for a unit in the last place of a dtype, a result may be off.
 
     A result that moves by no more than that unit is then held to the tolerance of its precision, as ever.
     """

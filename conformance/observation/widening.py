@@ -1,4 +1,4 @@
-"""The dispatch modes of the fp64 reference: one notes what eager computes in and draws, one widens and replays."""
+"""The dispatch modes of the fp64 reference: one notes what is computed in and drawn, one widens and replays."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Turns every floating dtype that a program asks for into float64, and replays draws in place of new ones.
 
     Args:
-        draws: what eager drew, in order.
+        draws: what was drawn uncompiled, in order.
     """
 
     def __init__(self, draws: Sequence[Draw]) -> None:
@@ -73,7 +73,7 @@ class Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @property
     def has_followed(self) -> bool:
-        """Whether the program drew exactly what eager drew."""
+        """Whether the program drew exactly what it drew uncompiled."""
         return not self._has_diverged and not self._pending
 
     def __torch_dispatch__(

@@ -1,4 +1,4 @@
-"""Eager held against the oracle: where they differ, the case is invalid until it is known which of them is wrong."""
+"""Uncompiled eager held against the oracle: a case where they differ is invalid until one is known to be wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["compare"]
 
 
 def compare(request: Request, expected: RoleObservation) -> tuple[int, str | None]:
-    """How many leaves eager and the oracle agree on, and where they do not; 0 and None where nothing is predicted."""
+    """On how many leaves both agree, and where they do not; 0 and None where nothing is predicted."""
     try:
         predictions = predict(request.case, request.variant)
     except NotModelledError:
@@ -26,7 +26,7 @@ def compare(request: Request, expected: RoleObservation) -> tuple[int, str | Non
         if call.raised is not None:
             continue
         for difference in _differences(prediction, call):
-            return 0, f"{DISAGREE} in call[{index}].{difference}"
+            return 0, f"the uncompiled program {DISAGREE} in call[{index}].{difference}"
         leaves += len(prediction.facts) + len(prediction.values)
     return leaves, None
 

@@ -1,8 +1,8 @@
 """A second opinion on what is right: modes as PyTorch documents them, interpreted without PyTorch.
 
-Eager itself is held against it: where the two differ, one of them is wrong, and the case is invalid until it is known
-which. The oracle predicts, for what a call returns, `requires_grad`, `is_inference`, dtype, and what `is_grad_enabled`
-and its kin say; and the modes that the call leaves behind.
+Uncompiled eager is held against it: where the two differ, one of them is wrong, and the case is invalid until it is
+known which. The oracle predicts, for what a call returns, `requires_grad`, `is_inference`, dtype, and what
+`is_grad_enabled` and its kin say; and the modes that the call leaves behind.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DISAGREE", "NotModelledError", "Prediction", "predict"]
 
-DISAGREE = "eager and the oracle disagree"
-"""What the message of a record begins with where they do."""
+DISAGREE = "and the oracle disagree"
+"""What the message of an invalid record says where the uncompiled program does something else."""
 
 
 @dataclass(frozen=True, kw_only=True)

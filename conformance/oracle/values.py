@@ -1,7 +1,7 @@
 """Tensors as the oracle knows them, and what operations make of them: dtype, requires_grad, is_inference.
 
 The lists of autocast are those documented for the CPU:
-https://docs.pytorch.org/docs/stable/amp.html#cpu-op-specific-behavior (tests hold each name against eager).
+https://docs.pytorch.org/docs/stable/amp.html#cpu-op-specific-behavior (tests hold each name against PyTorch).
 """
 
 from __future__ import annotations

@@ -132,10 +132,10 @@ def load(*paths: str | Path) -> pd.DataFrame:
     reproduce          str          what runs it again: a shell command, or a line of Python from `check`
     run_id             str          of the run
     torch              str          version and build of torch
-    eager_saved_bytes  float64      bytes that eager keeps for backward; NaN where unknown, as in the next four
+    eager_saved_bytes  float64      bytes kept for backward uncompiled; NaN where unknown, as in the next four
     first_call_s       float64      seconds of the first call, which compiles
     later_call_s       float64      seconds of a later call, the median
-    modelled_leaves    float64      results of eager that the model of modes agrees with
+    modelled_leaves    float64      uncompiled results that the model of modes agrees with
     saved_bytes        float64      bytes that the compiled function keeps for backward
     =================  ===========  ===================================================================================
 

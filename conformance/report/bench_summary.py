@@ -51,7 +51,7 @@ def _each(result: BenchResult) -> Iterator[str]:
         [row["backend"], row["case"], row["variant"], row["phase"], time_of(row["seconds"]), *_ratio(row)]
         for _, row in rows.iterrows()
     ]
-    headers = ("backend", "case", "variant", "phase", "time", "ratio to eager", "interval", "")
+    headers = ("backend", "case", "variant", "phase", "time", "ratio to uncompiled", "interval", "")
     yield terminal.grouped(headers, cells, by=3)
 
 

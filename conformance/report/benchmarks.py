@@ -1,4 +1,4 @@
-"""The page of timings: how fast backends are beside eager, what compiling costs, and what is counted."""
+"""The page of timings: how fast backends are beside uncompiled eager, what compiling costs, and what is counted."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _COUNTED = {
     "fx_nodes": "FX nodes",
     "kernels": "kernels",
     "saved_bytes": "saved bytes",
-    "eager_saved_bytes": "eager's",
+    "eager_saved_bytes": "uncompiled",
     "peak_bytes": "peak bytes",
-    "eager_peak_bytes": "eager's",
+    "eager_peak_bytes": "uncompiled",
 }
 
 _HOW_TO_READ = """\
@@ -66,7 +66,7 @@ def benchmarks_page(run: TimingRun, name: str, folder: str, links: Links = NOWHE
         "## Backends",
         "Geometric mean of the ratios over all that was timed. Its interval is of the clock: these cases, timed again.",
         markdown.table(*overall(run), right=range(2, 8)),
-        f"![Times as fast as eager, by case]({SPEED_UPS})",
+        f"![Times as fast as uncompiled, by case]({SPEED_UPS})",
         *(block for phase in _PAIRED for block in _ratios(rows, phase, backends, links)),
         "## Compiling",
         *_compiling(rows, backends, links),
@@ -84,16 +84,16 @@ def benchmarks_page(run: TimingRun, name: str, folder: str, links: Links = NOWHE
 
 
 def noise(run: TimingRun) -> str:
-    """How far eager lies from itself, and what follows."""
+    """How far uncompiled calls lie from themselves, and what follows."""
     spreads = [stats.spread(noise) for noise in run.noises]
     if not spreads or any(map(math.isnan, spreads)):
-        return "Eager was not timed against itself, so nothing is called faster or slower."
+        return "Uncompiled calls were not timed against themselves, so nothing is called faster or slower."
     ratios = [ratio for noise in run.noises for each in noise.ratios.values() for ratio in each]
     seen = f"{len(ratios)} times: 19 of 20 ratios lie within {max(spreads):.1%} of 1"
     often = "" if len(spreads) == 1 else f", in the worst of the {len(spreads)} times that it was begun or continued"
     refused = _REFUSED if math.isinf(timing_frame.smallest_told(run)) else ""
     range_ = f"({min(ratios):.3f} to {max(ratios):.3f})"
-    return f"Noise: before the run, eager was timed against itself {seen} {range_}{often}.{refused}"
+    return f"Noise: before the run, uncompiled calls were timed against themselves {seen} {range_}{often}.{refused}"
 
 
 _REFUSED = " **That is wider than the smallest effect that counts, so nothing is called faster or slower.**"
@@ -144,13 +144,13 @@ def _ratios(rows: pd.DataFrame, phase: Phase, backends: Sequence[str], links: Li
     yield f"## {phase.capitalize()}"
     in_us = phase is Phase.DISPATCH
     if in_us:
-        yield "By how many microseconds a call takes longer than eager's, its interval, and the ratio."
+        yield "By how many microseconds a call takes longer than uncompiled, its interval, and the ratio."
     cells = {(row["case"], row["variant"], row["backend"]): _cell(row, in_us=in_us) for _, row in own.iterrows()}
     lines = []
     for case, variant in own[["case", "variant"]].drop_duplicates().itertuples(index=False):
-        eager = own[(own["case"] == case) & (own["variant"] == variant)]["eager_s"].median()
+        taken = own[(own["case"] == case) & (own["variant"] == variant)]["eager_s"].median()
         found = (cells.get((case, variant, name), "") for name in backends)
-        lines.append((links.case(case), _axes(variant), time_of(eager), *found))
+        lines.append((links.case(case), _axes(variant), time_of(taken), *found))
     yield markdown.table(("case", "variant", "uncompiled", *map(links.backend, backends)), lines)
 
 
@@ -171,7 +171,7 @@ def time_of(taken: float) -> str:
 
 
 Found = dict[tuple[str, ...], tuple[float, float, str]]
-"""Seconds, eager's, and the verdict, by case, variant, backend and phase."""
+"""Seconds, those uncompiled, and the verdict, by case, variant, backend and phase."""
 
 
 def _compiling(rows: pd.DataFrame, backends: Sequence[str], links: Links) -> Iterator[str]:
@@ -183,7 +183,7 @@ def _compiling(rows: pd.DataFrame, backends: Sequence[str], links: Links) -> Ite
         "Seconds of the first call and its backward in a process that has imported PyTorch and compiled nothing, the"
         " median of all repetitions: with no compiler cache, then with the one that this left. Behind them, how many"
         " steps (calls, where there is no backward) it takes until the cold compile has paid, where a step is *faster*"
-        " than eager's; *never* where it is *slower*, `?` where that is undecided."
+        " than uncompiled; *never* where it is *slower*, `?` where that is undecided."
     )
     found: Found = {
         (row["case"], row["variant"], row["backend"], row["phase"]): (row["seconds"], row["eager_s"], row["speed"])
@@ -202,8 +202,8 @@ def _compiled(key: tuple[str, str, str], found: Found) -> str:
         return ""
     cold, warm = (found.get((*key, phase), (math.nan,))[0] for phase in (Phase.COMPILE_COLD, Phase.COMPILE_WARM))
     phase = next(each for each in (Phase.STEP, Phase.FORWARD, Phase.DISPATCH) if (*key, each) in found)
-    seconds, eager, speed = found[(*key, phase)]
-    calls = stats.break_even(cold, eager, seconds)
+    seconds, uncompiled, speed = found[(*key, phase)]
+    calls = stats.break_even(cold, uncompiled, seconds)
     # The medians of the sides may disagree with the median of their ratios, on a machine whose speed jumps.
     number = "?" if math.isinf(calls) else f"{calls:,.0f}"
     pays = {Speed.FASTER: number, Speed.SLOWER: "never", Speed.UNDECIDED: "?"}
@@ -226,9 +226,9 @@ def _counted(timings: Sequence[Timing], links: Links) -> str:
 
 def _instructions(timings: Sequence[Timing]) -> Iterator[str]:
     rows = [
-        (timing.backend, timing.case_id, _axes(timing.variant), phase, f"{eager:,}", f"{own:,}", f"{own / eager:.3f}")
+        (timing.backend, timing.case_id, _axes(timing.variant), phase, f"{base:,}", f"{own:,}", f"{own / base:.3f}")
         for timing in timings
-        for phase, (eager, own) in timing.instructions.items()
+        for phase, (base, own) in timing.instructions.items()
     ]
     if rows:
         yield "Instructions of one call, as Callgrind counts them:"

@@ -49,8 +49,8 @@ outside), how many a backward that AOTAutograd compiled, and how many graphs cam
 _SEEN = ("backend", "requests", "called", "with modes", "compiled backward", "graphs", "handed back")
 _ORACLE = """\
 The oracle, which is not PyTorch, interprets the modes of a program and says what they make of its results. A variant is
-followed where it has something to say of at least one result and eager does the same; where eager does something else,
-the case is invalid. What is not modelled holds operations or objects that the oracle does not know."""
+followed where it has something to say of at least one result and the uncompiled program does the same; where that does
+something else, the case is invalid. What is not modelled holds operations or objects that the oracle does not know."""
 
 
 def coverage(rows: pd.DataFrame, checks: pd.DataFrame, families: Sequence[Family], links: Links = NOWHERE) -> str:
@@ -158,7 +158,7 @@ def _seen(rows: pd.DataFrame, backends: Iterable[str], links: Links) -> Iterator
 
 
 def _second_opinions(rows: pd.DataFrame, checks: pd.DataFrame) -> Iterator[str]:
-    """How many cases the oracle has something to say of, whether eager says the same, and how many laws there were."""
+    """How many cases the oracle has something to say of, whether it is so uncompiled, and how many laws there were."""
     laws = len(checks[checks["check"] == "metamorphic"].drop_duplicates(["case", "variant"]))
     yield "## Second opinions"
     yield _ORACLE
@@ -171,7 +171,7 @@ def _second_opinions(rows: pd.DataFrame, checks: pd.DataFrame) -> Iterator[str]:
 def _followed(rows: pd.DataFrame) -> Iterator[tuple[str, int, int, int, int]]:
     """Of each area: variants, and those that the oracle follows, does not model, and contradicts."""
     leaves = rows["modelled_leaves"].fillna(0) if "modelled_leaves" in rows else 0
-    differs = rows["message"].fillna("").str.startswith(DISAGREE)
+    differs = rows["message"].fillna("").str.contains(DISAGREE, regex=False)
     marked = rows.assign(followed=leaves > 0, differs=differs)[["area", "case", "variant", "followed", "differs"]]
     each = marked.groupby(["area", "case", "variant"], observed=True).any().reset_index()
     for area, own in each.groupby("area", sort=True, observed=True):

@@ -63,7 +63,7 @@ class Count(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """A ratio to eager in two runs, and the one over the other with its interval."""
+    """A ratio to uncompiled in two runs, and the one over the other with its interval."""
 
     key: Key
     phase: Phase
@@ -259,7 +259,7 @@ def _counts(before: Run, after: Run) -> Iterator[Count]:
 
 
 def _counted(run: Run, key: Key) -> dict[str, float]:
-    """What does not depend on the clock; eager's own numbers are no matter of the backend's."""
+    """What does not depend on the clock; uncompiled numbers are no matter of the backend's."""
     found: dict[str, float] = {}
     if key in run.records:
         one = run.records[key]

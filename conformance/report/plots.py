@@ -67,7 +67,7 @@ def _speed_ups(rows: pd.DataFrame, backends: Sequence[str]) -> str:
         ]
         axes.errorbar(value, places, xerr=bounds, fmt=_MARKERS[shift % len(_MARKERS)], ms=3, lw=1, label=backend)
     axes.axvline(1.0, color=_INK, lw=0.8)
-    axes.set(xscale="log", xlabel="time of a step, or forward, over uncompiled eager's; 95 % interval; left is faster")
+    axes.set(xscale="log", xlabel="time of a step, or forward, over uncompiled; 95 % interval; left is faster")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="x", which="both", color=_INK, alpha=0.25, lw=0.4)

@@ -1,4 +1,4 @@
-"""Time forward, backward and step of the cases tagged `timing`, side by side on eager itself and all backends.
+"""Time forward, backward and step of the cases tagged `timing`, side by side uncompiled and on all backends.
 
     pytest --benchmark-only [--backend NAME] [--case GLOB]
 
@@ -41,15 +41,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every benchmark the requests whose case is tagged for timing; none unless benchmarks were asked for."""
     if metafunc.config.getoption("benchmark_only", default=False):
         plan = session_of(metafunc.config).plan
-        given = parameters(_with_eager([request for request in plan.requests if TIMING_TAG in request.case.tags]))
+        given = parameters(_with_uncompiled([request for request in plan.requests if TIMING_TAG in request.case.tags]))
     else:
         reason = pytest.mark.skip(reason="times backends; asked for with --benchmark-only")
         given = [pytest.param(None, id="no-benchmark-only", marks=reason)]
     metafunc.parametrize("subject", given, indirect=True, scope="module")
 
 
-def _with_eager(requests: Iterable[Request]) -> Iterator[Request]:
-    """Requests by workload, each workload begun by the baseline: the same program as eager runs it."""
+def _with_uncompiled(requests: Iterable[Request]) -> Iterator[Request]:
+    """Requests by workload, each workload begun by the baseline: the same program, uncompiled."""
     baseline = BackendInfo(ref=REFERENCE, name=REFERENCE)
     workload = None
     for request in sorted(requests, key=lambda request: (request.case.id, request.variant.id)):
@@ -89,7 +89,7 @@ def machine(conformance_session: Session, threads: int) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def subject(request: pytest.FixtureRequest, conformance_session: Session) -> Iterator[Subject]:
-    """A program, warm: as eager runs it, or compiled and seen to conform."""
+    """A program, warm: uncompiled, or compiled and seen to conform."""
     from conformance.timing.subject import prepared, uncompiled
 
     wanted: Request = request.param

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_conforms(conformance_request: Request, conformance_session: Session) -> None:
-    """The compiled function does what the eager function does."""
+    """The compiled function does what the uncompiled function does."""
     record = conformance_session.run(conformance_request)
     if record.verdict is Verdict.XFAIL and record.expectation:
         pytest.xfail(record.expectation["reason"])

@@ -161,7 +161,7 @@ def a_record(case_id: str = "demo.first.one", backend: str = "fake", **changes: 
 
 
 def some_blocks(phase: Phase = Phase.STEP, ratio: float = 1.0, rounds: int = 40, noise: float = 0.002) -> Blocks:
-    """Rounds of which the candidate takes `ratio` times as long as eager, give or take some noise."""
+    """Rounds of which the candidate takes `ratio` times as long as uncompiled, give or take some noise."""
     generator = random.Random(f"{phase} {ratio} {rounds}")  # noqa: S311 - numbers, no secret
 
     def block(*, mine: bool) -> int:
@@ -172,7 +172,7 @@ def some_blocks(phase: Phase = Phase.STEP, ratio: float = 1.0, rounds: int = 40,
 
 
 def a_timing(case_id: str = "demo.first.one", backend: str = "fake", **changes: Any) -> Timing:
-    """A candidate that takes half as long as eager."""
+    """A candidate that takes half as long as uncompiled."""
     timed = Timing(
         backend=backend,
         case_id=case_id,

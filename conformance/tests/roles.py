@@ -1,4 +1,4 @@
-"""Roles of small programs for tests: eager, and a deliberately wrong function in the place of the compiled one."""
+"""Roles of small programs for tests: uncompiled, and a deliberately wrong function in the place of the compiled one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def a_reference(case: Case, variant: Variant | None = None, **changes: Any) -> R
 
 
 def a_pair(case: Case, wrong: Callable[[Program], Program], variant: Variant | None = None, **changes: Any) -> Pair:
-    """A wrong function held against eager, both driven for real."""
+    """A wrong function held against the uncompiled one, both driven for real."""
     expected = observed(case, variant)
     actual = observed(case, variant, wrong=wrong, stops=lambda index: expected.calls[index].raised is None)
     pair = Pair(case=case, actual=actual, expected=expected, reference=a_reference(case, variant))
@@ -88,7 +88,7 @@ class Results:
 
 
 def checked(case: Case, wrong: Callable[[Program], Program], variant: Variant | None = None, **changes: Any) -> Results:
-    """Run every check on a wrong function held against eager."""
+    """Run every check on a wrong function held against the uncompiled one."""
     results = run_checks(a_pair(case, wrong, variant, **changes))
     return Results(
         broken={one.check for one in results if one.breaks},

@@ -70,7 +70,7 @@ def skipped(why: str, **changes: Any) -> Record:
 
 
 def some_timings(path: Path, *timings: Timing, finish: bool = True, **header: Any) -> Path:
-    """Write the file of a run of these timings, on a machine where eager lies within 0.5 % of itself."""
+    """Write the file of a run of these timings, on a machine where uncompiled lies within 0.5 % of itself."""
     noise = header.pop("noise", Noise(ratios={"demo": (0.995, 1.0, 1.005)}))
     backends = dict.fromkeys(timing.backend for timing in timings)
     facts: dict[str, Any] = {

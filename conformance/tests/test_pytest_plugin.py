@@ -290,7 +290,7 @@ def test_a_plain_callable_from_a_file_passes_the_smoke_cases(pytester: pytest.Py
 
 @pytest.mark.torch
 def test_a_benchmark_names_what_it_timed(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows stand in groups by case, variant and phase, eager's own as the baseline, and each says what it timed."""
+    """Rows stand in groups by case, variant and phase, uncompiled as the baseline, and each says what it timed."""
     # pytest-benchmark times nothing in a worker of pytest-xdist, which this pytest may be.
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     quick = ("--benchmark-max-time=0.01", "--benchmark-min-rounds=2", "--benchmark-json=times.json")

@@ -131,7 +131,7 @@ def test_a_failure_of_the_published_records_has_a_script(readme: str, checkout: 
     """It shows the failure by itself."""
     line = command(readme, "conformance repro").replace("repro.py", str(tmp_path / "repro.py"))
     typed(line, checkout, 0)
-    assert "compiled: False" in typed(f"python {tmp_path / 'repro.py'}", tmp_path, 1)
+    assert "compiled:   False" in typed(f"python {tmp_path / 'repro.py'}", tmp_path, 1)
 
 
 def test_a_failure_of_the_published_records_is_shrunk(readme: str, checkout: Path) -> None:

@@ -72,7 +72,7 @@ def instead(function: Program) -> Any:
 
 
 def honest(right: Program) -> Program:
-    """Do what eager does."""
+    """Do what the uncompiled program does."""
     return right
 
 

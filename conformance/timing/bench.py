@@ -1,4 +1,4 @@
-"""One `conformance bench`: plan, show that each request conforms, time eager against itself, then time what conforms.
+"""One `conformance bench`: plan, show that each request conforms, time uncompiled against itself, then what conforms.
 
 Only one child runs at a time while the clock is read.
 """
@@ -167,15 +167,15 @@ class Bench:
         noise, smallest = self._noise(requests), self.writer.header.smallest
         if stats.is_quiet(self.done.noises, smallest) and stats.spread(noise) > smallest:
             message = (
-                f"eager lies within {stats.spread(noise):.1%} of itself just now, and {smallest:.0%} counts: what was"
-                f" timed is kept in {self.path}; go on when the machine is quieter"
+                f"uncompiled calls lie within {stats.spread(noise):.1%} of themselves just now, and {smallest:.0%}"
+                f" counts: what was timed is kept in {self.path}; go on when the machine is quieter"
             )
             raise HarnessError(message)
         self.writer.noise(noise)
         return [noise]
 
     def _noise(self, requests: Sequence[Request]) -> Noise:
-        """Time eager against itself on workloads from all over the plan."""
+        """Time uncompiled calls against themselves on workloads from all over the plan."""
         cases = list({(each.case.id, each.variant.id): each for each in requests}.values())
         ratios: dict[str, tuple[float, ...]] = {}
         for request in cases[:: max(1, len(cases) // _PROBED)][:_PROBED]:

@@ -1,8 +1,8 @@
 """The clock: two callables in alternating blocks, so that what else the machine does meets both alike.
 
-Rounds are eager, candidate, candidate, eager, and then the other way round: a drift of the machine's speed cancels
-within a round, and what a block costs the one after it between a round and the next. Each block is one `timeit`, which
-collects no garbage and adds nothing to a call but a loop.
+Rounds are uncompiled, candidate, candidate, uncompiled, and then the other way round: a drift of the machine's speed
+cancels within a round, and what a block costs the one after it between a round and the next. Each block is one
+`timeit`, which collects no garbage and adds nothing to a call but a loop.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class Side:
 
 
 def measure(
-    phase: Phase, eager: Side, candidate: Side, effort: Effort, clock: Callable[[], int] = time.perf_counter_ns
+    phase: Phase, base: Side, candidate: Side, effort: Effort, clock: Callable[[], int] = time.perf_counter_ns
 ) -> Blocks:
     """Time two sides until the interval of their ratio is narrow enough or the budget is spent; one round at least.
 
     Args:
         phase: of what they are.
-        eager: the baseline.
+        base: the uncompiled program.
         candidate: what is compared with it.
         effort: when to stop.
         clock: in nanoseconds.
@@ -60,13 +60,13 @@ def measure(
     gc.collect()  # what is garbage now is not collected within
     with uncollected():
         deadline = clock() + effort.budget_s * 1e9
-        calls = _calls(eager, candidate, effort, clock)
+        calls = _calls(base, candidate, effort, clock)
         blocks, look = Blocks(phase=phase, calls=calls, ns=()), _FIRST_LOOK
         for done in range(effort.rounds):
             if done and (clock() >= deadline or (done == look and stats.is_narrow(blocks, effort.precision))):
                 break
             look = 2 * look if done == look else look
-            order = (candidate, eager, eager, candidate) if done % 2 else (eager, candidate, candidate, eager)
+            order = (candidate, base, base, candidate) if done % 2 else (base, candidate, candidate, base)
             blocks = Blocks(phase=phase, calls=calls, ns=(*blocks.ns, *(_block(side, calls, clock) for side in order)))
     return blocks
 
@@ -77,11 +77,11 @@ def resolution_ns(clock: Callable[[], int] = time.perf_counter_ns) -> float:
     return float(min(later - earlier for earlier, later in pairwise(readings) if later > earlier))
 
 
-def _calls(eager: Side, candidate: Side, effort: Effort, clock: Callable[[], int]) -> int:
+def _calls(base: Side, candidate: Side, effort: Effort, clock: Callable[[], int]) -> int:
     """How many calls make a block that is long enough, of whichever side is the faster one."""
     wanted = max(effort.budget_s * 1e9 / (4 * effort.rounds), _BLOCK_OF_READINGS * resolution_ns(clock))
     calls = 1
-    while (taken := min(_block(side, calls, clock) for side in (eager, candidate))) < wanted:
+    while (taken := min(_block(side, calls, clock) for side in (base, candidate))) < wanted:
         # As timeit's autorange: a short block says little of how long a long one takes.
         calls = max(calls + 1, min(10 * calls, round(calls * wanted / max(taken, 1))))
     return calls

@@ -1,4 +1,4 @@
-"""Child side of timing: a program in eager and compiled in one process, phase by phase, and what can be counted."""
+"""Child side of timing: a program uncompiled and compiled in one process, phase by phase, and what can be counted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _HELD: list[contextlib.ExitStack] = []  # to the end of the process that valgrin
 
 
 def run(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
-    """Time each phase of a request against eager in this process, then count what can be counted.
+    """Time each phase of a request against uncompiled in this process, then count what can be counted.
 
     Args:
         task: what to time, and how long.
@@ -52,24 +52,24 @@ def run(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
     with prepared(task.request) as candidate:
         compiled = counters.of_compilation(candidate.watch) if candidate.watch else {}
         report(Stage.REFERENCE)
-        eager, blocks = candidate.as_eager(), []
+        base, blocks = candidate.as_uncompiled(), []
         for phase in candidate.phases:
             report(Stage.BACKWARD if phase is Phase.BACKWARD else Stage.FORWARD)
             with candidate.held(phase):
-                blocks.append(clock.measure(phase, eager.side(phase), candidate.side(phase), task.effort))
+                blocks.append(clock.measure(phase, base.side(phase), candidate.side(phase), task.effort))
         return replace(
             Timing.of(task.request),
             blocks=tuple(blocks),
-            metrics={**compiled, **of_memory(candidate, eager)},
+            metrics={**compiled, **of_memory(candidate, base)},
         )
 
 
 def run_against_itself(task: TimingRequest, report: Callable[[Stage], None]) -> Noise:
-    """Time eager as if it were a candidate, again and again: how far ratios lie from 1 that should be 1."""
+    """Time uncompiled as if it were a candidate, over and over: how far ratios lie from 1 that should be 1."""
     torch.set_num_threads(task.threads)
     report(Stage.REFERENCE)
     one = uncompiled(task.request)
-    other, phase = one.as_eager(), one.phases[-1]
+    other, phase = one.as_uncompiled(), one.phases[-1]
     with one.held(phase):
         sides = one.side(phase), other.side(phase)
         ratios = [stats.ratio(clock.measure(phase, *sides, task.effort)).value for _ in range(task.repetitions)]
@@ -94,7 +94,7 @@ def first_call(task: FirstCall, report: Callable[[Stage], None]) -> Timing:
 
 
 def instructions(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
-    """The instructions of one call of the longest phase, eager's and the candidate's, as Callgrind counts them.
+    """The instructions of one call of the longest phase, uncompiled and of the candidate, as Callgrind counts them.
 
     Each is counted in a Python of its own under valgrind, in which everything takes some fifty times as long.
 
@@ -105,7 +105,7 @@ def instructions(task: TimingRequest, report: Callable[[Stage], None]) -> Timing
     with tempfile.NamedTemporaryFile(suffix=".pickle") as file:
         pickle.dump(task, file)
         file.flush()
-        counts = [_instructions(file.name, which) for which in ("eager", "candidate")]
+        counts = [_instructions(file.name, which) for which in ("uncompiled", "candidate")]
     phase = uncompiled(task.request).phases[-1]
     return replace(Timing.of(task.request), instructions={phase: (counts[0], counts[1])})
 
@@ -120,11 +120,11 @@ def _instructions(pickled: str, which: str) -> int:
 
 
 def called(pickled: str, which: str) -> Callable[[], object]:
-    """What `instructions` counts in the Python that valgrind runs: one phase of `eager` or of the `candidate`, warm."""
+    """What `instructions` counts in the Python that valgrind runs: a phase, `uncompiled` or of the `candidate`."""
     task: TimingRequest = pickle.loads(Path(pickled).read_bytes())  # noqa: S301 - we wrote it
     torch.set_num_threads(task.threads)
     held = contextlib.ExitStack()
-    subject = uncompiled(task.request) if which == "eager" else held.enter_context(prepared(task.request))
+    subject = uncompiled(task.request) if which == "uncompiled" else held.enter_context(prepared(task.request))
     phase = subject.phases[-1]
     held.enter_context(subject.held(phase))
     _HELD.append(held)

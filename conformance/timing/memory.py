@@ -19,13 +19,13 @@ __all__ = ["of_memory"]
 _ALLOCATION = "[memory]"  # the profiler's name for an allocation, or for what is given back
 
 
-def of_memory(candidate: Subject, eager: Subject) -> dict[str, float]:
+def of_memory(candidate: Subject, base: Subject) -> dict[str, float]:
     """Bytes kept for backward, and the most that is allocated at a time beyond what stood before: of both."""
     found = {
         "saved_bytes": saved_bytes(candidate.role),
-        "eager_saved_bytes": saved_bytes(eager.role),
+        "eager_saved_bytes": saved_bytes(base.role),
         "peak_bytes": _peak_bytes(candidate),
-        "eager_peak_bytes": _peak_bytes(eager),
+        "eager_peak_bytes": _peak_bytes(base),
     }
     return {name: value for name, value in found.items() if value is not None}
 

@@ -54,12 +54,12 @@ class Phase(StrEnum):
 
     @property
     def is_compile(self) -> bool:
-        """Whether it is a first call, which is not paired with eager."""
+        """Whether it is a first call, which is not paired with an uncompiled one."""
         return self in {Phase.COMPILE_COLD, Phase.COMPILE_WARM}
 
 
 class Speed(StrEnum):
-    """The verdict on a ratio to eager."""
+    """The verdict on a ratio to uncompiled."""
 
     FASTER = "faster"
     SLOWER = "slower"
@@ -82,7 +82,7 @@ class Effort:
 
 @dataclass(frozen=True, kw_only=True)
 class Blocks:
-    """One phase, measured in rounds of four blocks: eager, candidate, candidate, eager, and the other way round.
+    """One phase, measured in rounds of four blocks: uncompiled, candidate, candidate, uncompiled, and the reverse.
 
     `ns` holds the time of every block in the order in which they were run; each block is `calls` calls.
     """
@@ -96,7 +96,7 @@ class Blocks:
 class TimingRequest:
     """What a child is to time: a request that conforms, how long each phase, and with how many threads of kernels.
 
-    `repetitions` is how often eager is timed against itself, where that is what is asked for.
+    `repetitions` is how often uncompiled calls are timed against themselves, where that is what is asked for.
     """
 
     request: Request
@@ -124,7 +124,7 @@ class Timing:
         message: why nothing was timed, where nothing was, or what of it was not.
         compiles: seconds of the first calls, by phase, each in a process of its own.
         metrics: what is counted, not timed, and so the same each time: graphs, guards, nodes, kernels, bytes.
-        instructions: by phase, of one call as Callgrind counts them: eager's, and the candidate's.
+        instructions: by phase, of one call as Callgrind counts them: uncompiled, and the candidate's.
     """
 
     backend: str
@@ -151,7 +151,7 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """Eager timed against itself, as a candidate is: the ratio of each repetition, by what was called."""
+    """Uncompiled timed against itself, as a candidate is: the ratio of each repetition, by what was called."""
 
     ratios: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 

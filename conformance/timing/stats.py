@@ -1,10 +1,10 @@
 """Medians, intervals and verdicts of paired measurements; pure functions of blocks, without torch.
 
-A ratio is the candidate's time over eager's: below 1 is faster. Each two neighbouring blocks of a round give one, and
-the median counts: what disturbs a block costs one ratio of many, and a side that varies more than the other is not
-flattered, as it would be by the lesser of its blocks. Intervals are percentile intervals of the bootstrap (Efron and
-Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), drawn from a fixed seed, so that pages are functions of
-records.
+A ratio is the candidate's time over that of the baseline, which is uncompiled: below 1 is faster. Each two neighbouring
+blocks of a round give one, and the median counts: what disturbs a block costs one ratio of many, and a side that varies
+more than the other is not flattered, as it would be by the lesser of its blocks. Intervals are percentile intervals of
+the bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), drawn from a fixed seed, so
+that pages are functions of records.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LEVEL = 0.95
 _RESAMPLES = 1000
 _FEWEST_PAIRS = 16  # below, an interval of medians says next to nothing
 _SEED = 20130
-_EAGER_FIRST = np.array([True, False, False, True])  # of the pairs of two rounds
+_BASELINE_FIRST = np.array([True, False, False, True])  # of the pairs of two rounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,31 +65,31 @@ class Estimate:
 
 
 def log_ratios(blocks: Blocks) -> Samples:
-    """For each pair of blocks, the logarithm of the candidate's time over eager's; drift cancels within a round."""
-    eager, candidate = _by_side(blocks)
-    ratios: Samples = np.log(candidate / eager)
+    """For each pair of blocks, the logarithm of the ratio; drift cancels within a round."""
+    baseline, candidate = _by_side(blocks)
+    ratios: Samples = np.log(candidate / baseline)
     return ratios
 
 
 def ratio(blocks: Blocks) -> Estimate:
-    """The candidate's time over eager's: the median over pairs, with its interval."""
+    """The candidate's time over the baseline's: the median over pairs, with its interval."""
     return _median(log_ratios(blocks)).exponential()
 
 
 def difference(blocks: Blocks) -> Estimate:
-    """Seconds by which one call of the candidate takes longer than one of eager: the median over pairs."""
-    eager, candidate = _by_side(blocks)
-    return _median((candidate - eager) / (1e9 * blocks.calls))
+    """Seconds by which one call of the candidate takes longer than one of the baseline: the median over pairs."""
+    baseline, candidate = _by_side(blocks)
+    return _median((candidate - baseline) / (1e9 * blocks.calls))
 
 
 def seconds(blocks: Blocks) -> tuple[float, float]:
-    """The median time of one call, in seconds: eager's and the candidate's."""
-    eager, candidate = _by_side(blocks)
-    return tuple(float(np.median(side)) / (1e9 * blocks.calls) for side in (eager, candidate))  # type: ignore[return-value]
+    """The median time of one call, in seconds: the baseline's and the candidate's."""
+    baseline, candidate = _by_side(blocks)
+    return tuple(float(np.median(side)) / (1e9 * blocks.calls) for side in (baseline, candidate))  # type: ignore[return-value]
 
 
 def change(before: Blocks, after: Blocks) -> Estimate:
-    """How the ratio to eager changed from one run to another, as a ratio; the two share no round."""
+    """How the ratio to uncompiled changed from one run to another, as a ratio; the two share no round."""
     medians = _medians(log_ratios(after), 1) - _medians(log_ratios(before), 2)
     value = float(np.median(log_ratios(after)) - np.median(log_ratios(before)))
     few = min(len(before.ns), len(after.ns)) < 2 * _FEWEST_PAIRS
@@ -113,19 +113,19 @@ def speed(estimate: Estimate, smallest: float = SMALLEST_EFFECT) -> Speed:
 
 
 def spread(noise: Noise) -> float:
-    """How far eager lies from itself, as a share: 19 of 20 repetitions are nearer to 1 than this. NaN without any."""
+    """How far uncompiled lies from itself, as a share: 19 of 20 repetitions are nearer to 1. NaN without any."""
     apart = [abs(math.log(value)) for ratios in noise.ratios.values() for value in ratios]
     return math.expm1(float(np.quantile(apart, LEVEL))) if apart else math.nan
 
 
 def is_quiet(noises: Sequence[Noise], smallest: float) -> bool:
-    """Whether eager lay near enough to itself, each time, for verdicts on the smallest effect that counts."""
+    """Whether the baseline lay near enough to itself, each time, for verdicts on the smallest effect that counts."""
     return bool(noises) and all(spread(noise) <= smallest for noise in noises)
 
 
-def break_even(compile_s: float, eager_s: float, candidate_s: float) -> float:
+def break_even(compile_s: float, baseline_s: float, candidate_s: float) -> float:
     """How many calls it takes until compiling has paid; infinite where a call saves nothing."""
-    saved = eager_s - candidate_s
+    saved = baseline_s - candidate_s
     return math.ceil(compile_s / saved) if saved > 0 else math.inf
 
 
@@ -136,10 +136,10 @@ def is_narrow(blocks: Blocks, precision: float) -> bool:
 
 
 def _by_side(blocks: Blocks) -> tuple[Samples, Samples]:
-    """Nanoseconds of the two blocks of each pair: eager's, and the candidate's."""
+    """Nanoseconds of the two blocks of each pair: the baseline's, and the candidate's."""
     first, second = np.asarray(blocks.ns, dtype=float).reshape(-1, 2).T
-    eager_first = _EAGER_FIRST[np.arange(len(first)) % 4]
-    return np.where(eager_first, first, second), np.where(eager_first, second, first)
+    baseline_first = _BASELINE_FIRST[np.arange(len(first)) % 4]
+    return np.where(baseline_first, first, second), np.where(baseline_first, second, first)
 
 
 def _median(samples: Samples) -> Estimate:

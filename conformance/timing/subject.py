@@ -38,7 +38,7 @@ class Subject:
     """A function with the arguments of its first call, ready to be called again and again.
 
     `cotangents` holds one for each result that can go backward; none means that there is no backward. `watch`
-    counted the graphs of the backend, None for eager. `optimizers` are those that the program leaves to its caller.
+    counted the graphs of the backend, None uncompiled. `optimizers` are those that the program leaves to its caller.
     """
 
     request: Request
@@ -77,7 +77,7 @@ class Subject:
 
     @property
     def _casts(self) -> bool:
-        """Whether autocast is an ambient mode: it must be left after each call, for eager casts each weight once."""
+        """Whether autocast is an ambient mode: it must be left after each call, or weights are cast only once."""
         return self.request.variant.autocast != Variant.autocast
 
     def held(self, phase: Phase) -> contextlib.AbstractContextManager[None]:
@@ -149,8 +149,8 @@ class Subject:
         self._changed = [(tensor, was) for tensor, was in pairs if not torch.equal(tensor, was)]
         self.rewind()
 
-    def as_eager(self) -> Subject:
-        """The same program as eager runs it, warm, on the very same tensors.
+    def as_uncompiled(self) -> Subject:
+        """The same program uncompiled, warm, on the very same tensors.
 
         Where tensors lie in memory costs or saves some per cent, the same throughout a process, which no number of
         rounds takes out of a ratio; and two sets of weights would push each other out of the cache. What a program
@@ -162,7 +162,7 @@ class Subject:
 
 
 def uncompiled(request: Request) -> Subject:
-    """A request's program as eager runs it, warm."""
+    """A request's program uncompiled, warm."""
     subject = subject_of(request, lambda function: function)
     subject.warm_up()
     return subject

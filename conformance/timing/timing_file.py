@@ -122,7 +122,7 @@ class TimingWriter:
         self._file.__exit__(*raised)
 
     def noise(self, noise: Noise) -> None:
-        """Write what eager makes of itself."""
+        """Write how uncompiled calls compare with themselves."""
         self._put("noise", noise)
 
     def write(self, timing: Timing) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["REFERENCE", "TYPES", "by_number", "load_timing", "of", "smallest_told"]
 
 REFERENCE = "uncompiled"
-"""The name under which pytest-benchmark times eager itself, which every ratio is to."""
+"""The name under which pytest-benchmark times the uncompiled program, which every ratio is to."""
 
 TYPES: Types = {
     "backend": BY_LADDER,
@@ -72,23 +72,23 @@ def load_timing(*paths: str | Path) -> pd.DataFrame:
     params             str          a case's own axes
     phase              category     what was timed: compile_cold, compile_warm, forward, backward, step, dispatch
     seconds            float64      of one call, the median
-    eager_s            float64      the same of eager beside it; NaN for compiling, which is not paired with eager
-    ratio              float64      seconds over eager's: below 1 is faster
+    eager_s            float64      the same uncompiled, beside it; NaN for compiling, which is not paired
+    ratio              float64      seconds over eager_s: below 1 is faster
     low                float64      where the 95 % interval of the ratio begins
     high               float64      where it ends
     speed              category     faster, slower, undecided; missing without an interval
-    difference_s       float64      seconds that a call takes longer than eager's
+    difference_s       float64      seconds that a call takes longer than uncompiled
     difference_low     float64      where its interval begins
     difference_high    float64      where it ends
     rounds             Int64        how often it was measured
     calls              Int64        of a block
     tool               str          bench or pytest-benchmark
-    instructions       float64      of one call over eager's, counted by Callgrind
+    instructions       float64      of one call over those uncompiled, counted by Callgrind
     threads            Int64        of kernels
     torch              str          version and build of torch
     run_id             str          of the run
-    eager_peak_bytes   float64      the most bytes that a step of eager holds; this and all below are counted, not timed
-    eager_saved_bytes  float64      bytes that eager keeps for backward
+    eager_peak_bytes   float64      the most bytes of an uncompiled step; this and all below are counted, not timed
+    eager_saved_bytes  float64      bytes that the uncompiled program keeps for backward
     fx_nodes           float64      nodes of the captured graphs
     graph_breaks       float64      breaks of the graph
     graphs             float64      captured
@@ -158,13 +158,13 @@ def _of_compiles(timing: Timing) -> Iterator[dict[str, object]]:
 
 
 def _of_blocks(timing: Timing, blocks: Blocks, smallest: float) -> dict[str, object]:
-    eager, candidate = stats.seconds(blocks)
+    uncompiled, candidate = stats.seconds(blocks)
     ratio, apart = stats.ratio(blocks), stats.difference(blocks)
     instructions = timing.instructions.get(blocks.phase)
     return {
         "phase": blocks.phase,
         "seconds": candidate,
-        "eager_s": eager,
+        "eager_s": uncompiled,
         "ratio": ratio.value,
         "low": ratio.low,
         "high": ratio.high,
@@ -185,12 +185,12 @@ def _of_pytest(path: Path, data: Any) -> Iterator[dict[str, object]]:  # noqa: A
         message = f"{path}: neither a file of timings nor of pytest-benchmark"
         raise RecordFileError(message)
     ours = [each for each in benchmarks if {"backend", "case", "phase", "variant"} <= each["extra_info"].keys()]
-    eager = {_place(each["extra_info"]): each["stats"][_MEDIAN] for each in ours if _backend(each) == REFERENCE}
+    bases = {_place(each["extra_info"]): each["stats"][_MEDIAN] for each in ours if _backend(each) == REFERENCE}
     for each in ours:
         if _backend(each) == REFERENCE:
             continue
         told, timed = each["extra_info"], each["stats"]
-        base = eager.get(_place(told))
+        base = bases.get(_place(told))
         yield {
             **told.get("metrics", {}),
             **_named(told["backend"], told["case"], told["variant"]),

@@ -111,7 +111,7 @@ def load_case(options: CheckOptions) -> Case:
 
 
 def _refuse_unfit(case: Case, options: CheckOptions) -> None:
-    """Call the function in eager with inputs that were given for it: it raises where they are not what it takes.
+    """Call the uncompiled function with inputs that were given for it: it raises where they are not what it takes.
 
     Raises:
         UsageError: it raises.
@@ -205,7 +205,7 @@ def summary(found: Sequence[Record]) -> str:
     variants = list(dict.fromkeys(record.variant for record in found))
     tables = [_table(variant, [record for record in found if record.variant == variant]) for variant in variants]
     legend = (
-        f"{_HELD}: as eager does; {_BROKEN}: not; {_ADVISORY}: a SHOULD that does not hold;"
+        f"{_HELD}: as uncompiled; {_BROKEN}: not; {_ADVISORY}: a SHOULD that does not hold;"
         f" {_NOTHING}: nothing to compare; empty: not looked at."
     )
     red = [finding(record) for record in found if not record.verdict.is_green]
@@ -234,7 +234,7 @@ def _notes(found: Sequence[Record]) -> Iterator[str]:
 
 
 def _remarks(found: Sequence[Record]) -> Iterator[str]:
-    """What was held against each other, where that may not be what was meant: an exception of eager's own."""
+    """What was held against each other, where that may not be what was meant: an exception of the function's own."""
     said = (
         f"{record.variant}: {check.message}; that a backend does too is what was compared."
         for record in found

@@ -41,7 +41,7 @@ def describe(request: Request, report: Callable[[Stage], None]) -> PlainInputs: 
 
 
 def called(request: Request, report: Callable[[Stage], None]) -> UserFunction:
-    """Call a user's function in eager as its case says.
+    """Call a user's function, uncompiled, as its case says.
 
     Raises:
         UsageError: it raises, or its inputs cannot be made.
@@ -66,7 +66,7 @@ def called(request: Request, report: Callable[[Stage], None]) -> UserFunction:
     with blamed(f"the inputs of {typed(user.ref)} cannot be made: {{}}", user.home):
         perform(Role(request=request, module=module, function=function, stops=lambda _: True))
     if raised:
-        with blamed(f"{typed(user.ref)} raises {{}} in eager, called with what --input says", user.home):
+        with blamed(f"{typed(user.ref)} raises {{}} uncompiled, called with what --input says", user.home):
             raise raised[0]
     return user
 

@@ -157,7 +157,7 @@ def _numbers(difference: Difference) -> list[str]:
         "max abs {}": difference.max_abs,
         "{} ulp": difference.ulp,
         "off the fp64 reference by {}": difference.error_actual,
-        "eager itself by {}": difference.error_expected,
+        "uncompiled itself by {}": difference.error_expected,
     }
     numbers = [text.format(_short(value)) for text, value in texts.items() if value is not None]
     return [*numbers, f"allowed {difference.allowed}"] if difference.allowed else numbers

@@ -17,7 +17,7 @@ MEANING: Mapping[Verdict, str] = MappingProxyType(
         Verdict.PASS: "every MUST check held and the backend compiled at least one graph",
         Verdict.VACUOUS: "every check held but nothing was compiled",
         Verdict.FAIL: "it ran and a MUST check did not hold",
-        Verdict.ERROR: "the backend raised where eager did not",
+        Verdict.ERROR: "the backend raised where the uncompiled program did not",
         Verdict.CRASH: "the process died; the signal or exit status is named",
         Verdict.TIMEOUT: "over the time limit; the whole process group was killed",
         Verdict.XFAIL: "a known failure, exactly as the backend's expectations say",

@@ -228,7 +228,7 @@ def test_a_broken_backend_is_one_request() -> None:
             a_case(requires=frozenset({Capability.TRAINING, Capability.COMPLEX, Capability.AUTOCAST})),
             (Outcome.UNSUPPORTED, "needs autocast, training"),
         ),
-        # Who does not claim eager's random numbers is judged on all else.
+        # Who does not claim to draw the same random numbers is judged on all else.
         (a_backend(capabilities=frozenset()), a_case(requires=frozenset({Capability.RNG})), None),
         (a_backend(), a_case(torch=">=2.14"), (Outcome.SKIP, "needs torch >=2.14, this is 2.13.0+cpu")),
         (a_backend(), a_case(torch=">=2.13"), None),

@@ -89,12 +89,12 @@ def test_values_sees_what_the_first_call_returned(program: str, wrong: Any, kind
 
 
 def test_values_are_judged_by_the_fp64_rule() -> None:
-    """A result as near to fp64 as eager's precision allows is held, with its grade."""
+    """A result as near to fp64 as the precision of the program allows is held, with its grade."""
     case = a_case(program="return (a.bfloat16() * 1.1).float()\n")
     found = checked(case, instead(lambda a: a * 1.1))
     result = next(one for one in found.all if one.check == "values")
     assert (result.held, result.grade) == (True, Grade.REFERENCE)
-    assert "more precise than eager" in result.message
+    assert "more precise than uncompiled" in result.message
 
 
 def test_weights_do_not_loosen_the_tolerance() -> None:
@@ -130,7 +130,7 @@ def test_a_bfloat16_result_in_a_float32_call_is_told_although_another_call_is_au
     ],
 )
 def test_gradients_sees_what_the_first_backward_left(program: str, wrong: Any, kind: str) -> None:
-    """Scaled, missing, and zero where eager has none."""
+    """Scaled, missing, and zero where there is none uncompiled."""
     names = {"a": REQUIRES, "c": REQUIRES} if "c" in program else {"a": REQUIRES}
     found = checked(a_case(program=program, inputs=names), once(wrong))
     assert "gradients" in found.broken
@@ -220,7 +220,7 @@ def test_retention_sees_a_result_that_should_have_changed() -> None:
 
 
 def test_retention_holds_where_both_change_alike() -> None:
-    """State that is handed out changes in eager too."""
+    """State that is handed out changes uncompiled too."""
     case = a_case(setup=STATE, program="state.add_(a)\nreturn state\n", inputs={"a": PLAIN})
     assert checked(case, honest).broken == set()
 
@@ -273,7 +273,7 @@ def test_autograd_flags_sees_inputs_after_the_call() -> None:
     ],
 )
 def test_layout_sees_how_results_lie_in_memory(wrong: Any, kind: str) -> None:
-    """Strides and offset of outputs are part of what eager does."""
+    """Strides and offset of outputs are part of what the uncompiled program does."""
     case = a_case(program="return a * 2\n", inputs={"a": InputSpec(shape=(2, 3))})
     found = checked(case, wrong)
     assert found.broken == {"layout"}
@@ -308,7 +308,7 @@ def test_layout_leaves_shapes_to_the_values() -> None:
     ("shape", "stride"), [((1, 4), (1, 1)), ((4, 1), (1, 7)), ((2, 1, 3), (3, 1, 1)), ((0, 3), (5, 1)), ((1,), (9,))]
 )
 def test_strides_that_lead_nowhere_are_an_advisory(shape: tuple[int, ...], stride: tuple[int, ...]) -> None:
-    """A dimension of size one, or a tensor without elements, can have any stride; another than eager's is told."""
+    """A dimension of size one, or a tensor without elements, can have any stride; another than uncompiled is told."""
     case = a_case(program="return a * 2\n", inputs={"a": InputSpec(shape=shape)})
     found = checked(case, after(lambda r: r.as_strided(shape, stride)))
     assert (found.broken, found.advised) == (set(), {"layout"})

@@ -185,7 +185,7 @@ def widening(*arguments: Any) -> Any:
     ],
 )
 def test_ambient_sees_what_a_call_leaves_behind(wrong: Any, path: str) -> None:
-    """Modes, randomness and the default dtype are as eager left them."""
+    """Modes, randomness and the default dtype are as they are left uncompiled."""
     found = checked(a_case(inputs={"a": PLAIN}), wrong)
     assert found.broken == {"ambient"}
     assert found.first("ambient").path == path
@@ -251,7 +251,7 @@ RAISES = a_case(program="raise ValueError('no')\n", raises=ExpectedRaise(type="V
     ],
 )
 def test_exceptions_sees_what_one_side_raised(case: Case, wrong: Any, actual: str, expected: str) -> None:
-    """Raised where eager did not, swallowed, or of another kind."""
+    """Raised where the uncompiled program did not, swallowed, or of another kind."""
     found = checked(case, wrong)
     assert found.broken == {"exceptions"}
     assert (found.first("exceptions").actual, found.first("exceptions").expected) == (actual, expected)
@@ -270,7 +270,7 @@ def test_results_are_compared_although_backward_raises() -> None:
 
 
 def test_a_result_that_could_be_written_for_once_is_one_finding() -> None:
-    """Where eager refuses the caller's write into a result, its numbers are not compared with the written ones."""
+    """Where the caller's write into a result is refused uncompiled, its numbers are not compared with written ones."""
     case = a_case(program="return a\n", calls=(Call(inplace=True),), raises=ExpectedRaise())
     assert checked(case, after(lambda r: r * 1)).broken == {"exceptions"}
 
@@ -347,10 +347,10 @@ def test_graph_count_breaks_where_the_case_says_so() -> None:
     assert [one.level for one in found.all if one.check == "graph_count"] == [Level.MUST]
 
 
-@pytest.mark.parametrize(("ours", "eagers", "is_held"), [(8, 8, True), (4, 8, True), (12, 8, False), (None, 8, True)])
-def test_saved_bytes_are_at_most_those_of_eager(ours: int | None, eagers: int, is_held: bool) -> None:
+@pytest.mark.parametrize(("seen", "wanted", "is_held"), [(8, 8, True), (4, 8, True), (12, 8, False), (None, 8, True)])
+def test_saved_bytes_are_at_most_the_uncompiled_ones(seen: int | None, wanted: int, is_held: bool) -> None:
     """More is an advisory; what could not be measured is none."""
-    found = checked(a_case(), honest, actual_bytes=ours, expected_bytes=eagers)
+    found = checked(a_case(), honest, actual_bytes=seen, expected_bytes=wanted)
     assert (found.broken, found.advised) == (set(), set() if is_held else {"saved_bytes"})
 
 

@@ -43,9 +43,9 @@ def test_a_law_that_holds_passes(ref: str) -> None:
 @pytest.mark.parametrize(
     ("twin", "words"),
     [
-        ("b = a.sin()\nreturn b, a * b\n", "the law does not hold in eager, twin: "),
-        ("return a.nothing\n", "the law does not hold in eager, twin: "),
-        ("return 1 +\n", "eager cannot be observed: SyntaxError"),
+        ("b = a.sin()\nreturn b, a * b\n", "the law does not hold uncompiled, twin: "),
+        ("return a.nothing\n", "the law does not hold uncompiled, twin: "),
+        ("return 1 +\n", "the uncompiled program cannot be observed: SyntaxError"),
     ],
 )
 def test_a_law_that_eager_breaks_is_invalid(twin: str, words: str) -> None:

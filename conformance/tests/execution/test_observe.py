@@ -122,7 +122,7 @@ ORDINARY = {
 @pytest.mark.parametrize("case", ORDINARY.values(), ids=ORDINARY.keys())
 @pytest.mark.parametrize("ref", ["eager", "torch:aot_eager"])
 def test_a_backend_that_is_right_passes(case: Case, ref: str) -> None:
-    """PyTorch's own debug backends do what eager does, to the last bit."""
+    """PyTorch's own debug backends do what the uncompiled program does, to the last bit."""
     seen = attempt(case, ref)
     assert passed(seen), seen
     assert seen.stage is Stage.COMPARE
@@ -132,7 +132,7 @@ def test_a_backend_that_is_right_passes(case: Case, ref: str) -> None:
 @pytest.mark.parametrize("grad", ["enabled", "disabled", "inference"])
 @pytest.mark.parametrize("autocast", ["off", "bfloat16"])
 def test_every_ambient_mode_is_run(grad: str, autocast: str) -> None:
-    """The driver's modes are the variant's, for eager and for the compiled function."""
+    """The driver's modes are the variant's, uncompiled and for the compiled function."""
     case = a_case(setup=LINEAR, program="return net(a), a * 2\n")
     assert passed(attempt(case, "torch:aot_eager", Variant(grad=grad, autocast=autocast)))
 
@@ -156,7 +156,7 @@ def test_stages_are_reported_in_their_order() -> None:
 
 
 def test_what_was_measured_are_numbers() -> None:
-    """Seconds and bytes, of the backend and of eager."""
+    """Seconds and bytes, of the backend and uncompiled."""
     seen = attempt(a_case(program="return a.sin().cos()\n"), "torch:aot_eager")
     names = {"first_call_s", "later_call_s", "saved_bytes", "eager_saved_bytes", "modelled_leaves"}
     assert set(seen.metrics) == names
@@ -190,26 +190,29 @@ def test_a_program_without_operations_compiles_nothing() -> None:
     [
         (a_case(program="return (\n"), "the case does not build: SyntaxError"),
         (a_case(setup="net = missing\n"), "the case does not build: NameError"),
-        (a_case(program="raise ValueError('no')\n"), "eager raised ValueError at stage forward: no, which the case"),
+        (
+            a_case(program="raise ValueError('no')\n"),
+            "the uncompiled program raised ValueError at stage forward: no, which the case",
+        ),
         (
             a_case(raises=ExpectedRaise(type="ValueError")),
-            "the case declares ValueError at stage forward, and eager raised nothing",
+            "the case declares ValueError at stage forward, and the uncompiled program raised nothing",
         ),
         (
             a_case(program="raise ValueError('no')\n", raises=ExpectedRaise(type="TypeError")),
-            "eager raised ValueError",
+            "the uncompiled program raised ValueError",
         ),
         (
             a_case(program="raise ValueError('no')\n", raises=ExpectedRaise(stage=Stage.BACKWARD, type="ValueError")),
-            "eager raised ValueError at stage forward",
+            "the uncompiled program raised ValueError at stage forward",
         ),
         (
             a_case(inputs={"a": InputSpec(shape=(3,), values=(1, 2))}),
-            "eager cannot be observed: RuntimeError",
+            "the uncompiled program cannot be observed: RuntimeError",
         ),
         (
             a_case(inputs={"a": InputSpec(shape=(3,), dtype="int64", requires_grad=True)}),
-            "eager cannot be observed: RuntimeError",
+            "the uncompiled program cannot be observed: RuntimeError",
         ),
         (
             a_case(program="return a.detach().to('meta')\n"),
@@ -226,10 +229,10 @@ def test_a_case_that_is_wrong_itself_is_invalid(case: Case, words: str) -> None:
 
 
 def test_a_program_that_differs_from_itself_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eager runs twice, and a result that depends on more than the seed compares with nothing."""
+    """The uncompiled program runs twice, and a result that depends on more than the seed compares with nothing."""
     monkeypatch.setattr(math, "tick", itertools.count().__next__, raising=False)
     seen = attempt(a_case(program="return a * 0 + math.tick()\n"))
-    assert seen.invalid == "eager differs from itself in output: values 0.0, then 3.0"
+    assert seen.invalid == "the uncompiled program differs from itself in output: values 0.0, then 3.0"
 
 
 @pytest.mark.parametrize(
@@ -379,7 +382,7 @@ def test_an_exception_in_backward_is_declared_with_its_stage(ref: str) -> None:
 
 
 def test_a_call_that_raises_in_the_middle_does_not_end_the_sequence() -> None:
-    """Eager raises at the second call alone, and the third is compared."""
+    """The uncompiled program raises at the second call alone, and the third is compared."""
     case = a_case(
         program="if n:\n    raise ValueError('asked')\nreturn a * 2\n",
         inputs={"a": REQUIRES, "n": InputSpec(scalar=0)},

@@ -1,6 +1,6 @@
 """Measures how far timings can be believed: `nox -s accuracy`. All numbers come from one run on one machine.
 
-1. Eager against itself: how many verdicts are wrong, and how far the ratio spreads, beside that of medians which
+1. Uncompiled against itself: how many verdicts are wrong, and how far the ratio spreads, beside that of medians which
    pytest-benchmark took one after the other in the same total time.
 2. A planted slow-down of 5 %: how often it is called slower.
 3. What the harness itself costs within the timed region.
@@ -52,9 +52,9 @@ def test_step(benchmark, repetition, side):
 def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=200, help="of eager against itself")
+    parser.add_argument("--repetitions", type=int, default=200, help="of uncompiled against itself")
     parser.add_argument("--planted", type=int, default=100, help="repetitions of the planted slow-down")
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each repetition of eager against itself")
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each repetition of uncompiled against itself")
     options = parser.parse_args()
     rows = [
         *_itself(options.repetitions, options.seconds),
@@ -65,12 +65,12 @@ def main() -> None:
 
 
 def sides() -> tuple[clock.Side, clock.Side]:
-    """The same training step twice, as `conformance bench` times eager against itself, on one thread."""
+    """The same training step twice, as `conformance bench` times uncompiled calls against themselves, on one thread."""
     torch.set_num_threads(1)
     case = next(case for case in load_cases() if case.id == _CASE)
     request = Request(case=case, backend=BackendInfo(ref="eager", name="eager"), variant=case.variants[0])
     eager = uncompiled(request)
-    return eager.side(Phase.STEP), eager.as_eager().side(Phase.STEP)
+    return eager.side(Phase.STEP), eager.as_uncompiled().side(Phase.STEP)
 
 
 def _itself(repetitions: int, seconds: float) -> list[tuple[str, str, str]]:
@@ -84,7 +84,7 @@ def _itself(repetitions: int, seconds: float) -> list[tuple[str, str, str]]:
     wrong = sum(stats.speed(each) is not Speed.UNDECIDED for each in found)
     pairs = [each.value for each in found]
     ours, theirs = (stats.spread(Noise(ratios={"": tuple(ratios)})) for ratios in (pairs, alone))
-    what = f"eager against itself, {repetitions} times {seconds:g} s"
+    what = f"uncompiled against itself, {repetitions} times {seconds:g} s"
     return [
         (f"{what}: verdicts other than undecided", f"{wrong} ({wrong / repetitions:.1%})", "at most 1 %"),
         ("spread of the ratio, in pairs (19 of 20 are nearer to 1)", _spread(ours, pairs), ""),

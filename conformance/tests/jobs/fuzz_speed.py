@@ -1,8 +1,8 @@
-"""Measures what fuzzing promises: programs per second, that eager is found equal to itself, and how soon defects show.
+"""Measures what fuzzing promises: programs per second, that uncompiled equals itself, and how soon defects show.
 
 `python -m conformance.tests.jobs.fuzz_speed --programs 20000` runs so many programs on the backend `eager`, fuzzes
 `aot_eager` for `--seconds`, and each saboteur of modes until a program shows what none of PyTorch's own backends does,
-or for so long. The exit code is 1 where one of them shows nothing, and where what must hold of eager does not.
+or for so long. The exit code is 1 where one of them shows nothing, and where what must hold of uncompiled does not.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ def _median(lines: Sequence[int]) -> Row:
 
 
 def _alone(given: Options, tools: Tools, programs: int) -> Iterator[Row]:
-    """What eager shows: in each program it is run against itself before a backend is; Dynamo alone may differ."""
+    """What is shown uncompiled: each program is run against itself before a backend is; Dynamo alone may differ."""
     result = _fuzzed(given, tools, "eager", programs=programs)
     _tell(result)
-    unequal = sum(reason.startswith("eager differs from itself") for reason in result.invalid.values())
-    yield Row(f"of {result.programs} programs, where eager differs from itself", str(unequal), "0", not unequal)
+    unequal = sum(reason.startswith("the uncompiled program differs from itself") for reason in result.invalid.values())
+    yield Row(f"of {result.programs} programs, where uncompiled differs from itself", str(unequal), "0", not unequal)
     found = ", ".join(f"{finding.symptom} ({finding.case_id})" for finding in result.new) or "nothing"
     yield Row("what the backend eager does otherwise: Dynamo alone", found)
     accepted = result.accepted / max(result.programs, 1)

@@ -1,4 +1,4 @@
-"""Whether a compiled function differs from eager, seen with torch alone: no part of the judge is used here.
+"""Whether a compiled function differs from the uncompiled one, seen with torch alone: no part of the judge is used.
 
 As a script of its own: `python plain_torch.py FILE.py:NAME BACKEND`, where BACKEND is a name that `torch.compile` knows
 or `FILE.py:NAME`; it prints what differs and exits with 1 where something does. Numbers are compared by
@@ -39,14 +39,14 @@ _Seen = dict[str, dict[str, Any]]
 def shown(function: str, backend: str) -> tuple[dict[str, str], dict[str, str]]:
     """What differs: the first difference of each kind, in words.
 
-    The function runs twice in eager and once compiled, each time from a fresh copy of its file.
+    The function runs twice uncompiled and once compiled, each time from a fresh copy of its file.
 
     Args:
         function: `FILE.py:NAME`; `NAME_inputs` beside it makes its arguments.
         backend: what compiles it.
 
     Returns:
-        How compiled differs from eager, and how eager differs from itself.
+        How compiled differs from uncompiled, and how uncompiled differs from itself.
     """
     with inductor_config.patch(fallback_random=True):
         expected = _role(function, "")
@@ -246,7 +246,7 @@ def _differences(expected: _Seen, actual: _Seen) -> dict[str, str]:
             if why := _difference(before[path], after.get(path)):
                 found.setdefault(kind, f"{path}: {why}")
         if kind == "raised" and before.keys() != after.keys():
-            found[kind] = f"eager {before or 'raises nothing'}, compiled {after or 'raises nothing'}"
+            found[kind] = f"uncompiled {before or 'raises nothing'}, compiled {after or 'raises nothing'}"
     return found
 
 
@@ -254,10 +254,10 @@ def _difference(expected: Any, actual: Any) -> str:
     if isinstance(expected, torch.Tensor) and isinstance(actual, torch.Tensor):
         return "" if same(actual, expected) else _words(actual, expected)
     if isinstance(expected, float) and isinstance(actual, float):
-        return "" if math.isclose(expected, actual, rel_tol=1e-5) else f"{actual}, in eager {expected}"
+        return "" if math.isclose(expected, actual, rel_tol=1e-5) else f"{actual}, uncompiled {expected}"
     if type(expected) is type(actual) and expected == actual:
         return ""
-    return f"{str(actual)[:60]}, in eager {str(expected)[:60]}"
+    return f"{str(actual)[:60]}, uncompiled {str(expected)[:60]}"
 
 
 def same(actual: torch.Tensor, expected: torch.Tensor) -> bool:
@@ -277,7 +277,7 @@ def same(actual: torch.Tensor, expected: torch.Tensor) -> bool:
 def _words(actual: torch.Tensor, expected: torch.Tensor) -> str:
     if (actual.shape, actual.dtype) != (expected.shape, expected.dtype) or type(actual) is not type(expected):
         told = [f"{type(each).__name__} {each.dtype} {tuple(each.shape)}" for each in (actual, expected)]
-        return f"{told[0]}, in eager {told[1]}"
+        return f"{told[0]}, uncompiled {told[1]}"
     off = (actual.to(torch.complex128) - expected.to(torch.complex128)).abs().max().item()
     largest = expected.to(torch.complex128).abs().max().item()
     return f"off by {off:.3g} where the largest number is {largest:.3g}"
@@ -285,5 +285,5 @@ def _words(actual: torch.Tensor, expected: torch.Tensor) -> str:
 
 if __name__ == "__main__":
     _found, _unstable = shown(*sys.argv[1:3])
-    sys.stdout.write(json.dumps({"differs": _found, "eager differs from itself": _unstable}, indent=1) + "\n")
+    sys.stdout.write(json.dumps({"differs": _found, "uncompiled differs from itself": _unstable}, indent=1) + "\n")
     sys.exit(1 if _found else 0)

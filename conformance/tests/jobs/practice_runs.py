@@ -164,8 +164,8 @@ class Plain:
     """What plain torch shows of a function on a backend.
 
     Args:
-        differences: from eager, the first of each kind.
-        unstable: of eager from itself.
+        differences: from uncompiled, the first of each kind.
+        unstable: of uncompiled from itself.
         ended: how the process ended, where it did not end well.
     """
 

@@ -1,7 +1,7 @@
 """How often the judge is blind to code that is wrong: `nox -s saboteurs-on-models`.
 
 `python -m conformance.tests.jobs.saboteurs_on_practice PAGE [SABOTEUR ...]` hands every backend of `saboteurs` ten
-models of `practice`, and asks torch alone (`plain_torch`) which of these pairs differ from eager in a way that the
+models of `practice`, and asks torch alone (`plain_torch`) which of these pairs differ from uncompiled in a way that the
 backend which the saboteur is made from does not. Of those at least 95 % have to be red. It exits with 1 where they are
 not. A run that was interrupted goes on: what it has done is kept in the folder of records.
 """
@@ -52,7 +52,7 @@ _ENOUGH = 0.95
 _HANG_S = 5.0  # the limit for a saboteur that hangs
 _ABOUT = f"""\
 Every backend that is broken on purpose, on ten models of `conformance/tests/practice`: {", ".join(MODELS)}. *Shown* are
-the pairs in which torch alone (`conformance/tests/plain_torch.py`: two calls with backward, compared with eager by
+the pairs in which torch alone (`conformance/tests/plain_torch.py`: two calls with backward, compared with uncompiled by
 PyTorch's own `assert_close`) sees a difference that it does not see on the backend which the saboteur is made from.
 *Caught* are those of them that `conformance check` calls red, for more than that backend is. A pair that torch alone
 does not show is one in which the defect has nothing to work on; what is red among them is *seen by the judge alone*."""

@@ -45,7 +45,7 @@ def test_where_a_verdict_is_counted(column: str) -> None:
 
 
 def test_a_red_that_is_unstable_in_eager_is_not_confirmed() -> None:
-    """What differs between two runs of eager shows nothing of a backend."""
+    """What differs between two uncompiled runs shows nothing of a backend."""
     plain = Plain(differences={"values": "off"}, unstable={"values": "off"})
     assert Judged(record=red(), plain=plain).column == "false alarm"
 

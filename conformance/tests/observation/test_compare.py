@@ -36,7 +36,7 @@ SPECIAL = (0.0, -0.0, 1.0, -2.5, NAN, INF, -INF)
 
 @dataclass
 class Ideal:
-    """Stands in for the fp64 reference: one leaf, one precision, and how far eager moves."""
+    """Stands in for the fp64 reference: one leaf, one precision, and how far uncompiled results move."""
 
     data: torch.Tensor | None = None
     dtype: torch.dtype = torch.float32
@@ -362,23 +362,23 @@ def test_the_worst_leaf_gives_the_grade() -> None:
 
 
 def test_without_a_reference_only_bits_count() -> None:
-    """Eager is held against itself to the last bit."""
+    """The uncompiled program is held against itself to the last bit."""
     assert only(compare(f32(1.0 + 2**-23), f32(1.0))).ulp == 1.0
 
 
 @pytest.mark.parametrize(
     ("eager_error", "our_error", "is_held"),
     [
-        (1e-3, 0.9e-2, True),  # within ten times eager's own error
+        (1e-3, 0.9e-2, True),  # within ten times the uncompiled error
         (1e-3, 1.1e-2, False),
         (0.0, 1.9e-5, True),  # within the tolerance for float32
         (0.0, 2.1e-5, False),
         (4e-2, 0.39, True),
-        (6e-2, 0.5, False),  # eager is too far off: compared directly
+        (6e-2, 0.5, False),  # uncompiled is too far off: compared directly
     ],
 )
 def test_the_rule_allows_ten_times_what_eager_is_off(eager_error: float, our_error: float, is_held: bool) -> None:
-    """The bound is the larger of ten times eager's own error and the tolerance of the path's precision."""
+    """The bound is the larger of ten times the uncompiled error and the tolerance of the path's precision."""
     found = compare(f32(1 - our_error), f32(1 + eager_error), Ideal(data=f64(1.0)))
     assert (not found.differences) is is_held
 
@@ -418,9 +418,10 @@ def test_where_the_reference_is_zero_errors_are_absolute() -> None:
     [None, f64(1.0), f64(1.0, 2.0, 3.0), f64(NAN, NAN), f64(1.0, INF), torch.ones(2, dtype=torch.complex128)],
 )
 def test_a_reference_of_another_path_has_no_say(data: torch.Tensor | None) -> None:
-    """Another shape, or no number where eager has one: actual and expected are compared directly."""
+    """Another shape, or no number where uncompiled has one: actual and expected are compared directly."""
     difference = only(compare(f32(1.0, 2.0), f32(1.5, 2.0), Ideal(data=data)))
-    assert (difference.error_actual, difference.allowed) == (None, "relative error 2e-05 against eager; saw 0.25")
+    allowed = "relative error 2e-05 against the uncompiled result; saw 0.25"
+    assert (difference.error_actual, difference.allowed) == (None, allowed)
     assert compare(f32(1.0, 2.00003), f32(1.0, 2.0), Ideal(data=data)).grade is Grade.REFERENCE
 
 
@@ -438,16 +439,16 @@ def test_a_distance_beyond_float64_is_a_difference() -> None:
 
 
 def test_a_result_nearer_to_fp64_than_eager_is_remarked() -> None:
-    """A backend that computes more precisely than eager passes, and the record says so."""
+    """A backend that computes more precisely than uncompiled passes, and the record says so."""
     found = compare(f32(1.0), f32(1.01), Ideal(data=f64(1.0), dtype=torch.bfloat16))
     assert found.grade is Grade.REFERENCE
-    assert found.message == "output is more precise than eager: off by 0 from fp64, eager by 0.01"
+    assert found.message == "output is more precise than uncompiled: off by 0 from fp64, uncompiled by 0.01"
 
 
 def test_a_difference_says_what_was_allowed() -> None:
     """The numbers of the rule stand in the difference."""
     difference = only(compare(f32(1.5), f32(1.001), Ideal(data=f64(1.0))))
-    assert difference.allowed == "relative error 0.01 against fp64; saw 0.5, eager itself is off by 0.001"
+    assert difference.allowed == "relative error 0.01 against fp64; saw 0.5, uncompiled itself is off by 0.001"
     assert (round(difference.error_actual or 0, 4), round(difference.error_expected or 0, 4)) == (0.5, 0.001)
 
 

@@ -145,7 +145,7 @@ def test_writing_into_results_is_done_before_backward() -> None:
 
 
 def test_a_result_that_must_not_be_written_raises_at_the_call() -> None:
-    """Eager refuses to write into a leaf that requires gradients, and that is the observation."""
+    """Uncompiled, PyTorch refuses to write into a leaf that requires gradients, and that is the observation."""
     call = observed(a_case(program="return a\n", calls=(Call(inplace=True),))).calls[0]
     assert call.raised is not None
     assert (call.raised.stage, call.raised.type) == (Stage.FORWARD, "RuntimeError")
@@ -255,7 +255,7 @@ def test_an_exception_ends_only_its_own_call() -> None:
 
 
 def test_an_exception_may_end_the_sequence() -> None:
-    """Where eager raised nothing, what follows cannot be compared."""
+    """Where the uncompiled program raised nothing, what follows cannot be compared."""
     observation = observed(a_case(program="raise ValueError('no')\n"), stops=lambda index: index == 0)
     assert (len(observation.calls), observation.complete) == (1, False)
 

@@ -21,7 +21,7 @@ STEP = "optimizer.zero_grad()\nnet(a).sum().backward()\noptimizer.step()\nreturn
 
 
 def error(case: Case, where: str, path: str, variant: Variant | None = None) -> float:
-    """How far eager is from fp64, relative to the largest number."""
+    """How far the uncompiled program is from fp64, relative to the largest number."""
     index = int(where[5])
     eager = getattr(observed(case, variant).calls[index], where[8:])[path].data
     ideal = a_reference(case, variant).leaf(where, path)
@@ -32,7 +32,7 @@ def error(case: Case, where: str, path: str, variant: Variant | None = None) -> 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64"])
 def test_the_reference_has_the_inputs_of_eager(dtype: str) -> None:
-    """The same numbers, in float64: what is rounded in eager's inputs is rounded in the reference's."""
+    """The same numbers, in float64: what is rounded in uncompiled inputs is rounded in the reference's."""
     assert error(a_case(), "call[1].tracked", "a", Variant(dtype=dtype)) == 0
 
 
@@ -48,14 +48,14 @@ def test_the_reference_has_the_weights_of_eager(dtype: str, path: str) -> None:
 @pytest.mark.parametrize("where", ["outputs", "gradients"])
 @pytest.mark.parametrize("index", [0, 1])
 def test_the_reference_is_more_precise_than_eager(where: str, index: int) -> None:
-    """Results differ from eager by eager's rounding, and not by more."""
+    """Results differ from the uncompiled program by its rounding, and not by more."""
     case = a_case(setup=LINEAR, program="return net(a)\n")
     path = "output" if where == "outputs" else "grad(net.weight)"
     assert 0 < error(case, f"call[{index}].{where}", path) < 1e-6
 
 
 def test_what_the_program_casts_down_is_not_rounded() -> None:
-    """Explicit dtypes are widened, so that the reference shows what the casts cost eager."""
+    """Explicit dtypes are widened, so that the reference shows what the casts cost uncompiled."""
     case = a_case(program="return (a.half() + torch.full((4,), 0.1, dtype=torch.bfloat16)).float()\n")
     ideal = a_reference(case).leaf("call[0].outputs", "output")
     value = observed(case).calls[0].tracked["a"].data
@@ -125,7 +125,7 @@ def test_retained_results_have_a_reference() -> None:
     ("where", "path"), [("call[0].outputs", "nothing"), ("call[0].gradients", "grad(b)"), ("retained", "output")]
 )
 def test_a_leaf_that_is_not_there_has_no_reference(where: str, path: str) -> None:
-    """A path that eager has not, or that is None, is compared without fp64."""
+    """A path that the uncompiled program has not, or that is None, is compared without fp64."""
     case = a_case(inputs={"a": InputSpec(shape=(4,), requires_grad=True), "b": InputSpec(shape=(4,))})
     assert a_reference(case).leaf(where, path) is None
 

@@ -167,7 +167,7 @@ def test_an_integer_dtype_of_the_variant_draws_integers() -> None:
 @settings(max_examples=50, deadline=None)
 @given(shape=SHAPES, seed=st.integers(0, 1000), dtype=st.sampled_from(DTYPES))
 def test_a_cotangent_is_exact_in_every_dtype(shape: tuple[int, ...], seed: int, dtype: torch.dtype) -> None:
-    """Eager and fp64 go backward from the same numbers."""
+    """The uncompiled program and fp64 go backward from the same numbers."""
     wide = torch.complex128 if dtype.is_complex else torch.float64
     made = inputs.cotangent(torch.zeros(shape, dtype=dtype), seeding.stream(seed))
     assert made.dtype is dtype

@@ -55,7 +55,7 @@ def in_double(right: Program) -> Program:
 @pytest.mark.parametrize("case", CANCELLING.values(), ids=CANCELLING.keys())
 @pytest.mark.parametrize("other", [honest, in_another_order, in_double])
 def test_cancellation_is_forgiven(case: Case, other: Callable[[Program], Program]) -> None:
-    """Results that hardly have a digit in common are right where eager's own are not determined any better."""
+    """Results that hardly have a digit in common are right where uncompiled ones are not determined any better."""
     assert not checked(case, other).broken & NUMBERS
 
 
@@ -78,14 +78,14 @@ def test_the_message_says_why_a_result_is_forgiven() -> None:
     (values,) = (
         one for one in checked(CANCELLING["variance of what is farther"], in_another_order).all if one.check == "values"
     )
-    assert "10 times what eager itself moves by" in values.message
+    assert "10 times what uncompiled itself moves by" in values.message
     assert "when inputs, weights and cotangents move by a unit in the last place of float32" in values.message
 
 
 def test_the_message_says_what_was_allowed_where_it_is_not() -> None:
-    """The spread of eager's own numbers stands in the difference."""
+    """The spread of uncompiled numbers stands in the difference."""
     seen = checked(CANCELLING["variance of what is farther"], after(lambda result: result + 3.0))
-    assert "off fp64, 10 times what eager itself moves by" in (seen.first("values").allowed or "")
+    assert "off fp64, 10 times what uncompiled itself moves by" in (seen.first("values").allowed or "")
 
 
 IMAGES = {"a": InputSpec(shape=(6, 3, 6, 6))}
@@ -224,7 +224,7 @@ def test_flags_counts_and_labels_are_not_moved(program: str) -> None:
 
 
 def test_what_a_threshold_flips_excuses_itself_alone() -> None:
-    """One element that eager cannot decide does not widen what the others may be."""
+    """One element that is not decided uncompiled does not widen what the others may be."""
     case = a_case(
         program="b = (a * 3) / 3 * 7\nreturn b.floor() + b.sin()\n",
         inputs={"a": InputSpec(shape=(300,), values=(1 / 7, *((n + 0.4) / 7 for n in range(1, 300))))},
@@ -271,6 +271,6 @@ def test_what_a_tensor_is_made_of_is_moved() -> None:
     ],
 )
 def test_where_nothing_can_be_told_nothing_is_forgiven(program: str, path: str) -> None:
-    """A leaf that eager has not, an empty one, and one whose shape changes when the inputs move have no spread."""
+    """A leaf that is not there, an empty one, and one whose shape changes when the inputs move have no spread."""
     case = a_case(program=program, inputs={"a": InputSpec(shape=(8,), values=(1 / 7,) * 8)})
     assert a_reference(case).spread("call[0].outputs", path) is None

@@ -47,7 +47,7 @@ DRAWING = {
 
 
 def errors(case: Case, variant: Variant | None = None) -> list[float]:
-    """How far eager is from fp64 in the results and gradients of every call, relative to the largest number."""
+    """How far uncompiled is from fp64 in the results and gradients of every call, relative to the largest number."""
     reference, found = a_reference(case, variant), []
     for index, call in enumerate(observed(case, variant).calls):
         for name in ("outputs", "gradients"):
@@ -61,13 +61,13 @@ def errors(case: Case, variant: Variant | None = None) -> list[float]:
 
 @pytest.mark.parametrize("program", DRAWING.values(), ids=DRAWING.keys())
 def test_the_reference_draws_the_numbers_of_eager(program: str) -> None:
-    """They are the same ones, widened, in every call and in backward: eager is off by its rounding alone."""
+    """They are the same ones, widened, in every call and in backward: uncompiled is off by its rounding alone."""
     assert max(errors(a_case(program=program, inputs=INPUTS))) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["randn_like", "dropout", "bernoulli", "drawn again in backward"])
 def test_it_does_so_under_autocast(name: str) -> None:
-    """What eager draws in bfloat16 is not drawn in float64."""
+    """What is drawn in bfloat16 uncompiled is not drawn in float64."""
     program = (
         DRAWING[name].replace("a.sin", "(a @ a.t() @ a).sin").replace("randn_like(a)", "randn_like(a @ a.t() @ a)")
     )
@@ -132,13 +132,13 @@ COMPLEX = {name: InputSpec(shape=(4, 4), dtype="complex64", requires_grad=True) 
 
 @pytest.mark.parametrize("program", MODE_SENSITIVE.values(), ids=MODE_SENSITIVE.keys())
 def test_what_a_dispatch_mode_changes_is_computed_without_one(program: str) -> None:
-    """Under a mode the pseudo-inverse of complex numbers is another; eager is right, and the reference says so."""
+    """Under a mode the pseudo-inverse of complex numbers is another; uncompiled is right, and the reference says so."""
     assert max(errors(a_case(program=program, inputs=COMPLEX))) < 1e-4
 
 
 @pytest.mark.parametrize("program", MODE_SENSITIVE.values(), ids=MODE_SENSITIVE.keys())
 def test_a_reference_that_needs_the_mode_that_changes_it_is_not_used(program: str) -> None:
-    """A program that draws too cannot be run without; then it is held against eager alone, and errors are seen."""
+    """A program that draws too cannot be run without; then it is held against uncompiled alone, and errors are seen."""
     case = a_case(program=f"b = b * torch.rand(4)\n{program}", inputs=COMPLEX)
     assert a_reference(case).leaf("call[0].outputs", "output") is None
     assert not checked(case, honest).broken

@@ -42,7 +42,7 @@ def _clean() -> Iterator[None]:
 @given(levels=st.lists(st.sampled_from(LEVELS), max_size=4), around=st.sampled_from(sorted(AMBIENT)))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_eager_agrees_on_every_nest(levels: list[Level], around: str) -> None:
-    """Whatever is nested in whatever form, the oracle says what eager does, for each probe and for what is left."""
+    """Whatever is nested in whatever form, the oracle says what happens uncompiled, in each probe and after."""
     case = replace(NEST, program=program(levels, "probe(a, w, h, k)"), calls=(Call(backward=False),))
     request = a_request(case, variant=AMBIENT[around])
     leaves, disagreement = agreement.compare(request, observed(case, AMBIENT[around]))
@@ -179,7 +179,7 @@ def test_autocast_is_asked_for(text: str, leaves: int, autocast: str | None) -> 
     ],
 )
 def test_a_disagreement_makes_the_case_invalid(text: str, words: str) -> None:
-    """Eager that does something else than documented is not taken for the truth."""
+    """An uncompiled program that does something else than documented is not taken for the truth."""
     case = a_case(program=text, inputs={"a": GRAD})
     broken = observed(replace(case, program=f"torch.set_grad_enabled(False)\n{text}"))
     assert words in str(agreement.compare(a_request(case), broken)[1])
@@ -193,4 +193,6 @@ def test_a_wrong_table_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("conformance.oracle.values._CASTABLE", frozenset())
     seen = observe.run(request, lambda _: None)
     assert seen.invalid is not None
-    assert seen.invalid.startswith("eager and the oracle disagree in call[0].output: dtype is torch.bfloat16")
+    assert seen.invalid.startswith(
+        "the uncompiled program and the oracle disagree in call[0].output: dtype is torch.bfloat16"
+    )

@@ -91,7 +91,7 @@ def test_what_only_one_run_has_is_told(tmp_path: Path) -> None:
 
 
 def test_more_of_what_is_counted_closes_its_gate(tmp_path: Path) -> None:
-    """A graph break more is worse, one less is not; of timings every count but eager's own is compared."""
+    """A graph break more is worse, one less is not; of timings every count but the uncompiled one is compared."""
     more = a_record(evidence=Evidence(graphs=2, graph_breaks=1))
     found = compared(tmp_path, [a_record()], [more])
     assert found.red(["metrics"])
@@ -105,7 +105,7 @@ def test_more_of_what_is_counted_closes_its_gate(tmp_path: Path) -> None:
 
 
 def test_what_is_slower_closes_its_gate(tmp_path: Path) -> None:
-    """The change is of ratios to eager, so a machine that is slower throughout changes nothing."""
+    """The change is of ratios to uncompiled, so a machine that is slower throughout changes nothing."""
     slower = a_timing(blocks=(some_blocks(Phase.STEP, 0.6), some_blocks(Phase.BACKWARD)))
     found = timed(tmp_path, a_timing(), slower)
     (change,) = found.timed
@@ -234,7 +234,7 @@ def test_what_is_vacuous_newly_run_or_invalid_is_told_apart(tmp_path: Path) -> N
     assert (found.red(["failures"]), "| vacuous | nothing was compiled |" in found.markdown()) == (True, True)
     newly = compared(tmp_path / "x", [an_unsupported("demo.first.four")], [red("demo.first.four")])
     assert (newly.red(), "#### Newly run" in newly.markdown()) == (False, True)
-    invalid = {"outcome": Outcome.INVALID, "verdict": Verdict.INVALID, "message": "eager differs from itself"}
+    invalid = {"outcome": Outcome.INVALID, "verdict": Verdict.INVALID, "message": "it differs from itself"}
     unknown = a_record("demo.first.four", checks=(), **invalid)
     assert compared(tmp_path / "y", [a_record("demo.first.four")], [unknown]).red(["failures"])
     assert not compared(tmp_path / "z", [unknown], [a_record("demo.first.four")]).red()

@@ -38,7 +38,7 @@ def _everything() -> list[Record]:
         Verdict.CRASH: "killed by SIGSEGV (stage compile)",
         Verdict.TIMEOUT: "timed out computing, over its limit of 120 s; its process group was killed (stage forward)",
         Verdict.SKIP: "no C++ compiler",
-        Verdict.INVALID: "eager differs from itself",
+        Verdict.INVALID: "the uncompiled program differs from itself",
     }
     plain = [
         a_record(f"misc.words.{verdict}", outcome=Outcome(verdict), verdict=verdict, message=message, checks=())
@@ -71,6 +71,16 @@ def test_coverage_counts_clauses_areas_nests_and_laws(tmp_path: Path, snapshot: 
         "coverage.md"
     ]
     assert page == snapshot(extension_class=_Markdown)
+
+
+@pytest.mark.parametrize("who", ["the uncompiled program", "eager"])
+def test_coverage_counts_where_the_oracle_disagrees(tmp_path: Path, who: str) -> None:
+    """Records of earlier releases of this suite call the uncompiled program eager."""
+    said = {"message": f"{who} and the oracle disagree in call[0].output: dtype is torch.bfloat16", "checks": ()}
+    record = a_record("misc.plain.one", outcome=Outcome.INVALID, verdict=Verdict.INVALID, **said)
+    page = report_pages.pages([a_run(tmp_path / "a.jsonl", record)], tmp_path / "results")["coverage.md"]
+    (row,) = re.findall(r"^\| misc +\|(.*)\|$", page.partition("## Second opinions")[2], re.MULTILINE)
+    assert [cell.strip() for cell in row.split("|")] == ["1", "0", "0", "1"]
 
 
 def test_many_requests_of_one_reason_are_a_list(tmp_path: Path) -> None:
@@ -417,7 +427,7 @@ def test_noise_refuses_verdicts_in_the_open(tmp_path: Path) -> None:
     assert "**That is wider than the smallest effect" in report_pages.pages([loud], tmp_path)["benchmarks.md"]
     unknown = some_timings(tmp_path / "b" / "t.jsonl", *_timings()[:1], noise=Noise())
     text = report_pages.pages([unknown], tmp_path)["benchmarks.md"]
-    assert "Eager was not timed against itself" in text
+    assert "Uncompiled calls were not timed against themselves" in text
     assert "Everything that was asked for was timed." in text
 
 

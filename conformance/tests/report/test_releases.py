@@ -51,7 +51,7 @@ def after() -> list[Record]:
     fixed = an_xfail(three, outcome=Outcome.PASS, verdict=Verdict.XPASS, checks=(), message="passed")
     otherwise = red(four, checks=failed("gradients").checks, message="gradients: value differs in grad(a).")
     vacuous = {"outcome": Outcome.VACUOUS, "verdict": Verdict.VACUOUS, "message": "nothing was compiled: no graph"}
-    invalid = {"outcome": Outcome.INVALID, "verdict": Verdict.INVALID, "message": "eager differs from itself"}
+    invalid = {"outcome": Outcome.INVALID, "verdict": Verdict.INVALID, "message": "it differs from itself"}
     rest = [a_record(five), a_record(six, checks=(), **vacuous), a_record(seven, checks=(), **invalid)]
     return [*broken, fixed, otherwise, *rest, a_record(one, "eager"), a_record("demo.second.new")]
 

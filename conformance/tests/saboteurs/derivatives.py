@@ -278,7 +278,7 @@ def backward_leaves_default_dtype(graph: Graph, _: Examples) -> Compiled:
 
 
 def backward_draws(graph: Graph, _: Examples) -> Compiled:
-    """Backward draws a random number that eager's does not."""
+    """Backward draws a random number that the uncompiled one does not."""
 
     def hook(_: torch.Tensor) -> None:
         torch.rand(1)

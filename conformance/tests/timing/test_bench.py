@@ -45,7 +45,7 @@ class Child:
         self.ended: Ended | None = None
         self.interrupted_at = ""  # the case at which Ctrl-C is pressed
         self.dying = ""  # the function in which a child dies
-        self.apart = 0.001  # how far eager lies from itself
+        self.apart = 0.001  # how far uncompiled lies from itself
 
     def check(self, requests: Sequence[Request]) -> list[Attempt]:
         """Say of each that it conforms, unless told otherwise."""
@@ -181,7 +181,7 @@ def test_a_machine_that_has_become_noisy_spoils_nothing(child: Child, tmp_path: 
     prepare(options).execute(lambda _: None)
     before = timings_of(options).read_bytes()
     child.interrupted_at, child.apart = "", 0.1
-    with pytest.raises(HarnessError, match=r"eager lies within 11\.0% of itself just now, and 3% counts"):
+    with pytest.raises(HarnessError, match=r"uncompiled calls lie within 11\.0% of themselves just now, and 3% counts"):
         prepare(options).execute(lambda _: None)
     assert timings_of(options).read_bytes() == before
     child.apart = 0.001
@@ -296,7 +296,7 @@ def test_each_phase_of_a_few_requests_is_told(child: Child, tmp_path: Path, monk
     assert re.search(rf"{row}compile_cold +1 s *$", printed, re.MULTILINE)
     assert re.search(r"^m:fake0 +step +1 +\S+ \(\S+ to \S+\) +0% +0% +100%", printed, re.MULTILINE)
     assert "m:fake0: 1 not timed: fail" in printed
-    assert "Noise: before the run, eager was timed against itself 3 times" in printed
+    assert "Noise: before the run, uncompiled calls were timed against themselves 3 times" in printed
     last = f"1 of 2 requests timed; timings in {tmp_path / 't.jsonl'}\n"
     assert printed.endswith(f"\n\n{last}")
     assert typed(tmp_path, "--quiet").stdout == last

@@ -34,7 +34,7 @@ class Machine:
 
 
 def test_sides_alternate_so_that_each_meets_the_machine_alike() -> None:
-    """A round is eager, candidate, candidate, eager, and the next the other way round."""
+    """A round is baseline, candidate, candidate, baseline, and the next the other way round."""
     machine = Machine()
     found = measure(
         Phase.STEP,

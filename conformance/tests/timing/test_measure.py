@@ -78,20 +78,20 @@ def test_a_program_that_does_nothing_is_timed_as_dispatch() -> None:
     assert blocks.phase is Phase.DISPATCH
 
 
-def test_eager_and_candidate_share_their_tensors() -> None:
+def test_uncompiled_and_candidate_share_their_tensors() -> None:
     """Else a ratio would tell where tensors lie; the twin is not compiled, and calling it compiles nothing."""
     with prepared(requested(LINEAR)) as candidate:
-        eager = candidate.as_eager()
-        shared = [*zip(eager.arguments, candidate.arguments, strict=True), (eager.module, candidate.module)]
-        assert all(one is other for one, other in [*shared, *zip(eager.cotangents, candidate.cotangents, strict=True)])
+        base = candidate.as_uncompiled()
+        shared = [*zip(base.arguments, candidate.arguments, strict=True), (base.module, candidate.module)]
+        assert all(one is other for one, other in [*shared, *zip(base.cotangents, candidate.cotangents, strict=True)])
         assert candidate.watch is not None
         assert candidate.watch.graphs == 1
         with GraphWatch() as watch:
             for _ in range(3):
-                eager.step()
+                base.step()
         assert watch.graphs == 0
-        assert eager.function is candidate.module.program
-        assert eager.watch is None
+        assert base.function is candidate.module.program
+        assert base.watch is None
 
 
 def test_rewinding_gives_back_what_calls_change() -> None:
@@ -129,7 +129,7 @@ def test_modes_of_the_variant_are_held() -> None:
     assert [blocks.phase for blocks in held.blocks] == [Phase.FORWARD]
 
 
-def test_eager_is_timed_against_itself() -> None:
+def test_uncompiled_is_timed_against_itself() -> None:
     """As often as is asked for."""
     task = TimingRequest(request=requested(LINEAR), effort=QUICK, repetitions=3)
     (ratios,) = done("run_against_itself", task, Noise).ratios.values()

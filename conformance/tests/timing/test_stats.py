@@ -21,7 +21,7 @@ def blocks(*ns: int, calls: int = 1) -> Blocks:
 
 
 def test_drift_within_a_round_cancels() -> None:
-    """On a machine that becomes slower by a hundredth with each block, what takes as long as eager has a ratio of 1."""
+    """On a machine that becomes slower by a hundredth with each block, equal calls have a ratio of 1."""
     steady = blocks(*(1_000_000 + 10_000 * place for place in range(40)))
     assert stats.ratio(steady).value == pytest.approx(1.0, abs=2e-4)
 
@@ -40,7 +40,7 @@ def test_a_side_that_varies_is_not_flattered() -> None:
 
 
 def test_rounds_are_read_in_the_order_in_which_they_are_run() -> None:
-    """Eager stands outside in the first round and inside in the second."""
+    """The baseline stands outside in the first round and inside in the second."""
     assert stats.ratio(blocks(1, 3, 3, 1, 3, 1, 1, 3)).value == pytest.approx(3.0)
     assert stats.seconds(blocks(1000, 3000, 3000, 1000, calls=10)) == pytest.approx((1e-7, 3e-7))
     assert stats.difference(blocks(1000, 3000, 3000, 1000, calls=10)).value == pytest.approx(2e-7)
@@ -100,7 +100,7 @@ def test_the_geometric_mean_is_of_ratios() -> None:
 
 
 def test_a_change_is_that_of_the_ratio_to_eager() -> None:
-    """From 1.0 to 1.1 of eager is 10 % slower; two runs of few rounds say nothing."""
+    """From 1.0 to 1.1 of the baseline is 10 % slower; two runs of few rounds say nothing."""
     found = stats.change(some_blocks(ratio=1.0), some_blocks(ratio=1.1))
     assert found.value == pytest.approx(1.1, abs=3e-3)
     assert stats.speed(found) is Speed.SLOWER

@@ -35,7 +35,7 @@ def test_each_phase_is_a_row(tmp_path: Path) -> None:
 
 
 def test_compiling_is_the_median_and_has_no_ratio(tmp_path: Path) -> None:
-    """A first call is not paired with eager's."""
+    """A first call is not paired with an uncompiled one."""
     cold = conformance.load_timing(some_timings(tmp_path / "t.jsonl", a_timing())).iloc[0]
     assert (cold["phase"], cold["seconds"], cold["rounds"]) == ("compile_cold", 2.25, 3)
     assert math.isnan(cold["ratio"])
@@ -43,7 +43,7 @@ def test_compiling_is_the_median_and_has_no_ratio(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("noise", [Noise(), Noise(ratios={"demo": (0.9, 1.1)})])
 def test_a_noisy_machine_decides_nothing(tmp_path: Path, noise: Noise) -> None:
-    """Where eager lies farther from itself than the smallest effect that counts, or nobody knows, all is undecided."""
+    """Where uncompiled lies farther from itself than the smallest effect that counts, or nobody knows, all is open."""
     rows = conformance.load_timing(some_timings(tmp_path / "t.jsonl", a_timing(), noise=noise))
     assert set(rows["speed"].dropna()) == {"undecided"}
 
@@ -76,7 +76,7 @@ def test_what_pytest_benchmark_wrote_is_read(tmp_path: Path) -> None:
 
 
 def test_without_its_baseline_pytest_benchmark_has_no_ratio(tmp_path: Path) -> None:
-    """A selection may leave eager out."""
+    """A selection may leave the baseline out."""
     path = tmp_path / "b.json"
     path.write_text(json.dumps({"benchmarks": [a_benchmark("own", 3.0)]}))
     assert conformance.load_timing(path)["ratio"].isna().all()

@@ -95,7 +95,7 @@ def users(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["entropy", "noise", "shift", "dropout"])
 def test_numbers_that_are_a_little_too_large_are_seen_in_a_users_function(users: Path, name: str) -> None:
-    """Its inputs, and what it draws, are the same numbers in float64, and eager is off by its rounding alone."""
+    """Its inputs, and what it draws, are the same numbers in float64, and uncompiled is off by its rounding alone."""
     backend = ref("results", "values_off")
     code, output = checked(f"{users}:{name}", "--backend", backend)
     assert (code, "fail: values differ" in output) == (1, True), output

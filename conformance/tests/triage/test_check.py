@@ -237,7 +237,7 @@ def make() -> torch.nn.Module: return refused()
         ("sys.exit(3)", [":g"], ["raises.py raises SystemExit while it is imported", "line 14, in <module>"]),
         ("", [":f"], ["raises.py:f_inputs() raises ValueError", "line 11, in f_inputs"]),
         ("", [":make"], ["raises.py:make raises ValueError while it is made", "line 13, in make"]),
-        ("", [":g", "--input", "x=float32[2]"], ["g raises RuntimeError in eager, called with", "line 12, in g"]),
+        ("", [":g", "--input", "x=float32[2]"], ["g raises RuntimeError uncompiled, called with", "line 12, in g"]),
     ],
 )
 def test_code_of_the_user_that_raises_is_answered_with_its_traceback(
@@ -299,7 +299,7 @@ def test_what_cannot_be_pickled_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["computed", "helped"])
 def test_gradients_of_computed_inputs_and_of_weights_behind_a_helper_are_compared(users: Path, name: str) -> None:
-    """What eager differentiates is what the backend has to."""
+    """What is differentiated uncompiled is what the backend has to."""
     code, output = checked(f"{users}:{name}", "--backend", ref("derivatives", "gradients_scaled"))
     assert code == 1, output
     table = cells(output)

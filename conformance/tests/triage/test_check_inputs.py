@@ -164,12 +164,12 @@ def test_inputs_and_results_of_every_kind_are_compared(given: Path, name: str, c
     code, output = checked(f"{given}:{name}", "--backend", "eager", "--backend", f"{given}:off")
     assert (code, cells(output)[check]) == (1, ["yes", "NO"]), output
     assert cells(output)["verdict"] == ["pass", "fail"]
-    assert "eager raises" not in output
+    assert "the uncompiled function raises" not in output
 
 
 @pytest.mark.parametrize("name", ["sparse", "embedded"])
 def test_sparse_inputs_and_gradients_are_compared(given: Path, name: str) -> None:
-    """By their indices and values; that eager agrees with itself is seen."""
+    """By their indices and values; that uncompiled agrees with itself is seen."""
     _, output = checked(f"{given}:{name}", "--backend", "eager")
     assert (cells(output)["gradients"], cells(output)["values"]) == (["yes"], ["yes"]), output
     # Dynamo compiles nothing of a function that is given a sparse tensor.
@@ -177,7 +177,7 @@ def test_sparse_inputs_and_gradients_are_compared(given: Path, name: str) -> Non
 
 
 def test_what_cannot_be_compared_is_refused_by_its_class(given: Path) -> None:
-    """It is not said of eager that it differs from itself."""
+    """It is not said of the uncompiled function that it differs from itself."""
     code, output = checked(f"{given}:sealed", "--backend", "eager")
     assert (code, cells(output)["verdict"]) == (1, ["invalid"]), output
     assert "is a Sealed" in output

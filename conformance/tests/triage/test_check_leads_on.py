@@ -133,7 +133,7 @@ def test_a_failure_of_a_users_function_is_explained_by_its_own_lines(users: Path
     assert "  def wrapped(x: Tensor, *, scale: float = 2.0) -> Tensor:" in output
     assert ">         y: Tensor = x.tanh()" in output
     number = USERS.split("\n").index("        y: Tensor = x.tanh()") + 1
-    assert f"users.py:{number}, forward: requires_grad True, eager False" in output
+    assert f"users.py:{number}, forward: requires_grad True, uncompiled False" in output
 
 
 def test_a_function_within_the_subset_is_shrunk_as_a_case(users: Path, tmp_path: Path) -> None:

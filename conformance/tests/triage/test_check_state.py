@@ -67,14 +67,14 @@ def detaching(graph, examples):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("raises_after_an_operation", "eager raises ValueError at the call: no torch.Size([4])"),
-        ("raises_in_an_operation", "eager raises IndexError at the call: index 9"),
-        ("raises_in_backward", "eager raises RuntimeError in backward: one of the variables"),
-        ("raises_at_the_second_call", "eager raises KeyError at the call: 'again'"),
+        ("raises_after_an_operation", "the uncompiled function raises ValueError at the call: no torch.Size([4])"),
+        ("raises_in_an_operation", "the uncompiled function raises IndexError at the call: index 9"),
+        ("raises_in_backward", "the uncompiled function raises RuntimeError in backward: one of the variables"),
+        ("raises_at_the_second_call", "the uncompiled function raises KeyError at the call: 'again'"),
     ],
 )
 def test_a_function_that_raises_is_compared_like_any_other(tmp_path: Path, name: str, said: str) -> None:
-    """Stage and type are those of eager, and it is told that eager raises: it may not have been meant to."""
+    """Stage and type are the uncompiled ones, and it is told that it raises: maybe nobody meant that."""
     path = tmp_path / "raising.py"
     path.write_text(RAISING)
     code, output = checked(f"{path}:{name}", "--backend", "eager")

@@ -21,7 +21,7 @@ RUN = {
     Outcome.ERROR: raised(),
     Outcome.CRASH: crashed(),
     Outcome.TIMEOUT: crashed(timed_out=True),
-    Outcome.INVALID: Attempt(invalid="eager differs from itself"),
+    Outcome.INVALID: Attempt(invalid="the uncompiled program differs from itself"),
 }
 
 
@@ -83,7 +83,7 @@ def test_numbers_are_short_and_name_what_they_are() -> None:
     check = CheckResult(check="gradients", level=Level.MUST, held=False, differences=(difference,))
     assert message_of(an_attempt(checks=(check,))) == (
         "gradients: values differ in output[0]: 3 of 12 elements: actual 2.0, expected 1.0 (max abs 0.1235; 240.0 ulp;"
-        " off the fp64 reference by 0.1; eager itself by 1e-07; allowed atol 1e-05 + rtol 1.3e-06)."
+        " off the fp64 reference by 0.1; uncompiled itself by 1e-07; allowed atol 1e-05 + rtol 1.3e-06)."
     )
 
 
@@ -164,7 +164,7 @@ def test_a_vacuous_run_says_what_is_missing(check: dict[str, object], expected: 
             replace(crashed(), output="a\n core dumped \n\n"),
             "killed by SIGSEGV (stage compile); last output: core dumped",
         ),
-        (RUN[Outcome.INVALID], "eager differs from itself"),
+        (RUN[Outcome.INVALID], "the uncompiled program differs from itself"),
     ],
 )
 def test_an_end_without_checks_names_its_stage(attempt: Attempt, expected: str) -> None:

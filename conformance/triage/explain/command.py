@@ -119,7 +119,7 @@ def _program(one: Explanation) -> str:
 
 
 def _observed(record: Record) -> str:
-    """Eager's observation and the backend's, side by side."""
+    """What was observed uncompiled and on the backend, side by side."""
     rows = [
         tuple(
             shorten(word, _WIDE, placeholder=" ...")
@@ -130,7 +130,7 @@ def _observed(record: Record) -> str:
     ]
     if not rows:
         return record.message
-    table = terminal.listing(("check", "where", "what", "eager", record.backend), rows)
+    table = terminal.listing(("check", "where", "what", "uncompiled", record.backend), rows)
     return f"{record.message}\n\n{table}" if record.raised else table
 
 
@@ -172,7 +172,7 @@ def _node(graph: CapturedGraph, listing: Listing) -> str:
     where = f", {place}" if found.line else ""
     return (
         f"The first node that differs, with each value returned: {found.node} ({found.target}){where}, {found.stage}:"
-        f" {found.kind} {found.actual}, eager {found.expected}."
+        f" {found.kind} {found.actual}, uncompiled {found.expected}."
     )
 
 

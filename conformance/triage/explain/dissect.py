@@ -1,4 +1,4 @@
-"""Child side: a failing request once more, its captured graphs kept and run node by node against eager."""
+"""Child side: a failing request once more, its captured graphs kept and run node by node against the uncompiled one."""
 
 # ruff: noqa: SLF001 - what Dynamo keeps of a compiled frame has no public name
 
@@ -163,7 +163,7 @@ def _searched(kept: _Kept, compiler: Callable[..., Any], filename: str) -> Captu
         return CapturedGraph(text=text, searched=f"with each value returned, it raised {type(error).__name__}: {said}")
     finally:
         ambient.restore(base)
-    why = "" if found else "with each value returned, all are as in eager: the difference needs the graph as it was"
+    why = "" if found else "with each value returned, all are as uncompiled: the difference needs the graph as it was"
     return CapturedGraph(text=text, difference=found, searched=why)
 
 

@@ -9,7 +9,7 @@ __all__ = ["CapturedGraph", "Dissection", "Listing", "NodeDifference"]
 
 @dataclass(frozen=True, kw_only=True)
 class NodeDifference:
-    """The first node of a captured graph whose value the backend gives otherwise than eager.
+    """The first node of a captured graph whose value the backend gives otherwise than uncompiled.
 
     `stage` is `forward`, or `backward` where the value is right and its gradient is not. `line` is that of the file
     that the listing is of; 0 where the graph does not tell.
@@ -44,7 +44,7 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Dissection:
-    """What Dynamo made of a program, and where a backend begins to differ from eager."""
+    """What Dynamo made of a program, and where a backend begins to differ from it."""
 
     listing: Listing
 

@@ -1,4 +1,4 @@
-"""Fuzzing: chunks of programs drawn at random, run on one backend; ways in which it differs from eager, each told once.
+"""Fuzzing: chunks of programs drawn at random, run on one backend; how it differs from uncompiled, each way told once.
 
 A chunk is the same programs for the same seed, and its results are taken in the order of its programs, so what is found
 depends on the options, on what is known, and on the backend alone. Each finished chunk is one line of `fuzz.jsonl` in

@@ -1,7 +1,7 @@
 """A program as it is drawn, statement by statement, followed in every mode that a call of its case begins with.
 
 Each such mode is a *world*. What is known of a variable in each says which tensors may be changed in place, which
-dtypes may meet, and what is an inference tensor, so that eager takes the program.
+dtypes may meet, and what is an inference tensor, so that the program runs uncompiled.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One way in which a backend differs from eager.
+    """One way in which a backend differs from the uncompiled program.
 
     Args:
         symptom: what goes wrong.

@@ -1,4 +1,4 @@
-"""Strategies of small programs: nests of modes and what they are about, valid in eager as far as rules can tell."""
+"""Strategies of small programs: nests of modes and what they are about, valid uncompiled as far as rules can tell."""
 
 from __future__ import annotations
 

@@ -60,17 +60,18 @@ def _new(result: FuzzResult, confirmed: Mapping[str, Confirmation]) -> Iterator[
 def _beside(result: FuzzResult) -> Iterator[str]:
     """The sections of a report that are about no new finding."""
     yield _headed("## Known findings", _table([one for one in result.findings if one.known], result))
-    yield _headed("## Programs that eager refuses", _invalid(result))
+    yield _headed("## Programs that PyTorch refuses uncompiled", _invalid(result))
     rows = [(name, count) for name, count in result.coverage.items()]
     yield _headed("## Parts of the grammar", table(("part", "programs"), rows, right=[1]))
 
 
 def _counts(result: FuzzResult) -> str:
     programs, seconds = result.programs, result.seconds
+    accepted = result.accepted / max(programs, 1)
     rows = [
         ("torch", torch_release.installed().version),
         ("programs", str(programs)),
-        ("accepted by eager and the semantics model", f"{result.accepted} ({result.accepted / max(programs, 1):.1%})"),
+        ("accepted, uncompiled and by the semantics model", f"{result.accepted} ({accepted:.1%})"),
         ("left out: they need what the backend does not claim", str(result.unsupported)),
         ("failed", str(result.failures.total())),
         ("of these, looked into", str(result.looked_into)),

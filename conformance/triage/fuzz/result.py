@@ -50,7 +50,7 @@ class Chunk:
         seconds: from the end of the chunk before it to its own.
         codes: digests of its programs, so that none is run twice.
         features: how many programs use each part of the grammar.
-        invalid: by case id, why eager does not do what a program is for.
+        invalid: by case id, why a program does not do uncompiled what it is for.
         failures: the symptom of each program that failed, in their order.
         findings: those failures that were looked into.
         left: the symptoms of those that were to be looked into when the time was up.
@@ -95,7 +95,7 @@ class FuzzResult:
 
     @property
     def invalid(self) -> Mapping[str, str]:
-        """By case id, why eager does not do what a program is for."""
+        """By case id, why a program does not do uncompiled what it is for."""
         return {case: reason for chunk in self.chunks for case, reason in chunk.invalid.items()}
 
     @property

@@ -74,18 +74,18 @@ def _title(found: Found) -> str:
 def _described(found: Found) -> Iterator[str]:
     record = found.record
     yield (
-        f"A function compiled with `torch.compile(backend={record.backend!r})` does not do what it does in eager"
+        f"A function compiled with `torch.compile(backend={record.backend!r})` does not do what it does uncompiled"
         f" (`{record.case_id}`: {found.request.case.title})."
     )
-    eager, compiled = _sides(found)
-    yield f"- eager: {eager}\n- compiled: {compiled}"
+    uncompiled, compiled = _sides(found)
+    yield f"- uncompiled: {uncompiled}\n- compiled: {compiled}"
     owed = [f"> **{name}** {text}" for name in record.clauses if (text := clause(name))]
     if owed:
         yield "\n>\n".join([*owed, f"> ({_SPECIFICATION})"])
 
 
 def _sides(found: Found) -> tuple[str, str]:
-    """What eager does, and what compiled does."""
+    """What it does uncompiled, and what it does compiled."""
     record, first = found.record, difference(found)
     if record.raised is not None:
         return "runs without an exception", f"raises `{record.raised.type}` at stage {record.raised.stage}; see the log"

@@ -68,7 +68,7 @@ class Observable:
     index: int
     moment: Moment
     expression: str = ""
-    differs: str = "compiled != eager"
+    differs: str = "compiled != uncompiled"
     before: str = ""
     after: str = ""
     earlier: int | None = None
@@ -133,7 +133,7 @@ def observable(found: Found) -> Observable:
     seen = _of_difference(first, request, last)
     if seen is None:
         raise UsageError(_unknown(found))
-    return replace(seen, differs=seen.differs.replace("eager", "expected")) if twin else seen
+    return replace(seen, differs=seen.differs.replace("uncompiled", "expected")) if twin else seen
 
 
 def _unknown(found: Found) -> str:
@@ -170,7 +170,7 @@ def _of_difference(first: Difference, request: Request, last: int) -> Observable
         case "evidence":
             return _evidence(first, last)
         case "bytes":
-            return Observable(index=1, moment=Moment.INSIDE, expression="sizes", differs="compiled > eager")
+            return Observable(index=1, moment=Moment.INSIDE, expression="sizes", differs="compiled > uncompiled")
         case "count" if path == "graph_breaks":
             return _graph_breaks(first, last)
         case _:
@@ -295,11 +295,11 @@ def _fact(first: Difference, seen: Observable, held: str) -> Observable | None:
         return replace(seen, expression=f"type({held}).__name__" if tensors else held)
     if "unreadable" in {first.actual, first.expected} or first.kind not in {"values", "nonfinite"}:
         return None
-    differs = "not torch.equal(compiled, eager)"
+    differs = "not torch.equal(compiled, uncompiled)"
     if first.kind == "nonfinite":
-        differs = "not torch.equal(compiled.isfinite(), eager.isfinite())"
+        differs = "not torch.equal(compiled.isfinite(), uncompiled.isfinite())"
     elif first.ulp is not None and first.max_abs:
-        differs = f"((compiled - eager).abs() > {first.max_abs / 2:.2g}).any()"
+        differs = f"((compiled - uncompiled).abs() > {first.max_abs / 2:.2g}).any()"
     copied = held if held.endswith(".grad") else f"{held}.detach()"
     return replace(seen, expression=copied, differs=differs)
 

@@ -149,8 +149,8 @@ def watched(graph, inputs):
 """Functions of a script by name, in an order in which each needs only those before it."""
 
 _OTHERS = """
-    F compiled contextlib earlier eager error function handed importlib kept math module os output program pytree
-    given load loaded made random reached run setup sizes spec sys torch twin user version zlib
+    F compiled contextlib earlier error function handed importlib kept math module os output program pytree
+    given load loaded made random reached run setup sizes spec sys torch twin uncompiled user version zlib
 """
 _RESERVED = frozenset({*HELPERS, *_OTHERS.split(), "graphs", "calls", "handed_back"})
 _DRAWS = re.compile(

@@ -1,4 +1,4 @@
-"""A failing record as a Python script of its own: PyTorch, the program, eager and compiled, and what differs."""
+"""A failing record as a Python script of its own: PyTorch, the program, uncompiled and compiled, and what differs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Compiler:
         imports: lines that have to stand before it.
         options: further keyword arguments of `torch.compile`, by name, as Python.
         patches: configuration by dotted name under torch, as Python.
-        imports_of_random: lines that have to stand before what is set to draw eager's random numbers.
+        imports_of_random: lines that have to stand before what is set to draw the same random numbers.
         env: environment variables to be set before torch is imported.
     """
 
@@ -91,14 +91,14 @@ def what(found: Found) -> str:
     record, first = found.record, difference(found)
     if record.raised is not None:
         said = re.sub(r"^backend='[^']*' raised:\s*", "", record.raised.message).partition("\n")[0][:_SAID]
-        return f"{record.raised.type} where eager raises nothing: {said}"
+        return f"{record.raised.type} where uncompiled raises nothing: {said}"
     if record.outcome is Outcome.VACUOUS:
         return "nothing is compiled"
     if first is None:
         return record.message.partition("\n")[0][:_SAID]
     if first.max_abs:
         return f"numbers of {first.path} are off by up to {first.max_abs:.4g}"
-    return f"{first.kind} of {first.path} is {first.actual}, in eager {first.expected}"
+    return f"{first.kind} of {first.path} is {first.actual}, uncompiled {first.expected}"
 
 
 class _Script:
@@ -128,7 +128,8 @@ class _Script:
 
     def _docstring(self) -> str:
         record, versions = self.found.record, self.found.run.header.environment
-        title = f"torch.compile(backend={self.how.expression}) does not do what eager does: {what(self.found)}"
+        compiled = f"torch.compile(backend={self.how.expression})"
+        title = f"{compiled} does not do what uncompiled eager does: {what(self.found)}"
         facts = [
             f"backend: {record.backend}",
             f"torch:   {versions.torch}",
@@ -303,26 +304,27 @@ class _Script:
                 f"sys.exit(1 if {self.seen.differs} else 0)\n"
             )
         return (
-            f'eager = run(program)\nprint("eager:   ", eager)\ncompiled = run({self._compiled("program")})\n'
-            f'print("compiled:", compiled)\nsys.exit(1 if {self.seen.differs} else 0)\n'
+            'uncompiled = run(program)\nprint("uncompiled:", uncompiled)\n'
+            f"compiled = run({self._compiled('program')})\n"
+            f'print("compiled:  ", compiled)\nsys.exit(1 if {self.seen.differs} else 0)\n'
         )
 
     def _end_of_error(self) -> str:
         raised = self.found.record.raised
         name = raised.type if raised else ""
         return (
-            'print("eager:   ", run(program))\n'
-            f'try:\n    print("compiled:", run({self._compiled("program")}))\n'
+            'print("uncompiled:", run(program))\n'
+            f'try:\n    print("compiled:  ", run({self._compiled("program")}))\n'
             "except Exception as error:\n"
             f'    if type(error).__name__ != "{name}":\n        raise\n'
-            f'    print("compiled:", type(error).__name__, error)\n    sys.exit(1)\n'
+            f'    print("compiled:  ", type(error).__name__, error)\n    sys.exit(1)\n'
         )
 
     def _end_of_vacuous(self) -> str:
         return (
-            'print("eager:   ", run(program))\n'
+            'print("uncompiled:", run(program))\n'
             f"run({self._compiled('program', 'watched')})\n"
-            'print(f"compiled: {graphs} graphs, {handed_back} of them handed back, {calls} calls of them")\n'
+            'print(f"compiled:   {graphs} graphs, {handed_back} of them handed back, {calls} calls of them")\n'
             f"sys.exit(1 if {self.seen.differs} else 0)\n"
         )
 

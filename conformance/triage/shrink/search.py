@@ -98,7 +98,7 @@ def shrink(
         message = f"{'/'.join(request.key)} does not show what is to be shrunk\n  Wanted: {wanted}\n  Seen: {seen}"
         raise UsageError(message)
     search = _Search(wanted=wanted, attempt=attempt, advance=advance, budget=budget, jobs=jobs)
-    # A hang takes as long as it is given: how long an attempt takes that ends by itself is seen in eager.
+    # A hang takes as long as it is given: how long an attempt takes that ends by itself is seen on `eager`.
     passing = attempt(replace(request, backend=_EAGER)) if wanted.outcome is Outcome.TIMEOUT else first
     limit = min(request.timeout_s, max(_LEAST_S, _FACTOR * passing.duration_s))
     smallest = search.descend(replace(request, timeout_s=limit))

@@ -47,7 +47,7 @@ def test_a_defect_is_explained_down_to_the_node_and_its_line(tmp_path: Path) -> 
     assert len(marked) == 1
     assert "b = a.cos()" in marked[0]
     assert "The first node that differs, with each value returned: b (cos)" in output
-    assert "requires_grad True, eager False" in output
+    assert "requires_grad True, uncompiled False" in output
     assert "GM-3  Inside `enable_grad`" in output
 
 

@@ -105,7 +105,7 @@ def test_a_failure_becomes_a_finding_with_a_file(tmp_path: Path) -> None:
 
 
 def test_without_failures_nothing_is_found(tmp_path: Path) -> None:
-    """A backend that does what eager does has no findings and no files, and the exit code is 0."""
+    """A backend that does what the uncompiled program does has no findings and no files, and the exit code is 0."""
     result = fuzzed(tmp_path, tools(run=breaking("nothing at all")))
     assert (result.findings, result.exit_code) == ([], 0)
     assert [path.name for path in tmp_path.iterdir()] == [STATE]
@@ -238,9 +238,9 @@ def test_records_that_nothing_can_be_known_from_are_refused(tmp_path: Path) -> N
 
 def test_what_eager_refuses_is_no_finding(tmp_path: Path) -> None:
     """An invalid program is counted with its reason and lowers the acceptance."""
-    refused = an_attempt(invalid="eager raised RuntimeError\nand more", checks=())
+    refused = an_attempt(invalid="the uncompiled program raised RuntimeError\nand more", checks=())
     result = fuzzed(tmp_path, tools(run=breaking("no_grad", made=refused)))
-    assert set(result.invalid.values()) == {"eager raised RuntimeError"}
+    assert set(result.invalid.values()) == {"the uncompiled program raised RuntimeError"}
     assert result.accepted == result.programs - len(result.invalid)
     assert result.exit_code == 0
 

@@ -104,7 +104,7 @@ def test_every_part_of_the_grammar_is_drawn() -> None:
 
 
 def test_eager_takes_nearly_every_program() -> None:
-    """Of what is drawn at least nine of ten programs run in eager, backward included, and agree with the oracle."""
+    """Of what is drawn at least nine of ten programs run uncompiled, backward included, and agree with the oracle."""
     cases = [case for number in range(2) for case in chunk(number, 3)]
     refused = list[str]()
     for case in cases:

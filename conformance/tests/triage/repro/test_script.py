@@ -141,7 +141,7 @@ def test_python_runs_a_script(published: RunFile, tmp_path: Path, backend: str, 
     done = subprocess.run([sys.executable, path.name], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert [line.partition(":")[0] for line in done.stdout.splitlines()][:2] == ["eager", "compiled"]
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()][:2] == ["uncompiled", "compiled"]
 
 
 @pytest.mark.parametrize(
@@ -333,12 +333,12 @@ def test_a_backend_that_cannot_be_loaded_says_so(tmp_path: Path) -> None:
 
 
 def test_a_bug_report_has_what_the_form_asks_for(published: RunFile) -> None:
-    """Title, what eager and compiled do, the clause, the script and the versions."""
+    """Title, what is done uncompiled and compiled, the clause, the script and the versions."""
     text = bug_report.of(named(published, "aot_eager", "calls.modes.every_mode_in_turn"), "import torch\n", "torch: 2")
-    assert text.startswith("**Title:** [aot_eager] requires_grad of call[2].output[1] is True, in eager False")
+    assert text.startswith("**Title:** [aot_eager] requires_grad of call[2].output[1] is True, uncompiled False")
     for part in (
         "### 🐛 Describe the bug",
-        "- eager: requires_grad of `call[2].output[1]` is `False`",
+        "- uncompiled: requires_grad of `call[2].output[1]` is `False`",
         "> **GM-",
         "```python\nimport torch\n```",
         "### Versions",
@@ -352,7 +352,7 @@ def test_a_bug_report_of_an_exception_has_its_log(published: RunFile) -> None:
     """Where it was raised, and what it said."""
     attempt = raised(type="KeyError", message="no ``` here", traceback=("a.py:1 in f",))
     text = bug_report.of(told(published, a_request(), attempt), "```\n", "")
-    assert "- eager: runs without an exception\n- compiled: raises `KeyError` at stage forward; see the log" in text
+    assert "- uncompiled: runs without an exception\n- compiled: raises `KeyError` at stage forward; see" in text
     assert "### Error logs\n\n````\n  a.py:1 in f\nKeyError: no ``` here\n````" in text
     assert "````python\n```\n````" in text
 

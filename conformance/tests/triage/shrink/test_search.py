@@ -102,7 +102,7 @@ def test_no_step_slips_into_another_failure() -> None:
 
     def give(request: Request) -> Attempt:
         seen = [attempt for word, attempt in ways.items() if word in request.case.program]
-        return seen[0] if seen else Attempt(invalid="eager raised")
+        return seen[0] if seen else Attempt(invalid="the uncompiled program raised")
 
     small = shrink(request_of(), VALUES, Fake(give)).request
     assert re.fullmatch(r"return \w\.tanh\(\)\n", small.case.program)
@@ -174,7 +174,7 @@ HUNG = Attempt(stage=Stage.COMPILE, ended=Ended(timed_out=True))
 
 
 def test_hangs_shrink_with_a_shorter_limit() -> None:
-    """Candidates get many times what eager takes, and the smallest must hang to the full limit too."""
+    """Candidates get many times what `eager` takes, and the smallest must hang to the full limit too."""
     fake = Fake(
         lambda request: an_attempt() if request.backend.name == "eager" or "tanh" not in request.case.program else HUNG
     )
