@@ -20,6 +20,9 @@ def check(pair: Pair) -> Finding:
         return Finding()
     if pair.fallback:
         return Finding(must=(_difference("engaged", pair.fallback, "the backend itself did the work"),))
+    if pair.is_idle:
+        unchanged = "every graph was returned as it came, for PyTorch to run it"
+        return Finding(must=(_difference("returned_unchanged", unchanged, "the backend itself did the work"),))
     if not seen.graphs:
         skipped = f"no graph ({seen.frames_skipped} frames skipped, {seen.graph_breaks} graph breaks)"
         return Finding(must=(_difference("graphs", skipped, "at least one graph compiled"),))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
 from conformance.model.enums import Stage
-from conformance.model.result import Difference
+from conformance.model.result import NO_EXCEPTION, Difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,14 @@ def _stage_and_kind(pair: Pair) -> Iterator[Difference]:
     for index, actual, expected in pair.calls():
         seen, wanted = _coarse(actual.raised), _coarse(expected.raised)
         if seen != wanted:
-            yield Difference(path=f"call[{index}]", kind="exception", actual=seen, expected=wanted)
+            in_backward = any(each and each.stage is Stage.BACKWARD for each in (actual.raised, expected.raised))
+            yield Difference(
+                path=f"call[{index}]",
+                kind="exception",
+                actual=seen,
+                expected=wanted,
+                stage=Stage.BACKWARD if in_backward else Stage.FORWARD,
+            )
 
 
 def _exact_type(pair: Pair) -> Iterator[Difference]:
@@ -52,7 +59,7 @@ def _undeclared(pair: Pair) -> str:
 
 def _coarse(raised: Raised | None) -> str:
     if raised is None:
-        return "no exception"
+        return NO_EXCEPTION
     kind = next((name for name in raised.kinds if hasattr(builtins, name)), raised.type)
     return f"{kind} {_where(raised)}"
 

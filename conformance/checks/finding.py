@@ -25,9 +25,9 @@ class Pair:
     """A role held against the uncompiled program.
 
     `reference` None compares bits alone (uncompiled against itself). `fallback` says why the backend's own word is that
-    something else did the work. `breaks` are the places where graphs break, with reasons. The byte counts are None
-    where they could not be measured. `twin` is the compiled role of the case's other program, if it has one. Without
-    `claims_rng` random numbers need not be the same.
+    something else did the work; `is_idle` that it has no word, and returned every graph as it came. `breaks` are the
+    places where graphs break, with reasons. The byte counts are None where they could not be measured. `twin` is the
+    compiled role of the case's other program, if it has one. Without `claims_rng` random numbers need not be the same.
     """
 
     case: Case
@@ -37,6 +37,7 @@ class Pair:
     evidence: Evidence | None = None
     breaks: tuple[str, ...] = ()
     fallback: str | None = None
+    is_idle: bool = False
     actual_bytes: int | None = None
     expected_bytes: int | None = None
     twin: RoleObservation | None = None

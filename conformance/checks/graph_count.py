@@ -34,7 +34,7 @@ def _excesses(pair: Pair) -> Iterator[Difference]:
     }
     for path, (seen, allowed) in counts.items():
         if seen > allowed:
-            yield Difference(path=path, kind="count", actual=str(seen), expected=f"at most {allowed}")
+            yield Difference(path=path, kind="count", actual=str(seen), expected=f"at most {allowed}", limit=allowed)
 
 
 def _allowed_recompiles(case: Case) -> int:

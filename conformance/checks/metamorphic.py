@@ -32,6 +32,6 @@ def hold(case: Case, twin: RoleObservation, program: RoleObservation) -> Finding
     """Compare two roles that must do the same; numbers must be close in the sense of `torch.testing`."""
     both = Pair(case=case, actual=twin, expected=program, reference=NoReference())
     found = [look(both) for look in _LOOKS]
-    differences = [replace(one, path=f"twin: {one.path}") for each in found for one in each.must]
+    differences = [replace(one, twin=True) for each in found for one in each.must]
     grades = [each.grade for each in found if each.grade is not None]
     return Finding(must=tuple(differences), grade=max(grades, key=lambda grade: grade.rank, default=Grade.BITWISE))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from conformance.backend.resolution import absolute, name_of
 from conformance.isolation import tasks
-from conformance.model.enums import Outcome
+from conformance.model.enums import Fault, Outcome
 from conformance.model.errors import BackendError
 from conformance.model.request import BackendInfo
 from conformance.model.result import Attempt, Attempts, Ended
@@ -97,7 +97,7 @@ def attempt(end: Exit) -> Attempt:
     if isinstance(made, Ended):
         made = Attempt(ended=made, stage=end.report.stage, call=end.report.call)
     elif isinstance(made, str):
-        made = Attempt(invalid=made, stage=end.report.stage)
+        made = Attempt(invalid=made, fault=Fault.HARNESS, stage=end.report.stage)
     return replace(made, output=end.output, duration_s=end.duration_s)
 
 

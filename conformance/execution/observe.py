@@ -15,7 +15,7 @@ from conformance.backend.resolution import patched, resolve
 from conformance.checks import metamorphic
 from conformance.checks.finding import Pair
 from conformance.checks.registry import run_checks
-from conformance.model.enums import Capability, Level, Outcome, Stage
+from conformance.model.enums import Capability, Fault, Level, Outcome, Stage
 from conformance.model.result import Attempt, Attempts
 from conformance.observation import ambient, graph_breaks, seeding
 from conformance.observation.driver import Role, perform, saved_bytes
@@ -55,23 +55,19 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
         role = subject.uncompiled()
     except Exception as error:  # noqa: BLE001 - a case that does not build is our fault, not the backend's
         raised = describe(error, Stage.BUILD)
-        return Attempt(invalid=f"the case does not build: {raised.type}: {raised.message}", stage=Stage.BUILD)
+        why = f"the case does not build: {raised.type}: {raised.message}"
+        return Attempt(invalid=why, fault=Fault.CASE, stage=Stage.BUILD)
     report(Stage.REFERENCE)
     try:
         expected, expected_bytes = perform(role), saved_bytes(role)
         agreed, disagreement = agreement.compare(request, expected)
-        invalid = (
-            _wrong_with_case(request, expected)
-            or _unreadable(expected)
-            or disagreement
-            or _unstable(subject, expected)
-            or _broken_law(subject, expected)
-        )
+        invalid = _disqualified(subject, expected, disagreement)
     except Exception as error:  # noqa: BLE001 - inputs that cannot be made
         raised = describe(error, Stage.REFERENCE)
-        invalid = f"the uncompiled program cannot be observed: {raised.type}: {raised.message}"
+        why = f"the uncompiled program cannot be observed: {raised.type}: {raised.message}"
+        invalid = Attempt(invalid=why, fault=Fault.REFERENCE, stage=Stage.REFERENCE)
     if invalid:
-        return Attempt(invalid=invalid, stage=Stage.REFERENCE)
+        return invalid
     report(Stage.LOAD)
     with contextlib.ExitStack() as stack:
         try:
@@ -129,6 +125,20 @@ class _Subject:
         return _Subject(replace(self.request, case=replace(case, id=f"{case.id} twin", program=case.twin, twin="")))
 
 
+def _disqualified(subject: _Subject, expected: RoleObservation, disagreement: str | None) -> Attempt | None:
+    """The attempt of a request that says nothing of any backend, by what is wrong first, or None."""
+    request = subject.request
+    tries: tuple[tuple[Fault, Callable[[], str | None]], ...] = (
+        (Fault.CASE, lambda: _wrong_with_case(request, expected)),
+        (Fault.REFERENCE, lambda: _unreadable(expected)),
+        (Fault.ORACLE, lambda: disagreement),
+        (Fault.REFERENCE, lambda: _unstable(subject, expected)),
+        (Fault.LAW, lambda: _broken_law(subject, expected)),
+    )
+    found = ((fault, why) for fault, tried in tries if (why := tried()))
+    return next((Attempt(invalid=why, fault=fault, stage=Stage.REFERENCE) for fault, why in found), None)
+
+
 def _wrong_with_case(request: Request, expected: RoleObservation) -> str | None:
     """Why the program does not do, uncompiled, what the case says, or None."""
     seen = [call.raised for call in expected.calls if call.raised]
@@ -184,7 +194,7 @@ def _broken_law(subject: _Subject, expected: RoleObservation) -> str | None:
         return None
     first = broken[0]
     what = f"{first.kind} {first.actual}, the program {first.expected}"
-    return f"the law does not hold uncompiled, {first.path}: {what}"
+    return f"the law does not hold uncompiled, {first.place}: {what}"
 
 
 class _Compiled:
@@ -214,7 +224,8 @@ class _Compiled:
             reference=Reference(self.subject.request, self.subject.build),
             evidence=evidence,
             breaks=broken_at,
-            fallback=_fallback(self.backend, evidence),
+            fallback=_fallback(self.backend),
+            is_idle=_is_idle(self.backend, evidence),
             actual_bytes=actual_bytes,
             expected_bytes=expected_bytes,
             twin=perform(twin) if twin else None,
@@ -246,7 +257,9 @@ class _Compiled:
         with patched(self.backend.eager_random):
             actual = perform(self._role(subject, pair.expected))
         reference = Reference(subject.request, subject.build)
-        switched = replace(pair, actual=actual, reference=reference, claims_rng=True, evidence=None, fallback=None)
+        switched = replace(
+            pair, actual=actual, reference=reference, claims_rng=True, evidence=None, fallback=None, is_idle=False
+        )
         broken = {result.check: result for result in run_checks(switched) if result.breaks}
         switch = {name: repr(value) for name, value in self.backend.eager_random.items()}
         return tuple(
@@ -269,16 +282,20 @@ def _under(configuration: Mapping[str, str], result: CheckResult) -> CheckResult
     return replace(result, differences=tuple(replace(one, under=configuration) for one in result.differences))
 
 
-def _fallback(backend: Backend, seen: Evidence) -> str | None:
-    """What did the work in the backend's place, or None; a backend that does not tell is judged by its graphs."""
+def _fallback(backend: Backend) -> str | None:
+    """What did the work in the backend's place, by its own word, or None."""
     if backend.engaged is None:
-        idle = seen.graphs > 0 and seen.handed_back == seen.graphs
-        return "every graph was handed back as it came, for PyTorch to run it" if idle else None
+        return None
     try:
         return backend.engaged()
     except Exception as error:  # noqa: BLE001 - a backend that cannot tell has not shown that it did the work
         raised = describe(error, Stage.COMPARE)
         return f"engaged() raised {raised.type}: {raised.message}"
+
+
+def _is_idle(backend: Backend, seen: Evidence) -> bool:
+    """Whether every graph came back as it was, from a backend that does not tell whether it did the work."""
+    return backend.engaged is None and 0 < seen.graphs == seen.returned_unchanged
 
 
 def _unexpected(actual: RoleObservation, expected: RoleObservation) -> Raised | None:

@@ -14,7 +14,7 @@ from conformance.model.enums import Outcome, Verdict
 from conformance.model.result import Attempt, Record
 from conformance.records.encoding import SCHEMA_VERSION, reproduce
 from conformance.records.environment import fingerprint
-from conformance.verdict.expectations import match, told
+from conformance.verdict.expectations import expectation_summary, match
 from conformance.verdict.judge import judge, outcome
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class _Gate:
             return
         self._awaited[record.backend] -= 1
         if record.verdict in _DOWN:
-            self._down[record.key] = f"{record.case_id} / {record.variant}: {record.message}"
+            self._down[record.key] = f"{record.case_id} / {record.variant}: {record.full_message}"
         else:
             self._up.add(record.backend)
 
@@ -264,7 +264,7 @@ class _Judge:
     def _record(self, request: Request, happened: Outcome, attempt: Attempt) -> Record:
         backend, case, variant = request.backend, request.case, request.variant
         expectation = self._expectation(request)
-        verdict, message = judge(happened, attempt, expectation)
+        verdict, message, note = judge(happened, attempt, expectation)
         return Record(
             schema_version=SCHEMA_VERSION,
             run_id=self._run_id,
@@ -281,7 +281,10 @@ class _Judge:
             raised=attempt.raised,
             metrics=attempt.metrics,
             # What the backend does not claim is no use of an entry: it is stale.
-            expectation=told(expectation) if happened is not Outcome.UNSUPPORTED else None,
+            expectation=expectation_summary(expectation) if happened is not Outcome.UNSUPPORTED else None,
+            expectation_note=note,
+            ended=attempt.ended,
+            fault=attempt.fault,
             fingerprint=self._fingerprint,
             seed=request.seed,
             duration_s=round(attempt.duration_s, 3),

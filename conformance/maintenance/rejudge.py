@@ -13,11 +13,11 @@ from conformance.isolation import tasks
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Outcome, Verdict
 from conformance.model.errors import UsageError
-from conformance.model.result import Attempt, Raised
+from conformance.model.result import Attempt
 from conformance.records import encoding
 from conformance.records.record_file import read
-from conformance.verdict.expectations import Host, load_expectations, match, told
-from conformance.verdict.judge import held_against, untold
+from conformance.verdict.expectations import Host, expectation_summary, load_expectations, match
+from conformance.verdict.judge import held_against
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,12 +70,10 @@ def apply(path: Path) -> Counter[Verdict]:
 
 def judge_again(record: Record, expectation: Expectation | None) -> Record:
     """The record with the verdict that it has under an expectation, or under none."""
-    # Of a crash the record keeps only the words.
-    raised = record.raised or Raised(stage=record.stage, type="", message=record.message)
-    attempt = Attempt(checks=record.checks, raised=raised)
-    verdict, message = held_against(expectation, record.outcome, attempt, untold(record))
+    attempt = Attempt(checks=record.checks, raised=record.raised, ended=record.ended)
+    verdict, note = held_against(expectation, record.outcome, attempt)
     applied = expectation if record.outcome is not Outcome.UNSUPPORTED else None
-    return replace(record, verdict=verdict, message=message, expectation=told(applied))
+    return replace(record, verdict=verdict, expectation_note=note, expectation=expectation_summary(applied))
 
 
 def _described(run: RunFile) -> tuple[BackendInfo, ...]:

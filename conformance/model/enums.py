@@ -10,6 +10,7 @@ __all__ = [
     "TIMING_TAG",
     "Capability",
     "Extent",
+    "Fault",
     "Grade",
     "Kind",
     "Level",
@@ -111,6 +112,21 @@ class Stage(StrEnum):
     FORWARD = "forward"
     BACKWARD = "backward"
     COMPARE = "compare"
+
+
+class Fault(StrEnum):
+    """Whose fault it is that a request is invalid; never the backend's."""
+
+    CASE = "case"
+    """It does not build, or does not do uncompiled what it declares."""
+    REFERENCE = "reference"
+    """The uncompiled program cannot be observed, or differs from itself."""
+    ORACLE = "oracle"
+    """The uncompiled program and the oracle disagree."""
+    LAW = "law"
+    """The two programs of a law differ uncompiled."""
+    HARNESS = "harness"
+    """The suite itself failed."""
 
 
 class Spent(StrEnum):

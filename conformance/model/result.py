@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from conformance.model.enums import Grade, Level, Outcome, Spent, Stage, Verdict
+from conformance.model.enums import Fault, Grade, Kind, Level, Outcome, Spent, Stage, Verdict
 
-__all__ = ["Attempt", "Attempts", "CheckResult", "Difference", "Ended", "Environment", "Evidence", "Raised", "Record"]
+__all__ = [
+    "NO_EXCEPTION",
+    "AppliedExpectation",
+    "Attempt",
+    "Attempts",
+    "CheckResult",
+    "Difference",
+    "Ended",
+    "Environment",
+    "Evidence",
+    "Raised",
+    "Record",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +33,10 @@ class Raised:
     traceback: tuple[str, ...] = ()
 
 
+NO_EXCEPTION = "no exception"
+"""What a difference of exceptions says of the side that raised nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Difference:
     """One observable that differs. Numbers are absent where they have no meaning.
@@ -28,7 +44,8 @@ class Difference:
     `path` is like `output[0]['x']`, `grad(a)`, `call[1].output`. `kind` says what differs: values, dtype, shape,
     stride, requires_grad, ... `ulp` is in units of the expected dtype. `error_actual` and `error_expected` are
     relative to the fp64 reference; `allowed` is the bound that was exceeded, in words. `under` is the configuration
-    that it shows under, by dotted name under torch, as Python; empty where it shows without any.
+    that it shows under, by dotted name under torch, as Python; empty where it shows without any. `twin` says that the
+    program's twin differs from it. `stage` is that of an exception, `limit` the largest count that is allowed.
     """
 
     path: str
@@ -45,6 +62,14 @@ class Difference:
     error_expected: float | None = None
     allowed: str | None = None
     under: Mapping[str, str] = field(default_factory=dict)
+    twin: bool = False
+    stage: Stage | None = None
+    limit: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The path, said to be of the twin where it is."""
+        return f"twin: {self.path}" if self.twin else self.path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +93,8 @@ class CheckResult:
 class Evidence:
     """Proof that the backend compiled something.
 
-    `mode_nodes` counts the nodes that set a mode in the captured graphs, `handed_back` the graphs that the backend
-    returned as they came.
+    `mode_nodes` counts the nodes that set a mode in the captured graphs, `returned_unchanged` the graphs that the
+    backend returned as they came.
     """
 
     graphs: int = 0
@@ -79,7 +104,7 @@ class Evidence:
     frames_skipped: int = 0
     compiled_backward: bool = False
     mode_nodes: int = 0
-    handed_back: int = 0
+    returned_unchanged: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,14 +136,16 @@ class Attempt:
     """What came of running one request in isolation, in numbers and words.
 
     Either the child reported (`ended` is None) or it ended without a report. `invalid` says what is wrong with the
-    case, the reference or the harness. `raised` is what the compiled function raised where the uncompiled one did not.
-    `metrics` holds seconds (`*_s`), bytes (`*_bytes`) and counts. `call` is the call that a child that died was in.
+    case, the reference or the harness, and `fault` with which of them. `raised` is what the compiled function raised
+    where the uncompiled one did not. `metrics` holds seconds (`*_s`), bytes (`*_bytes`) and counts. `call` is the call
+    that a child that died was in.
     """
 
     checks: tuple[CheckResult, ...] = ()
     evidence: Evidence | None = None
     raised: Raised | None = None
     invalid: str | None = None
+    fault: Fault | None = None
     stage: Stage = Stage.LOAD
     call: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -135,10 +162,22 @@ class Attempts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AppliedExpectation:
+    """What a record keeps of the known failure that applied to it; `entry` is where that stands: file:line:column."""
+
+    kind: Kind
+    reason: str
+    entry: str
+    issue: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """One line of a record file: one case x variant x backend.
 
-    `expectation` is the reason of the expectation that applied. `reproduce` is a shell command.
+    `message` says what happened, `expectation_note` what the known failure that applied has to do with it: that it was
+    not met, or can be deleted. `ended` is how a child ended that died. `fault` is of an invalid one. `reproduce` is a
+    shell command.
     """
 
     schema_version: int
@@ -155,7 +194,10 @@ class Record:
     evidence: Evidence | None = None
     raised: Raised | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
-    expectation: Mapping[str, str] | None = None
+    expectation: AppliedExpectation | None = None
+    expectation_note: str = ""
+    ended: Ended | None = None
+    fault: Fault | None = None
     fingerprint: str = ""
     seed: int = 0
     duration_s: float = 0.0
@@ -165,6 +207,11 @@ class Record:
     def key(self) -> tuple[str, str, str]:
         """Backend name, case id, variant id: unique within a run."""
         return (self.backend, self.case_id, self.variant)
+
+    @property
+    def full_message(self) -> str:
+        """What happened, and on a line of its own what was expected instead."""
+        return "\n".join(filter(None, [self.message, self.expectation_note]))
 
 
 @dataclass(frozen=True, kw_only=True)

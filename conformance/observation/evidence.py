@@ -47,7 +47,7 @@ class GraphWatch:
 
     def __init__(self) -> None:
         self.graphs = 0
-        self.handed_back = 0
+        self.returned_unchanged = 0
         self.mode_nodes = 0
         self._recompiled: set[object] = set()
         for kept in (counters.clear, graph_break_reasons.clear, clear_compilation_metrics):
@@ -60,7 +60,7 @@ class GraphWatch:
             self._see(module)
             captured = _written(module)
             compiled = compile_graph(graph, module, example_inputs)
-            self.handed_back += _runs(compiled, module) and _written(module) == captured
+            self.returned_unchanged += _runs(compiled, module) and _written(module) == captured
             return compiled
 
         self._patch = mock.patch.object(OutputGraph, "call_user_compiler", watched)
@@ -142,7 +142,7 @@ class Watch(GraphWatch):
             frames_skipped=frames["total"] - frames["ok"],
             compiled_backward=compiled_backward,
             mode_nodes=self.mode_nodes,
-            handed_back=self.handed_back,
+            returned_unchanged=self.returned_unchanged,
         )
 
 

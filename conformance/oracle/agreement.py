@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.oracle.prediction import DISAGREE, NotModelledError, Prediction, predict
+from conformance.oracle.prediction import NotModelledError, Prediction, predict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ def compare(request: Request, expected: RoleObservation) -> tuple[int, str | Non
         if call.raised is not None:
             continue
         for difference in _differences(prediction, call):
-            return 0, f"the uncompiled program {DISAGREE} in call[{index}].{difference}"
+            return 0, f"the uncompiled program and the oracle disagree in call[{index}].{difference}"
         leaves += len(prediction.facts) + len(prediction.values)
     return leaves, None
 

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
     from conformance.model.case import Call, Case, InputSpec, Variant
 
-__all__ = ["DISAGREE", "NotModelledError", "Prediction", "predict"]
-
-DISAGREE = "and the oracle disagree"
-"""What the message of an invalid record says where the uncompiled program does something else."""
+__all__ = ["NotModelledError", "Prediction", "predict"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from conformance.model.result import Evidence
 from conformance.records import record_file, releases
 from conformance.records.find import find_every_release, find_files, find_kinds
 from conformance.verdict.ladder import first_in_records
-from conformance.verdict.symptom import Symptom
+from conformance.verdict.symptom import first_stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,7 +61,7 @@ TYPES: Types = {
     "verdict": Verdict,
     **dict.fromkeys(("conforms", "scored", "green"), "bool"),
     "stage": Stage,
-    **dict.fromkeys(("message", "failing", "advisories", "first_rung", "first_stage"), "str"),
+    **dict.fromkeys(("fault", "message", "failing", "advisories", "first_rung", "first_stage"), "str"),
     **{f"{check}_grade": Grade for check in _GRADED},
     **{name: "boolean" if name == "compiled_backward" else "Int64" for name in _EVIDENCE},  # absent without evidence
     **dict.fromkeys(("kind", "reason", "issue"), "str"),
@@ -109,6 +109,7 @@ def load(*paths: str | Path) -> pd.DataFrame:
     scored             bool         whether it counts at all: not unsupported, skip or invalid
     green              bool         whether it passes a gate
     stage              category     how far it came: load, build, reference, compile, forward, backward, compare
+    fault              str          whose fault it is that the request is invalid; empty where it is not
     message            str          what was seen; empty for a pass
     failing            str          MUST checks that did not hold, with a comma between them
     advisories         str          SHOULD checks that did not hold
@@ -123,7 +124,7 @@ def load(*paths: str | Path) -> pd.DataFrame:
     frames_skipped     Int64        frames that ran as plain Python
     compiled_backward  boolean      whether backward was compiled
     mode_nodes         Int64        nodes of graphs that set a mode
-    handed_back        Int64        graphs that the backend returned as they came
+    returned_unchanged        Int64        graphs that the backend returned as they came
     kind               str          of a known failure: bug, notyet, never; empty without one, as the next two are
     reason             str          why it is expected
     issue              str          where it is reported
@@ -258,7 +259,7 @@ def _sorted(rows: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
 
 
 def _first(check: CheckResult) -> str:
-    return next((f"{d.kind} in {d.path}: actual {d.actual}, expected {d.expected}" for d in check.differences), "")
+    return next((f"{d.kind} in {d.place}: actual {d.actual}, expected {d.expected}" for d in check.differences), "")
 
 
 def _key(record: Record) -> dict[str, object]:
@@ -269,7 +270,6 @@ def _key(record: Record) -> dict[str, object]:
 def _row(record: Record, torch: str, first_rung: str) -> dict[str, object]:
     grades = {check.check: check.grade for check in record.checks}
     broken = [check for check in record.checks if not check.held]
-    expectation = record.expectation or {}
     return {
         **record.metrics,  # first: a metric cannot take the place of a column of ours
         **_key(record),
@@ -281,14 +281,15 @@ def _row(record: Record, torch: str, first_rung: str) -> dict[str, object]:
         "scored": record.verdict.scored,
         "green": record.verdict.is_green,
         "stage": record.stage,
-        "message": record.message,
+        "fault": record.fault or "",
+        "message": record.full_message,
         "failing": ", ".join(check.check for check in broken if check.breaks),
         "advisories": ", ".join(check.check for check in broken if not check.breaks),
         "first_rung": first_rung,
-        "first_stage": Symptom.of_record(record).stage if first_rung else "",
+        "first_stage": first_stage(record) if first_rung else "",
         **{f"{name}_grade": grades.get(name) for name in _GRADED},
         **(vars(record.evidence) if record.evidence else {}),
-        **{name: expectation.get(name, "") for name in ("kind", "reason", "issue")},
+        **{name: getattr(record.expectation, name, None) or "" for name in ("kind", "reason", "issue")},
         "duration_s": record.duration_s,
         "seed": record.seed,
         "reproduce": record.reproduce,

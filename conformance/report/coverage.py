@@ -6,8 +6,7 @@ from collections import Counter, defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from conformance.model.enums import Verdict
-from conformance.oracle.prediction import DISAGREE
+from conformance.model.enums import Fault, Verdict
 from conformance.report import markdown
 from conformance.report.links import NOWHERE, Links
 from conformance.report.matrix import counted, panels
@@ -46,7 +45,7 @@ _EVIDENCE = """\
 What shows that a backend was at work. Of the requests that ran to their end: how many had a graph compiled and called,
 how many a graph that sets a mode (a mode that holds already leaves no node, and round a graph break Dynamo sets it
 outside), how many a backward that AOTAutograd compiled, and how many graphs came back from the backend as they were."""
-_SEEN = ("backend", "requests", "called", "with modes", "compiled backward", "graphs", "handed back")
+_SEEN = ("backend", "requests", "called", "with modes", "compiled backward", "graphs", "returned unchanged")
 _ORACLE = """\
 The oracle, which is not PyTorch, interprets the modes of a program and says what they make of its results. A variant is
 followed where it has something to say of at least one result and the uncompiled program does the same; where that does
@@ -153,7 +152,7 @@ def _seen(rows: pd.DataFrame, backends: Iterable[str], links: Links) -> Iterator
     for name in backends:
         own = rows[(rows["backend"] == name) & rows["graphs"].notna()]
         called, modes, backward = own["backend_calls"] > 0, own["mode_nodes"] > 0, own["compiled_backward"]
-        counted_in = (called, modes, backward, own["graphs"], own["handed_back"])
+        counted_in = (called, modes, backward, own["graphs"], own["returned_unchanged"])
         yield links.backend(name), len(own), *(int(one.sum()) for one in counted_in)
 
 
@@ -171,7 +170,7 @@ def _second_opinions(rows: pd.DataFrame, checks: pd.DataFrame) -> Iterator[str]:
 def _followed(rows: pd.DataFrame) -> Iterator[tuple[str, int, int, int, int]]:
     """Of each area: variants, and those that the oracle follows, does not model, and contradicts."""
     leaves = rows["modelled_leaves"].fillna(0) if "modelled_leaves" in rows else 0
-    differs = rows["message"].fillna("").str.contains(DISAGREE, regex=False)
+    differs = rows["fault"] == Fault.ORACLE
     marked = rows.assign(followed=leaves > 0, differs=differs)[["area", "case", "variant", "followed", "differs"]]
     each = marked.groupby(["area", "case", "variant"], observed=True).any().reset_index()
     for area, own in each.groupby("area", sort=True, observed=True):

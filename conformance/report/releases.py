@@ -223,7 +223,7 @@ def _expected(group: Group, step: _Step) -> Iterator[str]:
     reasons: defaultdict[tuple[str, str], dict[str, list[Change[Record]]]] = defaultdict(dict)
     for change, entry in sides:
         if entry:
-            reasons[entry["reason"], entry.get("issue", "")].setdefault(entry["entry"], []).append(change)
+            reasons[entry.reason, entry.issue or ""].setdefault(entry.entry, []).append(change)
     for (reason, issue), entries in sorted(reasons.items()):
         known = f"Known as {_entries(entries)}: {markdown.plain(reason.rstrip('.'))}"
         own = [change for each in entries.values() for change in each]

@@ -69,7 +69,7 @@ def finding(record: Record) -> str:
 
 
 def _what(record: Record) -> str:
-    message = f": {record.message}" if record.message else ""
+    message = f": {record.full_message}" if record.full_message else ""
     verdict = styled(record.verdict.value, style_of(record.verdict))
     return "\n  ".join(f"{_where(record)}: {verdict}{message}".splitlines())
 

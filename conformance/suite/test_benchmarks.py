@@ -98,7 +98,7 @@ def subject(request: pytest.FixtureRequest, conformance_session: Session) -> Ite
         return
     record = conformance_session.run(wanted)
     if not record.verdict.conforms:
-        pytest.skip(f"only what conforms is timed; {record.verdict}: {record.message}")
+        pytest.skip(f"only what conforms is timed; {record.verdict}: {record.full_message}")
     with prepared(wanted) as ready:
         yield ready
 

@@ -17,8 +17,8 @@ def test_conforms(conformance_request: Request, conformance_session: Session) ->
     """The compiled function does what the uncompiled function does."""
     record = conformance_session.run(conformance_request)
     if record.verdict is Verdict.XFAIL and record.expectation:
-        pytest.xfail(record.expectation["reason"])
+        pytest.xfail(record.expectation.reason)
     if record.verdict in {Verdict.UNSUPPORTED, Verdict.SKIP}:
         pytest.skip(record.message)
     if record.verdict is not Verdict.PASS:
-        pytest.fail(f"{record.verdict}: {record.message}\nReproduce: {record.reproduce}", pytrace=False)
+        pytest.fail(f"{record.verdict}: {record.full_message}\nReproduce: {record.reproduce}", pytrace=False)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.catalogue.selection import Plan, digest
-from conformance.model.enums import Outcome, Verdict
+from conformance.model.enums import Kind, Outcome, Verdict
+from conformance.model.result import AppliedExpectation
 from conformance.records.record_file import RecordWriter, make_header
 from conformance.tests.fakes import a_backend, a_case, a_record, a_request, an_environment, failed
 from conformance.timing.model import Conditions, Effort, Noise
@@ -105,12 +106,12 @@ def red(case_id: str = "demo.first.two", backend: str = "fake", **changes: Any) 
 
 def an_xfail(case_id: str = "demo.first.three", backend: str = "fake", **changes: Any) -> Record:
     """A record that fails as its backend's expectations say."""
-    entry = {
-        "kind": "bug",
-        "reason": "doubles twice",
-        "entry": "fake.expected.yaml:1:3",
-        "issue": "https://github.com/pytorch/pytorch/issues/1",
-    }
+    entry = AppliedExpectation(
+        kind=Kind.BUG,
+        reason="doubles twice",
+        entry="fake.expected.yaml:1:3",
+        issue="https://github.com/pytorch/pytorch/issues/1",
+    )
     return red(case_id, backend, **({"verdict": Verdict.XFAIL, "expectation": entry} | changes))
 
 

@@ -187,7 +187,7 @@ class Bench:
     def _timing(self, request: Request, record: Record) -> Timing:
         named = replace(Timing.of(request), verdict=record.verdict)
         if not _conforms(record):
-            return replace(named, message=record.message)
+            return replace(named, message=record.full_message)
         task = TimingRequest(request=request, effort=self.effort, threads=self.options.threads)
         found = _in_child("run", task, Timing, request, self.effort.budget_s * len(Phase))
         if isinstance(found, str):

@@ -15,6 +15,7 @@ from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Kind, Outcome
 from conformance.model.errors import ExpectationError, Problem, UsageError
 from conformance.model.request import Expectation
+from conformance.model.result import AppliedExpectation
 from conformance.model.suggestions import did_you_mean
 from conformance.model.versions import holds
 from conformance.verdict.judge import where
@@ -33,13 +34,13 @@ __all__ = [
     "Host",
     "applies",
     "entries",
+    "expectation_summary",
     "known_as",
     "known_failures",
     "load_expectations",
     "match",
     "refuse_malformed",
     "stale",
-    "told",
 ]
 
 TODO = "TODO"
@@ -176,17 +177,18 @@ def stale(
         records: of all that it was to run.
         omitted: cases and variants that only a run of all generated cases has.
     """
-    used = {record.expectation["entry"] for record in records if record.expectation is not None}
+    used = {record.expectation.entry for record in records if record.expectation is not None}
     unused = [entry for entry in expectations if where(entry) not in used]
     return [entry for entry in unused if not any(match((entry,), *request) for request in omitted)]
 
 
-def told(expectation: Expectation | None) -> dict[str, str] | None:
+def expectation_summary(expectation: Expectation | None) -> AppliedExpectation | None:
     """What a record keeps of the entry that applied to it."""
     if expectation is None:
         return None
-    told = {"kind": expectation.kind.value, "reason": expectation.reason, "entry": where(expectation)}
-    return told | ({"issue": expectation.issue} if expectation.issue else {})
+    return AppliedExpectation(
+        kind=expectation.kind, reason=expectation.reason, entry=where(expectation), issue=expectation.issue
+    )
 
 
 def _about(entry: Expectation, case_id: str) -> bool:

@@ -29,8 +29,10 @@ def _moment(check: CheckResult) -> tuple[bool, int, int]:
     if not check.differences:
         return True, 0, _AFTER_ALL
     first = check.differences[0]
+    if first.twin:
+        return True, 0, _AFTER_ALL
     index, path = _place(first)
-    if first.kind in _LATE_KINDS or first.path.startswith("twin: "):
+    if first.kind in _LATE_KINDS:
         return True, index, _AFTER_ALL
     return False, index, _BACKWARD if path.startswith(_OF_BACKWARD) else _CALLED
 

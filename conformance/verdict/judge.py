@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from conformance.isolation.crash import last_words
 from conformance.model.enums import Outcome, Verdict
@@ -12,12 +12,11 @@ from conformance.verdict.first_seen import broken_in_order
 
 if TYPE_CHECKING:
     from conformance.model.request import Expectation
-    from conformance.model.result import Attempt, CheckResult, Difference, Record
+    from conformance.model.result import Attempt, CheckResult, Difference
 
-__all__ = ["held_against", "judge", "outcome", "tell_check", "untold", "where"]
+__all__ = ["Judgement", "held_against", "judge", "outcome", "tell_check", "where"]
 
 _COMPILED = "compiled"
-_INSTEAD = "\nExpected to "
 
 
 def outcome(attempt: Attempt) -> Outcome:
@@ -36,33 +35,35 @@ def outcome(attempt: Attempt) -> Outcome:
     return Outcome.VACUOUS if broken.keys() == {_COMPILED} else Outcome.FAIL
 
 
-def judge(happened: Outcome, attempt: Attempt, expectation: Expectation | None) -> tuple[Verdict, str]:
-    """The verdict, and the message for the reader.
+class Judgement(NamedTuple):
+    """A verdict, what happened in words, and what the expectation has to do with it: not met, or to be deleted."""
+
+    verdict: Verdict
+    message: str
+    note: str
+
+
+def judge(happened: Outcome, attempt: Attempt, expectation: Expectation | None) -> Judgement:
+    """The verdict on an attempt, with messages for the reader.
 
     Args:
         happened: the outcome of the attempt.
         attempt: what it is told from.
         expectation: the entry of the backend's known failures for this case and variant, if there is one.
     """
-    return held_against(expectation, happened, attempt, _tell(happened, attempt))
+    verdict, note = held_against(expectation, happened, attempt)
+    return Judgement(verdict, _tell(happened, attempt), note)
 
 
-def held_against(
-    expectation: Expectation | None, happened: Outcome, attempt: Attempt, message: str
-) -> tuple[Verdict, str]:
-    """The verdict on an attempt that has been told already, and what to add to the message."""
+def held_against(expectation: Expectation | None, happened: Outcome, attempt: Attempt) -> tuple[Verdict, str]:
+    """The verdict on an attempt, and where an expectation is not met or can be deleted, a sentence that says so."""
     if expectation is None or not (happened.is_failure or happened is Outcome.PASS):
-        return Verdict(happened.value), message
+        return Verdict(happened.value), ""
     if happened is Outcome.PASS:
         return Verdict.XPASS, f"passed, but was expected to {_wanted(expectation)}; delete {where(expectation)}"
     if _is_as_expected(happened, attempt, expectation):
-        return Verdict.XFAIL, message
-    return Verdict(happened.value), f"{message}{_INSTEAD}{_wanted(expectation)} instead: {where(expectation)}"
-
-
-def untold(record: Record) -> str:
-    """The message of a record without what an expectation added to it."""
-    return "" if record.outcome is Outcome.PASS else record.message.partition(_INSTEAD)[0]
+        return Verdict.XFAIL, ""
+    return Verdict(happened.value), f"Expected to {_wanted(expectation)} instead: {where(expectation)}"
 
 
 def where(expectation: Expectation) -> str:
@@ -142,7 +143,7 @@ def tell_check(check: CheckResult) -> str:
 
 def _tell_difference(difference: Difference) -> str:
     verb = "differ" if difference.kind == "values" else "differs"
-    text = f"{difference.kind} {verb} in {difference.path}"
+    text = f"{difference.kind} {verb} in {difference.place}"
     text += "".join(f" under {name}={value}" for name, value in difference.under.items()) + ": "
     if difference.mismatched is not None:
         text += f"{difference.mismatched} of {difference.total} elements"

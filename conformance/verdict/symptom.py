@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from conformance.model.enums import Outcome
+from conformance.model.enums import Outcome, Stage
 from conformance.verdict.first_seen import broken_in_order
 from conformance.verdict.judge import outcome
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from conformance.model.result import Attempt, CheckResult, Difference, Raised, Record
 
-__all__ = ["Symptom"]
+__all__ = ["Symptom", "first_stage"]
 
 _NUMBERS = frozenset({"values", "nonfinite", "bytes"})
 _MESSAGE = 80  # characters
@@ -56,7 +56,7 @@ class Symptom:
     @classmethod
     def of_record(cls, record: Record) -> Symptom:
         """That of a record; a crash is told by what killed the child."""
-        return cls._of(record.outcome, record.checks, record.raised, record.message.partition(" (stage")[0])
+        return cls._of(record.outcome, record.checks, record.raised, str(record.ended or ""))
 
     @classmethod
     def _of(cls, happened: Outcome, checks: Sequence[CheckResult], raised: Raised | None, ended: str) -> Symptom:
@@ -77,13 +77,19 @@ class Symptom:
             outcome=happened, check=broken.check, observable=_observable(first), kind=first.kind, said=_words(first)
         )
 
-    @property
-    def stage(self) -> str:
-        """Whether it shows in backward, or before."""
-        return "backward" if self.observable in _OF_BACKWARD or "in backward" in self.said else "forward"
-
     def __str__(self) -> str:
         return " ".join(filter(None, [self.check or self.outcome, self.observable, self.kind, self.said]))
+
+
+def first_stage(record: Record) -> Stage:
+    """Whether what went wrong first shows in backward, or before."""
+    broken = next(iter(broken_in_order(record.checks)), None)
+    first = broken.differences[0] if broken and broken.differences else None
+    if record.outcome is Outcome.ERROR and record.raised is not None:
+        is_late = record.raised.stage is Stage.BACKWARD
+    else:
+        is_late = first is not None and (first.stage is Stage.BACKWARD or _observable(first) in _OF_BACKWARD)
+    return Stage.BACKWARD if is_late else Stage.FORWARD
 
 
 def _observable(difference: Difference) -> str:
@@ -92,7 +98,7 @@ def _observable(difference: Difference) -> str:
     if difference.kind in {"state", "evidence"}:
         return path.rpartition(".")[2]
     told = next((word for start, word in _STARTS.items() if path.startswith(start)), "")
-    if told:
+    if told and not difference.twin:
         return told
     return difference.kind if difference.kind in {"exception", "alias", "reach"} else "argument"
 

@@ -17,9 +17,9 @@ from conformance.catalogue.selection import Plan, select
 from conformance.execution import attempts
 from conformance.execution.runner import Run
 from conformance.model.case import Variant
-from conformance.model.enums import Capability, Outcome, Stage, Verdict
+from conformance.model.enums import Capability, Kind, Outcome, Stage, Verdict
 from conformance.model.errors import HarnessError
-from conformance.model.result import Attempt
+from conformance.model.result import AppliedExpectation, Attempt
 from conformance.records.environment import fingerprint
 from conformance.tests.fakes import (
     a_backend,
@@ -144,22 +144,16 @@ def test_requests_that_need_no_run_are_records_at_once() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("issue", "expected"),
-    [
-        (None, {}),
-        ("https://github.com/a/b/issues/1", {"issue": "https://github.com/a/b/issues/1"}),
-    ],
-)
-def test_expectations_are_those_of_the_backend(issue: str | None, expected: dict[str, str]) -> None:
+@pytest.mark.parametrize("issue", [None, "https://github.com/a/b/issues/1"])
+def test_expectations_are_those_of_the_backend(issue: str | None) -> None:
     """Another backend's known failures excuse nothing; the record says which entry applied."""
     records = a_run(
         a_plan(PLAIN[:1], "one", "two"), Submit(case0=failed()), expectations={"one": [an_expectation(issue=issue)]}
     )
     first, second = records
     assert (first.verdict, second.verdict) == (Verdict.XFAIL, Verdict.FAIL)
-    entry = {"kind": "bug", "reason": "doubles twice", "entry": "fake.expected.yaml:1:3"}
-    assert (first.expectation, second.expectation) == (entry | expected, None)
+    entry = AppliedExpectation(kind=Kind.BUG, reason="doubles twice", entry="fake.expected.yaml:1:3", issue=issue)
+    assert (first.expectation, second.expectation) == (entry, None)
 
 
 def test_an_expectation_for_what_is_unsupported_is_not_used() -> None:

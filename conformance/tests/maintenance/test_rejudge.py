@@ -8,7 +8,8 @@ from click.testing import CliRunner
 from conformance.cli.main import main
 from conformance.execution import attempts
 from conformance.maintenance.rejudge import judge_again
-from conformance.model.enums import Outcome, Verdict
+from conformance.model.enums import Kind, Outcome, Verdict
+from conformance.model.result import AppliedExpectation, Ended
 from conformance.records.record_file import read
 from conformance.tests.fakes import a_backend, a_record, an_expectation
 from conformance.tests.runs import a_run, an_unsupported, an_xfail, red
@@ -45,7 +46,8 @@ def test_verdicts_follow_the_expectations_of_today(records: Path) -> None:
     assert run.footer is not None
     assert run.footer.counts == {"xfail": 1, "xpass": 1}
     (failing, _) = run.records
-    assert failing.expectation == {"kind": "notyet", "reason": "it doubles twice", "entry": "fake.expected.yaml:1:10"}
+    entry = "fake.expected.yaml:1:10"
+    assert failing.expectation == AppliedExpectation(kind=Kind.NOTYET, reason="it doubles twice", entry=entry)
 
 
 def test_what_was_observed_stays(records: Path) -> None:
@@ -74,16 +76,17 @@ def test_without_an_entry_the_verdict_is_the_outcome() -> None:
     """The words that an entry had added go with it."""
     other = an_expectation(outcome=Outcome.CRASH)
     told = judge_again(red(), other)
-    assert (told.verdict, "\nExpected to crash" in told.message) == (Verdict.FAIL, True)
+    assert (told.verdict, told.expectation_note[:17]) == (Verdict.FAIL, "Expected to crash")
     assert judge_again(told, None) == red()
     assert judge_again(an_xfail(), None).verdict is Verdict.FAIL
     xpass = judge_again(a_record(), other)
     assert (xpass.verdict, judge_again(xpass, None)) == (Verdict.XPASS, a_record())
 
 
-def test_a_crash_is_known_by_its_words() -> None:
-    """How the process ended stands only in the message of its record."""
-    crash = red(outcome=Outcome.CRASH, verdict=Verdict.CRASH, checks=(), message="killed by SIGSEGV (stage forward)")
+def test_a_crash_is_known_by_how_the_process_ended() -> None:
+    """Whatever the message of its record says."""
+    ended = Ended(signal="SIGSEGV")
+    crash = red(outcome=Outcome.CRASH, verdict=Verdict.CRASH, checks=(), message="it died", ended=ended)
     entry = an_expectation(outcome=Outcome.CRASH, checks=frozenset(), raises="SIGSEGV")
     assert judge_again(crash, entry).verdict is Verdict.XFAIL
     assert judge_again(crash, an_expectation(outcome=Outcome.CRASH, raises="SIGABRT")).verdict is Verdict.CRASH

@@ -229,7 +229,7 @@ def test_a_renewed_file_says_what_the_run_showed(
     for case in CASES:
         for variant in case.variants:
             attempt, expectation = _made(second, case, variant), match(known, case.id, variant)
-            verdict, _ = judge(outcome(attempt), attempt, expectation)
+            verdict, *_ = judge(outcome(attempt), attempt, expectation)
             assert verdict in {Verdict.PASS, Verdict.XFAIL}
     again = renewed(made.text, second)
     assert again.text == made.text

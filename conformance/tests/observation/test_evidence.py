@@ -289,7 +289,7 @@ def overriding(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> torch.fx.G
 
 
 @pytest.mark.parametrize(
-    ("backend", "handed_back"),
+    ("backend", "returned_unchanged"),
     [
         (passing, 2),
         (returning_itself, 2),
@@ -302,32 +302,38 @@ def overriding(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> torch.fx.G
         (wrapping, 0),
     ],
 )
-def test_a_graph_that_is_handed_back_as_it_came_is_counted(backend: Callable[..., Any], handed_back: int) -> None:
+def test_a_graph_that_is_returned_unchanged_as_it_came_is_counted(
+    backend: Callable[..., Any], returned_unchanged: int
+) -> None:
     """What the backend changed, or put into code of its own, is its work."""
-    assert evidence(double, (torch.ones(2),), (torch.ones(3),), backend=backend).handed_back == handed_back
+    assert (
+        evidence(double, (torch.ones(2),), (torch.ones(3),), backend=backend).returned_unchanged == returned_unchanged
+    )
 
 
-@pytest.mark.parametrize(("backend", "handed_back"), [(passing, 1), (retargeting, 0)])
-def test_an_edit_of_a_graph_inside_a_graph_is_work(backend: Callable[..., Any], handed_back: int) -> None:
+@pytest.mark.parametrize(("backend", "returned_unchanged"), [(passing, 1), (retargeting, 0)])
+def test_an_edit_of_a_graph_inside_a_graph_is_work(backend: Callable[..., Any], returned_unchanged: int) -> None:
     """The body of a checkpoint is a graph of its own, and all of the program."""
 
     def checkpointed(a: torch.Tensor) -> Any:
         return torch.utils.checkpoint.checkpoint(double, a, use_reentrant=False)
 
     seen = evidence(checkpointed, (torch.ones(2, requires_grad=True),), backend=backend)
-    assert (seen.graphs, seen.handed_back) == (1, handed_back)
+    assert (seen.graphs, seen.returned_unchanged) == (1, returned_unchanged)
 
 
 @pytest.mark.parametrize(
-    ("backend", "handed_back"),
+    ("backend", "returned_unchanged"),
     [(passing, 1), (returning_itself, 1), (refreshing, 1), (retargeting, 0), (rearranging, 0), (wrapping, 0)],
 )
-def test_a_script_counts_what_is_handed_back_in_the_same_way(backend: Callable[..., Any], handed_back: int) -> None:
+def test_a_script_counts_what_is_returned_unchanged_in_the_same_way(
+    backend: Callable[..., Any], returned_unchanged: int
+) -> None:
     """What `repro` writes asks the graph as the watch does."""
     script: dict[str, Any] = {"torch": torch, "BACKEND": backend}
     exec(HELPERS["watched"], script)  # noqa: S102 - it is what the suite itself writes into scripts
     torch.compile(double, backend=script["watched"])(torch.ones(2))
-    assert script["handed_back"] == handed_back
+    assert script["returned_unchanged"] == returned_unchanged
 
 
 def test_nodes_that_set_a_mode_are_counted() -> None:

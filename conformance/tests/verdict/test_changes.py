@@ -24,7 +24,7 @@ INVALID = a_record(outcome=Outcome.INVALID, verdict=Verdict.INVALID, checks=())
 def after(attempt: Attempt, case_id: str = "demo.first.one", backend: str = "fake") -> Record:
     """The record of an attempt."""
     happened = outcome(attempt)
-    verdict, message = judge(happened, attempt, None)
+    verdict, message, _ = judge(happened, attempt, None)
     return a_record(
         case_id,
         backend,

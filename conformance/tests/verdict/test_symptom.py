@@ -4,20 +4,25 @@ from dataclasses import replace
 
 import pytest
 
-from conformance.model.enums import Outcome, Verdict
+from conformance.model.enums import Outcome, Stage, Verdict
+from conformance.model.result import Raised, Record
 from conformance.tests.fakes import a_difference, a_record, an_attempt, crashed, failed, raised
 from conformance.tests.runs import red
-from conformance.verdict.symptom import Symptom
+from conformance.verdict.symptom import Symptom, first_stage
+
+
+def broken(check: str, **difference: object) -> Record:
+    """A record in which one check did not hold, in one difference."""
+    checks = tuple(
+        replace(each, differences=(a_difference(**difference),)) if each.check == check else each
+        for each in failed(check).checks
+    )
+    return red(checks=checks)
 
 
 def differing(check: str, **difference: object) -> Symptom:
-    """The symptom of an attempt in which one check did not hold, in one difference."""
-    attempt = failed(check)
-    changed = [
-        replace(each, differences=(a_difference(**difference),)) if each.check == check else each
-        for each in attempt.checks
-    ]
-    return Symptom.of(replace(attempt, checks=tuple(changed)))
+    """The symptom of such a record."""
+    return Symptom.of_record(broken(check, **difference))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +45,7 @@ def test_what_differs_is_told_without_its_place(path: str, observable: str) -> N
 @pytest.mark.parametrize("path", ["call[0].grad(a)", "call[0].cotangent(output)", "call[0].after_backward.a"])
 def test_what_backward_does_is_of_that_stage(path: str) -> None:
     """Gradients, those that it was given, and what it changes."""
-    assert differing("values", path=path).stage == "backward"
+    assert first_stage(broken("values", path=path)) is Stage.BACKWARD
 
 
 def test_numbers_are_no_part_of_a_symptom() -> None:
@@ -93,11 +98,12 @@ def test_a_pass_has_nothing_but_its_outcome() -> None:
 
 def test_gradients_show_in_backward() -> None:
     """All else shows before it."""
-    assert differing("gradients", path="grad(a)").stage == "backward"
-    assert differing("values").stage == "forward"
-    assert (
-        differing("exceptions", path="call[0]", kind="exception", actual="RuntimeError in backward").stage == "backward"
-    )
+    assert first_stage(broken("gradients", path="grad(a)")) is Stage.BACKWARD
+    assert first_stage(broken("values")) is Stage.FORWARD
+    assert first_stage(broken("exceptions", path="call[0]", stage=Stage.BACKWARD)) is Stage.BACKWARD
+    late = Raised(stage=Stage.BACKWARD, type="RuntimeError", message="bad")
+    assert first_stage(a_record(outcome=Outcome.ERROR, raised=late)) is Stage.BACKWARD
+    assert first_stage(a_record(outcome=Outcome.ERROR, raised=replace(late, stage=Stage.FORWARD))) is Stage.FORWARD
 
 
 def test_a_check_without_differences_is_a_symptom_of_its_own() -> None:

@@ -19,7 +19,7 @@ from conformance.triage.explain.dissection import Dissection
 from conformance.triage.lookup import find, live
 from conformance.verdict.first_seen import broken_in_order
 from conformance.verdict.ladder import DEBUG, below, climb, first
-from conformance.verdict.symptom import Symptom
+from conformance.verdict.symptom import Symptom, first_stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,15 +123,15 @@ def _observed(record: Record) -> str:
     rows = [
         tuple(
             shorten(word, _WIDE, placeholder=" ...")
-            for word in (check.check, difference.path, difference.kind, difference.expected, difference.actual)
+            for word in (check.check, difference.place, difference.kind, difference.expected, difference.actual)
         )
         for check in broken_in_order(record.checks)
         for difference in check.differences
     ]
     if not rows:
-        return record.message
+        return record.full_message
     table = terminal.listing(("check", "where", "what", "uncompiled", record.backend), rows)
-    return f"{record.message}\n\n{table}" if record.raised else table
+    return f"{record.full_message}\n\n{table}" if record.raised else table
 
 
 def _ladder(one: Explanation) -> str:
@@ -147,7 +147,7 @@ def _rung(backend: str) -> str:
 
 
 def _stage(one: Explanation) -> str:
-    return Symptom.of_record(one.found.record).stage
+    return first_stage(one.found.record)
 
 
 def _inside(seen: Dissection | str) -> Iterator[str]:

@@ -93,7 +93,7 @@ def _sides(found: Found) -> tuple[str, str]:
         return "runs", record.message.partition("\n")[0]
     if first is None:
         return "runs", what(found)
-    place, off = f"{first.kind} of `{first.path}`", f", off by up to {first.max_abs:.4g}" if first.max_abs else ""
+    place, off = f"{first.kind} of `{first.place}`", f", off by up to {first.max_abs:.4g}" if first.max_abs else ""
     return f"{place} is `{first.expected}`", f"{place} is `{first.actual}`{off}"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from conformance.model.device import DEVICE
 from conformance.model.enums import Outcome, Stage
 from conformance.model.errors import UsageError
+from conformance.model.result import NO_EXCEPTION
 from conformance.triage.repro.program_text import local
 from conformance.verdict.first_seen import broken_in_order
 from conformance.verdict.symptom import Symptom
@@ -128,8 +129,7 @@ def observable(found: Found) -> Observable:
     first = difference(found)
     if first is None:
         raise UsageError(_unknown(found))
-    twin = first.path.startswith("twin: ")
-    first = replace(first, path=first.path.removeprefix("twin: "))
+    twin = first.twin
     seen = _of_difference(first, request, last)
     if seen is None:
         raise UsageError(_unknown(found))
@@ -143,7 +143,7 @@ def _unknown(found: Found) -> str:
 def _raising(found: Found) -> int:
     """The call in which the compiled function raised alone."""
     told = (one for check in found.record.checks if check.check == "exceptions" for one in check.differences)
-    return next((_split(one.path)[0] for one in told if one.expected == "no exception"), 0)
+    return next((_split(one.path)[0] for one in told if one.expected == NO_EXCEPTION), 0)
 
 
 def _split(path: str) -> tuple[int, str]:
@@ -213,7 +213,7 @@ def _graph_breaks(first: Difference, last: int) -> Observable:
         index=last,
         moment=Moment.BACKWARD,
         expression="count_breaks()",
-        differs=f"compiled > {first.expected.rpartition(' ')[2]}",
+        differs=f"compiled > {first.limit}",
     )
 
 
@@ -221,7 +221,7 @@ def _evidence(first: Difference, last: int) -> Observable | None:
     missing = {
         "graphs": "graphs == 0",
         "backend_calls": "calls == 0",
-        "engaged": "handed_back == graphs" if first.actual.startswith("every graph was handed back") else "",
+        "returned_unchanged": "returned_unchanged == graphs",
     }
     lacks = missing.get(first.path, "")
     seen = Observable(index=last, moment=Moment.RESULTS, expression='"returned"', differs=lacks)

@@ -121,12 +121,12 @@ def count_breaks():
     return len(places) + len({(f.co_filename, f.co_name) for f in frames if f.fail_type == "Unsupported"} - broken)
 ''',
     "watched": '''
-graphs = calls = handed_back = 0
+graphs = calls = returned_unchanged = 0
 
 
 def watched(graph, inputs):
     """The backend, which counts the graphs it is given and the calls of what it makes of them."""
-    global graphs, handed_back
+    global graphs, returned_unchanged
 
     def nodes():
         inner = [module.graph for module in graph.modules() if isinstance(module, torch.fx.GraphModule)]
@@ -136,7 +136,7 @@ def watched(graph, inputs):
     compiled = torch._dynamo.lookup_backend(BACKEND)(graph, inputs)
     graphs += 1
     is_itself = compiled is graph or getattr(compiled, "__self__", None) is graph
-    handed_back += is_itself and nodes() == captured
+    returned_unchanged += is_itself and nodes() == captured
 
     def counted(*arguments):
         global calls
@@ -152,7 +152,7 @@ _OTHERS = """
     F compiled contextlib earlier error function handed importlib kept math module os output program pytree
     given load loaded made random reached run setup sizes spec sys torch twin uncompiled user version zlib
 """
-_RESERVED = frozenset({*HELPERS, *_OTHERS.split(), "graphs", "calls", "handed_back"})
+_RESERVED = frozenset({*HELPERS, *_OTHERS.split(), "graphs", "calls", "returned_unchanged"})
 _DRAWS = re.compile(
     r"rand|drop|bernoulli|multinomial|normal|uniform|poisson|exponential|rrelu|rng|seed|\.nn\.[A-Z]|checkpoint|attention"
 )

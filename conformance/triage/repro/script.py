@@ -97,8 +97,8 @@ def what(found: Found) -> str:
     if first is None:
         return record.message.partition("\n")[0][:_SAID]
     if first.max_abs:
-        return f"numbers of {first.path} are off by up to {first.max_abs:.4g}"
-    return f"{first.kind} of {first.path} is {first.actual}, uncompiled {first.expected}"
+        return f"numbers of {first.place} are off by up to {first.max_abs:.4g}"
+    return f"{first.kind} of {first.place} is {first.actual}, uncompiled {first.expected}"
 
 
 class _Script:
@@ -111,7 +111,7 @@ class _Script:
         self.program = program_text(self.request)
         first = difference(found)
         self.under = first.under if first else {}
-        self.is_twin = first is not None and first.path.startswith("twin: ")
+        self.is_twin = first is not None and first.twin
         self.is_vacuous = found.record.outcome is Outcome.VACUOUS or (first is not None and first.kind == "evidence")
 
     def text(self) -> str:
@@ -324,7 +324,7 @@ class _Script:
         return (
             'print("uncompiled:", run(program))\n'
             f"run({self._compiled('program', 'watched')})\n"
-            'print(f"compiled:   {graphs} graphs, {handed_back} of them handed back, {calls} calls of them")\n'
+            'print(f"compiled:   {graphs} graphs, {calls} calls of them, {returned_unchanged} returned unchanged")\n'
             f"sys.exit(1 if {self.seen.differs} else 0)\n"
         )
 
