@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from conformance.catalogue.selection import select
 from conformance.model.check_catalogue import CATALOGUE
-from conformance.model.enums import Capability, Grade, Level, Outcome, Stage, Verdict
-from conformance.model.result import CheckResult, Difference, Evidence, Raised, Record
+from conformance.model.enums import Capability, Fault, Grade, Kind, Level, Outcome, Stage, Verdict
+from conformance.model.result import AppliedExpectation, CheckResult, Difference, Ended, Evidence, Raised, Record
 from conformance.records.encoding import Footer, decode, decode_header, encode, encode_record, reproduce
 from conformance.records.record_file import Header, make_header
 from conformance.tests.fakes import a_backend, a_case, a_difference, a_record, an_environment, held_checks
@@ -67,7 +67,11 @@ records = st.builds(
     evidence=st.none() | st.builds(Evidence),
     raised=st.none() | st.builds(Raised, stage=st.sampled_from(Stage), type=words, message=words),
     metrics=st.dictionaries(words, st.floats(allow_nan=False), max_size=2),
-    expectation=st.none() | st.dictionaries(words, words, max_size=2),
+    expectation=st.none()
+    | st.builds(AppliedExpectation, kind=st.sampled_from(Kind), reason=words, entry=words, issue=st.none() | words),
+    expectation_note=words,
+    ended=st.none() | st.builds(Ended, signal=st.none() | words, timed_out=st.booleans(), note=words),
+    fault=st.none() | st.sampled_from(Fault),
     fingerprint=st.sampled_from([HEADER.fingerprint, ""]),
     seed=st.integers(0, 2),
     duration_s=st.floats(0, 9),

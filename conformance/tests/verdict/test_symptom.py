@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from conformance.model.enums import Outcome, Stage, Verdict
-from conformance.model.result import Raised, Record
+from conformance.model.result import Ended, Raised, Record
 from conformance.tests.fakes import a_difference, a_record, an_attempt, crashed, failed, raised
 from conformance.tests.runs import red
 from conformance.verdict.symptom import Symptom, first_stage
@@ -85,9 +85,7 @@ def test_a_crash_is_told_by_its_signal() -> None:
 def test_a_record_has_the_symptom_of_its_attempt() -> None:
     """What is read from a file is matched with what is run again."""
     assert Symptom.of_record(red()) == Symptom.of(failed("values", "gradients"))
-    dead = a_record(
-        outcome=Outcome.CRASH, verdict=Verdict.CRASH, message="killed by SIGSEGV (stage compile)", checks=()
-    )
+    dead = a_record(outcome=Outcome.CRASH, verdict=Verdict.CRASH, ended=Ended(signal="SIGSEGV"), checks=())
     assert Symptom.of_record(dead) == Symptom.of(crashed(signal="SIGSEGV"))
 
 
