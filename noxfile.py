@@ -181,6 +181,13 @@ def cases(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into build/docs; warnings are errors. `-- --builder linkcheck` tries links outside."""
+    install(session, "--editable", ".[docs]")
+    session.run("sphinx-build", "--fail-on-warning", "conformance/docs", "build/docs", *session.posargs)
+
+
+@nox.session
 def report(session: nox.Session) -> None:
     """Rewrite the pages of results/ from the committed records; `-- --check` only compares."""
     install(session, "--editable", ".[plot]")
@@ -323,12 +330,14 @@ def build_and_run(session: nox.Session) -> None:
 
 @nox.session
 def readme(session: nox.Session) -> None:
-    """Type the README from top to bottom in an empty folder, beside the suite installed from its wheel; 20 minutes."""
+    """Type README, tutorial and guides in an empty folder, beside the suite installed from its wheel; 20 minutes."""
     with tempfile.TemporaryDirectory(prefix="conformance-readme-") as folder:
         install_wheel(session, folder)
         # The tests are not in the wheel, and what is typed must not find the checkout.
-        shutil.copy(Path("conformance", "tests", "typed_readme.py"), folder)
-        session.run("python", str(Path(folder, "typed_readme.py")), str(ROOT / "README.md"), *session.posargs)
+        shutil.copy(Path("conformance", "tests", "jobs", "typed_readme.py"), folder)
+        guides = ROOT / "conformance" / "docs"
+        pages = [ROOT / "README.md", guides / "tutorial.md", *sorted((guides / "how-to").glob("*.md"))]
+        session.run("python", str(Path(folder, "typed_readme.py")), *map(str, pages), *session.posargs)
 
 
 @nox.session

@@ -55,6 +55,12 @@ def sources(checkout: Path) -> Iterator[Path]:
         yield from checkout.glob(pattern)
 
 
+def pages(checkout: Path) -> list[Path]:
+    """The pages that are written by hand, but for those beside the backends, whose commands `nox -s plugin` types."""
+    found = [checkout / "README.md", checkout / "cases" / "README.md", checkout / "cases" / "SPEC.md"]
+    return [*found, *(checkout / ".github").glob("*.md"), *(checkout / "conformance" / "docs").rglob("*.md")]
+
+
 def fenced(text: str, language: str) -> list[str]:
     """The code blocks of a page in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
@@ -82,12 +88,33 @@ def table(text: str, header: str) -> list[list[str]]:
     return [[cell.strip().strip("`") for cell in row.strip("|").split("|")] for row in rows]
 
 
-def test_the_commands_of_the_readme_are_sessions(readme: str, sessions: set[str]) -> None:
-    """What the README tells a stranger to type exists."""
-    named = set(re.findall(r"nox -s (\w+)", readme))
-    assert named >= {"conformance", "tests"}
-    others = readme.partition("lists the other jobs: ")[2].partition(".\n")[0]
+def test_the_commands_of_the_readme_are_sessions(checkout: Path, readme: str, sessions: set[str]) -> None:
+    """What the README and the guide for contributors tell a stranger to type exists, and the guide lists all jobs."""
+    assert set(re.findall(r"nox -s (\w+)", readme)) >= {"conformance", "tests"}
+    guide = (checkout / ".github" / "CONTRIBUTING.md").read_text()
+    others = guide.partition("lists the other jobs: ")[2].partition(".\n")[0]
     assert set(re.findall(r"`([\w-]+)`", others)) | {"conformance", "tests"} == sessions
+
+
+def test_every_command_of_the_documentation_is_run(checkout: Path, sessions: set[str]) -> None:
+    """What a page shows is typed by `nox -s readme` or `nox -s plugin`, installs something, or is a session."""
+    guides = checkout / "conformance" / "docs"
+    typed = {checkout / "README.md", guides / "tutorial.md", *(guides / "how-to").glob("*.md")}
+    for page in pages(checkout):
+        text = page.read_text().replace("\n   ", "\n")  # blocks in lists
+        assert set(re.findall(r"nox -s \"?([\w-]+)", text)) <= sessions, page
+        lines = {line for block in fenced(text, "sh") for line in block.splitlines()}
+        others = {line for line in lines if not re.match(r"python(3\.11)? -m (pip|nox|venv) ", line)}
+        assert page in typed or others == set(), page
+
+
+def test_links_of_the_documentation_lead_somewhere(checkout: Path) -> None:
+    """A link to a file or folder of the repository, as GitHub follows it."""
+    for page in pages(checkout):
+        text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        targets = re.findall(r"\]\(([^()\s#]+)", text)
+        missing = [path for path in targets if ":" not in path and not (page.parent / path).exists()]
+        assert missing == [], page
 
 
 def test_ci_runs_the_test_command_of_the_readme(checkout: Path, readme: str, sessions: set[str]) -> None:

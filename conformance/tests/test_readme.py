@@ -1,4 +1,4 @@
-"""What the README tells a stranger to type, typed: its blocks, in an empty folder."""
+"""What the README and the guides tell a stranger to type, typed: their blocks, in an empty folder."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture(scope="module")
 def readme(checkout: Path) -> str:
-    """README.md."""
-    return (checkout / "README.md").read_text()
+    """README.md, and the tutorial and the how-to guides that go on from it."""
+    guides = checkout / "conformance" / "docs"
+    pages = [checkout / "README.md", guides / "tutorial.md", *sorted((guides / "how-to").glob("*.md"))]
+    return "\n".join(page.read_text() for page in pages)
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_a_fork_server_that_warms_up_is_ended(tmp_path: Path, blow: signal.Signa
     assert not (Path("/proc") / (tmp_path / "pid").read_text()).exists()
 
 
-def test_the_exit_code_is_in_the_help_and_the_readme(checkout: Path) -> None:
+def test_the_exit_code_is_in_the_help_and_the_documentation(checkout: Path) -> None:
     """It is told where the others are."""
     assert "\n  143  " in EXIT_CODES
-    assert "\n| 143 | " in (checkout / "README.md").read_text()
+    assert "\n| 143 | " in (checkout / "conformance" / "docs" / "reference" / "verdicts.md").read_text()

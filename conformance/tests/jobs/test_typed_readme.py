@@ -54,6 +54,7 @@ def test_commands_come_in_their_order_with_what_is_shown_of_them() -> None:
         Command(line=11, words="suite run --backend mine"),
         Command(line=21, words="suite report", shown=("written",)),
     ]
+    assert {command.page for command in commands(README, "tutorial.md")} == {"tutorial.md"}
 
 
 def test_what_is_shown_has_to_be_printed_in_its_order() -> None:
@@ -72,7 +73,10 @@ def test_what_is_shown_has_to_be_printed_in_its_order() -> None:
             ["README.md:3: suite: ends with 2:\nerror: what"],
         ),
         (typed(Command(line=3, words="suite", shown=("x",))), ["README.md:3: suite: does not print 'x':\n"]),
-        (typed(Command(line=3, words="suite"), first_s=11.0), ["README.md:3: suite: is silent for 11.0 s"]),
+        (
+            typed(Command(page="tutorial.md", line=3, words="suite"), first_s=11.0),
+            ["tutorial.md:3: suite: is silent for 11.0 s"],
+        ),
     ],
 )
 def test_what_a_stranger_curses_at_is_a_problem(made: Typed, said: list[str]) -> None:

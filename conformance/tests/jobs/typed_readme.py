@@ -1,10 +1,10 @@
-"""The README typed from top to bottom, as a stranger would: `nox -s readme`.
+"""The README and the guides typed from top to bottom, as a stranger would: `nox -s readme`.
 
-`python -m conformance.tests.jobs.typed_readme README.md [--only WORD]` writes the files that the README shows into an
-empty folder and types its commands there in their order, 80 columns wide: once without a terminal, when what is printed
-has to hold what the README shows, and once on one. For each command the table tells the exit code, and after how many
-seconds the first and the last line came. It exits with 1 where a command ends as wrong usage or as a fault, prints
-something else, or is silent for long.
+`python -m conformance.tests.jobs.typed_readme README.md [PAGE ...] [--only WORD]` writes the files that the pages show
+into an empty folder and types their commands there in their order, 80 columns wide: once without a terminal, when what
+is printed has to hold what the pages show, and once on one. For each command the table tells the exit code, and after
+how many seconds the first and the last line came. It exits with 1 where a command ends as wrong usage or as a fault,
+prints something else, or is silent for long.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import termios
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,11 +45,13 @@ class Command:
     """A line of a shell block.
 
     Args:
-        line: its number in the README.
+        page: the name of the file that it is in.
+        line: its number there.
         words: what is typed.
-        shown: what the README shows of its output, in parts; between them something may be left out.
+        shown: what the page shows of its output, in parts; between them something may be left out.
     """
 
+    page: str = "README.md"
     line: int
     words: str
     shown: tuple[str, ...] = ()
@@ -72,18 +74,19 @@ def files(readme: str) -> dict[str, str]:
     return {path[1]: text for path, text in found if path}
 
 
-def commands(readme: str) -> list[Command]:
+def commands(readme: str, page: str = "README.md") -> list[Command]:
     """The lines of the shell blocks, each with the output that is shown behind its block."""
     found: list[Command] = []
     for block in _BLOCK.finditer(readme):
         if block[1] == "sh":
             start = readme.count("\n", 0, block.start()) + 2
             lines = enumerate(block[2].splitlines(), start)
-            found += [Command(line=line, words=words) for line, words in lines if not words.startswith(_SKIPPED)]
+            typed = [(line, words) for line, words in lines if not words.startswith(_SKIPPED)]
+            found += [Command(page=page, line=line, words=words) for line, words in typed]
         elif block[1] == "text" and found:
             parts = tuple(part.strip() for part in re.split(r"^\.\.\.\n", block[2], flags=re.MULTILINE) if part.strip())
             of = _of(found, parts)
-            found[of] = Command(line=found[of].line, words=found[of].words, shown=parts)
+            found[of] = replace(found[of], shown=parts)
     return found
 
 
@@ -107,7 +110,7 @@ def missing(typed: Typed) -> str:
 def problems(every: Sequence[Typed]) -> Iterator[str]:
     """What a stranger would curse at, in words."""
     for typed in every:
-        where = f"README.md:{typed.command.line}: {typed.command.words}"
+        where = f"{typed.command.page}:{typed.command.line}: {typed.command.words}"
         if typed.status not in {0, _FINDINGS}:
             yield f"{where}: ends with {typed.status}:\n{typed.output[-2000:]}"
         if line := missing(typed):
@@ -117,33 +120,43 @@ def problems(every: Sequence[Typed]) -> Iterator[str]:
 
 
 @click.command()
-@click.argument("readme", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("pages", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--only", default="", metavar="WORD", help="Commands that hold it.")
-def main(readme: Path, only: str) -> None:
+def main(pages: Sequence[Path], only: str) -> None:
     """Type it all, without a terminal and on one, and say what a stranger would curse at."""
-    text = readme.read_text(encoding="utf-8")
+    texts = {page: page.read_text(encoding="utf-8") for page in pages}
     found: list[str] = []
     for name, kind in (("without a terminal", _piped), ("on a terminal", _on_a_terminal)):
         with tempfile.TemporaryDirectory(prefix="conformance-readme-") as folder:
-            if (published := readme.parent / "results").is_dir():  # cells of its tables are among what is typed
+            if (published := pages[0].parent / "results").is_dir():  # cells of its tables are among what is typed
                 Path(folder, published.name).symlink_to(published.absolute())
-            for path, content in files(text).items():
+            for path, content in files("\n".join(texts.values())).items():
                 Path(folder, path).parent.mkdir(exist_ok=True)
                 Path(folder, path).write_text(content, encoding="utf-8")
-            every = [kind(each, Path(folder)) for each in commands(text) if only in each.words]
-        rows = [(t.command.line, t.command.words, t.status, f"{t.first_s:.1f}", f"{t.last_s:.1f}") for t in every]
-        click.echo(
-            f"\n{name}\n{tabulate(rows, ('line', 'command', 'exit', 'first s', 'last s'), disable_numparse=True)}"
-        )
+            every = [
+                kind(each, Path(folder))
+                for page, text in texts.items()
+                for each in commands(text, page.name)
+                if only in each.words
+            ]
+        click.echo(f"\n{name}\n{_told(every)}")
         # What is shown is what is printed without a terminal: on one there are bars and colours.
         shown = every if kind is _piped else [_unshown(typed) for typed in every]
         found += [f"{name}: {problem}" for problem in problems(shown)]
     sys.exit("\n".join(found) or 0)
 
 
+def _told(every: Sequence[Typed]) -> str:
+    """The table of what was typed."""
+    rows = [
+        (f"{t.command.page}:{t.command.line}", t.command.words, t.status, f"{t.first_s:.1f}", f"{t.last_s:.1f}")
+        for t in every
+    ]
+    return tabulate(rows, ("line", "command", "exit", "first s", "last s"), disable_numparse=True)
+
+
 def _unshown(typed: Typed) -> Typed:
-    command = Command(line=typed.command.line, words=typed.command.words)
-    return Typed(command=command, status=typed.status, first_s=typed.first_s, last_s=typed.last_s, output=typed.output)
+    return replace(typed, command=replace(typed.command, shown=()))
 
 
 def _piped(command: Command, folder: Path) -> Typed:
