@@ -69,7 +69,17 @@ def test_no_schema_calls_the_reference_eager() -> None:
     assert [line for text in schema.render().values() for line in alone(text)] == []
 
 
-@pytest.mark.parametrize("glob", ["*.md", "cases/*.md", "backends/*.md", "conformance/tests/**/__snapshots__/*/*.md"])
+@pytest.mark.parametrize(
+    "glob",
+    [
+        "*.md",
+        ".github/*.md",
+        "cases/*.md",
+        "backends/*.md",
+        "conformance/docs/**/*.md",
+        "conformance/tests/**/__snapshots__/*/*.md",
+    ],
+)
 def test_no_page_calls_the_reference_eager(checkout: Path, glob: str) -> None:
     """What is written by hand, and the pages that tests render from records."""
     texts = {
