@@ -16,7 +16,7 @@ from conformance.model.enums import EXHAUSTIVE, Tier
 from conformance.model.enums import Level as Weight
 from conformance.model.suggestions import did_you_mean
 from conformance.program.build import placeholders, substitute
-from conformance.program.nests import AMBIENT, LEVELS, RULES, Grammar, Level, Point, level_of, program, requires
+from conformance.program.nests import AMBIENT, LEVELS, RULES, Grammar, NestLevel, Point, level_of, program, requires
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -79,7 +79,7 @@ def _nests(form: FamilyDocument, nest: NestDocument, base: Case) -> Iterator[Cas
     tiers = _tiers(grammar, nest)
     family = _census(form, nest, grammar)
     made = {(ambient, tier): _variant(ambient, tier) for ambient in nest.ambient for tier in Tier}
-    variants: dict[tuple[Level, ...], list[Variant]] = {}
+    variants: dict[tuple[NestLevel, ...], list[Variant]] = {}
     for (levels, ambient), tier in tiers.items():
         variants.setdefault(levels, []).append(made[ambient, tier])
     for levels in sorted(variants, key=lambda levels: (len(levels), levels)):
@@ -99,7 +99,7 @@ def _nests(form: FamilyDocument, nest: NestDocument, base: Case) -> Iterator[Cas
 
 def _grammar(nest: NestDocument) -> Grammar:
     return Grammar(
-        tuple(Level(mode, form) for mode, forms in nest.modes.items() for form in forms), tuple(nest.ambient)
+        tuple(NestLevel(mode, form) for mode, forms in nest.modes.items() for form in forms), tuple(nest.ambient)
     )
 
 
@@ -161,7 +161,7 @@ def _pairs(name: str, pair: PairDocument, probe: str, base: Case) -> Iterator[Ca
         )
 
 
-def _levels(texts: Iterable[str], words: Mapping[str, str]) -> list[Level]:
+def _levels(texts: Iterable[str], words: Mapping[str, str]) -> list[NestLevel]:
     found = (level_of(substitute(text, words)) for text in texts)
     return [level for level in found if level]
 

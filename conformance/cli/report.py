@@ -123,7 +123,7 @@ def _text(records: Sequence[Path], form: str) -> str:
 
 def _deliver(text: str, target: Path) -> None:
     from conformance.model.errors import UsageError
-    from conformance.records.jsonl import telling
+    from conformance.records.jsonl import as_record_error
 
     if target.is_dir():
         message = f"{target} is a folder, and this report is one file; see --output and --format"
@@ -131,7 +131,7 @@ def _deliver(text: str, target: Path) -> None:
     if target == _STDOUT:
         click.echo(text, nl=False)
         return
-    with telling(f"cannot write {target}"):
+    with as_record_error(f"cannot write {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
     click.echo(f"{target}: written")

@@ -196,13 +196,13 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
     """
     from dataclasses import replace
 
-    from conformance.triage.lookup import find, live
+    from conformance.triage.lookup import find, with_installed_backend
     from conformance.triage.repro import bug_report, running, script
 
     found = find(name, places, folders)
-    found = replace(found, request=live(found.request))
+    found = replace(found, request=with_installed_backend(found.request))
     _say_where(found)
-    text = script.of(found, script.compiler(found.request.backend))
+    text = script.render_script(found, script.compiler(found.request.backend))
     click.echo(bug_report.of(found, text, bug_report.environment()) if issue else text, nl=False)
     _exit_unless_shown(ctx, name, running.unshown(text, found.record.outcome, found.request.timeout_s))
 

@@ -236,7 +236,7 @@ class _Compiled:
         with self.dispatching:
             checks = run_checks(pair)
         if raised is None and not pair.claims_rng and any(call.draws for call in expected.calls):
-            checks = self._drawing_as_uncompiled(pair, checks)
+            checks = self._drawing_uncompiled_baseline(pair, checks)
         return Attempt(
             # What holds of a sequence that an exception cut short holds of next to nothing.
             checks=tuple(check for check in checks if not check.held) if raised else checks,
@@ -246,7 +246,7 @@ class _Compiled:
             metrics=_metrics(actual, actual_bytes, expected_bytes),
         )
 
-    def _drawing_as_uncompiled(self, pair: Pair, checks: tuple[CheckResult, ...]) -> tuple[CheckResult, ...]:
+    def _drawing_uncompiled_baseline(self, pair: Pair, checks: tuple[CheckResult, ...]) -> tuple[CheckResult, ...]:
         """Checks of a program that draws, with what breaks where the backend is told to draw the same numbers."""
         if not self.backend.eager_random:
             return checks

@@ -79,22 +79,22 @@ def _work(task: Task, report: int) -> int:
     try:
         module, _, name = task.function.partition(":")
         function = getattr(import_module(module), name)
-        result = function(task.argument, partial(_tell, report, "stage"))
-        _tell(report, "result", codec.to_plain(result))
+        result = function(task.argument, partial(_send, report, "stage"))
+        _send(report, "result", codec.to_plain(result))
     except UsageError as error:
-        _tell(report, "refused", str(error))
+        _send(report, "refused", str(error))
     except MemoryError:
         traceback.print_exc()
-        _tell(report, "exhausted", f"it ran out of the {task.memory_bytes / _GIB:g} GiB of memory it may use")
+        _send(report, "exhausted", f"it ran out of the {task.memory_bytes / _GIB:g} GiB of memory it may use")
     except SystemExit as error:
         return _exit_status(error)
     except Exception as error:  # noqa: BLE001  whatever it is, it is told
         traceback.print_exc()
-        _tell(report, "failed", f"{type(error).__name__}: {error}")
+        _send(report, "failed", f"{type(error).__name__}: {error}")
     return 0
 
 
-def _tell(report: int, kind: messages.MessageKind, body: object) -> None:
+def _send(report: int, kind: messages.MessageKind, body: object) -> None:
     data = memoryview(messages.message(kind, body))
     while data:
         data = data[os.write(report, data) :]

@@ -142,7 +142,7 @@ class _Server:
         if pid == 0:
             child.run(server, report, output, payload)
         self._lifelines[pid] = lifeline
-        _tell(lifeline, pid)
+        _send_number(lifeline, pid)
         self._selector.register(lifeline, selectors.EVENT_READ, partial(self._cut, pid))
 
     def _cut(self, pid: int) -> None:
@@ -153,7 +153,7 @@ class _Server:
     def _reap(self) -> None:
         self._drain_wakeups()
         while ended := _ended_child():
-            self._bury(ended)
+            self._reap_child(ended)
         for stray in children() - self._lifelines.keys():
             kill_group(stray)
 
@@ -161,7 +161,7 @@ class _Server:
         with suppress(BlockingIOError):
             self._wakeup.recv(4096)
 
-    def _bury(self, pid: int) -> None:
+    def _reap_child(self, pid: int) -> None:
         """Take the status of an ended child, once its group is dead too: until then no other process gets its id."""
         if pid in self._lifelines:
             kill_group(pid)
@@ -170,10 +170,10 @@ class _Server:
             with suppress(KeyError):  # it was cut
                 self._selector.unregister(lifeline)
             with lifeline:
-                _tell(lifeline, status)
+                _send_number(lifeline, status)
 
 
-def _tell(lifeline: socket.socket, number: int) -> None:
+def _send_number(lifeline: socket.socket, number: int) -> None:
     with suppress(OSError):  # nobody listens any longer
         lifeline.sendall(NUMBER.pack(number))
 

@@ -19,12 +19,12 @@ from conformance.maintenance.renewal import (
     Renewal,
     Shown,
     blocks_of,
+    described_as,
     explained,
     is_as,
     narrowed,
     put_together,
     settled,
-    told_by,
 )
 from conformance.model.errors import UsageError
 from conformance.verdict.changes import transition
@@ -146,7 +146,7 @@ def _pass(text: str, file: str, runs: Sequence[Shown]) -> Renewal:
         counts[word] += 1
         left += [renewed] if renewed else []
         rescued = [(one, release) for one, release in seen[index].expected if one.record.case_id in spoilt]
-        claims += [_Claim(told_by(one, written[index][0]), release) for one, release in rescued]
+        claims += [_Claim(described_as(one, written[index][0]), release) for one, release in rescued]
     variants = {_pair(one): one for run in runs for one in run.seen}
     return put_together(head, as_entries(_with_ranges(claims, runs), variants.values()), left, **counts)
 
@@ -211,7 +211,7 @@ def _told(one: Seen, run: Shown, written: Entries) -> Failure:
         return failure
     same = (each for entry in written for each in entry if match([replace(each, variants={})], *_named(one)))
     model = next((each for each in same if is_as(one.record, each)), None)
-    return failure if model is None else told_by(one, model)
+    return failure if model is None else described_as(one, model)
 
 
 def _named(one: Seen) -> tuple[str, Variant]:

@@ -25,6 +25,7 @@ __all__ = [
     "Renewal",
     "Shown",
     "blocks_of",
+    "described_as",
     "explained",
     "is_as",
     "narrowed",
@@ -32,7 +33,6 @@ __all__ = [
     "renew",
     "settled",
     "shown_by",
-    "told_by",
 ]
 
 
@@ -219,7 +219,7 @@ def _rescued(entry: Sequence[Expectation], held: _Held) -> Iterator[Failure]:
     spoilt = {one.record.case_id for one in held.otherwise}
     for one in held.expected:
         if one.record.case_id in spoilt:
-            yield told_by(one, entry[0])
+            yield described_as(one, entry[0])
 
 
 def explained(one: Seen, like: Sequence[Expectation]) -> Failure:
@@ -227,10 +227,10 @@ def explained(one: Seen, like: Sequence[Expectation]) -> Failure:
     model = match(like, one.record.case_id, one.variant)
     if model is None or not is_as(one.record, model):
         return Failure(one, how(one.record), Why())
-    return told_by(one, model)
+    return described_as(one, model)
 
 
-def told_by(one: Seen, entry: Expectation) -> Failure:
+def described_as(one: Seen, entry: Expectation) -> Failure:
     """A failure for the reason of an entry, and known by the same words."""
     packages = tuple(entry.packages.items())
     why = Why(entry.kind.value, entry.reason, entry.issue, entry.torch, packages, entry.platform)

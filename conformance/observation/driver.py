@@ -124,7 +124,7 @@ def perform(role: Role) -> RoleObservation:
             return observation
         returned |= {f"call[{index}].{path}": value for path, value in driver.results.items()}
     observation.retained = snapshot.take_all(returned)
-    observation.reaches = _poke(driver.results, returned | driver.arguments | role.state())
+    observation.reaches = _write_to_outputs(driver.results, returned | driver.arguments | role.state())
     observation.complete = True
     return observation
 
@@ -303,7 +303,7 @@ def _version(tensor: object) -> int:
     return tensor._version  # noqa: SLF001 - documented in the autograd notes, without a public name
 
 
-def _poke(results: Mapping[str, object], everything: Mapping[str, object]) -> dict[str, str]:
+def _write_to_outputs(results: Mapping[str, object], everything: Mapping[str, object]) -> dict[str, str]:
     """Write into each result, as its owner may, and say what changed."""
     reaches: dict[str, str] = {}
     memory = {path: snapshot.memory(other) for path, other in everything.items() if isinstance(other, torch.Tensor)}
@@ -311,7 +311,7 @@ def _poke(results: Mapping[str, object], everything: Mapping[str, object]) -> di
         if not isinstance(value, torch.Tensor):
             continue
         own, trouble = snapshot.memory(value), None
-        near = {other: everything[other] for other in memory if snapshot.meet(own, memory[other])}
+        near = {other: everything[other] for other in memory if snapshot.may_overlap(own, memory[other])}
         before = snapshot.take_all(near)
         try:
             with torch.inference_mode():

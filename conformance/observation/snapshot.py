@@ -15,7 +15,18 @@ from conformance.observation.tensors import inner
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Leaf", "Leaves", "changed", "flatten", "meet", "memory", "relations", "take", "take_all", "unreadable"]
+__all__ = [
+    "Leaf",
+    "Leaves",
+    "changed",
+    "flatten",
+    "may_overlap",
+    "memory",
+    "relations",
+    "take",
+    "take_all",
+    "unreadable",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +189,7 @@ def memory(tensor: torch.Tensor) -> range | None:
         return None
 
 
-def meet(one: range | None, other: range | None) -> bool:
+def may_overlap(one: range | None, other: range | None) -> bool:
     """Whether a write to one memory may be seen in the other: not when both are known and apart."""
     return one is None or other is None or (one.start < other.stop and other.start < one.stop)
 

@@ -18,7 +18,7 @@ from conformance.oracle.values import ELEMENTWISE, FLOAT32, LOWER, UNKNOWN, Tens
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["NotModelledError", "Run"]
+__all__ = ["Interpreter", "NotModelledError"]
 
 
 class NotModelledError(Exception):
@@ -85,7 +85,7 @@ _CALLERS = (
 )
 
 
-class Run:
+class Interpreter:
     """One call of a program.
 
     Args:

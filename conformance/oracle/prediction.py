@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from conformance.oracle.interpreter import NotModelledError, Run
+from conformance.oracle.interpreter import Interpreter, NotModelledError
 from conformance.oracle.modes import Modes, ambient
 from conformance.oracle.values import Tensor
 from conformance.program.build import substitute
@@ -44,7 +44,7 @@ def predict(case: Case, variant: Variant) -> list[Prediction]:
     predictions = []
     for call in case.calls:
         inputs = {name: _input(name, spec, variant, call) for name, spec in case.inputs.items()}
-        run = Run(ambient(call.grad or variant.grad, call.autocast or variant.autocast))
+        run = Interpreter(ambient(call.grad or variant.grad, call.autocast or variant.autocast))
         leaves = dict(_leaves("output", run.call(setup, program, inputs)))
         facts = {path: _facts(leaf) for path, leaf in leaves.items() if isinstance(leaf, Tensor)}
         values = {path: leaf for path, leaf in leaves.items() if isinstance(leaf, bool)}

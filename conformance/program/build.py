@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from conformance.model.case import Location
 from conformance.model.errors import Problem
-from conformance.program.subset import Finding, Vocabulary, check, check_body, parse
+from conformance.program.subset import Violation, Vocabulary, check, check_body, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -93,7 +93,7 @@ class _Part:
     def text(self) -> str:
         return substitute(self.written, self.params)
 
-    def problem(self, finding: Finding, case_id: str) -> Problem:
+    def problem(self, finding: Violation, case_id: str) -> Problem:
         lines = self.written.split("\n")
         line = min(max(finding.line, 1), len(lines))
         column = self._written_column(lines[line - 1], finding.column)
@@ -125,7 +125,7 @@ def _problems(case: Case, params: Mapping[str, Scalar]) -> Iterator[Problem]:
         yield part.problem(finding, case.id)
 
 
-def _findings(setup: _Part, program: _Part, inputs: Iterable[str]) -> Iterator[tuple[_Part, Finding]]:
+def _findings(setup: _Part, program: _Part, inputs: Iterable[str]) -> Iterator[tuple[_Part, Violation]]:
     """What is wrong with each text; the program knows what the setup defines, not the other way round."""
     known = Vocabulary()
     setups: list[tuple[_Part, Iterable[str]]] = [(setup, ())] if setup.written else []
@@ -135,7 +135,7 @@ def _findings(setup: _Part, program: _Part, inputs: Iterable[str]) -> Iterator[t
             yield part, _unknown_param(missing, part)
             continue
         tree = parse(part.text)
-        if isinstance(tree, Finding):
+        if isinstance(tree, Violation):
             yield part, tree
             continue
         nodes = list(ast.walk(tree))
@@ -144,11 +144,11 @@ def _findings(setup: _Part, program: _Part, inputs: Iterable[str]) -> Iterator[t
         yield from ((part, finding) for finding in findings)
 
 
-def _unknown_param(found: re.Match[str], part: _Part) -> Finding:
+def _unknown_param(found: re.Match[str], part: _Part) -> Violation:
     before = found.string[: found.start()]
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     hint = f"Known params: {', '.join(sorted(part.params)) or 'none'}. They stand under axes.params."
-    return Finding(line=line, column=column, message=f"unknown param {found[0]!r}", hint=hint)
+    return Violation(line=line, column=column, message=f"unknown param {found[0]!r}", hint=hint)
 
 
 def _assemble(case: Case, params: Mapping[str, Scalar]) -> tuple[str, int, int]:
@@ -159,7 +159,7 @@ def _assemble(case: Case, params: Mapping[str, Scalar]) -> tuple[str, int, int]:
     return head + indent(program, " " * _INDENT) + "\n", _HEADER.count("\n") + 3, head.count("\n") + 1
 
 
-def _uncompilable(case: Case, setup: _Part, program: _Part) -> list[tuple[_Part, Finding]]:
+def _uncompilable(case: Case, setup: _Part, program: _Part) -> list[tuple[_Part, Violation]]:
     """What only the compiler sees, such as a `break` outside a loop; nothing is executed."""
     source, setup_line, program_line = _assemble(case, program.params)
     try:
@@ -168,5 +168,5 @@ def _uncompilable(case: Case, setup: _Part, program: _Part) -> list[tuple[_Part,
         line, column = getattr(error, "lineno", None) or program_line, getattr(error, "offset", None) or 1
         message = f"not Python: {getattr(error, 'msg', 'nested too deeply')}"
         part, start, margin = (program, program_line, _INDENT) if line >= program_line else (setup, setup_line, 0)
-        return [(part, Finding(line=line - start + 1, column=column - margin, message=message))]
+        return [(part, Violation(line=line - start + 1, column=column - margin, message=message))]
     return []

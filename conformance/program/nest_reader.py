@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from conformance.program import parsing
-from conformance.program.nests import AMBIENT, MODES, Level
+from conformance.program.nests import AMBIENT, MODES, NestLevel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ def nest(case: Case) -> str:
     return f"{held}: {inside}" if inside else held
 
 
-def levels_of(program: str) -> Iterator[tuple[int, Level]]:
+def levels_of(program: str) -> Iterator[tuple[int, NestLevel]]:
     """Every level of a program with its depth, the outermost ones at 1, in the order of the text."""
     yield from _levels(parsing.parse(program).body, 1)
 
@@ -52,7 +52,7 @@ def _told(body: Sequence[ast.stmt]) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _levels(body: Sequence[ast.stmt], depth: int) -> Iterator[tuple[int, Level]]:
+def _levels(body: Sequence[ast.stmt], depth: int) -> Iterator[tuple[int, NestLevel]]:
     for statement in body:
         level = _level(statement)
         if level:
@@ -67,7 +67,7 @@ def _bodies(statement: ast.stmt) -> list[list[ast.stmt]]:
     return [body for body in named if body]
 
 
-def _level(statement: ast.stmt) -> Level | None:
+def _level(statement: ast.stmt) -> NestLevel | None:
     """The mode that a statement sets, and in which form."""
     match statement:
         case ast.With(items=[ast.withitem(context_expr=context)]):
@@ -79,6 +79,6 @@ def _level(statement: ast.stmt) -> Level | None:
     return None
 
 
-def _mode(node: ast.expr, form: str) -> Level | None:
+def _mode(node: ast.expr, form: str) -> NestLevel | None:
     name = _LEVELS.get(ast.dump(node))
-    return Level(name, form) if name and (form != "call" or MODES[name].callable) else None
+    return NestLevel(name, form) if name and (form != "call" or MODES[name].callable) else None

@@ -27,8 +27,8 @@ __all__ = [
     "RULES",
     "SAYS",
     "Grammar",
-    "Level",
     "Mode",
+    "NestLevel",
     "Point",
     "level_of",
     "program",
@@ -92,7 +92,7 @@ SAYS = {"set_true": "enable_grad", "set_false": "no_grad"}
 """Modes that say what another one says."""
 
 
-class Level(NamedTuple):
+class NestLevel(NamedTuple):
     """One mode in one form."""
 
     mode: str
@@ -102,14 +102,16 @@ class Level(NamedTuple):
         return f"{self.mode}_{self.form}"
 
 
-LEVELS = tuple(Level(name, form) for name, mode in MODES.items() for form in FORMS if form != "call" or mode.callable)
+LEVELS = tuple(
+    NestLevel(name, form) for name, mode in MODES.items() for form in FORMS if form != "call" or mode.callable
+)
 """Every mode in every form it has."""
 
 
 class Point(NamedTuple):
     """A nest under an ambient mode."""
 
-    levels: tuple[Level, ...]
+    levels: tuple[NestLevel, ...]
     ambient: str
 
 
@@ -127,7 +129,7 @@ class _State(NamedTuple):
 class Grammar:
     """Every sequence of these levels, under each of these ambient modes."""
 
-    levels: tuple[Level, ...] = LEVELS
+    levels: tuple[NestLevel, ...] = LEVELS
     ambient: tuple[str, ...] = tuple(AMBIENT)
 
     def size(self, depth: int) -> int:
@@ -177,7 +179,7 @@ class Grammar:
         found: set[Point] = set()
         while len(found) < count:
             ambient = self.ambient[int(draw() * len(self.ambient))]
-            state, levels = self._start(depth, ambient), list[Level]()
+            state, levels = self._start(depth, ambient), list[NestLevel]()
             while not isinstance(state, str) and len(levels) < depth:
                 levels.append(self.levels[int(draw() * len(self.levels))])
                 state = self._step(state, levels[-1])
@@ -185,7 +187,7 @@ class Grammar:
                 found.add(Point(tuple(levels), ambient))
         return sorted(found)
 
-    def _below(self, state: _State, depth: int) -> Iterator[tuple[Level, ...]]:
+    def _below(self, state: _State, depth: int) -> Iterator[tuple[NestLevel, ...]]:
         if not depth:
             yield ()
             return
@@ -208,13 +210,13 @@ class Grammar:
         mixed = depth < _DEEP - (ambient != "enabled")
         return _State(depth=depth, mixed=mixed, form="", seen_bfloat16=ambient == _SYMMETRIC[0], autocast=on)
 
-    def _step(self, state: _State, level: Level) -> _State | str:
+    def _step(self, state: _State, level: NestLevel) -> _State | str:
         """After one more level: what the rules need to know, or the rule that leaves it out."""
         depth, mixed, form, seen, on = state
         mode, own = level
         if depth > 1 and mode == _SYMMETRIC[1] and not seen and self._exchangeable:
             return "exchange"
-        if depth > 1 and own != "call" and Level(SAYS.get(mode, ""), own) in self.levels:
+        if depth > 1 and own != "call" and NestLevel(SAYS.get(mode, ""), own) in self.levels:
             return "spelling"
         if not mixed and own != "call":
             if form and form != own:
@@ -229,18 +231,18 @@ class Grammar:
         return _State(depth, mixed, form, seen, on)
 
 
-def level_of(text: str) -> Level | None:
+def level_of(text: str) -> NestLevel | None:
     """The level that is written `<mode>_<form>`, or None if there is none."""
     mode, _, form = text.rpartition("_")
-    return Level(mode, form) if (mode, form) in LEVELS else None
+    return NestLevel(mode, form) if (mode, form) in LEVELS else None
 
 
-def requires(levels: Sequence[Level]) -> frozenset[Capability]:
+def requires(levels: Sequence[NestLevel]) -> frozenset[Capability]:
     """What a backend must claim to be asked for a nest; what holds around it is the variant's affair."""
     return frozenset[Capability]().union(*(MODES[level.mode].requires for level in levels))
 
 
-def program(levels: Sequence[Level], probe: str, *, innermost: bool = False) -> str:
+def program(levels: Sequence[NestLevel], probe: str, *, innermost: bool = False) -> str:
     """Write the program of a nest: the expression `probe` before it, on the way into and out of each level, and after.
 
     With `innermost`, only in the innermost level and after the nest.
@@ -252,7 +254,7 @@ def program(levels: Sequence[Level], probe: str, *, innermost: bool = False) -> 
     return "\n".join(["seen = []", *lines, *after, "return seen", ""])
 
 
-def _lines(levels: Sequence[Level], number: int, observe: str, *, every: bool) -> list[str]:
+def _lines(levels: Sequence[NestLevel], number: int, observe: str, *, every: bool) -> list[str]:
     if not levels:
         return [observe]
     text, form = MODES[levels[0].mode].text, levels[0].form

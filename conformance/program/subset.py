@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
-__all__ = ["Finding", "Vocabulary", "check", "check_body", "parse"]
+__all__ = ["Violation", "Vocabulary", "check", "check_body", "parse"]
 
 _STATEMENTS = """
     AnnAssign Assert Assign AugAssign Break ClassDef Continue Delete Expr For FunctionDef If Nonlocal Pass Raise Return
@@ -36,7 +36,7 @@ _SCOPES = (ast.FunctionDef, ast.ClassDef, ast.Lambda)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Violation:
     """One thing that a program may not do; line and column count from 1 within its text."""
 
     line: int
@@ -74,18 +74,18 @@ class Vocabulary:
         )
 
 
-def parse(text: str) -> ast.Module | Finding:
+def parse(text: str) -> ast.Module | Violation:
     """Read the tree of `text`, or what keeps it from being Python."""
     odd = next((index for index, char in enumerate(text) if not char.isprintable() and char not in "\n\t"), None)
     if odd is not None:
         before = text[:odd]
         place = before.count("\n") + 1, odd - before.rfind("\n")
-        return Finding(line=place[0], column=place[1], message=f"the character {text[odd]!r} is not allowed")
-    too_deep = Finding(line=1, column=1, message=f"nested too deeply: at most {_DEEPEST} levels")
+        return Violation(line=place[0], column=place[1], message=f"the character {text[odd]!r} is not allowed")
+    too_deep = Violation(line=1, column=1, message=f"nested too deeply: at most {_DEEPEST} levels")
     try:
         tree = parsing.parse(text)
     except SyntaxError as error:
-        return Finding(line=error.lineno or 1, column=error.offset or 1, message=f"not Python: {error.msg}")
+        return Violation(line=error.lineno or 1, column=error.offset or 1, message=f"not Python: {error.msg}")
     except (RecursionError, MemoryError):
         return too_deep
     return too_deep if _is_deeper(tree, _DEEPEST) else tree
@@ -98,7 +98,7 @@ def _is_deeper(tree: ast.AST, levels: int) -> bool:
     return bool(level)
 
 
-def check(nodes: Sequence[ast.AST], text: str, known: Vocabulary) -> Iterator[Finding]:
+def check(nodes: Sequence[ast.AST], text: str, known: Vocabulary) -> Iterator[Violation]:
     """Every node of the tree of `text` outside the subset; `known` is what it may use besides the surface of torch.
 
     The nodes are in the order of `ast.walk`.
@@ -108,18 +108,18 @@ def check(nodes: Sequence[ast.AST], text: str, known: Vocabulary) -> Iterator[Fi
     for node in nodes:
         for at, message, hint in checker.visit(node):
             column = len(lines[at.lineno - 1].encode()[: at.col_offset].decode(errors="ignore")) + 1
-            yield Finding(line=at.lineno, column=column, message=message, hint=hint)
+            yield Violation(line=at.lineno, column=column, message=message, hint=hint)
 
 
-def check_body(tree: ast.Module) -> Iterator[Finding]:
+def check_body(tree: ast.Module) -> Iterator[Violation]:
     """What only the body of the program must and must not do: it returns (or raises), and it is no generator."""
     own = [node for statement in tree.body for node in _own(statement)]
     for node in own:
         if isinstance(node, ast.Yield | ast.YieldFrom):
-            yield Finding(line=node.lineno, column=1, message="the program itself must not yield")
+            yield Violation(line=node.lineno, column=1, message="the program itself must not yield")
     if not any(isinstance(node, ast.Return | ast.Raise) for node in own):
         hint = "End it with: return <what is compared>"
-        yield Finding(line=1, column=1, message="the program must return something", hint=hint)
+        yield Violation(line=1, column=1, message="the program must return something", hint=hint)
 
 
 _Found = tuple[ast.stmt | ast.expr | ast.arg | ast.excepthandler, str, str]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from conformance.model import codec
 from conformance.model.enums import Outcome
-from conformance.records.jsonl import reading, telling
+from conformance.records.jsonl import as_record_error, reading
 from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def write(path: Path, results: Iterable[ScriptResult]) -> None:
         RecordError: the file cannot be written.
     """
     lines = [codec.encode(codec.to_plain(one)) for one in sorted(results, key=lambda one: one.key)]
-    with telling(f"cannot write {path}"):
+    with as_record_error(f"cannot write {path}"):
         path.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 

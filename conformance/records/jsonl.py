@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
-__all__ = ["LineFile", "conflicts", "first_line", "reading", "refuse_another", "split", "telling"]
+__all__ = ["LineFile", "as_record_error", "conflicts", "first_line", "reading", "refuse_another", "split"]
 
 _REASON = 300  # characters of what went wrong
 
@@ -33,7 +33,7 @@ class LineFile:
 
     def __init__(self, path: Path, start: bytes, *, truncate: int | None = None) -> None:
         self._path = path
-        with telling(f"cannot write {path}"):
+        with as_record_error(f"cannot write {path}"):
             if truncate is None:
                 _spare_others(path, start)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ class LineFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._file, telling(f"cannot write {self._path}"):
+        with self._file, as_record_error(f"cannot write {self._path}"):
             if self._path.is_file():  # /dev/null and pipes know no fsync
                 os.fsync(self._file.fileno())
 
@@ -60,7 +60,7 @@ class LineFile:
     def put(self, line: str, otherwise: str = "") -> None:
         """Write one line; where that fails, the error ends with `otherwise`."""
         data = memoryview(line.encode() + b"\n")
-        with telling(f"cannot write {self._path}", otherwise):
+        with as_record_error(f"cannot write {self._path}", otherwise):
             while data:
                 data = data[self._file.write(data) :]
 
@@ -127,7 +127,7 @@ def _words(value: object) -> object:
 
 
 @contextmanager
-def telling(what: str, after: str = "") -> Iterator[None]:
+def as_record_error(what: str, after: str = "") -> Iterator[None]:
     """Turn what goes wrong with a file, or in a line of it, into a RecordError that says so.
 
     Args:

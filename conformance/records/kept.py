@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.model.errors import UsageError
-from conformance.records.jsonl import telling
+from conformance.records.jsonl import as_record_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ def new(kind: Kind) -> Path:
     Raises:
         RecordError: the folder or the file cannot be made.
     """
-    with telling(f"cannot write below {FOLDER}", "; --records names another place"):
+    with as_record_error(f"cannot write below {FOLDER}", "; --records names another place"):
         FOLDER.mkdir(exist_ok=True)
         (FOLDER / ".gitignore").write_text("*\n", encoding="ascii")
         path = _claimed(kind)
@@ -69,7 +69,7 @@ def _claimed(kind: Kind) -> Path:
 def _link(kind: Kind, path: Path) -> None:
     """Let `last` lead to a file of the folder, at once for whoever reads it."""
     temporary = FOLDER / f".{path.name}.{os.getpid()}"
-    with telling(f"cannot write below {FOLDER}"):
+    with as_record_error(f"cannot write below {FOLDER}"):
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(path.name)
         temporary.replace(last(kind))

@@ -91,7 +91,7 @@ def noise(run: TimingRun) -> str:
     ratios = [ratio for noise in run.noises for each in noise.ratios.values() for ratio in each]
     seen = f"{len(ratios)} times: 19 of 20 ratios lie within {max(spreads):.1%} of 1"
     often = "" if len(spreads) == 1 else f", in the worst of the {len(spreads)} times that it was begun or continued"
-    refused = _REFUSED if math.isinf(timing_frame.smallest_told(run)) else ""
+    refused = _REFUSED if math.isinf(timing_frame.smallest_detectable(run)) else ""
     range_ = f"({min(ratios):.3f} to {max(ratios):.3f})"
     return f"Noise: before the run, uncompiled calls were timed against themselves {seen} {range_}{often}.{refused}"
 
@@ -102,7 +102,7 @@ _REFUSED = " **That is wider than the smallest effect that counts, so nothing is
 def overall(run: TimingRun) -> tuple[list[str], list[list[str]]]:
     """Headers and rows of the table of backends: for each phase how many, the geometric mean, and the verdicts."""
     headers = ["backend", "phase", "timed", "geometric mean", "faster", "slower", "undecided", "worst", "worst case"]
-    smallest = timing_frame.smallest_told(run)
+    smallest = timing_frame.smallest_detectable(run)
     groups: dict[tuple[str, Phase], list[tuple[Timing, Blocks]]] = defaultdict(list)
     for timing in run.timings:
         for blocks in timing.blocks:

@@ -18,7 +18,7 @@ from conformance.records.releases import ordered, refuse_mixed
 from conformance.report import markdown
 from conformance.timing import stats, timing_file
 from conformance.timing.model import GATES, Speed, Timing
-from conformance.timing.timing_frame import smallest_told
+from conformance.timing.timing_frame import smallest_detectable
 from conformance.verdict import changes
 from conformance.verdict.changes import Transition, how
 
@@ -195,7 +195,7 @@ def load(text: str) -> Run:
         records={each.key: each for each in records if each.backend in chosen},
         timings={each.key: each for each in timed if each.backend in chosen},
         backends=chosen,
-        quiet=all(math.isfinite(smallest_told(run)) for run in timings),
+        quiet=all(math.isfinite(smallest_detectable(run)) for run in timings),
         smallest=max((run.header.smallest for run in timings), default=0.0),
     )
 

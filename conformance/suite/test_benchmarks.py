@@ -106,9 +106,9 @@ def subject(request: pytest.FixtureRequest, conformance_session: Session) -> Ite
 @pytest.fixture(scope="module")
 def metrics(subject: Subject) -> dict[str, float]:
     """What is counted of the program, not timed."""
-    from conformance.timing.counters import of_compilation
+    from conformance.timing.counters import compile_metrics
 
-    return of_compilation(subject.watch) if subject.watch else {}
+    return compile_metrics(subject.watch) if subject.watch else {}
 
 
 @pytest.fixture

@@ -61,7 +61,9 @@ def test_scripts_follow_from_fields(failures: list[Found]) -> None:
     compiler = Compiler(expression='"eager"')
     for one in failures:
         other = replace(one, record=reworded(one.record))
-        assert _body(script.of(other, compiler)) == _body(script.of(one, compiler)), one.record.key
+        assert _body(script.render_script(other, compiler)) == _body(script.render_script(one, compiler)), (
+            one.record.key
+        )
 
 
 @pytest.mark.parametrize("attempt", [failed("values"), raised(), crashed(), crashed(timed_out=True), vacuous()])

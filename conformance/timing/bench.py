@@ -131,7 +131,7 @@ class Bench:
                 try:
                     found = self._conforming(advance)
                     ready = [each for each in self.remaining if _conforms(found[each.key])]
-                    noises += self._heard(ready)
+                    noises += self._measure_noise(ready)
                     advance("noise")
                     for request in self.remaining:
                         timing = self._timing(request, found[request.key])
@@ -156,7 +156,7 @@ class Bench:
             advance(f"conforms? {record.backend} {record.case_id}")
         return found
 
-    def _heard(self, requests: Sequence[Request]) -> list[Noise]:
+    def _measure_noise(self, requests: Sequence[Request]) -> list[Noise]:
         """Measure the noise before these are timed, and write it.
 
         Raises:

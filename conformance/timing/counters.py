@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "begin",
-    "of_compilation",
+    "compile_metrics",
 ]
 
 # None on a release of torch that lacks them.
@@ -28,7 +28,7 @@ def begin() -> None:
         _inductor.reset()
 
 
-def of_compilation(watch: GraphWatch) -> dict[str, float]:
+def compile_metrics(watch: GraphWatch) -> dict[str, float]:
     """Of what was compiled since `begin`: graphs, graph_breaks, recompiles, and what this torch counts itself.
 
     That is guards, fx_nodes, and Inductor's kernels.

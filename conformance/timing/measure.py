@@ -19,7 +19,7 @@ from conformance.backend.resolution import patched, resolve
 from conformance.model.enums import Stage
 from conformance.observation.evidence import compile_with
 from conformance.timing import clock, counters, stats
-from conformance.timing.memory import of_memory
+from conformance.timing.memory import memory_metrics
 from conformance.timing.model import Noise, Phase, Timing
 from conformance.timing.subject import prepared, subject_of, uncompiled
 
@@ -50,9 +50,9 @@ def run(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
     torch.set_num_threads(task.threads)
     report(Stage.COMPILE)
     with prepared(task.request) as candidate:
-        compiled = counters.of_compilation(candidate.watch) if candidate.watch else {}
+        compiled = counters.compile_metrics(candidate.watch) if candidate.watch else {}
         report(Stage.REFERENCE)
-        base, blocks = candidate.as_uncompiled(), []
+        base, blocks = candidate.uncompiled_baseline(), []
         for phase in candidate.phases:
             report(Stage.BACKWARD if phase is Phase.BACKWARD else Stage.FORWARD)
             with candidate.held(phase):
@@ -60,7 +60,7 @@ def run(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
         return replace(
             Timing.of(task.request),
             blocks=tuple(blocks),
-            metrics={**compiled, **of_memory(candidate, base)},
+            metrics={**compiled, **memory_metrics(candidate, base)},
         )
 
 
@@ -69,7 +69,7 @@ def run_against_itself(task: TimingRequest, report: Callable[[Stage], None]) -> 
     torch.set_num_threads(task.threads)
     report(Stage.REFERENCE)
     one = uncompiled(task.request)
-    other, phase = one.as_uncompiled(), one.phases[-1]
+    other, phase = one.uncompiled_baseline(), one.phases[-1]
     with one.held(phase):
         sides = one.side(phase), other.side(phase)
         ratios = [stats.ratio(clock.measure(phase, *sides, task.effort)).value for _ in range(task.repetitions)]

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
     from conformance.timing.subject import Subject
 
-__all__ = ["of_memory"]
+__all__ = ["memory_metrics"]
 
 
 _ALLOCATION = "[memory]"  # the profiler's name for an allocation, or for what is given back
 
 
-def of_memory(candidate: Subject, base: Subject) -> dict[str, float]:
+def memory_metrics(candidate: Subject, base: Subject) -> dict[str, float]:
     """Bytes kept for backward, and the most that is allocated at a time beyond what stood before: of both."""
     found = {
         "saved_bytes": saved_bytes(candidate.role),

@@ -149,7 +149,7 @@ class Subject:
         self._changed = [(tensor, was) for tensor, was in pairs if not torch.equal(tensor, was)]
         self.rewind()
 
-    def as_uncompiled(self) -> Subject:
+    def uncompiled_baseline(self) -> Subject:
         """The same program uncompiled, warm, on the very same tensors.
 
         Where tensors lie in memory costs or saves some per cent, the same throughout a process, which no number of

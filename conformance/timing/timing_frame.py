@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from conformance.timing.model import Blocks, Timing
     from conformance.timing.timing_file import TimingRun
 
-__all__ = ["REFERENCE", "TYPES", "by_number", "load_timing", "of", "smallest_told"]
+__all__ = ["REFERENCE", "TYPES", "by_number", "load_timing", "of", "smallest_detectable"]
 
 REFERENCE = "uncompiled"
 """The name under which pytest-benchmark times the uncompiled program, which every ratio is to."""
@@ -138,7 +138,7 @@ def _rows(path: Path) -> Iterator[dict[str, object]]:
 def _of_run(run: TimingRun) -> Iterator[dict[str, object]]:
     header = run.header
     told = {"threads": header.conditions.threads, "torch": header.environment.torch, "run_id": header.run_id}
-    smallest = smallest_told(run)
+    smallest = smallest_detectable(run)
     rows = [(timing, row) for timing in run.timings for row in _of_compiles(timing)]
     each = [(timing, blocks) for timing in run.timings for blocks in timing.blocks]
     each.sort(key=lambda pair: len(pair[1].ns))  # as many samples share what intervals are drawn by
@@ -147,7 +147,7 @@ def _of_run(run: TimingRun) -> Iterator[dict[str, object]]:
         yield {**timing.metrics, **_named(timing.backend, timing.case_id, timing.variant), **row, **told}
 
 
-def smallest_told(run: TimingRun) -> float:
+def smallest_detectable(run: TimingRun) -> float:
     """The smallest effect that a run can tell: the one that counts, infinite where the machine was ever too noisy."""
     return run.header.smallest if stats.is_quiet(run.noises, run.header.smallest) else math.inf
 

@@ -30,7 +30,7 @@ from conformance.report.run_summary import finding
 from conformance.report.terminal import style_of, styled
 from conformance.timing import bench
 from conformance.verdict.expectations import known_as, known_failures
-from conformance.verdict.judge import tell_check
+from conformance.verdict.judge import describe_check
 from conformance.verdict.ladder import DEBUG, first_in_records
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def _notes(found: Sequence[Record]) -> Iterator[str]:
         for check in record.checks:
             if not check.held and not check.breaks:
                 more = f" {check.message}." if check.differences and check.message else ""
-                backends.setdefault(f"{record.variant}: {tell_check(check)}{more}", []).append(record.backend)
+                backends.setdefault(f"{record.variant}: {describe_check(check)}{more}", []).append(record.backend)
     yield from (f"{_ADVISORY} on {', '.join(names)} / {said}" for said, names in backends.items())
 
 

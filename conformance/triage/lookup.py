@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from conformance.model.request import BackendInfo
     from conformance.model.result import Record
 
-__all__ = ["Found", "find", "live", "now", "request"]
+__all__ = ["Found", "find", "request", "rerun", "with_installed_backend"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ def _cases(run: RunFile, folders: Sequence[Path]) -> Iterator[Case]:
     yield from sources.collect(list({folder.resolve(): folder for folder in (*told, *folders)}.values()))
 
 
-def now(request: Request) -> Found:
+def rerun(request: Request) -> Found:
     """Run a request, with its backend as it is here, and give what a run of it alone would have recorded.
 
     Raises:
@@ -162,7 +162,7 @@ def now(request: Request) -> Found:
     return Found(record=made, run=RunFile(header=record_file.make_header(plan, machine, "")), request=request)
 
 
-def live(request: Request) -> Request:
+def with_installed_backend(request: Request) -> Request:
     """The request with its backend as it is installed here: records keep no environment variables and no paths.
 
     Raises:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from conformance.model.request import Expectation
     from conformance.model.result import Attempt, CheckResult, Difference
 
-__all__ = ["Judgement", "held_against", "judge", "outcome", "tell_check", "where"]
+__all__ = ["Judgement", "describe_check", "held_against", "judge", "outcome", "where"]
 
 _COMPILED = "compiled"
 
@@ -52,7 +52,7 @@ def judge(happened: Outcome, attempt: Attempt, expectation: Expectation | None) 
         expectation: the entry of the backend's known failures for this case and variant, if there is one.
     """
     verdict, note = held_against(expectation, happened, attempt)
-    return Judgement(verdict, _tell(happened, attempt), note)
+    return Judgement(verdict, _describe(happened, attempt), note)
 
 
 def held_against(expectation: Expectation | None, happened: Outcome, attempt: Attempt) -> tuple[Verdict, str]:
@@ -60,10 +60,13 @@ def held_against(expectation: Expectation | None, happened: Outcome, attempt: At
     if expectation is None or not (happened.is_failure or happened is Outcome.PASS):
         return Verdict(happened.value), ""
     if happened is Outcome.PASS:
-        return Verdict.XPASS, f"passed, but was expected to {_wanted(expectation)}; delete {where(expectation)}"
+        return (
+            Verdict.XPASS,
+            f"passed, but was expected to {_describe_expectation(expectation)}; delete {where(expectation)}",
+        )
     if _is_as_expected(happened, attempt, expectation):
         return Verdict.XFAIL, ""
-    return Verdict(happened.value), f"Expected to {_wanted(expectation)} instead: {where(expectation)}"
+    return Verdict(happened.value), f"Expected to {_describe_expectation(expectation)} instead: {where(expectation)}"
 
 
 def where(expectation: Expectation) -> str:
@@ -89,30 +92,30 @@ def _is_as_expected(happened: Outcome, attempt: Attempt, expectation: Expectatio
     return expectation.raises is None or re.search(expectation.raises, said) is not None
 
 
-def _wanted(expectation: Expectation) -> str:
+def _describe_expectation(expectation: Expectation) -> str:
     words = {Outcome.FAIL: "fail", Outcome.ERROR: "raise", Outcome.VACUOUS: "compile nothing"}
     text = words.get(expectation.outcome, expectation.outcome.value)
     detail = ", ".join(sorted(expectation.checks)) or expectation.raises
     return f"{text} ({detail})" if detail else text
 
 
-def _tell(happened: Outcome, attempt: Attempt) -> str:
+def _describe(happened: Outcome, attempt: Attempt) -> str:
     match happened:
         case Outcome.PASS:
             return ""
         case Outcome.FAIL:
-            return _tell_failure(_broken(attempt))
+            return _describe_failure(_broken(attempt))
         case Outcome.VACUOUS:
-            return _tell_nothing_compiled(_broken(attempt)[_COMPILED])
+            return _describe_vacuous(_broken(attempt)[_COMPILED])
         case Outcome.ERROR if attempt.raised is not None:
             return f"raised in {attempt.raised.stage}: {attempt.raised.type}: {attempt.raised.message}"
         case Outcome.CRASH | Outcome.TIMEOUT:
-            return _tell_end(happened, attempt)
+            return _describe_end(happened, attempt)
         case _:
             return attempt.invalid or "nothing was compared"
 
 
-def _tell_end(happened: Outcome, attempt: Attempt) -> str:
+def _describe_end(happened: Outcome, attempt: Attempt) -> str:
     place = f"stage {attempt.stage}" if attempt.call is None else f"stage {attempt.stage}, call {attempt.call}"
     text = f"{attempt.ended} ({place})"
     if happened is Outcome.TIMEOUT:
@@ -120,10 +123,10 @@ def _tell_end(happened: Outcome, attempt: Attempt) -> str:
     return "; ".join(filter(None, [text, last_words(attempt.output)]))
 
 
-def _tell_failure(broken: dict[str, CheckResult]) -> str:
+def _describe_failure(broken: dict[str, CheckResult]) -> str:
     """The first difference in full, the others counted."""
     (name, check), *others = broken.items()
-    parts = [tell_check(check)]
+    parts = [describe_check(check)]
     if (further := len(check.differences) - 1) > 0:
         parts.append(f"{', '.join(filter(None, [f'{further} further in {name}', check.message]))}.")
     elif check.differences and check.message:
@@ -133,15 +136,15 @@ def _tell_failure(broken: dict[str, CheckResult]) -> str:
     return "\n".join(parts)
 
 
-def tell_check(check: CheckResult) -> str:
+def describe_check(check: CheckResult) -> str:
     """What a check saw that does not hold: its first difference in full."""
     if not check.differences:
         return f"{check.check}: {check.message or 'did not hold'}."
-    text = _tell_difference(check.differences[0])
+    text = _describe_difference(check.differences[0])
     return text if check.check == check.differences[0].kind else f"{check.check}: {text}"
 
 
-def _tell_difference(difference: Difference) -> str:
+def _describe_difference(difference: Difference) -> str:
     verb = "differ" if difference.kind == "values" else "differs"
     text = f"{difference.kind} {verb} in {difference.place}"
     text += "".join(f" under {name}={value}" for name, value in difference.under.items()) + ": "
@@ -173,6 +176,6 @@ def _count(check: CheckResult) -> str:
     return f"{number} difference{'s' if number > 1 else ''}" if number else (check.message or "did not hold")
 
 
-def _tell_nothing_compiled(check: CheckResult) -> str:
+def _describe_vacuous(check: CheckResult) -> str:
     seen = next((difference.actual for difference in check.differences), check.message)
     return f"nothing was compiled: {seen}" if seen else "nothing was compiled"

@@ -70,7 +70,7 @@ def sides() -> tuple[clock.Side, clock.Side]:
     case = next(case for case in load_cases() if case.id == _CASE)
     request = Request(case=case, backend=BackendInfo(ref="eager", name="eager"), variant=case.variants[0])
     eager = uncompiled(request)
-    return eager.side(Phase.STEP), eager.as_uncompiled().side(Phase.STEP)
+    return eager.side(Phase.STEP), eager.uncompiled_baseline().side(Phase.STEP)
 
 
 def _itself(repetitions: int, seconds: float) -> list[tuple[str, str, str]]:

@@ -25,7 +25,7 @@ from conformance.tests.jobs import scripts
 from conformance.tests.saboteurs import SABOTEURS, ref
 from conformance.tests.trial import CASES, findings, findings_of
 from conformance.triage.explain import command
-from conformance.triage.lookup import now
+from conformance.triage.lookup import rerun
 from conformance.triage.repro import script
 from conformance.triage.shrink.search import shrink
 from conformance.verdict.symptom import Symptom
@@ -109,7 +109,7 @@ def _failure(name: str) -> Found:
     limit = _LIMIT_S if saboteur.meant == Outcome.TIMEOUT else None
     plan = select(CASES, [attempts.describe(ref(saboteur.home, name))], case_globs=[saboteur.cases], timeout_s=limit)
     for request in plan.requests:
-        found = now(request)
+        found = rerun(request)
         shown = findings(found.record)
         if saboteur.meant in shown and shown.isdisjoint(
             findings_of(saboteur.kin, [found.record])[found.record.case_id, found.record.variant]
@@ -121,7 +121,7 @@ def _failure(name: str) -> Found:
 
 def _scripted(found: Found, kin: str) -> str:
     try:
-        text = script.of(found, script.compiler(found.request.backend))
+        text = script.render_script(found, script.compiler(found.request.backend))
     except UsageError as error:
         return str(error)
     if not scripts.run(text, 2 * found.request.timeout_s).shows(found.record.outcome):
@@ -129,7 +129,7 @@ def _scripted(found: Found, kin: str) -> str:
     # What PyTorch's `eager` gets it hands back as well, for that is what it is there for.
     kin = "aot_eager" if found.record.outcome is Outcome.VACUOUS else kin
     honest = replace(found, request=replace(found.request, backend=attempts.describe(kin)))
-    on_kin = scripts.run(script.of(honest, script.compiler(honest.request.backend)))
+    on_kin = scripts.run(script.render_script(honest, script.compiler(honest.request.backend)))
     return "yes" if on_kin.status == 0 else f"{kin} shows it too"
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RECORDS",
-    "Run",
+    "ScriptOutcome",
     "execute",
     "failing",
     "found_of",
@@ -60,7 +60,7 @@ _BY_ID = {case.id: case for case in CASES}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class ScriptOutcome:
     """What came of a script: its exit status, if it had one, how it ended otherwise, and what it printed."""
 
     status: int | None = None
@@ -88,13 +88,13 @@ def execute(text: str, _report: Callable[[Stage], None]) -> Attempt:
     return Attempt(metrics={"status": 0})
 
 
-def run(text: str, timeout_s: float = _LIMIT_S) -> Run:
+def run(text: str, timeout_s: float = _LIMIT_S) -> ScriptOutcome:
     """Run a script in a child of the fork server; what it raises is no exit status, though Python's would be 1."""
     end = tasks.run_task(f"{__spec__.name}:execute", text, env={}, timeout_s=timeout_s)
     made = tasks.result(Attempt, end)
     if isinstance(made, Attempt):
-        return Run(status=int(made.metrics["status"]), output=end.output)
-    return Run(ended=str(made), output=end.output)
+        return ScriptOutcome(status=int(made.metrics["status"]), output=end.output)
+    return ScriptOutcome(ended=str(made), output=end.output)
 
 
 def of_this_release() -> list[Path]:
@@ -128,7 +128,7 @@ def text_of(found: Found) -> str:
     Raises:
         UsageError: there is none.
     """
-    return script.of(found, _compiler(found.request.backend.ref))
+    return script.render_script(found, _compiler(found.request.backend.ref))
 
 
 def sampled(found: Iterable[Found], number: int) -> Iterator[Found]:
@@ -167,18 +167,18 @@ def main(files: Sequence[Path], sample: int) -> None:
     sys.exit(1 if wrong else 0)
 
 
-def _tried(found: Found) -> Run:
+def _tried(found: Found) -> ScriptOutcome:
     try:
         made = run(text_of(found))
     except UsageError as error:
-        made = Run(ended=f"refused: {error}")
+        made = ScriptOutcome(ended=f"refused: {error}")
     mark = "" if made.shows(found.record.outcome) else "  DOES NOT REPRODUCE"
     click.echo(f"{'/'.join(found.record.key)}{mark}")
     return replace(made, output=made.output[-2000:])
 
 
-def _by_symptom(wrong: Iterable[tuple[Found, Run]]) -> dict[str, list[tuple[str, Run]]]:
-    by: defaultdict[str, list[tuple[str, Run]]] = defaultdict(list)
+def _by_symptom(wrong: Iterable[tuple[Found, ScriptOutcome]]) -> dict[str, list[tuple[str, ScriptOutcome]]]:
+    by: defaultdict[str, list[tuple[str, ScriptOutcome]]] = defaultdict(list)
     for found, end in wrong:
         by[str(Symptom.of_record(found.record))].append(("/".join(found.record.key), end))
     return by

@@ -23,7 +23,7 @@ from conformance.tests.roles import observed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conformance.program.nests import Level
+    from conformance.program.nests import NestLevel
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 
@@ -41,7 +41,7 @@ def _clean() -> Iterator[None]:
 
 @given(levels=st.lists(st.sampled_from(LEVELS), max_size=4), around=st.sampled_from(sorted(AMBIENT)))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_eager_agrees_on_every_nest(levels: list[Level], around: str) -> None:
+def test_eager_agrees_on_every_nest(levels: list[NestLevel], around: str) -> None:
     """Whatever is nested in whatever form, the oracle says what happens uncompiled, in each probe and after."""
     case = replace(NEST, program=program(levels, "probe(a, w, h, k)"), calls=(Call(backward=False),))
     request = a_request(case, variant=AMBIENT[around])

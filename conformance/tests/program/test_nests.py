@@ -10,14 +10,25 @@ from hypothesis import strategies as st
 
 from conformance.catalogue.loader import load_cases
 from conformance.model.enums import Capability
-from conformance.program.nests import AMBIENT, LEVELS, MODES, RULES, Grammar, Level, Point, level_of, program, requires
-from conformance.program.subset import Finding, Vocabulary, check, check_body, parse
+from conformance.program.nests import (
+    AMBIENT,
+    LEVELS,
+    MODES,
+    RULES,
+    Grammar,
+    NestLevel,
+    Point,
+    level_of,
+    program,
+    requires,
+)
+from conformance.program.subset import Violation, Vocabulary, check, check_body, parse
 
 WHOLE = Grammar()
 NESTS = st.lists(st.sampled_from(LEVELS), min_size=1, max_size=4).map(tuple)
 
 
-def levels(text: str) -> tuple[Level, ...]:
+def levels(text: str) -> tuple[NestLevel, ...]:
     """Levels written with spaces between them."""
     found = tuple(map(level_of, text.split()))
     assert None not in found
@@ -27,7 +38,7 @@ def levels(text: str) -> tuple[Level, ...]:
 def exchanged(point: Point) -> Point:
     """The point with float16 for bfloat16 and the other way round."""
     other = {"bfloat16": "float16", "float16": "bfloat16"}
-    within = tuple(Level(other.get(mode, mode), form) for mode, form in point.levels)
+    within = tuple(NestLevel(other.get(mode, mode), form) for mode, form in point.levels)
     return Point(within, other.get(point.ambient, point.ambient))
 
 
@@ -177,11 +188,11 @@ return seen
 
 
 @given(nest=NESTS, innermost=st.booleans())
-def test_every_program_is_within_the_subset(nest: tuple[Level, ...], innermost: bool) -> None:
+def test_every_program_is_within_the_subset(nest: tuple[NestLevel, ...], innermost: bool) -> None:
     """What the loader does not check again would pass, and has as many observations as it should."""
     text = program(nest, "probe(a)", innermost=innermost)
     tree = parse(text)
-    assert not isinstance(tree, Finding)
+    assert not isinstance(tree, Violation)
     nodes = list(ast.walk(tree))
     known = Vocabulary.of(nodes, ["a"]) | Vocabulary(names=frozenset({"probe"}))
     assert [*check(nodes, text, known), *check_body(tree)] == []
@@ -191,7 +202,7 @@ def test_every_program_is_within_the_subset(nest: tuple[Level, ...], innermost: 
 
 
 @given(nest=NESTS)
-def test_a_level_reads_as_it_is_written(nest: tuple[Level, ...]) -> None:
+def test_a_level_reads_as_it_is_written(nest: tuple[NestLevel, ...]) -> None:
     """The segments of an id are levels again."""
     assert tuple(level_of(str(level)) for level in nest) == nest
 

@@ -81,7 +81,7 @@ def test_a_program_that_does_nothing_is_timed_as_dispatch() -> None:
 def test_uncompiled_and_candidate_share_their_tensors() -> None:
     """Else a ratio would tell where tensors lie; the twin is not compiled, and calling it compiles nothing."""
     with prepared(requested(LINEAR)) as candidate:
-        base = candidate.as_uncompiled()
+        base = candidate.uncompiled_baseline()
         shared = [*zip(base.arguments, candidate.arguments, strict=True), (base.module, candidate.module)]
         assert all(one is other for one, other in [*shared, *zip(base.cotangents, candidate.cotangents, strict=True)])
         assert candidate.watch is not None

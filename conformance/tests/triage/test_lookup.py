@@ -90,7 +90,7 @@ def test_a_name_is_looked_for_in_earlier_runs_and_checks_too(tmp_path: Path, mon
 def test_a_live_request_has_the_backend_as_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records keep no environment variables."""
     monkeypatch.setattr("conformance.execution.attempts.describe", lambda ref: a_backend(ref, env={"A": "1"}))
-    assert lookup.live(a_request()).backend.env == {"A": "1"}
+    assert lookup.with_installed_backend(a_request()).backend.env == {"A": "1"}
 
 
 def test_variants_that_all_fail_are_listed(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from conformance.program.build import generate
 from conformance.report import terminal
 from conformance.report.terminal import style_of, styled
 from conformance.triage.explain.dissection import Dissection
-from conformance.triage.lookup import find, live
+from conformance.triage.lookup import find, with_installed_backend
 from conformance.verdict.first_seen import broken_in_order
 from conformance.verdict.ladder import DEBUG, below, climb, first
 from conformance.verdict.symptom import Symptom, first_stage
@@ -66,7 +66,7 @@ def explain(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()
     if not found.record.outcome.is_failure:
         message = f"{'/'.join(found.record.key)}: {found.record.outcome}; there is nothing to explain"
         raise UsageError(message)
-    return of(replace(found, request=live(found.request)))
+    return of(replace(found, request=with_installed_backend(found.request)))
 
 
 def of(found: Found) -> Explanation:

@@ -32,7 +32,7 @@ from conformance.records.environment import capture
 from conformance.records.jsonl import LineFile, reading, split
 from conformance.triage.fuzz import grammar
 from conformance.triage.fuzz.budget import Budget
-from conformance.triage.fuzz.finding import Finding, code, write
+from conformance.triage.fuzz.finding import FuzzFinding, code, write
 from conformance.triage.fuzz.known import Known
 from conformance.triage.fuzz.result import Chunk, FuzzResult, Options
 from conformance.verdict.judge import outcome
@@ -300,11 +300,11 @@ class _Course:
             return request, symptom, ""
         return replace(small, case=replace(small.case, id=request.case.id)), symptom, rung
 
-    def _told(self, request: Request, symptom: Symptom, rung: str) -> Finding:
+    def _told(self, request: Request, symptom: Symptom, rung: str) -> FuzzFinding:
         """The finding of a failure; the case of one that is new is written."""
         case = replace(request.case, title=str(symptom)[:_TITLE], variants=(request.variant,))
         known = self._tools.known.case_of(case, symptom, rung)
-        finding = Finding(
+        finding = FuzzFinding(
             symptom=symptom,
             rung=rung,
             nest="" if known else nest(case),

@@ -16,7 +16,7 @@ from conformance.model.errors import UsageError
 from conformance.model.ladder import LADDER
 from conformance.model.result import Attempt
 from conformance.records.environment import capture
-from conformance.records.jsonl import telling
+from conformance.records.jsonl import as_record_error
 from conformance.triage.fuzz import campaign
 from conformance.triage.fuzz import report as fuzz_report
 from conformance.triage.fuzz.confirm import confirm
@@ -121,7 +121,7 @@ class Fuzzing:
 
     def _write(self, result: FuzzResult, confirmed: Mapping[str, Confirmation]) -> Path:
         path = self.run.options.output / REPORT
-        with telling(f"cannot write {path}"):
+        with as_record_error(f"cannot write {path}"):
             path.write_text(fuzz_report.report(result, confirmed), encoding="utf-8")
         return path
 

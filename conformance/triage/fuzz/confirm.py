@@ -15,7 +15,7 @@ from conformance.isolation.deadline import Deadline
 from conformance.model.enums import Outcome
 from conformance.model.errors import BackendError, CaseError, UsageError
 from conformance.model.request import Request
-from conformance.records.jsonl import telling
+from conformance.records.jsonl import as_record_error
 from conformance.triage import lookup
 from conformance.triage.repro import script
 from conformance.triage.repro.running import run_file
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from conformance.model.case import Case
     from conformance.model.request import BackendInfo
-    from conformance.triage.fuzz.finding import Finding
+    from conformance.triage.fuzz.finding import FuzzFinding
 
 __all__ = ["Confirmation", "confirm", "scripted"]
 
@@ -60,15 +60,15 @@ def scripted(request: Request, wanted: Symptom) -> str:
         BackendError: its backend cannot be loaded.
         HarnessError: the fork server does not start, or died twice.
     """
-    seen = lookup.now(request)
+    seen = lookup.rerun(request)
     if (symptom := Symptom.of_record(seen.record)) != wanted:
         message = f"run again it shows: {symptom}"
         raise UsageError(message)
-    return script.of(seen, script.compiler(request.backend))
+    return script.render_script(seen, script.compiler(request.backend))
 
 
 def confirm(
-    findings: Iterable[Finding],
+    findings: Iterable[FuzzFinding],
     backend: BackendInfo,
     folder: Path,
     write: Callable[[Request, Symptom], str] = scripted,
@@ -110,7 +110,7 @@ def confirm(
 
 
 def _confirmed(
-    finding: Finding,
+    finding: FuzzFinding,
     *,
     backend: BackendInfo,
     folder: Path,
@@ -130,7 +130,7 @@ def _confirmed(
         text = write(request, finding.symptom)
     except (CaseError, UsageError, BackendError) as error:
         return Confirmation(says=f"no script: {error}")
-    with telling(f"cannot write {path}"):
+    with as_record_error(f"cannot write {path}"):
         path.write_text(text, encoding="utf-8")
     ended = run_file(path, limit, most_s=deadline.left_s)
     if ended.status is None and not deadline.left_s:
@@ -138,7 +138,7 @@ def _confirmed(
     return Confirmation(script=path.name, says=str(ended), holds=ended.shows(finding.symptom.outcome))
 
 
-def _script(folder: Path, finding: Finding) -> Path:
+def _script(folder: Path, finding: FuzzFinding) -> Path:
     return folder / Path(finding.file).with_suffix(".py")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from conformance.catalogue.writer import filename
-from conformance.records.jsonl import telling
+from conformance.records.jsonl import as_record_error
 from conformance.verdict.symptom import Symptom  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from conformance.model.case import Case
 
 __all__ = [
-    "Finding",
+    "FuzzFinding",
     "code",
     "merged",
     "write",
@@ -24,7 +24,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class FuzzFinding:
     """One way in which a backend differs from the uncompiled program.
 
     Args:
@@ -51,9 +51,9 @@ class Finding:
         return (self.symptom, self.rung, self.nest)
 
 
-def merged(findings: Iterable[Finding]) -> list[Finding]:
+def merged(findings: Iterable[FuzzFinding]) -> list[FuzzFinding]:
     """The first finding of each key, in their order."""
-    found: dict[tuple[Symptom, str, str], Finding] = {}
+    found: dict[tuple[Symptom, str, str], FuzzFinding] = {}
     for one in findings:
         found.setdefault(one.key, one)
     return list(found.values())
@@ -71,7 +71,7 @@ def write(folder: Path, case: Case, dump: Callable[[Case], str]) -> str:
         RecordError: it cannot be written.
     """
     path = folder / filename(case)
-    with telling(f"cannot write {path}"):
+    with as_record_error(f"cannot write {path}"):
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(dump(case), encoding="utf-8")
     return path.name

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from conformance.triage.fuzz.confirm import Confirmation
-    from conformance.triage.fuzz.finding import Finding
+    from conformance.triage.fuzz.finding import FuzzFinding
     from conformance.triage.fuzz.result import FuzzResult
 
 __all__ = ["report", "statistics", "summary"]
@@ -87,7 +87,7 @@ def _headed(head: str, content: str) -> str:
     return f"{head}\n\n{content or 'None.'}"
 
 
-def _table(findings: Sequence[Finding], result: FuzzResult) -> str:
+def _table(findings: Sequence[FuzzFinding], result: FuzzResult) -> str:
     headers = ("what goes wrong", "first rung", "nest", "programs with the symptom", "case")
     rows = [
         (
@@ -102,7 +102,7 @@ def _table(findings: Sequence[Finding], result: FuzzResult) -> str:
     return table(headers, rows, right=[3]) if rows else ""
 
 
-def _program(finding: Finding, confirmed: Confirmation | None) -> str:
+def _program(finding: FuzzFinding, confirmed: Confirmation | None) -> str:
     script = f", script {quoted(confirmed.script)}" if confirmed and confirmed.script else ""
     says = f": {plain(str(confirmed))}" if confirmed else ""
     return f"{quoted(finding.case_id)}{script}{says}\n\n{fenced(finding.program.rstrip(), 'python')}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 - as above
 
 from conformance.triage.fuzz import grammar
-from conformance.triage.fuzz.finding import Finding, merged
+from conformance.triage.fuzz.finding import FuzzFinding, merged
 from conformance.verdict.symptom import Symptom  # noqa: TC001 - as above
 
 __all__ = ["Chunk", "FuzzResult", "Options"]
@@ -64,7 +64,7 @@ class Chunk:
     features: Mapping[str, int] = field(default_factory=dict)
     invalid: Mapping[str, str] = field(default_factory=dict)
     failures: tuple[Symptom, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[FuzzFinding, ...] = ()
     left: tuple[Symptom, ...] = ()
 
 
@@ -128,12 +128,12 @@ class FuzzResult:
         return every - {finding.symptom for finding in self.findings}
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[FuzzFinding]:
         """Every way in which the backend differs, once, in the order in which they were found."""
         return merged(finding for chunk in self.chunks for finding in chunk.findings)
 
     @property
-    def new(self) -> list[Finding]:
+    def new(self) -> list[FuzzFinding]:
         """The findings that no record of the suite shows."""
         return [finding for finding in self.findings if not finding.known]
 

@@ -12,7 +12,7 @@ from conformance.model.enums import Outcome
 from conformance.model.errors import HarnessError
 from conformance.triage.repro.observable import difference
 from conformance.triage.repro.program_text import clause
-from conformance.triage.repro.script import what
+from conformance.triage.repro.script import one_line_summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def of(found: Found, script_text: str, environment_text: str) -> str:
 
 
 def _title(found: Found) -> str:
-    text = " ".join(f"[{found.record.backend}] {what(found)}".split())
+    text = " ".join(f"[{found.record.backend}] {one_line_summary(found)}".split())
     return text if len(text) <= _TITLE else f"{text[:_TITLE].rstrip()}..."
 
 
@@ -92,7 +92,7 @@ def _sides(found: Found) -> tuple[str, str]:
     if record.outcome in {Outcome.CRASH, Outcome.TIMEOUT}:
         return "runs", record.message.partition("\n")[0]
     if first is None:
-        return "runs", what(found)
+        return "runs", one_line_summary(found)
     place, off = f"{first.kind} of `{first.place}`", f", off by up to {first.max_abs:.4g}" if first.max_abs else ""
     return f"{place} is `{first.expected}`", f"{place} is `{first.actual}`{off}"
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from conformance.model.request import BackendInfo
     from conformance.triage.lookup import Found
 
-__all__ = ["Compiler", "compiler", "of", "what"]
+__all__ = ["Compiler", "compiler", "one_line_summary", "render_script"]
 
 _LIMIT_S = 60.0
 _SAID = 200  # characters of a message
@@ -69,7 +69,7 @@ def compiler(info: BackendInfo) -> Compiler:
     raise BackendError(message)
 
 
-def of(found: Found, how: Compiler) -> str:
+def render_script(found: Found, how: Compiler) -> str:
     """Write the script of a failing record. It exits with 1 where the difference is there, with 0 where it is not.
 
     Args:
@@ -82,7 +82,7 @@ def of(found: Found, how: Compiler) -> str:
     return _Script(found, how, observable(found)).text()
 
 
-def what(found: Found) -> str:
+def one_line_summary(found: Found) -> str:
     """What goes wrong, in one line.
 
     Raises:
@@ -129,7 +129,7 @@ class _Script:
     def _docstring(self) -> str:
         record, versions = self.found.record, self.found.run.header.environment
         compiled = f"torch.compile(backend={self.how.expression})"
-        title = f"{compiled} does not do what uncompiled eager does: {what(self.found)}"
+        title = f"{compiled} does not do what uncompiled eager does: {one_line_summary(self.found)}"
         facts = [
             f"backend: {record.backend}",
             f"torch:   {versions.torch}",

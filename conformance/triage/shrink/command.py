@@ -11,7 +11,7 @@ from conformance.catalogue.selection import select
 from conformance.catalogue.sources import case_called
 from conformance.execution import attempts
 from conformance.model.errors import UsageError
-from conformance.records.jsonl import telling
+from conformance.records.jsonl import as_record_error
 from conformance.triage import lookup
 from conformance.triage.case_file import written_out
 from conformance.triage.repro import script
@@ -52,7 +52,7 @@ def recorded(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = (
         ConformanceError: records, cases or the backend cannot be read.
     """
     one = lookup.find(name, places, folders)
-    return _failing(replace(one, request=lookup.live(one.request)))
+    return _failing(replace(one, request=lookup.with_installed_backend(one.request)))
 
 
 def fresh(case_id: str, backend: str, variant: str = "", folders: Sequence[Path] = ()) -> Found:
@@ -72,7 +72,7 @@ def fresh(case_id: str, backend: str, variant: str = "", folders: Sequence[Path]
     select(cases, (), variants=variants)  # what is wrong with the variant is said before torch starts
     infos = discovery.find([backend], attempts.describe)
     plan = select(cases, infos, case_globs=[case_id], variants=variants)
-    return _failing(lookup.now(plan.requests[0]))
+    return _failing(lookup.rerun(plan.requests[0]))
 
 
 def _failing(one: Found) -> Found:
@@ -93,9 +93,9 @@ def shrunk(of: Found, *, budget: int, jobs: int, advance: Callable[[str], None])
     # A function of a user is shrunk as a case, if it is one and fails alike as such; else all but its text is.
     as_case = (one for one in written_out(of.request) if Symptom.of(attempts.run(one)) == wanted)
     search = shrink(next(as_case, of.request), wanted, attempts.run, advance, budget, jobs=jobs)
-    small = lookup.now(search.request)
+    small = lookup.rerun(search.request)
     yaml, no_yaml = _or_why(lambda: writer.dump(search.request.case))
-    text, no_text = _or_why(lambda: script.of(small, script.compiler(small.request.backend)))
+    text, no_text = _or_why(lambda: script.render_script(small, script.compiler(small.request.backend)))
     why = unshown(text, small.record.outcome, small.request.timeout_s) if text else ""
     return Small(search=search, yaml=yaml, no_yaml=no_yaml, script=text, no_script=no_text, unshown=why)
 
@@ -122,7 +122,7 @@ def write(of: Small, folder: Path) -> str:
     """
     case = folder / writer.filename(of.search.request.case)
     files = {path: text for path, text in ((case, of.yaml), (case.with_suffix(".py"), of.script)) if text}
-    with telling(f"cannot write into {folder}"):
+    with as_record_error(f"cannot write into {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in files.items():
             path.write_text(text, encoding="utf-8")

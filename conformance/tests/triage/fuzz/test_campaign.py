@@ -27,7 +27,7 @@ from conformance.triage.fuzz import finding as fuzz_finding
 from conformance.triage.fuzz.budget import Budget
 from conformance.triage.fuzz.campaign import STATE, Tools, prepare
 from conformance.triage.fuzz.command import Fuzzing
-from conformance.triage.fuzz.finding import Finding, merged
+from conformance.triage.fuzz.finding import FuzzFinding, merged
 from conformance.triage.fuzz.known import PACKAGED, Known, digests, known_failures, packaged, packed
 from conformance.triage.fuzz.report import report, statistics, summary
 from conformance.triage.fuzz.result import Chunk, FuzzResult, Options
@@ -473,7 +473,7 @@ def test_a_nest_tells_what_the_caller_holds() -> None:
 
 def test_merged_findings_keep_the_first() -> None:
     """Of the findings of one key the first is told, those of others stand in their order."""
-    first = Finding(symptom=VALUES, rung="eager", nest="enabled", case_id="a.b.c", program="return a\n")
+    first = FuzzFinding(symptom=VALUES, rung="eager", nest="enabled", case_id="a.b.c", program="return a\n")
     other = replace(first, rung="aot_eager")
     assert merged([first, other, replace(first, case_id="x.y.z")]) == [first, other]
 

@@ -16,7 +16,7 @@ from conformance.model.enums import Outcome
 from conformance.model.errors import UsageError
 from conformance.tests.fakes import a_backend, a_case, failed
 from conformance.triage.fuzz.confirm import Confirmation, confirm
-from conformance.triage.fuzz.finding import Finding, write
+from conformance.triage.fuzz.finding import FuzzFinding, write
 from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
@@ -27,15 +27,15 @@ BACKEND = a_backend("fake", compile_timeout_s=1.0)
 KILLED = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
 
 
-def a_finding(folder: Path, outcome: Outcome = Outcome.FAIL) -> Finding:
+def a_finding(folder: Path, outcome: Outcome = Outcome.FAIL) -> FuzzFinding:
     """One whose case stands in a folder."""
     case = a_case("fuzz.s0.p1")
     file = write(folder, case, dump)
     symptom = replace(Symptom.of(failed("values")), outcome=outcome)
-    return Finding(symptom=symptom, rung="fake", nest="", case_id=case.id, program=case.program, file=file)
+    return FuzzFinding(symptom=symptom, rung="fake", nest="", case_id=case.id, program=case.program, file=file)
 
 
-def confirmed(finding: Finding, folder: Path, text: str) -> Confirmation:
+def confirmed(finding: FuzzFinding, folder: Path, text: str) -> Confirmation:
     """What comes of a script."""
     (one,) = confirm([finding], BACKEND, folder, lambda *_: text, timeout_s=None, jobs=1).values()
     return one

@@ -96,7 +96,9 @@ def body(text: str) -> str:
 
 def test_every_symptom_of_the_published_records_is_shown(by_symptom: Mapping[Symptom, Found]) -> None:
     """A script exits with 1 where the backend still does what its record says."""
-    texts = [script.of(found, Compiler(expression=f'"{found.record.backend}"')) for found in by_symptom.values()]
+    texts = [
+        script.render_script(found, Compiler(expression=f'"{found.record.backend}"')) for found in by_symptom.values()
+    ]
     with ThreadPoolExecutor(2) as executor:
         ends = list(executor.map(scripts.run, texts))
     assert not {str(symptom): end for symptom, end in zip(by_symptom, ends, strict=True) if end.status != 1}
@@ -105,7 +107,7 @@ def test_every_symptom_of_the_published_records_is_shown(by_symptom: Mapping[Sym
 def test_scripts_need_torch_and_nothing_else(by_symptom: Mapping[Symptom, Found]) -> None:
     """Whoever reads one has PyTorch, and need not have this project."""
     for found in by_symptom.values():
-        text = script.of(found, Compiler(expression=f'"{found.record.backend}"'))
+        text = script.render_script(found, Compiler(expression=f'"{found.record.backend}"'))
         assert "torch" in imported(text)
         assert imported(text) - {"torch"} <= sys.stdlib_module_names
 
@@ -123,7 +125,7 @@ def test_scripts_need_torch_and_nothing_else(by_symptom: Mapping[Symptom, Found]
 )
 def test_an_honest_backend_shows_nothing(published: RunFile, case: str) -> None:
     """The script of what AOTAutograd does wrong exits with 0 on Dynamo alone, as it would once that is mended."""
-    assert scripts.run(script.of(named(published, "aot_eager", case), EAGER)).status == 0
+    assert scripts.run(script.render_script(named(published, "aot_eager", case), EAGER)).status == 0
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,9 @@ def test_an_honest_backend_shows_nothing(published: RunFile, case: str) -> None:
 def test_python_runs_a_script(published: RunFile, tmp_path: Path, backend: str, case: str) -> None:
     """What it prints and exits with is for whoever has the file alone."""
     path = tmp_path / "reproduction.py"
-    path.write_text(script.of(named(published, backend, case), Compiler(expression=f'"{backend}"')), encoding="utf-8")
+    path.write_text(
+        script.render_script(named(published, backend, case), Compiler(expression=f'"{backend}"')), encoding="utf-8"
+    )
     done = subprocess.run([sys.executable, path.name], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -171,8 +175,8 @@ def test_a_saboteur_is_shown(published: RunFile, saboteur: str, case: str) -> No
     limit_s = 6.0 if known.meant == Outcome.TIMEOUT else 120.0
     request = Request(case=chosen, backend=info, variant=chosen.variants[0], timeout_s=limit_s)
     found = told(published, request, attempts.run(request), known.meant)
-    assert scripts.run(script.of(found, script.compiler(info)), limit_s).shows(found.record.outcome)
-    assert scripts.run(script.of(found, EAGER)).status == 0
+    assert scripts.run(script.render_script(found, script.compiler(info)), limit_s).shows(found.record.outcome)
+    assert scripts.run(script.render_script(found, EAGER)).status == 0
 
 
 def test_a_write_that_reaches_less_is_shown(published: RunFile) -> None:
@@ -187,14 +191,14 @@ def test_a_write_that_reaches_less_is_shown(published: RunFile) -> None:
     )
     found = made_up(published, case, difference, "aliasing")
     broken = script.compiler(a_backend(ref=ref(SABOTEURS[name].home, name)))
-    assert scripts.run(script.of(found, broken)).status == 1
-    assert scripts.run(script.of(found, EAGER)).status == 0
+    assert scripts.run(script.render_script(found, broken)).status == 1
+    assert scripts.run(script.render_script(found, EAGER)).status == 0
 
 
 def test_a_script_has_only_the_parts_it_needs(published: RunFile) -> None:
     """What differs at once is seen after one call, without backward."""
     difference = a_difference(path="output", kind="dtype", actual="torch.float64 x", expected="torch.float32 x")
-    text = script.of(made_up(published, a_case(), difference), EAGER)
+    text = script.render_script(made_up(published, a_case(), difference), EAGER)
     assert [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)] == [
         "stream",
         "program",
@@ -212,7 +216,7 @@ def test_a_later_call_is_reached_by_those_before_it(published: RunFile) -> None:
         calls=(Call(grad="disabled", inplace=True), Call(autocast="bfloat16", perturb=True), Call()),
     )
     difference = a_difference(path="call[1].grad(net.weight)", kind="values", max_abs=1.0, ulp=8.0)
-    text = body(script.of(made_up(published, case, difference, "calls"), EAGER))
+    text = body(script.render_script(made_up(published, case, difference, "calls"), EAGER))
     assert text.count("output = function(a)") == 2
     assert "    with torch.no_grad():\n        output = function(a)\n    double_in_place(output)\n" in text
     assert 'with torch.autocast("cpu", dtype=torch.bfloat16):' in text
@@ -225,7 +229,7 @@ def test_a_later_call_is_reached_by_those_before_it(published: RunFile) -> None:
 def test_the_docstring_says_what_where_and_why(published: RunFile) -> None:
     """Backend, version of PyTorch, symptom, and the clause with its text."""
     found = named(published, "aot_eager", "calls.modes.every_mode_in_turn")
-    text = ast.get_docstring(ast.parse(script.of(found, AOT_EAGER))) or ""
+    text = ast.get_docstring(ast.parse(script.render_script(found, AOT_EAGER))) or ""
     words = [
         "aot_eager",
         published.header.environment.torch,
@@ -243,9 +247,9 @@ def test_names_of_the_script_do_not_meet_those_of_the_program(published: RunFile
     case = a_case(
         program="return output * function\n", inputs={"output": InputSpec(shape=(2,)), "function": InputSpec()}
     )
-    assert "output = function(output_, function_)" in script.of(made_up(published, case, difference), EAGER)
+    assert "output = function(output_, function_)" in script.render_script(made_up(published, case, difference), EAGER)
     with pytest.raises(UsageError, match="the script has its own stream"):
-        script.of(made_up(published, a_case(setup="stream = torch.ones(4)\n"), difference), EAGER)
+        script.render_script(made_up(published, a_case(setup="stream = torch.ones(4)\n"), difference), EAGER)
 
 
 def test_settings_of_a_backend_stand_in_the_script(published: RunFile) -> None:
@@ -257,7 +261,7 @@ def test_settings_of_a_backend_stand_in_the_script(published: RunFile) -> None:
         patches={"_inductor.config.fallback_random": "True"},
         env={"FLAG": "1"},
     )
-    text = script.of(made_up(published, a_case(), a_difference(path="output")), how)
+    text = script.render_script(made_up(published, a_case(), a_difference(path="output")), how)
     assert text.index("os.environ['FLAG'] = '1'") < text.index("import torch\n") < text.index("from elsewhere")
     assert "torch._inductor.config.fallback_random = True" in text
     assert "torch.compile(program, backend=mine, dynamic=False, mode='reduce-overhead')" in text
@@ -267,9 +271,9 @@ def test_what_shows_under_a_configuration_alone_is_shown_under_it(published: Run
     """The script sets it before anything is compiled, and imports what it belongs to."""
     how = Compiler(expression='"inductor"', imports_of_random=("import torch._inductor.config",))
     under = {"_inductor.config.fallback_random": "True"}
-    text = script.of(made_up(published, a_case(), a_difference(path="output", under=under)), how)
+    text = script.render_script(made_up(published, a_case(), a_difference(path="output", under=under)), how)
     assert "import torch._inductor.config\ntorch._inductor.config.fallback_random = True\n" in text
-    assert "fallback_random" not in script.of(made_up(published, a_case(), a_difference(path="output")), how)
+    assert "fallback_random" not in script.render_script(made_up(published, a_case(), a_difference(path="output")), how)
 
 
 def test_what_no_script_can_show_is_refused(published: RunFile) -> None:
@@ -277,9 +281,9 @@ def test_what_no_script_can_show_is_refused(published: RunFile) -> None:
     request = a_request()
     passed = Found(record=a_record(), run=published, request=request)
     with pytest.raises(UsageError, match="is a pass: there is nothing to reproduce"):
-        script.of(passed, EAGER)
+        script.render_script(passed, EAGER)
     with pytest.raises(UsageError, match="no script can show this of fake/"):
-        script.of(made_up(published, a_case(), a_difference(kind="flavour")), EAGER)
+        script.render_script(made_up(published, a_case(), a_difference(kind="flavour")), EAGER)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +310,7 @@ def test_a_backend_in_a_file_is_loaded_from_it(published: RunFile, tmp_path: Pat
     path.write_text("def doubles(gm, inputs):\n    return lambda *args: [2 * each for each in gm.forward(*args)]\n")
     how = script.compiler(a_backend(ref=f"{path}:doubles"))
     found = made_up(published, a_case(), a_difference(path="output", max_abs=0.25, ulp=1.0))
-    assert scripts.run(script.of(found, how)).status == 1
+    assert scripts.run(script.render_script(found, how)).status == 1
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,6 @@ def test_a_recorded_failure_of_pytorch_shrinks() -> None:
     recorded = lookup.find(name, scripts.of_this_release())
     wanted = Symptom.of_record(recorded.record)
     assert "is_inference False, not True" in str(wanted)
-    small = shrink(lookup.live(recorded.request), wanted).request
+    small = shrink(lookup.with_installed_backend(recorded.request), wanted).request
     assert Symptom.of(attempts.run(small)) == wanted
     assert len(small.case.program.splitlines()) <= 4
