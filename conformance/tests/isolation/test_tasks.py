@@ -273,9 +273,9 @@ def test_server_that_dies_twice_is_an_error() -> None:
 
 
 _PARENT = f"""
-from conformance import forkserver, isolate, watch
+from conformance.isolation import tasks
 import sys
-isolate.run_task("{TASKS}:leaves_processes_and_hangs", sys.argv[1], env={{}}, timeout_s=600)
+tasks.run_task("{TASKS}:leaves_processes_and_hangs", sys.argv[1], env={{}}, timeout_s=600)
 """
 
 

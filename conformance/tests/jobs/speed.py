@@ -56,7 +56,7 @@ _READERS = {
 _LOOP = """
 import pickle, sys, time
 import torch
-from conformance import observe
+from conformance.execution import observe
 torch.set_num_threads(1)
 for request in pickle.load(sys.stdin.buffer):
     start = time.perf_counter()
