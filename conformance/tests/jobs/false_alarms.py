@@ -35,7 +35,7 @@ __all__ = ["BACKENDS", "Judged", "judged", "page"]
 BACKENDS = ("eager", "aot_eager", "inductor")
 
 _ABOUT = """\
-Functions and modules in the style of public practice (`conformance/tests/practice`), judged as `conformance check`
+Functions and modules in the style of public practice (`conformance/tests/jobs/practice`), judged as `conformance check`
 judges them. Each red verdict is held against torch alone: a script that runs the function uncompiled and compiled and
 compares outputs, gradients, state, flags, strides, shared memory and what is in force afterwards with PyTorch's own
 `assert_close`. Where it shows a difference of the kind that the verdict speaks of, the red is confirmed; where it
