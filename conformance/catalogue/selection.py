@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.model.enums import EXHAUSTIVE, Capability, Extent, Outcome, Tier
 from conformance.model.errors import SelectionError
-from conformance.model.request import Request
+from conformance.model.request import Request, Selection
 from conformance.model.suggestions import nearest
 from conformance.model.versions import holds
 
@@ -52,7 +52,7 @@ class Plan:
 
     requests: tuple[Request, ...]
     backends: tuple[BackendInfo, ...]
-    selection: dict[str, Any]
+    selection: Selection
     total: int
     digest: str
     scouts: tuple[Request, ...] = ()
@@ -98,10 +98,14 @@ def select(
     chosen = _within(extent, _choose(tuple(cases), case_globs, tags, exclude_tags))
     pairs = _choose_variants(chosen, variants, case_globs)
     backends = tuple(backends)
-    restricted = {"cases": case_globs, "variants": variants, "tags": tags, "exclude_tags": exclude_tags}
-    selection: dict[str, Any] = {name: list(given) for name, given in restricted.items() if given}
-    selection |= {} if extent is Extent.DEFAULT else {"tier": extent.value}
-    selection |= {} if timeout_s is None else {"timeout_s": timeout_s}
+    selection = Selection(
+        cases=tuple(case_globs),
+        variants=tuple(variants),
+        tags=tuple(tags),
+        exclude_tags=tuple(exclude_tags),
+        tier=extent,
+        timeout_s=timeout_s,
+    )
     every = extent is Extent.EXHAUSTIVE or EXHAUSTIVE in tags
     whole = tuple(
         request
@@ -228,7 +232,7 @@ def plan_of(requests: Collection[Request]) -> Plan:
     return Plan(
         requests=tuple(requests),
         backends=tuple({request.backend.name: request.backend for request in requests}.values()),
-        selection={},
+        selection=Selection(),
         total=len(requests),
         digest=digest(request.key for request in requests),
     )

@@ -161,7 +161,7 @@ class Session:
         )
 
     def _result(self, run: Run, records: Sequence[Record], *, interrupted: bool) -> Result:
-        whole = self.writer.finished and not self.plan.selection and self.plan.shard is None
+        whole = self.writer.finished and not self.plan.selection.given and self.plan.shard is None
         return Result(
             path=self.path,
             records=records,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from conformance.model.case import Case, Location, Variant
-from conformance.model.enums import Capability, Kind, Outcome
+from conformance.model.enums import Capability, Extent, Kind, Outcome
 
-__all__ = ["BackendInfo", "Expectation", "Request"]
+__all__ = ["BackendInfo", "Expectation", "Request", "Selection"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,35 @@ class Request:
     def key(self) -> tuple[str, str, str]:
         """Backend name, case id, variant id: unique within a run."""
         return (self.backend.name, self.case.id, self.variant.id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The restrictions that a user put on a run; a field with its default restricts nothing.
+
+    `cases` are globs, `variants` like `grad=disabled,dynamic=true`; `timeout_s` is the limit of each request.
+    `function` is the reference of the user's function that is checked in place of cases.
+    """
+
+    cases: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    exclude_tags: tuple[str, ...] = ()
+    tier: Extent = Extent.DEFAULT
+    timeout_s: float | None = None
+    function: str = ""
+
+    @property
+    def given(self) -> dict[str, object]:
+        """The fields that do not have their default, by name."""
+        return {
+            each.name: getattr(self, each.name) for each in fields(self) if getattr(self, each.name) != each.default
+        }
+
+    @property
+    def restrictions(self) -> list[str]:
+        """The names of the fields by which fewer requests are run."""
+        return sorted(self.given.keys() - {"timeout_s"})
 
 
 @dataclass(frozen=True, kw_only=True)

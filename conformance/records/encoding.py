@@ -17,7 +17,7 @@ from conformance.model import codec
 from conformance.model.case import Case, Family
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Grade, Stage
-from conformance.model.request import BackendInfo
+from conformance.model.request import BackendInfo, Selection
 from conformance.model.result import CheckResult, Environment, Record
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Header:
     environment: Environment
     fingerprint: str
     backends: tuple[BackendInfo, ...]
-    selection: dict[str, Any] = field(default_factory=dict)
+    selection: Selection = field(default_factory=Selection)
     seed: int = 0
     shard: tuple[int, int] | None = None
     folders: tuple[str, ...] = ()

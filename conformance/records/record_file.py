@@ -200,7 +200,7 @@ def publishable(run: RunFile) -> str | None:
     if run.header.shard is not None:
         index, count = run.header.shard
         return f"it is shard {index} of {count}"
-    if restricted := sorted(run.header.selection.keys() - {"timeout_s"}):
+    if restricted := run.header.selection.restrictions:
         return f"it is a partial run: selected by {', '.join(restricted)}"
     if not run.footer.gated and len(run.records) != run.header.planned:
         return f"it holds {len(run.records)} of {run.header.planned} records"

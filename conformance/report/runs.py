@@ -90,7 +90,7 @@ def _extent(path: Path, run: RunFile, reason: str) -> str:
     """What a partial run holds and lacks, as markdown."""
     held = Counter(one.backend for one in run.records)
     by_backend = ", ".join(f"{plain(info.name)} {held[info.name]}" for info in run.header.backends)
-    chosen = "; ".join(f"{name} {_said(value)}" for name, value in sorted(run.header.selection.items()))
+    chosen = "; ".join(f"{name} {_said(value)}" for name, value in sorted(run.header.selection.given.items()))
     total = max(run.header.planned, len(run.records))
     missing = total - len(run.records)
     parts = [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.catalogue.selection import Plan, digest
 from conformance.model.enums import Kind, Outcome, Verdict
+from conformance.model.request import Selection
 from conformance.model.result import AppliedExpectation
 from conformance.records.record_file import RecordWriter, make_header
 from conformance.tests.fakes import a_backend, a_case, a_record, a_request, an_environment, failed
@@ -57,7 +58,7 @@ def checked(*records: Record) -> Checked:
     plan = Plan(
         requests=(),
         backends=tuple(a_backend(name) for name in dict.fromkeys(record.backend for record in records)),
-        selection={},
+        selection=Selection(),
         total=len(records),
         digest="",
     )

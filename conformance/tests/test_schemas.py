@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from conformance import schema
 from conformance.catalogue.yaml_source import compose
 from conformance.model.enums import Verdict
+from conformance.model.request import Selection
 from conformance.records.encoding import Footer, Header, encode, encode_record
 from conformance.schema import FOLDER, render, write
 from conformance.tests.fakes import a_backend, a_record, a_timing, an_environment, failed, vacuous
@@ -165,7 +166,7 @@ def test_headers_and_footers_fit_their_schema() -> None:
     footer = Footer(counts={"pass": 1}, records=1, finished="2026-01-01T00:00:00+00:00")
 
     assert line(encode(HEADER)) == []
-    assert line(encode(replace(HEADER, shard=(1, 2), selection={"cases": ["a.*"]}))) == []
+    assert line(encode(replace(HEADER, shard=(1, 2), selection=Selection(cases=("a.*",))))) == []
     assert line(encode(footer)) == []
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from conformance.backend.discovery import portable
 from conformance.model import codec
 from conformance.model.errors import RecordError, RecordFileError
-from conformance.model.request import BackendInfo
+from conformance.model.request import BackendInfo, Selection
 from conformance.model.result import Environment
 from conformance.records.environment import facts, fingerprint, now
 from conformance.records.find import TIMINGS_START
@@ -56,7 +55,7 @@ class TimingHeader:
     conditions: Conditions
     effort: Effort
     backends: tuple[BackendInfo, ...]
-    selection: Mapping[str, Any] = field(default_factory=dict)
+    selection: Selection = field(default_factory=Selection)
     seed: int = 0
     smallest: float = SMALLEST_EFFECT
     compiles: int = 0
@@ -199,7 +198,7 @@ def _facts(header: TimingHeader) -> dict[str, object]:
     """What two headers of one run say alike."""
     plan = {
         "number of requests": header.planned,
-        "selection": header.selection,
+        "selection": header.selection.given,
         "list of backends": ", ".join(info.name for info in header.backends),
         "seed": header.seed,
         "smallest effect": header.smallest,
@@ -257,8 +256,8 @@ def publishable(run: TimingRun) -> str | None:
     """Why a run of timings must not be published, or None."""
     if run.footer is None:
         return "it has no footer: the run was interrupted (`conformance bench --resume` completes it)"
-    if run.header.selection:
-        return f"it is a partial run: selected by {', '.join(sorted(run.header.selection))}"
+    if given := run.header.selection.given:
+        return f"it is a partial run: selected by {', '.join(sorted(given))}"
     if len(run.timings) != run.header.planned:
         return f"it holds {len(run.timings)} of {run.header.planned} timings"
     return None

@@ -138,7 +138,7 @@ def run(options: CheckOptions, advance: Callable[[int, Record], None]) -> Checke
     case = load_case(options)
     infos = {info.name: info for info in discovery.find(options.backends or _unasked(), attempts.describe)}
     plan = select([case], infos.values(), seed=options.seed, timeout_s=options.timeout_s)
-    plan = replace(plan, selection={**plan.selection, "function": options.ref})
+    plan = replace(plan, selection=replace(plan.selection, function=options.ref))
     machine = environment.capture()
     expectations = _expectations(options, plan, machine)
     header = make_header(plan, machine, uuid.uuid4().hex[:12], cases=(case,))

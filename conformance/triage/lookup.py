@@ -139,7 +139,7 @@ def request(of: Record, run: RunFile, folders: Sequence[Path] = ()) -> Request:
         message = f"no case {of.case_id} with a variant {of.variant} any more; is its folder missing (--cases)?"
         raise SelectionError(message)
     info = _backend(of, run)
-    limit = time_limit(case, info, run.header.selection.get("timeout_s"))
+    limit = time_limit(case, info, run.header.selection.timeout_s)
     return Request(case=case, backend=info, variant=variant, seed=of.seed, timeout_s=limit)
 
 

@@ -8,6 +8,7 @@ from conformance.catalogue.selection import SLOW_COMPILE, decided, digest, is_sm
 from conformance.model.case import Variant
 from conformance.model.enums import Capability, Outcome, Tier
 from conformance.model.errors import SelectionError
+from conformance.model.request import Selection
 from conformance.tests.fakes import a_backend, a_case, a_request
 
 CASES = (
@@ -32,7 +33,7 @@ def test_everything_is_planned_backend_by_backend_with_smoke_cases_first() -> No
             ("grad_mode.nesting.two", "grad=enabled,dynamic=true"),
         ]
     ]
-    assert (plan.total, plan.selection, plan.scouts, plan.backends) == (10, {}, (), BACKENDS)
+    assert (plan.total, plan.selection, plan.scouts, plan.backends) == (10, Selection(), (), BACKENDS)
 
 
 def test_an_id_names_one_variant_of_a_case_named_in_full() -> None:
@@ -57,7 +58,9 @@ def test_restrictions_keep_the_cases_they_name(asked: dict[str, list[str]], expe
     """Globs and tags are alternatives among themselves, and stand in the plan's selection."""
     plan = select(CASES, BACKENDS[:1], **asked)  # type: ignore[arg-type]
     assert {request.case.id for request in plan.requests} == expected
-    assert plan.selection == {"cases" if name == "case_globs" else name: given for name, given in asked.items()}
+    assert plan.selection.given == {
+        "cases" if name == "case_globs" else name: tuple(given) for name, given in asked.items()
+    }
 
 
 def test_a_shuffled_plan_holds_the_same_requests() -> None:
@@ -176,7 +179,7 @@ def test_the_nearest_time_limit_counts(
     """The user's limit beats the case's, which beats the backend's, which beats the default."""
     plan = select([a_case(timeout_s=case_limit)], [a_backend(compile_timeout_s=backend_limit)], timeout_s=given)
     assert plan.requests[0].timeout_s == expected
-    assert plan.selection == ({"timeout_s": given} if given else {})
+    assert plan.selection == Selection(timeout_s=given)
 
 
 @settings(deadline=None)

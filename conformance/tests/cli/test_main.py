@@ -300,7 +300,7 @@ def test_a_tier_says_how_long_it_takes_before_it_starts(world: _World, tier: str
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith(f"{number} requests on 1 backend: about ")
     selection = record_file.read(world.folder / "tier.jsonl").header.selection
-    assert selection.get("tier", "default") == tier
+    assert selection.tier == tier
 
 
 def test_nothing_quick_among_what_is_asked_for_exits_with_2(world: _World) -> None:

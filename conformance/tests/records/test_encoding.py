@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from conformance.catalogue.selection import select
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Capability, Fault, Grade, Kind, Level, Outcome, Stage, Verdict
+from conformance.model.request import Selection
 from conformance.model.result import AppliedExpectation, CheckResult, Difference, Ended, Evidence, Raised, Record
 from conformance.records.encoding import Footer, decode, decode_header, encode, encode_record, reproduce
 from conformance.records.record_file import Header, make_header
@@ -127,7 +128,7 @@ def test_numbers_that_are_not_finite_survive() -> None:
 
 def test_header_and_footer_are_read_back_as_they_were() -> None:
     """Nothing of them is implied."""
-    sharded = replace(HEADER, shard=(1, 2), selection={"cases": ["demo.*"]}, seed=3)
+    sharded = replace(HEADER, shard=(1, 2), selection=Selection(cases=("demo.*",)), seed=3)
     assert [decode_header(encode(header)) for header in (HEADER, sharded)] == [HEADER, sharded]
     assert decode(encode(FOOTER), HEADER) == FOOTER
 

@@ -13,6 +13,7 @@ from conformance.catalogue.selection import digest
 from conformance.model.case import Family
 from conformance.model.enums import Capability, Fault, Level, Outcome, Verdict
 from conformance.model.errors import RecordError
+from conformance.model.request import Selection
 from conformance.records import frame
 from conformance.report import formats, markdown
 from conformance.report import pages as report_pages
@@ -172,7 +173,9 @@ def test_an_unfinished_run_is_not_published(tmp_path: Path) -> None:
 def test_a_partial_run_says_what_was_run(tmp_path: Path) -> None:
     """Anywhere but in a published folder: why it is partial, how many requests of each backend are there."""
     backends = (a_backend(), a_backend("eager"), a_backend("other"))
-    run = a_run(tmp_path / "a.jsonl", a_record(), red(), finish=False, backends=backends, selection={"tags": ["smoke"]})
+    run = a_run(
+        tmp_path / "a.jsonl", a_record(), red(), finish=False, backends=backends, selection=Selection(tags=("smoke",))
+    )
     pages = report_pages.pages([run], tmp_path / "out")
     assert "**Partial: this is not the result of a backend on all cases.**" in pages["README.md"]
     assert "- `a.jsonl`: it has no footer: the run was interrupted" in pages["README.md"]
@@ -252,7 +255,7 @@ def test_pages_in_a_checkout_link_to_cases_and_clauses(checkout: Path, tmp_path:
 def test_a_selection_is_not_published(tmp_path: Path) -> None:
     """A table of the cases somebody chose is not the table of the backend."""
     with pytest.raises(RecordError, match="partial run: selected by tags"):
-        report_pages.pages([a_run(tmp_path / "a.jsonl", selection={"tags": ["smoke"]})], _published(tmp_path))
+        report_pages.pages([a_run(tmp_path / "a.jsonl", selection=Selection(tags=("smoke",)))], _published(tmp_path))
 
 
 def test_a_backend_in_two_files_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from conformance.model.enums import Verdict
 from conformance.model.errors import RecordError, UsageError
+from conformance.model.request import Selection
 from conformance.records import find
 from conformance.tests.fakes import a_timing
 from conformance.tests.runs import a_run, some_timings
@@ -41,7 +42,7 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
 
 def test_a_choice_of_cases_is_not_published(tmp_path: Path) -> None:
     """A table of the cases that somebody chose is not the table of the backend."""
-    run = timing_file.read(some_timings(tmp_path / "t.jsonl", *TIMINGS, selection={"cases": ["demo.*"]}))
+    run = timing_file.read(some_timings(tmp_path / "t.jsonl", *TIMINGS, selection=Selection(cases=("demo.*",))))
     assert timing_file.publishable(run) == "it is a partial run: selected by cases"
     few = timing_file.read(some_timings(tmp_path / "f.jsonl", *TIMINGS, planned=3))
     assert timing_file.publishable(few) == "it holds 2 of 3 timings"
