@@ -33,7 +33,7 @@ def a_run(path: Path, *records: Record, finish: bool = True, **plan: Any) -> Pat
     facts: dict[str, Any] = {
         "requests": tuple(a_request(a_case(record.case_id, **generated)) for record in records),
         "backends": tuple(a_backend(name, description=f"The backend {name}") for name in names),
-        "selection": {},
+        "selection": Selection(),
         "total": len(records),
         "digest": digest(record.key for record in records),
     }
