@@ -1,4 +1,4 @@
-"""What `conformance list` and `conformance show` print, as text; nothing here imports torch or pandas."""
+"""The output of `conformance list` and `conformance show`, as text; nothing here imports torch or pandas."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from conformance.model.case import Case
 
-_OTHERS = {"backend": "backends", "backends": "backends", "check": "checks", "checks": "checks"}
-"""What else there is to list, as people ask for it."""
+_OTHER_LISTS = {"backend": "backends", "backends": "backends", "check": "checks", "checks": "checks"}
+"""Words that users pass for what else there is to list, with its option."""
 
 __all__ = ["backends", "cases", "checks", "show"]
 
@@ -38,8 +38,10 @@ def cases(globs: Sequence[str] = (), folders: Sequence[Path] = (), tags: Sequenc
     """
     known = collect(folders)
     for glob in globs:
-        if glob in _OTHERS or glob in discovery.names():
-            message = f"no case matches {glob!r}.\n  Did you mean `conformance list --{_OTHERS.get(glob, 'backends')}`?"
+        if glob in _OTHER_LISTS or glob in discovery.names():
+            message = (
+                f"no case matches {glob!r}.\n  Did you mean `conformance list --{_OTHER_LISTS.get(glob, 'backends')}`?"
+            )
             raise SelectionError(message)
         require(any(fnmatchcase(case.id, glob) for case in known), "case", glob, case_names(known))
     every_tag = {tag for case in known for tag in case.tags}
@@ -78,7 +80,7 @@ def backends() -> str:
 
 
 def checks() -> str:
-    """One line a check: its name, its level and what it sees."""
+    """One line a check: its name, its level and what it detects."""
     rows = [
         (spec.name, f"{spec.level}{', where a case asks' if spec.asked else ''}", spec.sees)
         for spec in CATALOGUE.values()
@@ -89,7 +91,7 @@ def checks() -> str:
 def show(case_id: str, folders: Sequence[Path] = ()) -> str:
     """The YAML of one case, then each different function its variants give, under the variants that give it.
 
-    Of a generated case it is the YAML of its family; a law's two functions stand below each other.
+    Of a generated case it is the YAML of its family; a law's two functions are one below the other.
     """
     from conformance.program.build import generate
 
@@ -106,7 +108,7 @@ def show(case_id: str, folders: Sequence[Path] = ()) -> str:
 
 
 def _yaml(case: Case, folders: Sequence[Path]) -> str:
-    """The lines of the case in its file, as they stand there."""
+    """The lines of the case, as in its file."""
     from conformance.catalogue.yaml_source import compose
 
     path = Path(case.location.file)  # of packaged cases it is a name, unless they were collected with others

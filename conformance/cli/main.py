@@ -44,7 +44,7 @@ _TERMINATED = 143
 
 
 class _Group(Group):
-    """Turns what the suite raises on purpose into `error: ...` on stderr and the exit code that belongs to it."""
+    """Turns the suite's own exceptions into `error: ...` on stderr and the exit code of each."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the words of the command line for the command that resumes an interrupted run."""
@@ -72,7 +72,7 @@ class _Group(Group):
             ctx.exit(_INTERRUPTED)
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise
-        except Exception:  # noqa: BLE001 (a bug of ours must not exit 1, which says that the backend has findings)
+        except Exception:  # noqa: BLE001 (a bug of the suite must not exit 1, which is for findings)
             traceback.print_exc()
             click.echo("error: this is a fault of the suite itself, see the traceback above", err=True)
             ctx.exit(_HARNESS_FAULT)
@@ -87,8 +87,8 @@ def _legend() -> str:
     return "\n".join(["\b", "Verdicts:", head, *lines])
 
 
-def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
-    if not wanted or ctx.resilient_parsing:
+def _print_version(ctx: click.Context, _option: click.Parameter, is_set: bool) -> None:
+    if not is_set or ctx.resilient_parsing:
         return
     from importlib import metadata
     from platform import python_version
@@ -128,13 +128,13 @@ def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -
     help="Show the versions of the suite, of torch with its build, and of Python, and exit.",
 )
 def main() -> None:
-    """Does a torch.compile backend do what uncompiled eager does, in every respect that autograd gives meaning to?"""
+    """Does a compiled function do what the uncompiled one does, in every respect that autograd gives meaning to?"""
 
 
 @main.command(
     "run",
     cls=Command,
-    short_help="Run cases on backends and say what does not conform.",
+    short_help="Run cases on backends and report what does not conform.",
     epilog="\n\n".join(
         [
             examples(
@@ -161,14 +161,16 @@ def main() -> None:
     metavar="AXIS=VALUE,...",
     help="Only variants with all of these axes, such as grad=disabled,dynamic=true. Repeatable.",
 )
-@click.option("--tag", "tags", multiple=True, help="Only cases that have the tag. Repeatable.")
-@click.option("--exclude-tag", "exclude_tags", multiple=True, metavar="TAG", help="No case that has it. Repeatable.")
+@click.option("--tag", "tags", multiple=True, help="Only cases with this tag. Repeatable.")
+@click.option(
+    "--exclude-tag", "exclude_tags", multiple=True, metavar="TAG", help="Skip cases with this tag. Repeatable."
+)
 @click.option(
     "--tier",
     type=click.Choice([extent.value for extent in Extent]),
     default=Extent.DEFAULT.value,
     show_default=True,
-    help="How much: quick is minutes and finds nearly every defect of the kill matrix, exhaustive is hours.",
+    help="How many cases: quick takes minutes and finds nearly every defect of the kill matrix, exhaustive hours.",
 )
 @click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
 @click.option("--expectations", type=FILE, help="Known failures of the one backend that runs, in place of its own.")
@@ -194,15 +196,15 @@ def main() -> None:
 @click.option(
     "--records",
     type=RECORDS,
-    help="Where results are written, one line each, as they come, in place of what is there; default: a new file in"
-    " .conformance, to which .conformance/last-run.jsonl leads.",
+    help="Where results are written, one line each, as they come; an existing file is replaced. Default: a new file in"
+    " .conformance, to which .conformance/last-run.jsonl links.",
 )
-@click.option("--resume", is_flag=True, help="Continue the last run of this, or the file that --records names.")
+@click.option("--resume", is_flag=True, help="Continue the last run, or the file that --records names.")
 @verbose_option
 @quiet_option("No progress, and only the last line of the summary.")
 @click.pass_context
 def _run(ctx: click.Context, /, *, quiet: bool, verbose: bool, **options: Any) -> None:  # noqa: ANN401
-    """Run cases on backends in processes of their own, and say what does not conform."""
+    """Run cases on backends in processes of their own, and report what does not conform."""
     chosen = {name: options[name] for name in ("case_globs", "variants", "tags", "exclude_tags")}
     refuse_unmatched(options["folders"], **chosen)
 
@@ -237,7 +239,7 @@ def _run(ctx: click.Context, /, *, quiet: bool, verbose: bool, **options: Any) -
 @click.argument("globs", nargs=-1)
 @click.option("--backends", "what", flag_value="backends", help="List the installed backends instead.")
 @click.option("--checks", "what", flag_value="checks", help="List what is compared with uncompiled instead.")
-@click.option("--tag", "tags", multiple=True, help="Only cases that have the tag. Repeatable.")
+@click.option("--tag", "tags", multiple=True, help="Only cases with this tag. Repeatable.")
 @click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
 def _list(globs: Sequence[str], what: str | None, tags: Sequence[str], folders: Sequence[Path]) -> None:
     """List cases (id, variants, tags, title), those that match one of the GLOBS if any is given.
@@ -291,7 +293,7 @@ def _validate(ctx: click.Context, paths: Sequence[Path]) -> None:
 @main.command(
     "capabilities",
     cls=Command,
-    short_help="Try what backends claim, and what they do not.",
+    short_help="Try the capabilities that backends claim, and others.",
     epilog=examples("conformance capabilities", "conformance capabilities --backend mine --most 50"),
 )
 @backends_option("Default: every installed one. Repeatable.")
@@ -300,9 +302,9 @@ def _validate(ctx: click.Context, paths: Sequence[Path]) -> None:
 )
 @click.pass_context
 def _capabilities(ctx: click.Context, *, backends: Sequence[str], most: int) -> None:
-    """Run a few cases that need it for each capability of each backend, claimed or not, and compare with the claims.
+    """Run a few cases for each capability of each backend, claimed or not, and compare with the claims.
 
-    A claim is wrong where nothing that needs the capability conforms, or where all does and it is not claimed.
+    A claim is wrong if nothing that needs the capability conforms, or if all does and it is not claimed.
     """
     from conformance.cli.progress import progress
     from conformance.maintenance import capabilities
@@ -317,17 +319,17 @@ def _capabilities(ctx: click.Context, *, backends: Sequence[str], most: int) -> 
 
 @main.group("expectations", cls=Group, short_help="Known failures of backends.")
 def _expectations() -> None:
-    """Known failures of backends, which stand in `<name>.expected.yaml`."""
+    """Known failures of backends, in `<name>.expected.yaml`."""
 
 
 @_expectations.command(
     "update",
     cls=Command,
-    short_help="Make a file of expectations say what a run showed.",
+    short_help="Update a file of expectations from a run.",
     epilog=examples(
         "conformance run --backend mine --records mine.jsonl",
         "conformance expectations update --records mine.jsonl",
-        "conformance expectations update --like aot_eager    what fails as it does there has its reason",
+        "conformance expectations update --like aot_eager    take over reasons for what fails in the same way",
         "conformance expectations update --backend inductor --records results/records/2.13.0+cpu"
         " --records results/records/2.14.1+cu130",
     ),
@@ -340,7 +342,7 @@ def _expectations() -> None:
     help="The record file of a run, or a folder of them. Repeatable, for runs on several releases of torch; default:"
     " the last run here.",
 )
-@click.option("--backend", metavar="NAME", help="Which one, where the run was of several.")
+@click.option("--backend", metavar="NAME", help="The backend, if the run was of several.")
 @click.option(
     "--like", type=BACKEND, metavar="BACKEND", help="Take the reasons of this backend for what fails in the same way."
 )
@@ -355,9 +357,9 @@ def _update(
 ) -> None:
     """Rewrite a backend's file of expectations from a run, or from runs on several releases of torch.
 
-    What was not seen again goes, and each new failure gets an entry. Reasons and issues are kept. An entry without a
-    reason says TODO, and is refused until somebody has written why it fails. What was seen on some of several releases
-    only is said of these (torch: ">=2.14,<2.15"), so that one file is green on all of them.
+    Entries that no longer hold are removed, and each new failure gets an entry. Reasons and issues are kept. A new
+    entry has the reason TODO, and is refused until that is replaced. A failure on only some of several releases gets
+    their range (torch: ">=2.14,<2.15"), so that one file is green on all of them.
     """
     from conformance.maintenance.update_expectations import update
     from conformance.records import kept
@@ -367,14 +369,14 @@ def _update(
     counts |= {"for other releases": renewal.ranged} if renewal.ranged else {}
     click.echo(f"{path}: {', '.join(f'{number} {word}' for word, number in counts.items())}")
     if renewal.unexplained:
-        click.echo(f"Write why, where it says reason: TODO ({renewal.unexplained} entries); a bug needs its issue too.")
+        click.echo(f"Replace each reason: TODO ({renewal.unexplained} entries); a bug needs its issue too.")
     ctx.exit(1 if renewal.unexplained else 0)
 
 
 @_expectations.command(
     "apply",
     cls=Command,
-    short_help="Hold the records of a run against the expectations of today.",
+    short_help="Judge the records of a run by the current expectations.",
     epilog=examples("conformance expectations apply", "conformance expectations apply --records mine.jsonl"),
 )
 @click.option(
@@ -386,7 +388,7 @@ def _update(
 )
 @click.pass_context
 def _apply(ctx: click.Context, *, files: Sequence[Path]) -> None:
-    """Rewrite the verdicts of record files as the expectations of their backends now give them; nothing is run."""
+    """Rewrite the verdicts of record files by the current expectations of their backends; nothing is run."""
     from conformance.maintenance.rejudge import apply
     from conformance.records import kept
 

@@ -1,4 +1,4 @@
-"""What the commands of `conformance` have in common: kinds of arguments, and words of their help."""
+"""What the commands of `conformance` share: kinds of arguments, options, and parts of help texts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 COMMAND = "conformance.command"
-"""Where a context keeps the words of the command line, for the command that resumes an interrupted run."""
+"""The key of the command line's words in a context, for the command that resumes an interrupted run."""
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -51,7 +51,7 @@ class _Notices(logging.Handler):
 
 @contextmanager
 def notices() -> Iterator[None]:
-    """Within, what takes long says so as it begins, unless the command is quiet."""
+    """Within, what takes long is announced as it begins, unless the command is quiet."""
     handler, before = _Notices(), _LOG.level
     _LOG.addHandler(handler)
     _LOG.setLevel(logging.INFO)
@@ -62,10 +62,10 @@ def notices() -> Iterator[None]:
         _LOG.removeHandler(handler)
 
 
-def _hush(_ctx: click.Context, _option: click.Parameter, wanted: bool) -> bool:
-    if wanted:
+def _hush(_ctx: click.Context, _option: click.Parameter, is_set: bool) -> bool:
+    if is_set:
         _LOG.setLevel(logging.WARNING)
-    return wanted
+    return is_set
 
 
 def backends(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -86,7 +86,7 @@ def refuse_unmatched(
     tags: Sequence[str],
     exclude_tags: Sequence[str] = (),
 ) -> None:
-    """Refuse a selection of cases that matches nothing, before what takes long is imported or started.
+    """Refuse a selection of cases that matches nothing, before anything slow is imported or started.
 
     Args:
         folders: of case files, beyond what is installed.

@@ -24,13 +24,13 @@ __all__ = ["Log", "progress", "steps"]
 _SHARE = 0.05  # of all, after which a log gets a line
 _SHORTEST_S = 5.0  # between two lines: a run of seconds needs none
 _SILENCE_S = 30.0  # after which there is a line whatever was done; each time it takes twice as long
-_LONGEST_SILENCE_S = 480.0  # as some services end what says nothing for ten minutes
+_LONGEST_SILENCE_S = 480.0  # since some services end a job that prints nothing for ten minutes
 _BAR = 40
 _MINUTE_S = 60.0
 
 
 class Log:
-    """Says when a log gets a line, and what: done of total, a share, what is red so far, and the time that is left.
+    """Decides when a log gets a line: done of total, a share, what is red so far, and the time that is left.
 
     A line comes after each 5 %, or after 30 s without one; then after 60 s, 120 s and so on, so that a long run has
     about 25 of them.
@@ -43,20 +43,20 @@ class Log:
     def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._total, self._clock = max(total, 1), clock
         self._began = self._last = clock()
-        self._done = self._told = 0
+        self._done = self._logged = 0
         self._silence = _SILENCE_S
 
     def step(self, so_far: str = "") -> str:
-        """Count one step; gives the line that is due, or nothing. `so_far` is what was seen until now."""
+        """Count one step; return the line that is due, or ''. `so_far` describes the results so far."""
         self._done += 1
         now = self._clock()
         waited = now - self._last
-        has_moved = self._done - self._told >= self._total * _SHARE and waited >= _SHORTEST_S
+        has_moved = self._done - self._logged >= self._total * _SHARE and waited >= _SHORTEST_S
         if not has_moved:
             if waited < self._silence:
                 return ""
             self._silence = min(2 * self._silence, _LONGEST_SILENCE_S)
-        self._told, self._last = self._done, now
+        self._logged, self._last = self._done, now
         spent = now - self._began
         left = max(0.0, spent / self._done * (self._total - self._done))
         parts = [f"{self._done}/{self._total} done ({self._done / self._total:.0%})", so_far, _duration(left)]
@@ -67,7 +67,7 @@ class Log:
 def progress(
     total: int, *, quiet: bool = False, stream: TextIO | None = None, show: Callable[[Record], str] | None = None
 ) -> Iterator[Callable[[Record], None]]:
-    """Give a function to call with each record as it comes; it shows how many there are of each verdict.
+    """Yield a function to call with each record as it comes; it shows how many there are of each verdict.
 
     Args:
         total: how many records will come.
@@ -75,15 +75,15 @@ def progress(
         stream: where it is shown; default: stderr, which keeps stdout for results.
         show: what to print of a record as it comes, if anything; default: nothing.
     """
-    seen: Counter[Verdict] = Counter()
+    counts: Counter[Verdict] = Counter()
     with _shown(total, quiet=quiet, stream=stream) as (step, note):
 
         def advance(record: Record) -> None:
-            seen[record.verdict] += 1
+            counts[record.verdict] += 1
             if show is not None and (text := show(record)):
                 note(text)
-            tally = "  ".join(f"{verdict} {number}" for verdict, number in sorted(seen.items()))
-            red = sum(number for verdict, number in seen.items() if not verdict.is_green)
+            tally = "  ".join(f"{verdict} {number}" for verdict, number in sorted(counts.items()))
+            red = sum(number for verdict, number in counts.items() if not verdict.is_green)
             step(f"{tally}  {record.backend} {record.case_id}", f"{red} red")
 
         yield advance
@@ -91,7 +91,7 @@ def progress(
 
 @contextmanager
 def steps(total: int, *, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Callable[[str], None]]:
-    """Give a function to call after each step, with what was done; the arguments are those of `progress`."""
+    """Yield a function to call after each step, with what was done; the arguments are those of `progress`."""
     with _shown(total, quiet=quiet, stream=stream) as (step, _):
         yield lambda done: step(done, "")
 
@@ -100,7 +100,7 @@ def steps(total: int, *, quiet: bool = False, stream: TextIO | None = None) -> I
 def _shown(
     total: int, *, quiet: bool, stream: TextIO | None
 ) -> Iterator[tuple[Callable[[str, str], None], Callable[[str], None]]]:
-    """What shows a step (in words for a bar, and in words for a log), and what prints a text between steps."""
+    """Yield a function that shows a step (as text for a bar and for a log), and one that prints between steps."""
     stream = stream or sys.stderr
     if quiet:
         yield _ignore, _ignore
@@ -139,7 +139,7 @@ def _bar(stream: TextIO) -> Progress:
 
 
 def _duration(seconds: float) -> str:
-    """About how long, as one says it."""
+    """An approximate duration, for people."""
     if seconds < _MINUTE_S:
         return f"about {seconds:.0f} s left"
     minutes = round(seconds / _MINUTE_S)
@@ -152,4 +152,4 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def _ignore(*_done: str) -> None:
-    """Take no notice."""
+    """Do nothing."""

@@ -51,7 +51,7 @@ _OUTPUTS = {"markdown": Path("conformance-report"), "html": Path("conformance-re
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="Where it goes, - for stdout; default: results for results/records as markdown, else the folder"
+    help="Output folder or file, - for stdout; default: results for results/records as markdown, else the folder"
     " conformance-report, the file conformance-report.html, and stdout for text.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a markdown page would change.")
@@ -59,11 +59,11 @@ _OUTPUTS = {"markdown": Path("conformance-report"), "html": Path("conformance-re
 def report(ctx: click.Context, /, *, given: Sequence[Path], form: str, output: Path | None, check: bool) -> None:
     """Make a report of record files: an overview, and a page for each backend.
 
-    Of a partial run it says what was run and what was not. A folder of pages with a folder `records` in it is
+    For a partial run it states what was run and what was not. A folder of pages with a folder `records` in it is
     published: a partial run is not written there.
 
-    In a folder of records, those of a release of torch may stand in a folder named after it, such as 2.14.1+cu130: the
-    pages are then of the newest, and a page more shows what changed between releases.
+    In a folder of records, those of a release of torch may be in a folder named after it, such as 2.14.1+cu130: the
+    pages are then of the newest, and one more page shows what changed between releases.
     """
     from conformance.model.errors import UsageError
     from conformance.report import pages as reporting
@@ -88,7 +88,7 @@ _NOTHING = "nothing to do: the pages are what the records give"
 
 
 def _found(*, check: bool) -> tuple[Path, ...]:
-    """The records that are meant where none are named; what is checked is what is published."""
+    """The records to use where none are named; with `--check`, the published ones."""
     from conformance.model.errors import UsageError
     from conformance.records import kept
 
@@ -114,7 +114,7 @@ def _text(records: Sequence[Path], form: str) -> str:
     from conformance.report import terminal
     from conformance.report.formats import as_html, as_text
 
-    # Nothing is written there; the pages name their files as seen from beside it.
+    # Nothing is written there; paths on the pages are relative to its parent.
     text = reporting.document(records, _OUTPUTS["markdown"])
     if form == "html":
         return as_html(text, reporting.images(records))

@@ -1,4 +1,4 @@
-"""Words that a command line does not have, and what was probably meant by them."""
+"""Unknown words of a command line, refused with what was probably meant."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _MEANT: Mapping[str, str] = {
     "versions": "--version",
     "why": "explain",
 }
-"""What people type who come from other programs, and what it is called here."""
+"""Words that users of other programs may type, with the command here."""
 
 
 class Group(click.Group):
@@ -66,7 +66,7 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or say which one it may have been."""
+        """Find the command, or refuse it with those that were probably meant."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             _refuse(ctx, f"No such command {name!r}.", _commands(name, self.list_commands(ctx)))
@@ -74,7 +74,7 @@ class Group(click.Group):
 
 
 class Command(click.Command):
-    """A command without arguments: what stands between its options is refused with the one it belongs to."""
+    """A command without arguments: a word that belongs to no option is refused with the option it may belong to."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse what belongs to no option, with the option that was probably meant, then parse the options."""

@@ -1,4 +1,4 @@
-"""The commands of `conformance` that time backends and hold runs against each other."""
+"""The commands of `conformance` that time backends and compare runs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ __all__ = ["COMMANDS"]
     type=click.FloatRange(min=0),
     default=Effort.precision,
     show_default=True,
-    help="Stop a phase when the interval of its ratio is so narrow: half its width, as a share.",
+    help="Stop a phase when half the width of its ratio's interval is below this share.",
 )
 @click.option(
     "--smallest",
@@ -75,23 +75,23 @@ __all__ = ["COMMANDS"]
     type=click.IntRange(min=0),
     default=3,
     show_default=True,
-    help="How often compiling is timed, cold and warm; 0: not at all.",
+    help="How often compiling is timed, cold and warm; 0: never.",
 )
-@click.option("--callgrind", is_flag=True, help="Count instructions too, where valgrind is installed: minutes each.")
+@click.option("--callgrind", is_flag=True, help="Count instructions too, if valgrind is installed: takes minutes each.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and cotangents.")
 @click.option(
     "--records",
     type=RECORDS,
-    help="Where timings are written, one line each, as they come, in place of what is there; default: a new file in"
-    " .conformance, to which .conformance/last-bench.jsonl leads.",
+    help="Where timings are written, one line each, as they come; an existing file is replaced. Default: a new file in"
+    " .conformance, to which .conformance/last-bench.jsonl links.",
 )
-@click.option("--resume", is_flag=True, help="Continue the last run of this, or the file that --records names.")
+@click.option("--resume", is_flag=True, help="Continue the last timing run, or the file that --records names.")
 @quiet_option("No progress, and only the last line of the summary.")
 @click.pass_context
 def bench(ctx: click.Context, /, *, quiet: bool, **options: Any) -> None:  # noqa: ANN401
     """Time each phase of what conforms in blocks that alternate with uncompiled ones, and give the ratio and interval.
 
-    Before, each request is shown to conform, and uncompiled calls are timed against themselves: where those spread
+    First, each request is shown to conform, and uncompiled calls are timed against themselves: where those spread
     wider than the smallest effect that counts, nothing is called faster or slower.
     """
     tags = () if options["case_globs"] else (TIMING_TAG,)
@@ -114,7 +114,7 @@ def bench(ctx: click.Context, /, *, quiet: bool, **options: Any) -> None:  # noq
 
 @click.command(
     "compare",
-    short_help="Hold two runs against each other.",
+    short_help="Compare two runs.",
     epilog="\n\n".join(
         [
             examples(
@@ -135,14 +135,14 @@ def bench(ctx: click.Context, /, *, quiet: bool, **options: Any) -> None:  # noq
     multiple=True,
     type=click.Choice(GATES),
     default=GATES,
-    help="What exits with 1: what conforms no longer, what is slower, what is counted more. Repeatable; default: all.",
+    help="What exits with 1: new failures, slower timings, higher counts. Repeatable; default: all.",
 )
 @click.pass_context
 def compare(ctx: click.Context, *, before: str, after: str, gates: Sequence[str]) -> None:
     """Print, as markdown, what differs between two runs, of records or of timings, or folders of both.
 
-    They are matched by case, variant and phase, and by backend unless each run is of one. What is compared is what
-    happened: expectations have no say. Of folders named after releases of torch in a folder, the newest counts.
+    They are matched by case, variant and phase, and by backend unless each run is of one. Outcomes are compared,
+    not expectations. Of folders named after releases of torch in a folder, the newest counts.
     """
     from conformance.report import diff
 

@@ -45,12 +45,12 @@ def record_options(command: Callable[..., None]) -> Callable[..., None]:
     return where(cases(command))
 
 
-_SAID = ("input", "dynamic", "call", "requires", "raises", "check", "tolerance")
-"""Options of `check` that say something of the function."""
+_DECLARED = ("input", "dynamic", "call", "requires", "raises", "check", "tolerance")
+"""Options of `check` that describe the function."""
 
 
 def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """An option that says something of a function, as it was typed."""
+    """An option that describes a function, kept as it was typed."""
     return click.option(f"--{name}", name, multiple=True, metavar=metavar, help=text)
 
 
@@ -83,9 +83,9 @@ def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., 
 )
 @_of_function("dynamic", "auto|true|false", "What torch.compile(dynamic=...) is given. Repeatable; default: auto.")
 @_of_function("call", "CALL", "One call of a sequence, such as '{grad: disabled}'. Repeatable; default: two calls.")
-@_of_function("requires", "CAPABILITY", "What a backend must claim to be asked at all. Repeatable.")
+@_of_function("requires", "CAPABILITY", "A capability that a backend must claim to be run. Repeatable.")
 @_of_function("raises", "[backward:]TYPE", "The exception that the uncompiled function must raise.")
-@_of_function("check", "NAME", "A check that is asked for, or raised to MUST; see `list --checks`. Repeatable.")
+@_of_function("check", "NAME", "A check to request, or to raise to MUST; see `list --checks`. Repeatable.")
 @_of_function("tolerance", "DTYPE=NUMBER", "The relative error that is allowed of a dtype. Repeatable.")
 @click.option("--expectations", type=FILE, help="Known failures of the one backend that runs.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and cotangents.")
@@ -98,8 +98,8 @@ def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., 
 @click.option(
     "--records",
     type=RECORDS,
-    help="Where results are written, in place of what is there; default: a new file in .conformance, to which"
-    " .conformance/last-check.jsonl leads.",
+    help="Where results are written; an existing file is replaced. Default: a new file in .conformance, to which"
+    " .conformance/last-check.jsonl links.",
 )
 @click.option("--timing", is_flag=True, help="Time what conforms against uncompiled too, as `conformance bench` does.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records, as they are in the file, and no table.")
@@ -109,20 +109,20 @@ def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., 
 def check(ctx: click.Context, /, *, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:  # noqa: ANN401
     """Run a function of yours, which may be any Python, on backends, with all checks, and print one table.
 
-    Its file is run, in processes of its own: once for each backend and a few times uncompiled. What is said of the
-    function here goes before what @conformance.case says beside it, with the same names.
+    Its file is run, in processes of its own: once for each backend and a few times uncompiled. Options that
+    describe the function override those of @conformance.case, which have the same names.
     """
     from conformance.catalogue.user_function import refuse_malformed
 
-    said = {name: texts for name in _SAID if (texts := options.pop(name))}
-    refuse_malformed(said)
+    declared = {name: texts for name in _DECLARED if (texts := options.pop(name))}
+    refuse_malformed(declared)
 
     from conformance.triage import check as triage_check
 
-    asked = triage_check.CheckOptions(said=said, **options)
+    check_options = triage_check.CheckOptions(said=declared, **options)
     with ExitStack() as stack:
-        checked = triage_check.run(asked, _bar(stack, quiet=quiet, verbose=verbose))
-    timing = triage_check.timing(checked, asked)
+        checked = triage_check.run(check_options, _bar(stack, quiet=quiet, verbose=verbose))
+    timing = triage_check.timing(checked, check_options)
     if as_json:
         click.echo(checked.path.read_text(encoding="utf-8"), nl=False)
     else:
@@ -133,7 +133,7 @@ def check(ctx: click.Context, /, *, as_json: bool, quiet: bool, verbose: bool, *
 
 
 def _timed(timing: Bench, *, quiet: bool) -> str:
-    """Time what conforms; what to print of it."""
+    """Time what conforms; return what to print."""
     from conformance.cli.progress import steps
     from conformance.report import bench_summary
 
@@ -167,7 +167,7 @@ def explain(name: str, places: Sequence[Path], folders: Sequence[Path]) -> None:
     from conformance.triage.explain import command as explaining
 
     explained = explaining.explain(name, places, folders)
-    _say_where(explained.found)
+    _print_source(explained.found)
     click.echo(explaining.text(explained))
 
 
@@ -192,7 +192,7 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
     """Print a script that imports torch alone and asserts the one observable that differs.
 
     It exits with 1 where the divergence is there, with 0 where it is not. It is run once before it is printed; if it
-    does not show the divergence, that is said and this command exits with 1.
+    does not show the divergence, this is reported and the command exits with 1.
     """
     from dataclasses import replace
 
@@ -201,7 +201,7 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
 
     found = find(name, places, folders)
     found = replace(found, request=with_installed_backend(found.request))
-    _say_where(found)
+    _print_source(found)
     text = script.render_script(found, script.compiler(found.request.backend))
     click.echo(bug_report.of(found, text, bug_report.environment()) if issue else text, nl=False)
     _exit_unless_shown(ctx, name, running.unshown(text, found.record.outcome, found.request.timeout_s))
@@ -210,7 +210,7 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
 @click.command(
     "fuzz",
     cls=Command,
-    short_help="Draw programs, and find what a backend does otherwise than uncompiled.",
+    short_help="Draw random programs, and find where a backend differs from uncompiled.",
     epilog="\n\n".join(
         [
             examples(
@@ -228,7 +228,7 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
     "budget_s",
     type=DURATION,
     metavar="10m",
-    help="Wall time of all of it, once torch has started: seconds, or 90s, 10m, 1h; default: 60s.",
+    help="Total wall time, once torch has started: seconds, or 90s, 10m, 1h; default: 60s.",
 )
 @click.option("--programs", type=click.IntRange(min=1), metavar="N", help="About how many programs.")
 @click.option(
@@ -244,7 +244,7 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
     "--known",
     multiple=True,
     type=PATH,
-    help="Records of failures that are no news. Repeatable; default: the published ones, as this package knows them.",
+    help="Records of failures that are known already. Repeatable; default: the published ones, in this package.",
 )
 @click.option(
     "--output",
@@ -253,14 +253,14 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
     show_default=True,
     help="The folder of findings; a run that is in it already is continued.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Print what was drawn, and what was found that is known, first.")
+@click.option("--verbose", "-v", is_flag=True, help="Print what was drawn, and the known findings, first.")
 @quiet_option("No progress.")
 @click.pass_context
 def fuzz(ctx: click.Context, /, *, known: Sequence[Path], verbose: bool, quiet: bool, **options: object) -> None:
     """Draw programs at random from the grammar of cases, run them with all checks, and shrink what differs.
 
-    Findings are told apart by what differs, the first of PyTorch's own backends that shows it, and the nest of modes;
-    each is a YAML file in the output folder with its stand-alone script, which was run to confirm it, beside
+    Findings are distinguished by what differs, the first of PyTorch's own backends that shows it, and the nest of
+    modes; each is a YAML file in the output folder with its stand-alone script, which was run to confirm it, beside
     `report.md` and the state from which the run can be continued.
 
     The budget is wall time for drawing, running, shrinking and confirming; starting torch comes before it.
@@ -293,9 +293,9 @@ def fuzz(ctx: click.Context, /, *, known: Sequence[Path], verbose: bool, quiet: 
 )
 @click.argument("name", metavar="BACKEND/CASE[/VARIANT]|CASE")
 @record_options
-@click.option("--backend", type=BACKEND, metavar="BACKEND", help="Run CASE on it first: there need be no record.")
-@click.option("--variant", default="", metavar="AXIS=VALUE,...", help="Which one of CASE; default: the first.")
-@click.option("--budget", type=click.IntRange(min=1), default=400, show_default=True, help="How many attempts.")
+@click.option("--backend", type=BACKEND, metavar="BACKEND", help="Run CASE on it first: no record is needed.")
+@click.option("--variant", default="", metavar="AXIS=VALUE,...", help="Variant to run; default: the first.")
+@click.option("--budget", type=click.IntRange(min=1), default=400, show_default=True, help="Attempts at most.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), default=1, show_default=True, help="Attempts at a time.")
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="A folder for the case and the script."
@@ -320,7 +320,7 @@ def shrink(
 
     Statements, contexts, inputs and calls are dropped, operations, shapes and dtypes replaced by simpler ones; each
     step is run in a process of its own, so that crashes and hangs shrink too. The script is run at the end; if it does
-    not show the failure, that is said and this command exits with 1.
+    not show the failure, this is reported and the command exits with 1.
     """
     from conformance.catalogue.sources import case_called
 
@@ -332,29 +332,29 @@ def shrink(
     from conformance.triage.shrink import command as shrink_command
 
     if backend is None and variant:
-        message = "is for a case that is run now, with --backend; the variant of a record stands in its name"
+        message = "is for a case that is run now, with --backend; the variant of a record is in its name"
         raise click.BadParameter(message, param_hint="--variant")
     if backend is not None and places:
         message = "is for a record; with --backend the case is run now"
         raise click.BadParameter(message, param_hint="--records")
     if backend is None:
-        wanted = shrink_command.recorded(name, places, folders)
-        _say_where(wanted)
+        failure = shrink_command.recorded(name, places, folders)
+        _print_source(failure)
     else:
-        wanted = shrink_command.fresh(name, backend, variant, folders)
+        failure = shrink_command.fresh(name, backend, variant, folders)
     with steps(budget, quiet=quiet) as advance:
-        small = shrink_command.shrunk(wanted, budget=budget, jobs=jobs, advance=advance)
+        small = shrink_command.shrunk(failure, budget=budget, jobs=jobs, advance=advance)
     click.echo(shrink_command.text(small) if output is None else shrink_command.write(small, output))
     _exit_unless_shown(ctx, name, small.unshown)
 
 
-def _say_where(found: Found) -> None:
-    """Which file a record was found in, for there may be many."""
+def _print_source(found: Found) -> None:
+    """Print which file a record was found in, for there may be many."""
     click.echo(f"record of {found.path}, made {found.run.header.environment.started[:19]}", err=True)
 
 
 def _exit_unless_shown(ctx: click.Context, name: str, why: str) -> None:
-    """Say that a script does not show what it was written for, and exit with 1."""
+    """Report that a script does not show what it was written for, and exit with 1."""
     if why:
         click.echo(f"{name}: {why}", err=True)
         ctx.exit(1)
@@ -367,7 +367,7 @@ def _bar(stack: ExitStack, *, quiet: bool, verbose: bool) -> Callable[[int, Reco
 
     advance: list[Callable[[Record], None]] = []
 
-    def told(total: int, record: Record) -> None:
+    def shown(total: int, record: Record) -> None:
         if not advance:
             advance.append(
                 stack.enter_context(
@@ -376,7 +376,7 @@ def _bar(stack: ExitStack, *, quiet: bool, verbose: bool) -> Callable[[int, Reco
             )
         advance[0](record)
 
-    return told
+    return shown
 
 
 COMMANDS = (check, explain, repro, shrink, fuzz)

@@ -1,4 +1,4 @@
-"""Kinds of arguments, refused while a command line is parsed: what needs no torch is said before torch starts."""
+"""Kinds of arguments, checked while a command line is parsed, so before torch starts."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class _Backend(click.ParamType[str]):
-    """What `--backend` takes; a name that nobody declares, or a file that is not there, is refused."""
+    """A backend spec; a name that is not declared, or a file that is not there, is refused."""
 
     name = "backend"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
-        """The reference as it was typed."""
+        """Return the spec as it was typed."""
         discovery.refuse_unknown(str(value))
         return str(value)
 
 
 class _Function(click.ParamType[str]):
-    """A function of a user; a file that is not there, or that shows no such name, is refused."""
+    """A function of a user; a file that is not there, or that has no such name, is refused."""
 
     name = "function"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
-        """The reference as it was typed."""
+        """Return the name as it was typed."""
         import_path.refuse_function(str(value))
         return str(value)
 
@@ -42,7 +42,7 @@ class _Record(click.ParamType[str]):
     name = "record"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name as it was typed."""
+        """Return the name as it was typed."""
         words = [word.strip() for word in str(value).split("/")]
         if len(words) < 2 or not all(words):  # noqa: PLR2004 - backend and case
             self.fail(f"{value!r} is not of the form BACKEND/CASE or BACKEND/CASE/VARIANT", param, ctx)
@@ -55,7 +55,7 @@ class _Run(click.ParamType[str]):
     name = "run"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The path as it was typed."""
+        """Return the path as it was typed."""
         text = str(value)
         if not (Path(text).exists() or Path(text.rpartition("@")[0] or text).exists()):
             self.fail(f"no record file at {text}", param, ctx)

@@ -1,4 +1,4 @@
-"""What backends claim, held against what they do: each capability is tried on cases that need it, claimed or not."""
+"""Capabilities that backends claim, checked by running cases that need them; so are those that they do not claim."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Trial", "Trials", "prepare"]
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """How many of the requests that need a capability, and nothing else that is not claimed, conform."""
+    """How many requests conform that need a capability, and otherwise only claimed ones."""
 
     backend: str
     capability: Capability
@@ -37,7 +37,7 @@ class Trial:
 
     @property
     def finding(self) -> str:
-        """How the claim is wrong, in words; empty where it is not."""
+        """How the claim is wrong; empty where it is right."""
         if self.claimed and self.requests and not self.conforming:
             return "claimed, and nothing that needs it conforms"
         if not self.claimed and self.requests and self.conforming == self.requests:
@@ -53,7 +53,7 @@ class Trials:
 
     @property
     def requests(self) -> Collection[Request]:
-        """Each request that tries a capability, once."""
+        """The requests of all capabilities, each once."""
         return {request.key: request for _, _, chosen in self.needed for request in chosen}.values()
 
     def execute(self, advance: Callable[[Record], None]) -> list[Trial]:
@@ -75,14 +75,14 @@ class Trials:
 
 
 def prepare(refs: Sequence[str], most: int) -> Trials:
-    """Choose what tries every capability of backends that can be used here.
+    """Choose the requests that try every capability of the usable backends.
 
     Args:
-        refs: as `--backend` names them; none means every declared one.
+        refs: backend specs; none means every declared backend.
         most: cases to try for each capability.
 
     Raises:
-        ConformanceError: there is no such backend, one that is named cannot be used, or the cases cannot be read.
+        ConformanceError: there is no such backend, a named one cannot be used, or the cases cannot be read.
     """
     cases = [case for case in collect() if EXHAUSTIVE not in case.tags]
     try:
@@ -94,7 +94,7 @@ def prepare(refs: Sequence[str], most: int) -> Trials:
 
 
 def _usable(infos: Sequence[BackendInfo], *, named: bool) -> list[BackendInfo]:
-    """Those that can be tried here; what somebody named must be among them."""
+    """The backends that can be used here; those that were named must be among them."""
     unusable = [info for info in infos if info.broken or info.unavailable]
     if named and unusable:
         message = f"{unusable[0].name} cannot be used: {unusable[0].broken or unusable[0].unavailable}"
@@ -103,11 +103,11 @@ def _usable(infos: Sequence[BackendInfo], *, named: bool) -> list[BackendInfo]:
 
 
 def _needing(capability: Capability, info: BackendInfo, cases: Sequence[Case], most: int) -> Sequence[Request]:
-    """Requests of cases from all over the suite, each in the first of its variants that needs the capability."""
+    """Requests of a sample of all cases, each in its first variant that needs the capability."""
     able = info.capabilities | {capability}
     fitting = []
     for case in cases:
-        variants = [one for one in case.variants if {capability} <= case.requires | one.requires <= able]
+        variants = [each for each in case.variants if {capability} <= case.requires | each.requires <= able]
         fitting += [replace(case, variants=tuple(variants[:1]))] if variants else []
     chosen = fitting[:: max(1, -(-len(fitting) // most))]
     return select(chosen, [replace(info, capabilities=able)]).requests if chosen else ()

@@ -1,4 +1,4 @@
-"""Failures told as entries of a file of expectations: one entry for all that fail alike for the same reason."""
+"""Failures as entries of an expectations file: one entry for all cases that fail alike for the same reason."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from conformance.model.case import Variant
     from conformance.model.result import Record
 
-__all__ = ["Failure", "How", "Seen", "Why", "as_entries", "dumped", "how"]
+__all__ = ["Failure", "How", "Observed", "Why", "as_entries", "dumped", "how"]
 
 _WIDTH = 118
-_SAID = 100  # characters of a message that an expected error is known by
+_MATCHED = 100  # characters of a message that an expected error is matched by
 
 
 class Why(NamedTuple):
-    """What only a person can say of a failure."""
+    """The fields of an entry that only a person can fill in."""
 
     kind: str = Kind.BUG.value
     reason: str = TODO
@@ -35,64 +35,64 @@ class Why(NamedTuple):
 
 
 class How(NamedTuple):
-    """In which way something fails."""
+    """The outcome of a failure, with its broken checks or its exception."""
 
     outcome: str
     checks: tuple[str, ...] = ()
     raises: str | None = None
 
 
-class Seen(NamedTuple):
-    """One record of the backend, and the variant it is of."""
+class Observed(NamedTuple):
+    """One record of the backend, with its variant."""
 
     record: Record
     variant: Variant
 
 
 class Failure(NamedTuple):
-    """One record that an entry has to be about."""
+    """One record that needs an entry."""
 
-    seen: Seen
+    seen: Observed
     how: How
     why: Why
 
 
 def how(record: Record) -> How:
-    """In which way a record failed."""
+    """Return how a record failed."""
     if record.outcome is Outcome.FAIL:
         return How(record.outcome.value, tuple(check.check for check in record.checks if check.breaks))
     if record.outcome is Outcome.ERROR and record.raised:
-        said = f"{record.raised.type}: {record.raised.message}".splitlines()[0][:_SAID]
-        return How(record.outcome.value, raises=re.sub(r"([\\.^$*+?{}\[\]|()])", r"\\\1", said))
+        text = f"{record.raised.type}: {record.raised.message}".splitlines()[0][:_MATCHED]
+        return How(record.outcome.value, raises=re.sub(r"([\\.^$*+?{}\[\]|()])", r"\\\1", text))
     return How(record.outcome.value)
 
 
-def as_entries(failures: Iterable[Failure], seen: Iterable[Seen]) -> list[dict[str, Any]]:
-    """Entries about all failures: one for all cases that fail alike in the same variants for the same reason."""
-    every: dict[str, list[Variant]] = {}
-    for one in seen:
-        every.setdefault(one.record.case_id, []).append(one.variant)
+def as_entries(failures: Iterable[Failure], seen: Iterable[Observed]) -> list[dict[str, Any]]:
+    """Return entries for all failures: one for all cases that fail alike in the same variants for the same reason."""
+    variants_of: dict[str, list[Variant]] = {}
+    for observed in seen:
+        variants_of.setdefault(observed.record.case_id, []).append(observed.variant)
     failing: dict[tuple[How, Why, str], list[Variant]] = {}
-    for one, how, why in failures:
-        failing.setdefault((how, why, one.record.case_id), []).append(one.variant)
+    for observed, how, why in failures:
+        failing.setdefault((how, why, observed.record.case_id), []).append(observed.variant)
     alike: dict[tuple[How, Why, tuple[tuple[str, str], ...]], list[str]] = {}
     for (how, why, case_id), variants in failing.items():
-        for axes in _axes(variants, every[case_id]):
+        for axes in _axes(variants, variants_of[case_id]):
             alike.setdefault((how, why, tuple(axes.items())), []).append(case_id)
     return [_entry(how, why, axes, sorted(case_ids)) for (how, why, axes), case_ids in alike.items()]
 
 
-def _axes(some: Sequence[Variant], every: Sequence[Variant]) -> Iterator[Mapping[str, str]]:
-    """Say with axes which variants of a case are meant: with none, with one, or with all that a variant has."""
-    left = [variant for variant in every if variant in some]
+def _axes(chosen: Sequence[Variant], every: Sequence[Variant]) -> Iterator[Mapping[str, str]]:
+    """Select some variants of a case by axes: by none, by one, or by all axes of a variant."""
+    left = [variant for variant in every if variant in chosen]
     if len(left) == len(every):
         yield {}
         return
     for axis, value in dict.fromkeys(pair for variant in left for pair in variant.axes.items()):
-        meant = [variant for variant in every if variant.axes.get(axis) == value]
-        if all(variant in some for variant in meant) and any(variant in left for variant in meant):
+        matching = [variant for variant in every if variant.axes.get(axis) == value]
+        if all(variant in chosen for variant in matching) and any(variant in left for variant in matching):
             yield {axis: value}
-            left = [variant for variant in left if variant not in meant]
+            left = [variant for variant in left if variant not in matching]
     yield from (variant.axes for variant in left)
 
 
@@ -110,13 +110,13 @@ def _entry(how: How, why: Why, axes: Iterable[tuple[str, str]], case_ids: Sequen
 
 
 def dumped(entry: Mapping[str, Any]) -> str:
-    """One entry as an item of a list in YAML."""
+    """Return one entry as an item of a list in YAML."""
     lines = "".join(_line(key, value) for key, value in entry.items())
     return "- " + indent(lines, "  ").lstrip()
 
 
 def _line(key: str, value: object) -> str:
-    """A list or mapping stands on one line if it fits there."""
+    """Return one field as YAML; a list or mapping is on one line if it fits."""
     flow = _yaml({key: value}, flow=isinstance(value, list | dict))
     return flow if flow.count("\n") == 1 and len(flow) <= _WIDTH else _yaml({key: value}, flow=False)
 

@@ -1,4 +1,4 @@
-"""Ranges of releases: the versions of torch on which something holds, from those on which it was seen to."""
+"""Ranges of releases of torch, from the versions on which something holds and those on which it does not."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _RANK = {">=": 0, ">": 0, "~=": 1, "==": 1, "===": 1, "!=": 2, "<": 3, "<=": 3}
 
 
 def fits(current: str | None, holding: Collection[str], failing: Collection[str]) -> bool:
-    """Whether a range has all of some versions in it and none of others."""
+    """Whether a range contains all of some versions and none of others."""
     return all(holds(current, each) for each in holding) and not any(holds(current, each) for each in failing)
 
 
 def fitting(current: str | None, holding: Collection[str], failing: Collection[str]) -> str | None:
-    """The range that has all of some versions in it and none of others, in minor releases where these tell them apart.
+    """Return a range that contains all of some versions and none of others, by minor releases where these suffice.
 
     Args:
-        current: what the range is so far: the parts of it that nothing contradicts stay.
+        current: the range so far; the parts of it that nothing contradicts are kept.
         holding: versions on which something holds; at least one, and none of `failing`.
         failing: versions on which it does not.
 
     Returns:
-        The range, or None where there need be none.
+        The range, or None where none is needed.
     """
     kept = [part for part in SpecifierSet(current or "") if fits(str(part), holding, ())]
     if fits(_text(kept), holding, failing):
@@ -61,8 +61,8 @@ def _edges(holding: Collection[str], failing: Collection[str]) -> Iterator[str]:
         yield f"<{_edge(min(above, key=Version), last)}"
 
 
-def _edge(version: str, other: str) -> str:
-    """A version as the edge between it and another: its minor release, where that tells it from the other."""
+def _edge(version: str, neighbour: str) -> str:
+    """A version as the bound between it and its neighbour: its minor release, where the neighbour has another."""
     # A nightly build of 2.16 is below 2.16.
-    apart = minor(version) != minor(other) and not Version(version).is_prerelease
+    apart = minor(version) != minor(neighbour) and not Version(version).is_prerelease
     return minor(version) if apart else Version(version).public

@@ -1,4 +1,4 @@
-"""The records of a run held against the expectations of today, without running anything again."""
+"""The records of a run judged by the current expectations, without running anything again."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ __all__ = ["apply", "judge_again"]
 
 
 def apply(path: Path) -> Counter[Verdict]:
-    """Rewrite a record file so that its verdicts are those that the expectations of its backends now give.
+    """Rewrite a record file with the verdicts that the current expectations of its backends give.
 
-    What happened stays as it was observed; only verdicts, messages about them and the entries named change.
+    Observations stay; only verdicts, messages about them and the entries named change.
 
     Returns:
-        How many records there are of each verdict.
+        The number of records by verdict.
 
     Raises:
         ConformanceError: the records or an expectations file cannot be read, or the run did not come to its end.
@@ -52,13 +52,13 @@ def apply(path: Path) -> Counter[Verdict]:
     }
     backends = _described(run)
     known = {info.name: _known_failures(info, run, {case for case, _ in variants}) for info in backends}
-    records = [judge_again(one, _expectation(one, known[one.backend], variants)) for one in run.records]
-    counts = Counter(one.verdict for one in records)
+    records = [judge_again(record, _expectation(record, known[record.backend], variants)) for record in run.records]
+    counts = Counter(record.verdict for record in records)
     header = replace(run.header, backends=backends)
     footer = replace(run.footer, counts={verdict.value: counts[verdict] for verdict in sorted(counts)})
     texts = [
         encoding.encode(header),
-        *(encoding.encode_record(one, header) for one in records),
+        *(encoding.encode_record(record, header) for record in records),
         encoding.encode(footer),
     ]
     path = path.resolve()  # of a link, the file that it leads to
@@ -77,7 +77,7 @@ def judge_again(record: Record, expectation: Expectation | None) -> Record:
 
 
 def _described(run: RunFile) -> tuple[BackendInfo, ...]:
-    """The backends as the run found them, with the expectations that they have now."""
+    """The backends as recorded, with their current expectations."""
     try:
         now = [attempts.describe(info.ref).expectations for info in run.header.backends]
     finally:

@@ -1,4 +1,4 @@
-"""Expectations that follow from a run: what is no longer so goes, and what is new waits for somebody to say why."""
+"""Updating an expectations file from a run: entries that no longer hold are removed, new failures get entries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from conformance.catalogue.yaml_source import compose
-from conformance.maintenance.expectation_entries import Failure, Seen, Why, as_entries, dumped, how
+from conformance.maintenance.expectation_entries import Failure, Observed, Why, as_entries, dumped, how
 from conformance.maintenance.rejudge import judge_again
 from conformance.model.enums import Outcome, Verdict
 from conformance.verdict.expectations import TODO, Host, applies, entries, match
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from conformance.model.result import Record
 
 __all__ = [
+    "ObservedRun",
     "Renewal",
-    "Shown",
     "blocks_of",
     "described_as",
     "explained",
     "is_as",
     "narrowed",
+    "observed_run",
     "put_together",
     "renew",
     "settled",
-    "shown_by",
 ]
 
 
@@ -40,8 +40,8 @@ __all__ = [
 class Renewal:
     """The new text of a file, and how many of its entries were kept, narrowed, removed and added.
 
-    `ranged` are those of which only the releases changed that they are for. `unexplained` of those that were added have
-    no reason yet.
+    `ranged` are those of which only the range of releases changed. `unexplained` of those that were added have no
+    reason yet.
     """
 
     text: str
@@ -53,10 +53,10 @@ class Renewal:
     unexplained: int = 0
 
 
-class Shown(NamedTuple):
-    """What a run showed, what it left out, where it was made, and the entries whose reasons may hold here too."""
+class ObservedRun(NamedTuple):
+    """The records of a run, what it did not run, its host, and the entries whose reasons may apply here too."""
 
-    seen: Sequence[Seen]
+    seen: Sequence[Observed]
     not_run: Sequence[tuple[str, Variant]]
     host: Host
     like: Sequence[Expectation]
@@ -64,10 +64,10 @@ class Shown(NamedTuple):
 
 @dataclass(kw_only=True)
 class _Held:
-    """The records that an entry is about: those that do what it says, and others."""
+    """The records that an entry matches: those that it describes, and others."""
 
-    expected: list[Seen] = field(default_factory=list)
-    otherwise: list[Seen] = field(default_factory=list)
+    expected: list[Observed] = field(default_factory=list)
+    otherwise: list[Observed] = field(default_factory=list)
 
 
 def renew(
@@ -79,36 +79,38 @@ def renew(
     host: Host,
     like: Sequence[Expectation] = (),
 ) -> Renewal:
-    """Make a file of expectations say what a run showed.
+    """Update an expectations file to agree with a run.
 
-    An entry stays as it is written where all that was run of what it is about did what it says. One that is partly true
-    is narrowed, and one that is not, or is about nothing, is removed. Reasons and issues go on with what is left.
+    An entry is kept unchanged where it describes every record that it matches. One that holds in part is narrowed, and
+    one that does not hold, or matches nothing, is removed. Reasons and issues are kept with what is left.
 
     Args:
-        text: the file as it is; may be empty.
+        text: the current file; may be empty.
         file: its name, for messages.
         records: what was run on the backend.
         cases: every case there is.
         host: where it was run; entries for others stay.
-        like: the expectations of another backend, whose reasons hold for what fails in the same way.
+        like: the expectations of another backend, whose reasons apply to what fails in the same way.
 
     Raises:
         ExpectationError: the file is malformed.
     """
-    shown = shown_by(tuple(records), tuple(cases), host, like)
-    return settled(text, lambda now: _pass(now, file, shown))
+    run = observed_run(tuple(records), tuple(cases), host, like)
+    return settled(text, lambda now: _pass(now, file, run))
 
 
-def shown_by(records: Sequence[Record], cases: Sequence[Case], host: Host, like: Sequence[Expectation] = ()) -> Shown:
-    """What the records of a run show; the arguments are those of `renew`."""
-    return Shown(list(_scored(records, cases)), _not_run(records, cases), host, like)
+def observed_run(
+    records: Sequence[Record], cases: Sequence[Case], host: Host, like: Sequence[Expectation] = ()
+) -> ObservedRun:
+    """Return the parts of a run that `renew` uses; the arguments are those of `renew`."""
+    return ObservedRun(list(_scored(records, cases)), _not_run(records, cases), host, like)
 
 
 def settled(text: str, once: Callable[[str], Renewal]) -> Renewal:
-    """Renew a text until it stays, and count what was done in all."""
+    """Update a text until it no longer changes, and add up the counts."""
     made = once(text)
     while made.text != text:
-        # Where an entry went, one below it may now be about what that one was about.
+        # Where an entry was removed, one below it may now match its requests.
         text, earlier = made.text, made
         made = once(text)
         made = replace(
@@ -123,34 +125,35 @@ def settled(text: str, once: Callable[[str], Renewal]) -> Renewal:
     return made
 
 
-def _pass(text: str, file: str, shown: Shown) -> Renewal:
-    """Renew once, each entry held against what it is about as the file stands."""
+def _pass(text: str, file: str, run: ObservedRun) -> Renewal:
+    """Update once, comparing each entry with the records that it matches in the current file."""
     document = compose(text if text.strip() else "[]", file)
-    written = entries(document)
-    current = [tuple(each for each in entry if applies(each, shown.host)) for entry in written]
-    held, failing = _held(current, shown.seen)
-    failures = [explained(one, shown.like) for one in failing]
+    all_entries = entries(document)
+    current = [tuple(each for each in entry if applies(each, run.host)) for entry in all_entries]
+    held, failing = _held(current, run.seen)
+    failures = [explained(observed, run.like) for observed in failing]
     head, blocks = blocks_of(document)
     counts, left = dict.fromkeys(("kept", "narrowed", "removed"), 0), list[str]()
     for index, block in enumerate(blocks):
-        about_more = current[index] == () or any(match(current[index], *pair) for pair in shown.not_run)
+        about_more = current[index] == () or any(match(current[index], *pair) for pair in run.not_run)
         word, renewed = _renewed(block, document.data[index], held[index], about_more=about_more)  # type: ignore[index]
         counts[word] += 1
         left += [renewed] if renewed else []
-        failures += _rescued(written[index], held[index])
-        failures += [explained(one, shown.like) for one in held[index].otherwise if one.record.outcome.is_failure]
-    return put_together(head, as_entries(failures, shown.seen), left, **counts)
+        failures += _rescued(all_entries[index], held[index])
+        failures += [
+            explained(observed, run.like) for observed in held[index].otherwise if observed.record.outcome.is_failure
+        ]
+    return put_together(head, as_entries(failures, run.seen), left, **counts)
 
 
 def put_together(head: str, added: Sequence[Mapping[str, Any]], left: Sequence[str], **counts: int) -> Renewal:
-    """The new text, and what became of entries.
+    """Return the new text and the counts.
 
     Args:
-        head: what stands above the first entry.
-        added: new entries. The first entry that matches counts, so these, which name what they are about, stand before
-            wider ones.
-        left: the texts of those that stay, in their order.
-        counts: of what was done with the entries that there were, by word.
+        head: the text above the first entry.
+        added: new entries. The first entry that matches counts, so these, which match less, are first.
+        left: the texts of the entries that stay, in their order.
+        counts: numbers of existing entries, by what was done to them.
     """
     return Renewal(
         text=head + "".join([*(f"{dumped(entry)}\n" for entry in added), *left]).rstrip("\n") + "\n",
@@ -160,13 +163,13 @@ def put_together(head: str, added: Sequence[Mapping[str, Any]], left: Sequence[s
     )
 
 
-def _scored(records: Iterable[Record], cases: Iterable[Case]) -> Iterator[Seen]:
-    """The records of what passed or failed."""
+def _scored(records: Iterable[Record], cases: Iterable[Case]) -> Iterator[Observed]:
+    """The records that passed or failed."""
     variants = {(case.id, variant.id): variant for case in cases for variant in case.variants}
     for record in records:
         variant = variants.get((record.case_id, record.variant))
         if variant is not None and (record.outcome is Outcome.PASS or record.outcome.is_failure):
-            yield Seen(record, variant)
+            yield Observed(record, variant)
 
 
 def _not_run(records: Iterable[Record], cases: Iterable[Case]) -> list[tuple[str, Variant]]:
@@ -174,67 +177,67 @@ def _not_run(records: Iterable[Record], cases: Iterable[Case]) -> list[tuple[str
     return [(case.id, variant) for case in cases for variant in case.variants if (case.id, variant.id) not in run]
 
 
-def _held(current: Sequence[Sequence[Expectation]], seen: Iterable[Seen]) -> tuple[list[_Held], list[Seen]]:
-    """Give each record to the first entry that is about it; the failures of which there is none come last."""
-    held, unforeseen = [_Held() for _ in current], list[Seen]()
-    for one in seen:
+def _held(current: Sequence[Sequence[Expectation]], seen: Iterable[Observed]) -> tuple[list[_Held], list[Observed]]:
+    """Assign each record to the first entry that matches it; failures without an entry are the second result."""
+    held, unexpected = [_Held() for _ in current], list[Observed]()
+    for observed in seen:
         for index, entry in enumerate(current):
-            expectation = match(entry, one.record.case_id, one.variant)
+            expectation = match(entry, observed.record.case_id, observed.variant)
             if expectation is not None:
-                mine = held[index]
-                (mine.expected if is_as(one.record, expectation) else mine.otherwise).append(one)
+                own = held[index]
+                (own.expected if is_as(observed.record, expectation) else own.otherwise).append(observed)
                 break
         else:
-            unforeseen += [one] if one.record.outcome.is_failure else []
-    return held, unforeseen
+            unexpected += [observed] if observed.record.outcome.is_failure else []
+    return held, unexpected
 
 
 def is_as(record: Record, expectation: Expectation) -> bool:
-    """Whether a record is what an entry says."""
+    """Whether an entry describes a record."""
     return judge_again(record, expectation).verdict is Verdict.XFAIL
 
 
 def _renewed(block: str, data: dict[str, Any], held: _Held, *, about_more: bool) -> tuple[str, str]:
-    """What becomes of an entry, as a word and as its text; `about_more`: than what was run."""
+    """Return what was done to an entry, as a word, and its new text; `about_more`: it matches requests not run."""
     if not held.otherwise:
         return ("kept", block) if held.expected or about_more else ("removed", "")
-    spoilt = {one.record.case_id for one in held.otherwise}
-    if spoilt >= {one.record.case_id for one in held.expected}:
+    refuted = {observed.record.case_id for observed in held.otherwise}
+    if refuted >= {observed.record.case_id for observed in held.expected}:
         return "removed" if not held.expected else "narrowed", ""
-    return "narrowed", dumped(narrowed(data, spoilt)) + "\n"
+    return "narrowed", dumped(narrowed(data, refuted)) + "\n"
 
 
-def narrowed(data: Mapping[str, Any], spoilt: Collection[str]) -> dict[str, Any]:
-    """An entry without the cases of which it is not true."""
+def narrowed(data: Mapping[str, Any], refuted: Collection[str]) -> dict[str, Any]:
+    """An entry without the cases for which it does not hold."""
     globs = [data["cases"]] if isinstance(data["cases"], str) else data["cases"]
-    left = [glob for glob in globs if glob not in spoilt]
-    excluded = [case_id for case_id in sorted(spoilt) if any(fnmatchcase(case_id, glob) for glob in left)]
+    left = [glob for glob in globs if glob not in refuted]
+    excluded = [case_id for case_id in sorted(refuted) if any(fnmatchcase(case_id, glob) for glob in left)]
     about = {"cases": left, "except": [*data.get("except", []), *excluded]}
     every = about | {key: value for key, value in data.items() if key not in about}
     return {key: value for key, value in every.items() if value != []}
 
 
 def _rescued(entry: Sequence[Expectation], held: _Held) -> Iterator[Failure]:
-    """What an entry says rightly of cases of which it says something else wrongly."""
-    spoilt = {one.record.case_id for one in held.otherwise}
-    for one in held.expected:
-        if one.record.case_id in spoilt:
-            yield described_as(one, entry[0])
+    """The records that an entry describes in cases that it is narrowed to exclude."""
+    refuted = {observed.record.case_id for observed in held.otherwise}
+    for observed in held.expected:
+        if observed.record.case_id in refuted:
+            yield described_as(observed, entry[0])
 
 
-def explained(one: Seen, like: Sequence[Expectation]) -> Failure:
-    """A failure with the reason that another backend gives for the same one, if there is one."""
-    model = match(like, one.record.case_id, one.variant)
-    if model is None or not is_as(one.record, model):
-        return Failure(one, how(one.record), Why())
-    return described_as(one, model)
+def explained(observed: Observed, like: Sequence[Expectation]) -> Failure:
+    """A failure with the reason of another backend's entry that describes it, if there is one."""
+    model = match(like, observed.record.case_id, observed.variant)
+    if model is None or not is_as(observed.record, model):
+        return Failure(observed, how(observed.record), Why())
+    return described_as(observed, model)
 
 
-def described_as(one: Seen, entry: Expectation) -> Failure:
-    """A failure for the reason of an entry, and known by the same words."""
+def described_as(observed: Observed, entry: Expectation) -> Failure:
+    """A failure with the reason and the error pattern of an entry."""
     packages = tuple(entry.packages.items())
     why = Why(entry.kind.value, entry.reason, entry.issue, entry.torch, packages, entry.platform)
-    return Failure(one, how(one.record)._replace(raises=entry.raises), why)
+    return Failure(observed, how(observed.record)._replace(raises=entry.raises), why)
 
 
 def blocks_of(document: Document) -> tuple[str, list[str]]:

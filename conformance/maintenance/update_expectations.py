@@ -10,7 +10,7 @@ from conformance.catalogue.sources import collect
 from conformance.execution import attempts
 from conformance.isolation import tasks
 from conformance.maintenance.ranged_renewal import renew_ranged
-from conformance.maintenance.renewal import Renewal, renew, shown_by
+from conformance.maintenance.renewal import Renewal, observed_run, renew
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.errors import UsageError
 from conformance.records.find import find_kinds
@@ -34,10 +34,10 @@ def update(
     """Rewrite the file of expectations of a backend.
 
     Args:
-        places: record files, or folders of them, of runs that came to their end. From runs on several releases the file
+        places: record files, or folders of them, of complete runs. From runs on several releases the file
             becomes one that is green on all of them.
-        backend: which of their backends; None where they are of one.
-        like: the backend whose reasons hold for what fails in the same way, as `--backend` names it.
+        backend: the name of one of their backends; None where they have only one.
+        like: spec of the backend whose reasons apply to what fails in the same way.
         output: the file; default: the backend's own, else `<name>.expected.yaml` in the working directory.
 
     Raises:
@@ -48,12 +48,12 @@ def update(
         discovery.refuse_unknown(like)
     runs = _runs(places, backend)
     (name,) = {info.name for _, info in runs}
-    theirs = [case for run, _ in runs for case in run.header.cases]
-    cases = (*collect(list({Path(folder): None for run, _ in runs for folder in run.header.folders})), *theirs)
+    own_cases = [case for run, _ in runs for case in run.header.cases]
+    cases = (*collect(list({Path(folder): None for run, _ in runs for folder in run.header.folders})), *own_cases)
     try:
-        # The backend's own file is about cases of which everybody has the file.
-        own = None if theirs else attempts.describe(runs[0][1].ref).expectations
-        path = output or own or Path(f"{name}.expected.yaml")
+        # The backend's own file may only name cases that everybody has.
+        own_file = None if own_cases else attempts.describe(runs[0][1].ref).expectations
+        path = output or own_file or Path(f"{name}.expected.yaml")
         model = attempts.describe(like).expectations if like else None
     finally:
         tasks.shutdown()
@@ -75,7 +75,7 @@ def _renewed(
     if len(facts) == 1:
         ((records, host, like),) = facts
         return renew(text, file, records, cases, host=host, like=like)
-    return renew_ranged(text, file, [shown_by(records, cases, host, like) for records, host, like in facts])
+    return renew_ranged(text, file, [observed_run(records, cases, host, like) for records, host, like in facts])
 
 
 def _records(run: RunFile, info: BackendInfo) -> list[Record]:
@@ -83,7 +83,7 @@ def _records(run: RunFile, info: BackendInfo) -> list[Record]:
 
 
 def _runs(places: Sequence[Path], name: str | None) -> list[tuple[RunFile, BackendInfo]]:
-    """The runs that are meant, each with its backend; of a folder those that have it."""
+    """The runs at some places, each with its backend; of a folder those that have it."""
     found = []
     for place in places:
         runs = [read(path) for path in find_kinds(place)[0]]
@@ -96,7 +96,7 @@ def _runs(places: Sequence[Path], name: str | None) -> list[tuple[RunFile, Backe
 
 
 def _backend(run: RunFile, name: str | None) -> BackendInfo:
-    """The backend that is meant; a run that did not come to its end proves nothing of what it lacks."""
+    """The backend of a run; an incomplete run proves nothing about what it lacks."""
     if run.footer is None:
         message = "the run did not come to its end: continue it with `conformance run --resume`"
         raise UsageError(message)

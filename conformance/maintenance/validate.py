@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 __all__ = ["proofread"]
 
 _SUFFIX = ".expected.yaml"
-_ANY = Host({})  # what an entry says is checked wherever it holds
+_ANY = Host({})  # entries are checked whatever host they are for
 
 
 def proofread(paths: Sequence[Path]) -> list[str]:
-    """Every problem, in words.
+    """Return every problem, as text.
 
     Args:
-        paths: folders of case files, case files, and files of expectations, which may speak of cases among the paths
-            and of installed ones. None means the installed cases, held against the clauses of the specification, and
-            the expectations of every installed backend.
+        paths: folders of case files, case files, and files of expectations, which may name cases among the paths and
+            installed ones. None means the installed cases, compared with the clauses of the specification, and the
+            expectations of every installed backend.
     """
     places = [path for path in paths if not path.name.endswith(_SUFFIX)]
     files = [path for path in paths if path.name.endswith(_SUFFIX)]
@@ -49,7 +49,7 @@ def proofread(paths: Sequence[Path]) -> list[str]:
 
 
 def _installed(paths: Sequence[Path], files: Sequence[Path]) -> Sequence[Case]:
-    """The installed cases, where they are what is validated or expectations may name them.
+    """The installed cases, where they are validated or expectations may name them.
 
     The cache may give them: it remembers only files without a problem, by their content.
     """
@@ -59,7 +59,7 @@ def _installed(paths: Sequence[Path], files: Sequence[Path]) -> Sequence[Case]:
 def _installed_expectations() -> tuple[list[Path], list[str]]:
     """The expectations files of installed backends, and why some backends cannot be used at all.
 
-    torch is started only for a backend whose declaration cannot be imported, which then says why.
+    torch is started only for a backend whose declaration cannot be imported, to report why.
     """
     names = discovery.names()
     declared = declarations.expectations(names)

@@ -1,4 +1,4 @@
-"""The page of one backend: every request that is no pass, with what was seen and how to see it again."""
+"""The page of one backend: every request that does not pass, with its message and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def backend_page(rows: pd.DataFrame, checks: pd.DataFrame, about: str, links: Li
         rows: at least one record of the backend.
         checks: the checks of the same records.
         about: a sentence on the backend and its versions, as markdown.
-        links: where cases lead.
+        links: of cases.
     """
     blocks = [f"# {markdown.plain(str(rows['backend'].iloc[0]))}", about, *_summary(rows)]
     for verdict in _DETAILED:
@@ -76,7 +76,7 @@ def _detailed(verdict: Verdict, rows: pd.DataFrame, links: Links) -> Iterator[st
 
 
 def _records(rows: pd.DataFrame) -> Iterator[dict[str, str]]:
-    """What an item shows of each row; a whole row as a Series costs a hundred times as much."""
+    """The columns of each row that an item shows; a whole row as a Series costs a hundred times as much."""
     columns = (rows[name].astype(str) for name in _OF_ITEM)
     return (dict(zip(_OF_ITEM, row, strict=True)) for row in zip(*columns, strict=True))
 

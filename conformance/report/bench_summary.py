@@ -1,4 +1,4 @@
-"""What `conformance bench` prints when it is done."""
+"""The summary that `conformance bench` prints."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def text(result: BenchResult, *, quiet: bool, command: Sequence[str]) -> str:
     Args:
         result: of the run.
         quiet: give the last line only.
-        command: the words after `conformance` that started the run; they say how to resume it.
+        command: the words after `conformance` that started the run, to print how to resume it.
     """
     run = result.run
     timed = sum(bool(timing.blocks) for timing in run.timings)

@@ -1,4 +1,4 @@
-"""The page of timings: how fast backends are beside uncompiled eager, what compiling costs, and what is counted."""
+"""The page of timings: how fast backends are compared with uncompiled, what compiling costs, and what is counted."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ _COUNTED = {
 }
 
 _HOW_TO_READ = """\
-A ratio is the time of a call over that of uncompiled eager, measured in alternating blocks in one process on the same
-tensors: 0.5 takes half as long, 2 twice as long. It is the median over pairs of neighbouring blocks; behind it stands
-its 95 % interval. `+` is *faster* and **slower** is slower: the whole interval lies beyond {smallest:.0%}, the smallest
+A ratio is the time of a call over that of an uncompiled one, measured in alternating blocks in one process on the same
+tensors: 0.5 takes half as long, 2 twice as long. It is the median over pairs of neighbouring blocks; its 95 % interval
+follows. `+` is *faster* and **slower** is slower: the whole interval lies beyond {smallest:.0%}, the smallest
 effect that counts here. `?` is *undecided*: nothing of that size was shown, in either direction. Only what conforms on
 a backend is timed there; an empty cell was not.
 
@@ -55,7 +55,7 @@ so that what is left is the way to the compiled code: guards above all."""
 
 
 def benchmarks_page(run: TimingRun, name: str, folder: str, links: Links = NOWHERE) -> str:
-    """The page, from a run of timings, its file and the folder of the page as commands say them, and where ids lead."""
+    """The page of a run of timings; `name` and `folder` are its file and the page's folder as commands name them."""
     rows = timing_frame.of(run)
     backends = by_ladder({timing.backend for timing in run.timings})
     return markdown.page(
@@ -84,16 +84,16 @@ def benchmarks_page(run: TimingRun, name: str, folder: str, links: Links = NOWHE
 
 
 def noise(run: TimingRun) -> str:
-    """How far uncompiled calls lie from themselves, and what follows."""
+    """The spread of uncompiled calls timed against themselves, and what follows for verdicts."""
     spreads = [stats.spread(noise) for noise in run.noises]
     if not spreads or any(map(math.isnan, spreads)):
         return "Uncompiled calls were not timed against themselves, so nothing is called faster or slower."
     ratios = [ratio for noise in run.noises for each in noise.ratios.values() for ratio in each]
-    seen = f"{len(ratios)} times: 19 of 20 ratios lie within {max(spreads):.1%} of 1"
+    measured = f"{len(ratios)} times: 19 of 20 ratios lie within {max(spreads):.1%} of 1"
     often = "" if len(spreads) == 1 else f", in the worst of the {len(spreads)} times that it was begun or continued"
     refused = _REFUSED if math.isinf(timing_frame.smallest_detectable(run)) else ""
     range_ = f"({min(ratios):.3f} to {max(ratios):.3f})"
-    return f"Noise: before the run, uncompiled calls were timed against themselves {seen} {range_}{often}.{refused}"
+    return f"Noise: before the run, uncompiled calls were timed against themselves {measured} {range_}{often}.{refused}"
 
 
 _REFUSED = " **That is wider than the smallest effect that counts, so nothing is called faster or slower.**"
@@ -133,7 +133,7 @@ def _estimate(found: Estimate) -> str:
 
 
 def _axes(variant: str) -> str:
-    """A variant's id without what every variant says."""
+    """A variant's id without the default `grad=enabled`."""
     return ", ".join(part for part in variant.split(",") if part != "grad=enabled")
 
 

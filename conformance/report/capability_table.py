@@ -1,4 +1,4 @@
-"""What came of trying the capabilities of backends, as a table for terminals."""
+"""The trials of backends' capabilities, as a table for terminals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ __all__ = ["text"]
 def text(trials: Sequence[Trial]) -> str:
     """One line a backend and capability."""
     rows = [
-        (one.backend, one.capability, "yes" if one.claimed else "no", f"{one.conforming}/{one.requests}", one.finding)
-        for one in trials
+        (
+            trial.backend,
+            trial.capability,
+            "yes" if trial.claimed else "no",
+            f"{trial.conforming}/{trial.requests}",
+            trial.finding,
+        )
+        for trial in trials
     ]
     return terminal.listing(("backend", "capability", "claimed", "conforming", ""), rows)

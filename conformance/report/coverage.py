@@ -1,4 +1,4 @@
-"""What the cases cover: clauses by backend, areas, the grammar of nests, the oracle and the laws."""
+"""Coverage of the cases: clauses by backend, areas, the grammar of nests, the oracle and the laws."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _CHAPTERS = {
 }
 _CLAUSES = """\
 Requests of the cases that test a clause: conforming out of those scored, then the mark and the number of everything
-that is no plain pass. What each clause says stands in the specification, `cases/SPEC.md`; a clause without a case is an
+that is no plain pass. The text of each clause is in the specification, `cases/SPEC.md`; a clause without a case is an
 error of `conformance validate`."""
-_ASKED = {"GM-12": "saved_bytes", "CS-7": "graph_count", "RS-9": "mutation"}
+_SHOULD_CHECKS = {"GM-12": "saved_bytes", "CS-7": "graph_count", "RS-9": "mutation"}
 _ADVISED = """\
-A clause that says SHOULD decides no verdict, so in the table above its cases count by what else they show. In so many
-of their requests the check that looks at it tells of a difference:"""
+A SHOULD clause decides no verdict, so in the table above its cases count by what else they show. This table counts
+their requests in which the check of the clause reports a difference:"""
 _GRAMMAR = """\
 Nests of modes to a depth, under each ambient mode: how many there are, and how many of them were run. Rules leave out
 what is taken for symmetric or without meaning (they are stated in `cases/README.md`); deeper nests and a sample run
@@ -45,15 +45,15 @@ _EVIDENCE = """\
 What shows that a backend was at work. Of the requests that ran to their end: how many had a graph compiled and called,
 how many a graph that sets a mode (a mode that holds already leaves no node, and round a graph break Dynamo sets it
 outside), how many a backward that AOTAutograd compiled, and how many graphs came back from the backend as they were."""
-_SEEN = ("backend", "requests", "called", "with modes", "compiled backward", "graphs", "returned unchanged")
+_EVIDENCE_HEADERS = ("backend", "requests", "called", "with modes", "compiled backward", "graphs", "returned unchanged")
 _ORACLE = """\
-The oracle, which is not PyTorch, interprets the modes of a program and says what they make of its results. A variant is
-followed where it has something to say of at least one result and the uncompiled program does the same; where that does
-something else, the case is invalid. What is not modelled holds operations or objects that the oracle does not know."""
+The oracle, which is not PyTorch, interprets the modes of a program and predicts their effect on its results. A variant
+is followed where it predicts at least one result and the uncompiled program agrees; where that disagrees, the case is
+invalid. What is not modelled has operations or objects that the oracle does not know."""
 
 
 def coverage(rows: pd.DataFrame, checks: pd.DataFrame, families: Sequence[Family], links: Links = NOWHERE) -> str:
-    """The page, from the frames of all records and checks, what generated cases, and where ids lead."""
+    """The page, from the frames of all records and checks, families of generated cases, and links."""
     backends = panels(rows["backend"].unique())
     return markdown.page(
         "# Coverage",
@@ -66,7 +66,11 @@ def coverage(rows: pd.DataFrame, checks: pd.DataFrame, families: Sequence[Family
         *_grammar(rows, families, backends),
         "## Evidence",
         _EVIDENCE,
-        markdown.table(_SEEN, _seen(rows, chain.from_iterable(backends), links), right=range(1, len(_SEEN))),
+        markdown.table(
+            _EVIDENCE_HEADERS,
+            _evidence(rows, chain.from_iterable(backends), links),
+            right=range(1, len(_EVIDENCE_HEADERS)),
+        ),
         *_second_opinions(rows, checks),
     )
 
@@ -91,17 +95,20 @@ def _cell(numbers: Mapping[str, int]) -> str:
 
 
 def _advised(rows: pd.DataFrame, backends: Sequence[Sequence[str]], links: Links) -> Iterator[str]:
-    """Of the clauses that only ask: in how many of their requests the check that looks at them has an advisory."""
-    told = [(names, lines) for names in backends if (lines := list(_advice(rows, names, links)))]
-    yield _ADVISED if told else ""
-    yield from (markdown.table(["clause", "check", *map(links.backend, names)], lines) for names, lines in told)
+    """For SHOULD clauses: in how many of their requests the check of the clause has an advisory."""
+    tables = [(names, lines) for names in backends if (lines := list(_advice(rows, names, links)))]
+    yield _ADVISED if tables else ""
+    yield from (markdown.table(["clause", "check", *map(links.backend, names)], lines) for names, lines in tables)
 
 
 def _advice(rows: pd.DataFrame, backends: Sequence[str], links: Links) -> Iterator[tuple[str, ...]]:
-    for clause, check in _ASKED.items():
+    for clause, check in _SHOULD_CHECKS.items():
         own = rows[rows["scored"] & rows["clauses"].str.split().map(lambda named, clause=clause: clause in named)]
-        told = own["advisories"].str.split(", ").map(lambda names, check=check: check in names)
-        counts = [f"{int(told[mine].sum())} of {int(mine.sum())}" for mine in (own["backend"] == b for b in backends)]
+        advised = own["advisories"].str.split(", ").map(lambda names, check=check: check in names)
+        counts = [
+            f"{int(advised[of_backend].sum())} of {int(of_backend.sum())}"
+            for of_backend in (own["backend"] == b for b in backends)
+        ]
         if len(own):
             yield links.clause(clause), check, *counts
 
@@ -148,16 +155,16 @@ def _fraction(run: int, points: int) -> str:
     return f"{run} ({100 * run / points:.3g} %)" if run else ""
 
 
-def _seen(rows: pd.DataFrame, backends: Iterable[str], links: Links) -> Iterator[tuple[str | int, ...]]:
+def _evidence(rows: pd.DataFrame, backends: Iterable[str], links: Links) -> Iterator[tuple[str | int, ...]]:
     for name in backends:
         own = rows[(rows["backend"] == name) & rows["graphs"].notna()]
         called, modes, backward = own["backend_calls"] > 0, own["mode_nodes"] > 0, own["compiled_backward"]
         counted_in = (called, modes, backward, own["graphs"], own["returned_unchanged"])
-        yield links.backend(name), len(own), *(int(one.sum()) for one in counted_in)
+        yield links.backend(name), len(own), *(int(column.sum()) for column in counted_in)
 
 
 def _second_opinions(rows: pd.DataFrame, checks: pd.DataFrame) -> Iterator[str]:
-    """How many cases the oracle has something to say of, whether it is so uncompiled, and how many laws there were."""
+    """How many variants the oracle follows or contradicts, and how many laws were checked."""
     laws = len(checks[checks["check"] == "metamorphic"].drop_duplicates(["case", "variant"]))
     yield "## Second opinions"
     yield _ORACLE

@@ -1,7 +1,6 @@
-"""Two runs held against each other: what fails anew, what was fixed, what became slower, what is counted otherwise.
+"""Two runs compared: what fails anew, what was fixed, what became slower, which counts changed.
 
-Runs are of two versions of torch, two commits, or two backends. What is compared is what happened, whatever the
-expectations say of it.
+Runs are of two versions of torch, two commits, or two backends. Outcomes are compared, not expectations.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ Either = changes.Change["Record"] | changes.Change[Timing]
 
 
 class Count(NamedTuple):
-    """Something that is counted, in two runs."""
+    """A count in two runs."""
 
     key: Key
     name: str
@@ -63,7 +62,7 @@ class Count(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """A ratio to uncompiled in two runs, and the one over the other with its interval."""
+    """A ratio to uncompiled in two runs, and the ratio of the two with its interval."""
 
     key: Key
     phase: Phase
@@ -89,7 +88,7 @@ class Run:
     smallest: float
 
     def without_backend(self) -> Run:
-        """The same, where it has one backend only, by case and variant alone."""
+        """The same by case and variant alone; it must have one backend only."""
         return replace(
             self,
             records={key[1:]: each for key, each in self.records.items()},
@@ -99,7 +98,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What differs between two runs; `matched` counts what both have."""
+    """The differences between two runs; `matched` counts what both have."""
 
     before: Run
     after: Run
@@ -112,11 +111,11 @@ class Comparison:
     counted: Sequence[Count]
 
     def of(self, *transitions: Transition) -> list[Either]:
-        """The requests of which this became."""
+        """The changes with one of these transitions."""
         return [each for each in self.changed if each.transition in transitions]
 
     def red(self, gates: Iterable[str] = GATES) -> bool:
-        """Whether one of the gates is closed."""
+        """Whether one of the gates fails."""
         closed = {
             "failures": bool(self.of(*_RED)),
             "timing": any(change.speed is Speed.SLOWER for change in self.timed),
@@ -125,7 +124,7 @@ class Comparison:
         return any(closed[gate] for gate in gates)
 
     def markdown(self) -> str:
-        """The comparison as it may stand in a comment of a pull request."""
+        """The comparison as markdown, as for a comment on a pull request."""
         return "\n\n".join(block for block in self._blocks() if block) + "\n"
 
     def _blocks(self) -> Iterator[str]:
@@ -167,9 +166,9 @@ class Comparison:
 
 
 def load(text: str) -> Run:
-    """One side as a command line names it: a file or folder, or `PATH@BACKEND` for one backend of it.
+    """Load one side as a command line names it: a file or folder, or `PATH@BACKEND` for one backend of it.
 
-    A folder means what it means to `conformance.load`: of release folders in it, the newest.
+    A folder is read as by `conformance.load`: of release folders in it, the newest.
 
     Raises:
         UsageError: there is no such backend in it.
@@ -201,7 +200,7 @@ def load(text: str) -> Run:
 
 
 def compare(before: Run, after: Run) -> Comparison:
-    """Hold two runs against each other, matched by case and variant, and by backend unless each has only one.
+    """Compare two runs, matched by case and variant, and by backend unless each has only one.
 
     Raises:
         UsageError: they have nothing in common.
@@ -227,7 +226,7 @@ def compare(before: Run, after: Run) -> Comparison:
 
 
 def _changed(before: Run, after: Run) -> Iterator[Either]:
-    """Of records, and of timings without a record, which say too whether what was to be timed conforms."""
+    """The changes of records, and of timings without a record, whose verdicts count as well."""
     recorded = before.records.keys() & after.records.keys()
     yield from changes.changes(before.records, after.records)
     timed = changes.changes(before.timings, after.timings)
@@ -252,19 +251,19 @@ def _counts(before: Run, after: Run) -> Iterator[Count]:
         for name in old:
             if name in new and old[name] != new[name]:
                 yield Count(key, name, old[name], new[name])
-        for phase, ours in _instructions(before, key).items():
-            theirs = _instructions(after, key).get(phase, ours)
-            if not math.isclose(ours, theirs, rel_tol=_INSTRUCTIONS):
-                yield Count(key, f"instructions of {phase}", ours, theirs)
+        for phase, earlier in _instructions(before, key).items():
+            later = _instructions(after, key).get(phase, earlier)
+            if not math.isclose(earlier, later, rel_tol=_INSTRUCTIONS):
+                yield Count(key, f"instructions of {phase}", earlier, later)
 
 
 def _counted(run: Run, key: Key) -> dict[str, float]:
-    """What does not depend on the clock; uncompiled numbers are no matter of the backend's."""
+    """The counts that do not depend on the clock, without those of the uncompiled program."""
     found: dict[str, float] = {}
     if key in run.records:
-        one = run.records[key]
-        found |= {name: getattr(one.evidence, name) for name in _EVIDENCE} if one.evidence else {}
-        found |= {_KEPT: one.metrics[_KEPT]} if _KEPT in one.metrics else {}
+        record = run.records[key]
+        found |= {name: getattr(record.evidence, name) for name in _EVIDENCE} if record.evidence else {}
+        found |= {_KEPT: record.metrics[_KEPT]} if _KEPT in record.metrics else {}
     if key in run.timings:
         metrics = run.timings[key].metrics
         found |= {name: value for name, value in metrics.items() if not name.startswith("eager_")}
@@ -272,7 +271,7 @@ def _counted(run: Run, key: Key) -> dict[str, float]:
 
 
 def _instructions(run: Run, key: Key) -> dict[Phase, int]:
-    """Those of the backend's program, as Callgrind counted them."""
+    """The instructions of the compiled program, as Callgrind counted them."""
     found = run.timings[key].instructions if key in run.timings else {}
     return {phase: own for phase, (_, own) in found.items()}
 
@@ -299,8 +298,8 @@ def _what_became(each: Either) -> Row:
 
 def _how_fast(change: Pace) -> Row:
     found = change.found
-    told = f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
-    return _words(change.key), change.phase, f"{change.before:.3f}", f"{change.after:.3f}", told, change.speed
+    interval = f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+    return _words(change.key), change.phase, f"{change.before:.3f}", f"{change.after:.3f}", interval, change.speed
 
 
 def _how_many(count: Count) -> Row:

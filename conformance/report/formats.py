@@ -33,7 +33,7 @@ img { max-width: 100%; }
 
 
 def as_html(markdown: str, images: Mapping[str, str]) -> str:
-    """One page of HTML that loads nothing.
+    """Return one page of HTML that loads no other file.
 
     Args:
         markdown: the report.
@@ -62,9 +62,9 @@ def as_html(markdown: str, images: Mapping[str, str]) -> str:
 
 
 def as_text(markdown: str, width: int) -> str:
-    """Text for a terminal of so many columns, without colours."""
+    """Return text for a terminal of `width` columns, without colours."""
     out = io.StringIO()
-    # Summaries of what is folded are HTML, which this renderer leaves out.
+    # Summaries of folded parts are HTML, which this renderer leaves out.
     plain = re.sub(r"\[((?:[^\[\]\\]|\\.)*)\]\(#[^()\s]*\)", r"\1", markdown)
     shown = re.sub(r"<details><summary>(.*?)</summary>", lambda found: html.unescape(found[1]), plain)
     Console(file=out, width=width, color_system=None, force_terminal=False, force_jupyter=False).print(

@@ -1,4 +1,4 @@
-"""Where the ids on pages lead: cases to their files, clauses to the specification, backends to their pages."""
+"""Links of the ids on pages: cases to their files, clauses to the specification, backends to their pages."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _SPECIFICATION = "SPEC.md"
 
 @dataclass(frozen=True)
 class Links:
-    """Ids as markdown: a link where it is known where to, else the id alone.
+    """Ids as markdown: a link where the target is known, else the id alone.
 
     Args:
-        cases: where each case stands.
-        clauses: where each clause of the specification stands.
+        cases: the location of each case.
+        clauses: the location of each clause of the specification.
         backends: those that have a page.
     """
 
@@ -40,12 +40,12 @@ class Links:
 
     @classmethod
     def beside(cls, folder: Path, backends: Collection[str]) -> Links:
-        """Those of pages in a folder: to its own pages, and in a checkout to the folder of cases beside it."""
+        """The links of pages in a folder: to its own pages, and in a checkout to the folder of cases beside it."""
         if not (folder.resolve().parent / _CASES / _SPECIFICATION).is_file():
             return cls(backends=backends)
         found = CaseCache(user_folder()).read(files(PACKAGED), _CASES)
         return cls(
-            cases={one.id: one.location for one in found if isinstance(one, Case)},
+            cases={case.id: case.location for case in found if isinstance(case, Case)},
             clauses=clauses(),
             backends=backends,
         )
@@ -55,7 +55,7 @@ class Links:
         return _linked(code(case_id), self.cases.get(case_id))
 
     def clause(self, clause: str) -> str:
-        """A clause as a link to its line; as markdown it has no lines, so its source is meant."""
+        """A clause as a link to its line; rendered markdown has no lines, so it links to the source."""
         return _linked(plain(clause), self.clauses.get(clause), "?plain=1")
 
     def backend(self, name: str) -> str:

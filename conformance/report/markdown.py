@@ -40,12 +40,12 @@ def joined(pages: Mapping[str, str]) -> str:
     """Pages, by file name, as one: links between them lead to headings, links out of their folder are only text."""
     titles = {name: _anchor(re.search(r"^# (.*)$", text, re.MULTILINE)) for name, text in pages.items()}
 
-    def led(link: re.Match[str]) -> str:
+    def relinked(link: re.Match[str]) -> str:
         text, name, anchor = link[1], link[2], link[3] or ""
         return f"[{text}]({anchor or '#' + titles[name]})" if name in titles else text
 
     whole = "\n".join(text.removeprefix(MARKER).strip("\n") + "\n" for text in pages.values())
-    return f"{MARKER}\n\n{_LINK.sub(led, whole)}"
+    return f"{MARKER}\n\n{_LINK.sub(relinked, whole)}"
 
 
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]\\]|\\.)*)\]\(((?!https?:|#)[^()#\s]+)(#[^()\s]*)?\)")
@@ -75,7 +75,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: It
 
 
 def _cell(value: object) -> str:
-    """One line in which a pipe does not end the cell; what cannot be seen is escaped."""
+    """One line in which a pipe does not end the cell; unprintable characters are escaped."""
     line = " ".join(str(value).split()).replace("|", "\\|")
     # A cell of U+0001 alone would be tabulate's line between rows.
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cell", "counted", "matrix", "panels", "tally"]
 
-_WIDTH = len(LADDER)  # backends that stand beside each other in a page
+_WIDTH = len(LADDER)  # backends beside each other on a page
 
 
 def panels(backends: Iterable[str]) -> list[list[str]]:

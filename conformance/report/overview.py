@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["FACTS", "Source", "overview", "run_command"]
 
 FACTS = ("torch", "python", "platform", "cpu", "threads", "compiler", "suite_hash")
-"""What tables of environments show of each."""
+"""The fields that tables of environments show."""
 
 _HOW_TO_READ = """\
 One request is one case in one variant on one backend, in a process of its own; those of one area share one as long as
@@ -37,7 +37,7 @@ _PARTIAL = "**Partial: this is not the result of a backend on all cases.**"
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One run, as far as the pages speak of it. `names` are the paths of its files as commands say them."""
+    """One run, as the pages describe it. `names` are the paths of its files as commands name them."""
 
     names: tuple[str, ...]
     environment: Environment
@@ -65,11 +65,13 @@ def overview(
     """
     return markdown.page(
         "# Results",
-        *([_PARTIAL, "\n".join(f"- {one}" for one in partial)] if partial else []),
+        *([_PARTIAL, "\n".join(f"- {extent}" for extent in partial)] if partial else []),
         "\n".join([_HOW_TO_READ, *beside]),
         *(_matrix(rows[rows["backend"].isin(names)]) for names in panels(rows["backend"].unique())),
         "## Backends",
-        _backends(rows, {info.name: _what(info, source.gated) for source in sources for info in source.backends}),
+        _backends(
+            rows, {info.name: _description(info, source.gated) for source in sources for info in source.backends}
+        ),
         "## Legend",
         markdown.legend(),
         "## Environment",
@@ -88,8 +90,8 @@ def _link(backend: str) -> str:
     return f"[{markdown.plain(backend)}]({markdown.page_name(backend)})"
 
 
-def _what(info: BackendInfo, gated: Mapping[str, str]) -> str:
-    """What a backend is, and whether only its smoke cases were run."""
+def _description(info: BackendInfo, gated: Mapping[str, str]) -> str:
+    """A description of a backend, and whether only its smoke cases were run."""
     limit = "only the smoke cases were run" if info.name in gated else ""
     return "; ".join(part for part in (info.description, info.broken, limit) if part)
 
@@ -112,7 +114,7 @@ def _backends(rows: pd.DataFrame, descriptions: Mapping[str, str]) -> str:
 
 
 def _environment(sources: Sequence[Source]) -> str:
-    """A column for all runs on the same machine and software; what all say alike is still said for each column."""
+    """A column for all runs on the same machine and software; equal values are repeated in each column."""
     columns: dict[str, list[Source]] = {}
     for source in sources:
         columns.setdefault(fingerprint(source.environment), []).append(source)

@@ -1,7 +1,7 @@
 """Markdown pages from record files: pure functions of the records, so that drift between the two can be refused.
 
 A folder of pages that has a folder `records` in it is published: only whole runs get there. Elsewhere the pages of a
-partial run say at their top what was run and what was not. `document` makes one text of all pages.
+partial run state at their top what was run and what was not. `document` makes one text of all pages.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def write(records: Sequence[Path], folder: Path) -> list[Path]:
         The pages, and with matplotlib the plots, that were written or removed: none, when nothing changed.
 
     Raises:
-        RecordError: a file is not publishable and the folder is, two files speak of one backend, or the folder cannot
+        RecordError: a file is not publishable and the folder is, two files have one backend, or the folder cannot
             be written.
     """
     todo = changes(records, folder) | _plots(records, folder)
@@ -79,12 +79,14 @@ def write(records: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def changes(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
-    """What `write` would do: path -> its new text, or None where it would be removed."""
-    wanted = {folder / name: text for name, text in pages(records, folder).items()}
-    todo: dict[Path, str | None] = {path: text for path, text in wanted.items() if _read(path) != text}
+    """Return what `write` would do: path -> its new text, or None where it would be removed."""
+    rendered = {folder / name: text for name, text in pages(records, folder).items()}
+    todo: dict[Path, str | None] = {path: text for path, text in rendered.items() if _read(path) != text}
     made = [path for path in sorted(folder.glob("*.md")) if _read(path).startswith(MARKER)]
-    # Timings alone say nothing of which pages of backends there should be.
-    return todo | (dict.fromkeys(path for path in made if path not in wanted) if folder / _OVERVIEW in wanted else {})
+    # Timings alone do not determine which pages of backends there should be.
+    return todo | (
+        dict.fromkeys(path for path in made if path not in rendered) if folder / _OVERVIEW in rendered else {}
+    )
 
 
 def _read(path: Path) -> str:
@@ -92,7 +94,7 @@ def _read(path: Path) -> str:
 
 
 def pages(records: Sequence[Path], folder: Path) -> dict[str, str]:
-    """The pages by file name; those that are in `folder` already are not read.
+    """Return the pages by file name; those that are in `folder` already are not read.
 
     Records give an overview and a page for each backend, timings a page of their own; either may be missing. Of record
     files in folders named after releases of torch those of the newest count, and all of them give a page of releases.
@@ -109,7 +111,7 @@ def pages(records: Sequence[Path], folder: Path) -> dict[str, str]:
 
 
 def document(records: Sequence[Path], folder: Path) -> str:
-    """The pages of record files as one text, partial runs included; what leads to another page leads to its heading."""
+    """The pages of record files as one text, partial runs included; links between pages lead to headings."""
     return markdown.joined(pages(records, folder))
 
 
@@ -120,7 +122,7 @@ def _report(records: Sequence[Path], folder: Path) -> str:
 
 
 def _plots(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
-    """The plots that would be written; another version of matplotlib draws others, so `changes` does not tell them."""
+    """The plots that would be written; another version of matplotlib draws others, so `changes` omits them."""
     return {folder / name: text for name, text in images(records).items() if _read(folder / name) != text}
 
 
@@ -198,7 +200,7 @@ def _source(group: Group, folder: Path) -> Source:
 
 
 def _name(path: Path, folder: Path) -> str:
-    """The path as seen from beside the folder, so that pages name no machine."""
+    """The path relative to the folder's parent, so that pages do not depend on the machine."""
     base = folder.resolve().parent
     return path.resolve().relative_to(base).as_posix() if path.resolve().is_relative_to(base) else path.name
 

@@ -75,7 +75,7 @@ def _speed_ups(rows: pd.DataFrame, backends: Sequence[str]) -> str:
 
 
 def _name(case: object, variant: object) -> str:
-    """A case with what tells its variant from others."""
+    """A case with the axes of its variant other than `grad=enabled`."""
     axes = ",".join(part for part in str(variant).split(",") if part != "grad=enabled")
     return f"{case} {axes}".rstrip()
 
@@ -88,8 +88,8 @@ def _compiling(rows: pd.DataFrame, cold: pd.DataFrame, backends: Sequence[str]) 
     for shift, backend in enumerate(backends):
         own = paying[paying["backend"].astype(str) == backend]
         never = int((both["backend"].astype(str) == backend).sum()) - len(own)
-        told = f"{backend} ({never} that are not faster)"
-        axes.plot(own["saved"], own["seconds_cold"], _MARKERS[shift % len(_MARKERS)], ms=4, label=told)
+        label = f"{backend} ({never} that are not faster)"
+        axes.plot(own["saved"], own["seconds_cold"], _MARKERS[shift % len(_MARKERS)], ms=4, label=label)
     axes.set(xlabel="seconds saved by each call; left is faster", ylabel="seconds to compile, cold")
     if len(paying):
         axes.set(xscale="log", yscale="log")
@@ -119,7 +119,7 @@ def _svg(figure: Figure, axes: Axes) -> str:
 
     axes.legend(fontsize=9, labelcolor=_INK, facecolor="none", edgecolor=_INK)
     text = io.StringIO()
-    # Letters as paths are as wide as they were measured, whatever fonts a reader has; comments say what they spell.
+    # Letters as paths are as wide as they were measured, whatever fonts a reader has; comments spell them.
     with mpl.rc_context({"svg.hashsalt": "conformance", "svg.fonttype": "path"}):
         figure.savefig(
             text, format="svg", metadata={"Date": None}, transparent=True, bbox_inches="tight", pad_inches=0.15

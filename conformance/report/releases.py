@@ -56,7 +56,7 @@ _TITLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """What was run on one release and build of torch."""
+    """The records of one release and build of torch, and the runs that they are of."""
 
     name: str
     records: Sequence[Record]
@@ -86,10 +86,10 @@ def releases_page(releases: Sequence[Release], scripts: Sequence[ScriptResult], 
 
     Args:
         releases: the oldest first; at least one.
-        scripts: what stand-alone scripts showed.
+        scripts: the results of stand-alone scripts.
         report: the command that makes the pages.
     """
-    by_key = {one.key: one for one in scripts}
+    by_key = {script.key: script for script in scripts}
     steps = [_step(before, after) for before, after in pairwise(releases)]
     return markdown.page(
         "# Releases of torch side by side",
@@ -111,7 +111,7 @@ def _step(before: Release, after: Release) -> _Step:
 
 
 def _by_key(release: Release) -> dict[tuple[str, ...], Record]:
-    return {one.key: one for one in release.records}
+    return {record.key: record for record in release.records}
 
 
 def _scores(releases: Sequence[Release]) -> str:
@@ -127,7 +127,7 @@ def _scores(releases: Sequence[Release]) -> str:
 
 
 def _score(records: Sequence[Record]) -> str:
-    found = Counter(one.verdict for one in records)
+    found = Counter(record.verdict for record in records)
     counts = {verdict: found[verdict] for verdict in Verdict if found[verdict]}
     red = sum(number for verdict, number in counts.items() if not verdict.is_green)
     return counted(counts) + (f", **{red} red**" if red else "")
@@ -146,8 +146,8 @@ def _overview(steps: Sequence[_Step], scripts: Scripts) -> str:
 def _confirmed(step: _Step, scripts: Scripts) -> str:
     tried = [(group, found) for group in step.groups if (found := _script(group, step, scripts))]
     held = sum(_is_as_recorded(change, result, step) for _, (change, result) in tried)
-    asked = sum(group.changes[0].failing is not None for group in step.groups)
-    return f"{held} of {len(tried)} agree; {asked - len(tried)} not tried" if asked else ""
+    failing = sum(group.changes[0].failing is not None for group in step.groups)
+    return f"{held} of {len(tried)} agree; {failing - len(tried)} not tried" if failing else ""
 
 
 def _section(step: _Step, scripts: Scripts) -> Iterator[str]:
@@ -167,8 +167,8 @@ def _section(step: _Step, scripts: Scripts) -> Iterator[str]:
 def _matched(step: _Step) -> str:
     both = f"{markdown.plural(step.matched, 'request')} on both"
     hashes = [{source.environment.suite_hash for source in release.sources} for release in (step.before, step.after)]
-    other = "" if hashes[0] == hashes[1] else " The cases were not the same, so some of this may be due to them."
-    return f"{both}{'.' if step.groups else '; nothing changed.'}{other}"
+    note = "" if hashes[0] == hashes[1] else " The cases were not the same, so some of this may be due to them."
+    return f"{both}{'.' if step.groups else '; nothing changed.'}{note}"
 
 
 def _group(group: Group, step: _Step, scripts: Scripts) -> Iterator[str]:
@@ -177,7 +177,7 @@ def _group(group: Group, step: _Step, scripts: Scripts) -> Iterator[str]:
     names = ", ".join(map(markdown.code, group.backends))
     yield f"#### {markdown.plain(_symptoms(group))} ({markdown.plural(len(group.changes), 'request')} on {names})"
     yield "\n".join(_in_full(shown))
-    yield "\n".join(filter(None, [*_expected(group, step), _script_words(script, step)]))
+    yield "\n".join(filter(None, [*_expected(group, step), _script_text(script, step)]))
     if len(group.changes) > 1:
         lines = "\n".join(map(_in_short, group.changes))
         yield f"<details><summary>All {len(group.changes)} requests</summary>\n\n{lines}\n\n</details>"
@@ -199,17 +199,17 @@ def _in_full(change: Change[Record]) -> Iterator[str]:
     name = f"{markdown.code(shown.backend)} {markdown.code(shown.case_id)} {markdown.code(shown.variant)}"
     yield f"- {name}: {how(change.before)}, then {how(change.after)}"
     sides = [change.before, change.after] if change.transition is Transition.FAILS_OTHERWISE else [shown]
-    for one in sides:
-        if one.message:
-            yield markdown.fenced(_first_line(one), indent="  ")
+    for side in sides:
+        if side.message:
+            yield markdown.fenced(_first_line(side), indent="  ")
     yield markdown.fenced(shown.reproduce, "sh", indent="  ")
 
 
 def _in_short(change: Change[Record]) -> str:
     shown = _side(change)
     name = f"{markdown.code(shown.backend)} {markdown.code(shown.case_id)} {markdown.code(shown.variant)}"
-    said = f": {markdown.code(_first_line(shown))}" if shown.message else ""
-    return f"- {name}: {how(change.before)}, then {how(change.after)}{said}; {markdown.code(shown.reproduce)}"
+    message = f": {markdown.code(_first_line(shown))}" if shown.message else ""
+    return f"- {name}: {how(change.before)}, then {how(change.after)}{message}; {markdown.code(shown.reproduce)}"
 
 
 def _first_line(record: Record) -> str:
@@ -218,7 +218,7 @@ def _first_line(record: Record) -> str:
 
 
 def _expected(group: Group, step: _Step) -> Iterator[str]:
-    """What the expectations say of a failure, and what follows for them where it is fixed."""
+    """The expectations of failures, and how to change them where these are fixed."""
     sides = [(change, change.failing.expectation) for change in group.changes if change.failing]
     reasons: defaultdict[tuple[str, str], dict[str, list[Change[Record]]]] = defaultdict(dict)
     for change, entry in sides:
@@ -233,7 +233,7 @@ def _expected(group: Group, step: _Step) -> Iterator[str]:
 
 
 def _entries(entries: Mapping[str, Sequence[Change[Record]]]) -> str:
-    """Where entries of one reason stand: the first of each file, and how many requests those of the file are about."""
+    """The entries of one reason: the first of each file, and how many requests the entries of the file match."""
     files: dict[str, tuple[str, int]] = {}
     for where, own in sorted(entries.items(), key=lambda entry: _place(entry[0])):
         file, *_ = _place(where)
@@ -249,13 +249,13 @@ def _place(where: str) -> tuple[str, int, int]:
 
 
 def _range(own: Sequence[Change[Record]], step: _Step) -> str:
-    """What an entry needs that expects what passes now."""
+    """How to change an entry that expects a failure of what passes now."""
     if not any(change.after.verdict is Verdict.XPASS for change in own):
         return ""
     end = minor(step.after.name)
     if end == minor(step.before.name):
-        return " **It holds no longer**: it can go, or name the build."
-    return f' **It holds no longer**: it can go, or say `torch: "<{end}"`.'
+        return " **It no longer holds**: remove it, or limit it to the build."
+    return f' **It no longer holds**: remove it, or limit it with `torch: "<{end}"`.'
 
 
 def _script(group: Group, step: _Step, scripts: Scripts) -> tuple[Change[Record], ScriptResult] | None:
@@ -278,14 +278,14 @@ def _is_as_recorded(change: Change[Record], result: ScriptResult, step: _Step) -
     return shows[here] and not (change.passes and shows[there])
 
 
-def _script_words(found: tuple[Change[Record], ScriptResult] | None, step: _Step) -> str:
+def _script_text(found: tuple[Change[Record], ScriptResult] | None, step: _Step) -> str:
     if found is None:
         return ""
     change, result = found
     if result.refused:
         return f"There is no stand-alone script: {markdown.plain(result.refused)}."
     ends = [_end(change, result, name) for name in (step.before.name, step.after.name)]
-    verdict = "" if _is_as_recorded(change, result, step) else " **That is not what the records say.**"
+    verdict = "" if _is_as_recorded(change, result, step) else " **The records disagree.**"
     return f"Its stand-alone script, made from the record of {result.release}, {' and '.join(ends)}.{verdict}"
 
 
@@ -296,14 +296,14 @@ def _end(change: Change[Record], result: ScriptResult, release: str) -> str:
 
 
 def _only(here: Release, there: Release) -> list[Record]:
-    """The records of one release that the other has none of."""
-    others = {one.key for one in there.records}
-    return sorted((one for one in here.records if one.key not in others), key=lambda one: one.key)
+    """The records of one release whose requests the other lacks."""
+    keys_there = {record.key for record in there.records}
+    return sorted((record for record in here.records if record.key not in keys_there), key=lambda record: record.key)
 
 
 def _only_on(here: Release, there: Release) -> Iterator[str]:
     if own := _only(here, there):
-        numbers = Counter((one.case_id, one.backend) for one in own)
+        numbers = Counter((record.case_id, record.backend) for record in own)
         lines = "\n".join(
             f"- {markdown.code(case)} on {markdown.code(backend)} ({number})"
             for (case, backend), number in sorted(numbers.items())

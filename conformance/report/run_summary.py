@@ -1,4 +1,4 @@
-"""What `conformance run` prints when it is done."""
+"""The summary that `conformance run` prints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["as_it_comes", "brief", "finding", "missing", "text"]
 
 _FEW = 5  # requests that are shown in full
-_MANY = 25  # red rows; beyond, the report is the better reader
+_MANY = 25  # red rows; for more, the report reads better
 
 
 def text(result: Result, *, quiet: bool, command: Sequence[str]) -> str:
@@ -31,7 +31,7 @@ def text(result: Result, *, quiet: bool, command: Sequence[str]) -> str:
     Args:
         result: of the run.
         quiet: give the last line only.
-        command: the words after `conformance` that started the run; they say how to resume it.
+        command: the words after `conformance` that started the run, to print how to resume it.
     """
     last = _last(result, command)
     if quiet or not result.records:
@@ -59,12 +59,12 @@ def as_it_comes(record: Record) -> str:
 
 
 def brief(record: Record) -> str:
-    """What came of one request, while others go on."""
+    """The verdict of one request, while others still run."""
     return f"{_where(record)}: {styled(record.verdict.value, style_of(record.verdict))}"
 
 
 def finding(record: Record) -> str:
-    """Where, what, and how to see it again."""
+    """The request, its verdict and message, and how to reproduce it."""
     return f"{_what(record)}\n  Reproduce: {record.reproduce}"
 
 
@@ -86,8 +86,8 @@ def _coloured(part: pd.DataFrame) -> str:
 
 
 def _full(record: Record) -> str:
-    told = _what(record) if record.verdict is Verdict.PASS else finding(record)
-    lines = [told, f"  outcome {record.outcome}, stage {record.stage}, {record.duration_s:.2f} s"]
+    head = _what(record) if record.verdict is Verdict.PASS else finding(record)
+    lines = [head, f"  outcome {record.outcome}, stage {record.stage}, {record.duration_s:.2f} s"]
     if record.evidence:
         lines.append(f"  evidence: {_pairs(vars(record.evidence))}")
     if record.metrics:

@@ -1,6 +1,6 @@
 """The runs that pages are made of: whole files, and shards put together.
 
-What is partial may not be published: `published` refuses it with its reason, `gathered` says how much there is of it.
+Partial runs may not be published: `published` refuses them with the reason, `gathered` states how much was run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Published:
     """The runs that pages are made of, each with the files that it comes from, by their names.
 
     Args:
-        tables: those of the tables: what stands in no release folder, and what stands in that of the newest release.
+        tables: those of the tables: the runs in no release folder, and those in that of the newest release.
         releases: those in release folders, by release, the oldest first.
         partial: of each run that may not be published, what was run and what was not.
     """
@@ -45,8 +45,8 @@ def published(paths: Sequence[Path]) -> Published:
     """The runs of record files and of folders of them, those of every release.
 
     Raises:
-        RecordError: a run must not be published, two runs speak of one backend, or a file stands in the folder of
-            another release.
+        RecordError: a run must not be published, two runs have one backend, or a file is in the folder of another
+            release.
     """
     files = sorted(find_every_release(*paths), key=lambda path: (path.name, path))
     runs = {path: record_file.read(path) for path in files}
@@ -62,10 +62,10 @@ def published(paths: Sequence[Path]) -> Published:
 
 
 def gathered(paths: Sequence[Path]) -> Published:
-    """What `published` gives, and where that refuses a run, partial ones too; of folders of releases then the newest.
+    """Return what `published` does; where that refuses a run, partial ones too, of the newest release only.
 
     Raises:
-        RecordError: nothing can be read, or two runs speak of one backend or are of two releases of torch.
+        RecordError: nothing can be read, or two runs have one backend or are of two releases of torch.
     """
     try:
         return published(paths)
@@ -78,7 +78,7 @@ def _partial(paths: Sequence[Path]) -> Published:
     runs = {path: record_file.read(path) for path in files}
     try:
         groups = _groups(runs)
-    except RecordError:  # a shard is missing: each that is there stands for itself
+    except RecordError:  # a shard is missing: each that is there is a run of its own
         groups = [((path,), run) for path, run in runs.items()]
     refuse_mixed([(paths[0], run) for paths, run in groups])
     _refuse_twins(groups)
@@ -87,10 +87,10 @@ def _partial(paths: Sequence[Path]) -> Published:
 
 
 def _extent(path: Path, run: RunFile, reason: str) -> str:
-    """What a partial run holds and lacks, as markdown."""
-    held = Counter(one.backend for one in run.records)
+    """The extent of a partial run, and what is missing, as markdown."""
+    held = Counter(record.backend for record in run.records)
     by_backend = ", ".join(f"{plain(info.name)} {held[info.name]}" for info in run.header.backends)
-    chosen = "; ".join(f"{name} {_said(value)}" for name, value in sorted(run.header.selection.given.items()))
+    chosen = "; ".join(f"{name} {_joined(value)}" for name, value in sorted(run.header.selection.given.items()))
     total = max(run.header.planned, len(run.records))
     missing = total - len(run.records)
     parts = [
@@ -102,7 +102,7 @@ def _extent(path: Path, run: RunFile, reason: str) -> str:
     return " ".join(filter(None, parts))
 
 
-def _said(value: object) -> str:
+def _joined(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 

@@ -1,6 +1,6 @@
 """Text for terminals: its width, its colours, and tables that fit it.
 
-A terminal is as wide as it is, or as COLUMNS says; what is written to a file or a pipe is plain, and 80 columns wide.
+The width is that of the terminal, or COLUMNS; what is written to a file or a pipe is plain, and 80 columns wide.
 Colours obey NO_COLOR and FORCE_COLOR as rich reads them. Messages and command lines are never broken: people copy them.
 """
 
@@ -50,11 +50,11 @@ _ROOM = 24  # columns that text needs to be read
 _GAP = 2
 _BOX = Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)
 _PIECE = re.compile(r".*?(?:[_,/ .-]+|$)")
-"""What a long word may be broken after."""
+"""A piece of a long word, which may be broken after it."""
 
 
 def width() -> int:
-    """The columns of the terminal; 80 where there is none, unless COLUMNS says otherwise."""
+    """The columns of the terminal; 80 where there is none, unless COLUMNS is set."""
     return shutil.get_terminal_size().columns
 
 
@@ -74,7 +74,7 @@ def style_of(verdict: Verdict) -> str:
 
 
 def prose(text: str) -> str:
-    """A paragraph that nobody copies, in lines that fit."""
+    """A paragraph, wrapped to the width of the terminal."""
     return "\n".join(wrap(text, width(), break_long_words=False, break_on_hyphens=False))
 
 

@@ -26,7 +26,7 @@ def load(folder: Path, **texts: str) -> tuple[Case, ...]:
 
 
 def refused(folder: Path, **texts: str) -> list[str]:
-    """What is wrong with the texts, with places relative to the folder."""
+    """The problems of the texts, with paths relative to the folder."""
     with pytest.raises(CaseError) as caught:
         load(folder, **texts)
     return [str(problem).removeprefix(f"{folder}/") for problem in caught.value.problems]

@@ -1,4 +1,4 @@
-"""`conformance check` for tests: what it prints, and the rows of its table."""
+"""`conformance check` for tests: its output, and the rows of its table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Doubled(torch.autograd.Function):
 def doubling(graph, examples):
     return lambda *args: tuple(Doubled.apply(each) if each.requires_grad else each for each in graph.forward(*args))
 """
-"""What a file of a user needs for a backend that doubles every gradient."""
+"""The lines of a user's file that define a backend that doubles every gradient."""
 
 
 def checked(*words: str) -> tuple[int, str]:

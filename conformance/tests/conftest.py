@@ -15,13 +15,13 @@ collect_ignore = ["plugin"]  # a package of its own, with tests of its own: `nox
 
 @pytest.fixture(scope="session")
 def checkout() -> Path:
-    """The root of the checkout that these tests lie in."""
+    """The root of the checkout that contains these tests."""
     return Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _alone() -> Iterator[None]:
-    """What tests start takes itself for no worker of pytest-xdist, is not measured, and prints plain text.
+    """Processes started by tests are no workers of pytest-xdist, are not measured, and print plain text.
 
     Output is as wide as where there is no terminal, and has no colours and no folds, wherever the tests run.
     """
@@ -35,7 +35,7 @@ def _alone() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under --benchmark-only leave out what is no benchmark, instead of a line for each test that says so."""
+    """Under --benchmark-only deselect tests that are no benchmark, instead of skipping each with a line."""
     if config.getoption("benchmark_only", default=False):
         timed = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=[item for item in items if item not in timed])

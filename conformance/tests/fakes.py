@@ -185,7 +185,7 @@ def a_timing(case_id: str = "demo.first.one", backend: str = "fake", **changes: 
 
 
 def an_environment(**changes: Any) -> Environment:
-    """An environment that is nobody's machine."""
+    """An environment of no real machine."""
     machine = Environment(
         torch="2.13.0",
         python="3.11.9",

@@ -69,7 +69,7 @@ def raises(_: Any, _report: Report) -> Attempt:
 
 @dataclass(frozen=True)
 class Unfit:
-    """What no attempt can be made of."""
+    """A result that is no attempt."""
 
     metrics: str = ""
 
@@ -148,7 +148,7 @@ def waits_for_a_program(_: Any, report: Report) -> Attempt:
 
 
 def compiles(factor: int, _report: Report) -> Attempt:
-    """Compile a function with Inductor, and return what it gives for 1."""
+    """Compile a function with Inductor, and return its result for 1."""
     import torch  # noqa: PLC0415  the tests name tasks without importing torch
     from torch._inductor import config  # noqa: PLC0415
 
@@ -188,7 +188,7 @@ def leaves_processes(path: str, _report: Report) -> Attempt:
 
 
 def leaves_processes_and_hangs(path: str, report: Report) -> Attempt:
-    """Start processes, write their ids and ours, never return."""
+    """Start processes, write their ids and that of this process, never return."""
     leaves_processes(path, report)
     with Path(path).open("a") as file:
         file.write(f" {os.getpid()} ready")

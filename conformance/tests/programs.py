@@ -1,4 +1,4 @@
-"""Programs as they stand in a case file, for the tests of what a program may contain and of its places."""
+"""Programs as in a case file, for the tests of what a program may contain and of locations."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def case_of(program: str, setup: str = "", **changes: Any) -> Case:
 
 
 def found(program: str, setup: str = "", **changes: Any) -> list[str]:
-    """What is wrong with a program, without the file's name and the case's id."""
-    said = [str(problem).removeprefix("cases/demo.yaml:") for problem in problems(case_of(program, setup, **changes))]
-    return sorted(text.replace(" in case 'demo.first.one'", "") for text in said)
+    """The problems of a program, without the file's name and the case's id."""
+    texts = [str(problem).removeprefix("cases/demo.yaml:") for problem in problems(case_of(program, setup, **changes))]
+    return sorted(text.replace(" in case 'demo.first.one'", "") for text in texts)
 
 
 MODULE = """class Net(torch.nn.Module):

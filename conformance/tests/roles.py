@@ -39,7 +39,7 @@ def a_role(
 def observed(
     case: Case, variant: Variant | None = None, *, wrong: Callable[[Program], Program] | None = None, **changes: Any
 ) -> RoleObservation:
-    """What a role of a case did."""
+    """The observations of a role of a case."""
     return perform(a_role(case, variant, wrong=wrong, **changes))
 
 
@@ -49,7 +49,7 @@ def a_reference(case: Case, variant: Variant | None = None, **changes: Any) -> R
 
 
 def a_pair(case: Case, wrong: Callable[[Program], Program], variant: Variant | None = None, **changes: Any) -> Pair:
-    """A wrong function held against the uncompiled one, both driven for real."""
+    """A wrong function compared with the uncompiled one, both driven for real."""
     expected = observed(case, variant)
     actual = observed(case, variant, wrong=wrong, stops=lambda index: expected.calls[index].raised is None)
     pair = Pair(case=case, actual=actual, expected=expected, reference=a_reference(case, variant))
@@ -72,23 +72,23 @@ def once(wrong: Callable[[Program], Program]) -> Callable[[Program], Program]:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """What the checks found: names of those that break a MUST, of those that break a SHOULD, and all of them."""
+    """The results of checks: names of those that break a MUST, of those that break a SHOULD, and all of them."""
 
     broken: set[str] = field(default_factory=set)
     advised: set[str] = field(default_factory=set)
     all: tuple[CheckResult, ...] = ()
 
     def differences(self, check: str) -> tuple[Difference, ...]:
-        """Every difference that a check told, at either level."""
+        """Every difference that a check reported, at either level."""
         return tuple(one for result in self.all if result.check == check for one in result.differences)
 
     def first(self, check: str) -> Difference:
-        """The first difference that a check told."""
+        """The first difference that a check reported."""
         return self.differences(check)[0]
 
 
 def checked(case: Case, wrong: Callable[[Program], Program], variant: Variant | None = None, **changes: Any) -> Results:
-    """Run every check on a wrong function held against the uncompiled one."""
+    """Run every check on a wrong function, compared with the uncompiled one."""
     results = run_checks(a_pair(case, wrong, variant, **changes))
     return Results(
         broken={one.check for one in results if one.breaks},

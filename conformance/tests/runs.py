@@ -54,7 +54,7 @@ def a_last_run(folder: Path, *records: Record) -> Path:
 
 
 def checked(*records: Record) -> Checked:
-    """What a check of a function came to: these records."""
+    """The result of a check of a function: these records."""
     plan = Plan(
         requests=(),
         backends=tuple(a_backend(name) for name in dict.fromkeys(record.backend for record in records)),
@@ -72,7 +72,7 @@ def skipped(why: str, **changes: Any) -> Record:
 
 
 def some_timings(path: Path, *timings: Timing, finish: bool = True, **header: Any) -> Path:
-    """Write the file of a run of these timings, on a machine where uncompiled lies within 0.5 % of itself."""
+    """Write the file of a run of these timings, on a machine where uncompiled is within 0.5 % of itself."""
     noise = header.pop("noise", Noise(ratios={"demo": (0.995, 1.0, 1.005)}))
     backends = dict.fromkeys(timing.backend for timing in timings)
     facts: dict[str, Any] = {
@@ -106,7 +106,7 @@ def red(case_id: str = "demo.first.two", backend: str = "fake", **changes: Any) 
 
 
 def an_xfail(case_id: str = "demo.first.three", backend: str = "fake", **changes: Any) -> Record:
-    """A record that fails as its backend's expectations say."""
+    """A record that fails as its backend's expectations predict."""
     entry = AppliedExpectation(
         kind=Kind.BUG,
         reason="doubles twice",

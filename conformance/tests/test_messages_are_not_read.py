@@ -29,7 +29,7 @@ OTHER = "in other words"
 
 
 def reworded(record: Record) -> Record:
-    """The same record with other messages; what PyTorch said of an exception stays, for that is no word of ours."""
+    """The same record with other messages; the message of an exception stays, since it is PyTorch's."""
     checks = tuple(replace(check, message=check.message and OTHER) for check in record.checks)
     note = record.expectation_note and OTHER
     return replace(record, message=record.message and OTHER, expectation_note=note, checks=checks)
@@ -45,7 +45,7 @@ def failures() -> list[Found]:
 
 
 def test_symptoms_and_stages_follow_from_fields(failures: list[Found]) -> None:
-    """Two failures are told apart by what was observed."""
+    """Two failures are distinguished by what was observed."""
     records = [one.record for one in failures]
     assert [Symptom.of_record(reworded(one)) for one in records] == [Symptom.of_record(one) for one in records]
     assert [first_stage(reworded(one)) for one in records] == [first_stage(one) for one in records]
@@ -57,7 +57,7 @@ def _body(text: str) -> str:
 
 
 def test_scripts_follow_from_fields(failures: list[Found]) -> None:
-    """A script looks at the observable that differs, whatever the record says of it."""
+    """A script compares the observable that differs, with any message of the record."""
     compiler = Compiler(expression='"eager"')
     for one in failures:
         other = replace(one, record=reworded(one.record))
@@ -81,16 +81,16 @@ def test_verdicts_follow_from_fields(attempt: Attempt) -> None:
 def _counts(folder: Path, records: list[Record]) -> dict[str, list[str]]:
     """The pages of a run, less the lines that quote a message."""
     made = pages.pages([a_run(folder / "a.jsonl", *records)], folder)
-    said = {OTHER, *(line for record in records for line in record.message.splitlines())}
-    said |= {check.message for record in records for check in record.checks if check.message}
+    quoted = {OTHER, *(line for record in records for line in record.message.splitlines())}
+    quoted |= {check.message for record in records for check in record.checks if check.message}
     return {
-        name: [line for line in page.splitlines() if not any(word in line for word in said)]
+        name: [line for line in page.splitlines() if not any(word in line for word in quoted)]
         for name, page in made.items()
     }
 
 
 def test_pages_follow_from_fields(tmp_path: Path) -> None:
-    """What is counted, marked and grouped is the same; only what quotes a message differs."""
+    """Counts, marks and groups are the same; only quoted messages differ."""
     records = [a_record(), red("demo.first.two"), an_xfail(), an_unsupported()]
     assert _counts(tmp_path, records) == _counts(tmp_path, [reworded(one) for one in records])
 

@@ -89,7 +89,7 @@ def table(text: str, header: str) -> list[list[str]]:
 
 
 def test_the_commands_of_the_readme_are_sessions(checkout: Path, readme: str, sessions: set[str]) -> None:
-    """What the README and the guide for contributors tell a stranger to type exists, and the guide lists all jobs."""
+    """Every command of the README and the guide for contributors exists, and the guide lists all jobs."""
     assert set(re.findall(r"nox -s (\w+)", readme)) >= {"conformance", "tests"}
     guide = (checkout / ".github" / "CONTRIBUTING.md").read_text()
     others = guide.partition("lists the other jobs: ")[2].partition(".\n")[0]
@@ -97,7 +97,7 @@ def test_the_commands_of_the_readme_are_sessions(checkout: Path, readme: str, se
 
 
 def test_every_command_of_the_documentation_is_run(checkout: Path, sessions: set[str]) -> None:
-    """What a page shows is typed by `nox -s readme` or `nox -s plugin`, installs something, or is a session."""
+    """Every command of a page is typed by `nox -s readme` or `nox -s plugin`, installs something, or is a session."""
     guides = checkout / "conformance" / "docs"
     typed = {checkout / "README.md", guides / "tutorial.md", *(guides / "how-to").glob("*.md")}
     for page in pages(checkout):
@@ -118,7 +118,7 @@ def test_links_of_the_documentation_lead_somewhere(checkout: Path) -> None:
 
 
 def test_ci_runs_the_test_command_of_the_readme(checkout: Path, readme: str, sessions: set[str]) -> None:
-    """Continuous integration types what the README says, and names sessions that exist."""
+    """Continuous integration types the README's commands, and names sessions that exist."""
     script = (checkout / ".ci" / "run").read_text()
     command = next(block.strip() for block in fenced(readme, "sh") if block.strip().endswith("nox -s tests"))
     assert command in script
@@ -178,7 +178,7 @@ def test_coverage_leaves_out_only_what_runs_in_children(checkout: Path, project:
 
 
 def test_nothing_in_the_package_names_a_backend(checkout: Path) -> None:
-    """In-tree backends come in as everybody's do: no import of them, nor of the top-level folders."""
+    """In-tree backends are loaded as any other: no import of them, nor of the top-level folders."""
     for path in (checkout / "conformance").rglob("*.py"):
         found = re.search(r"^\s*(import|from) (backends|cases|conformance\.backends)\b", path.read_text(), re.MULTILINE)
         assert found is None, f"{path}: {found}"
@@ -222,7 +222,7 @@ def test_the_case_of_the_readme_is_valid(readme: str, tmp_path: Path) -> None:
 
 
 def test_the_guide_names_every_field_of_a_backend(checkout: Path) -> None:
-    """A field that nobody is told of might as well not exist."""
+    """A field that is not documented might as well not exist."""
     rows = table((checkout / "backends" / "README.md").read_text(), "| field |")
     assert {row[0] for row in rows} == {field.name for field in fields(Backend)}
 

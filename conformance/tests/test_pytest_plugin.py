@@ -107,7 +107,7 @@ def test_what_conforms_passes(suite: Suite) -> None:
     ids=["fail", "error", "crash", "vacuous"],
 )
 def test_what_does_not_conform_fails_with_its_message(suite: Suite, attempt: Attempt, words: str) -> None:
-    """A red verdict is a failed item that says what was seen and how to see it again, without a traceback of ours."""
+    """A red verdict is a failed item with the message and how to reproduce it, without a traceback of the suite."""
     result = suite("--backend", "m:fake", "--case", "demo.first.one", attempts={"demo.first.one": attempt})
     result.assert_outcomes(failed=1, skipped=4)
     result.stdout.fnmatch_lines([words, "*Reproduce: conformance run --backend *fake --case demo.first.one*"])
@@ -136,7 +136,7 @@ def test_an_unexpected_pass_fails(suite: Suite) -> None:
 
 
 def test_a_capability_that_is_not_claimed_skips(suite: Suite) -> None:
-    """What a backend does not claim is not run."""
+    """Cases that need what a backend does not claim are not run."""
     backend = fakes.a_backend("fake", capabilities=Capability.all() - {Capability.COMPLEX})
     result = suite("--backend", "m:fake", "--case", "other.*", backend=backend)
     result.assert_outcomes(skipped=5)
@@ -144,7 +144,7 @@ def test_a_capability_that_is_not_claimed_skips(suite: Suite) -> None:
 
 
 def test_a_broken_backend_is_one_failure(suite: Suite) -> None:
-    """A plug-in whose import raises is one item that says so, not one for each case."""
+    """A plug-in whose import raises is one failed item, not one for each case."""
     backend = fakes.a_backend("fake", broken="ImportError: no module named mine")
     result = suite("--backend", "m:fake", backend=backend)
     result.assert_outcomes(failed=1, skipped=4)
@@ -265,7 +265,7 @@ def test_options_of_other_projects_come_first(pytester: pytest.Pytester) -> None
 
 
 def test_an_option_that_is_taken_stops_the_suite(suite: Suite, pytester: pytest.Pytester) -> None:
-    """What another project means by --backend is not what the suite would run on."""
+    """The option --backend of another project is not the suite's."""
     pytester.makeconftest(OWN_OPTION)
     result = suite("--backend", "m:fake")
     assert result.ret != pytest.ExitCode.OK
@@ -290,7 +290,7 @@ def test_a_plain_callable_from_a_file_passes_the_smoke_cases(pytester: pytest.Py
 
 @pytest.mark.torch
 def test_a_benchmark_names_what_it_timed(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows stand in groups by case, variant and phase, uncompiled as the baseline, and each says what it timed."""
+    """Rows are in groups by case, variant and phase, uncompiled as the baseline, and each names what it timed."""
     # pytest-benchmark times nothing in a worker of pytest-xdist, which this pytest may be.
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     quick = ("--benchmark-max-time=0.01", "--benchmark-min-rounds=2", "--benchmark-json=times.json")

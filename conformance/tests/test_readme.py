@@ -1,4 +1,4 @@
-"""What the README and the guides tell a stranger to type, typed: their blocks, in an empty folder."""
+"""The commands of the README and the guides, typed: their blocks, in an empty folder."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def command(readme: str, start: str) -> str:
 
 
 def typed(line: str, folder: Path, status: int) -> str:
-    """What a command line prints in this folder, with the commands of this environment; it must end with a status."""
+    """Return the output of a command line in this folder, by commands of this environment; checks its status."""
     scripts = Path(sys.executable).parent
     env = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(["/bin/sh", "-c", line], cwd=folder, env=env, capture_output=True, text=True, check=False)
@@ -124,7 +124,7 @@ def test_the_comparison_of_the_readme_is_markdown(readme: str, checkout: Path) -
 
 
 def test_a_failure_of_the_published_records_is_explained(readme: str, checkout: Path) -> None:
-    """What the README shows is what is printed."""
+    """The output in the README is what is printed."""
     printed = typed(command(readme, "conformance explain"), checkout, 0)
     assert_shown("Program", readme, printed)
 

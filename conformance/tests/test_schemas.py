@@ -43,18 +43,18 @@ def validator(name: str) -> Draft202012Validator:
 
 
 def line(text: str) -> list[str]:
-    """What the record schema has against one line of a record file."""
+    """The errors of the record schema in one line of a record file."""
     return [error.message for error in validator("record.schema.json").iter_errors(json.loads(text))]
 
 
 def test_the_committed_schemas_are_fresh() -> None:
-    """What is committed is what the types say; run `python -m conformance.schema` after changing them."""
+    """The committed schemas follow from the types; run `python -m conformance.schema` after changing them."""
     assert {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")} == render()
 
 
 @pytest.mark.parametrize("name", sorted(render()))
 def test_a_schema_is_a_schema(name: str) -> None:
-    """Each schema is valid itself, and says what it is."""
+    """Each schema is valid itself, and has a description."""
     text = json.loads(render()[name])
 
     Draft202012Validator.check_schema(text)
@@ -77,7 +77,7 @@ def test_running_the_module_says_what_it_wrote(capsys: pytest.CaptureFixture[str
 
 
 def test_every_key_of_a_case_has_a_description() -> None:
-    """Editors have something to say about each key."""
+    """Editors have a description of each key."""
     definitions = json.loads(render()["case.schema.json"])["$defs"]
 
     keys = [(model, key) for model, form in definitions.items() for key in form["properties"]]
@@ -85,7 +85,7 @@ def test_every_key_of_a_case_has_a_description() -> None:
 
 
 def test_the_cases_of_the_suite_fit_their_schema() -> None:
-    """What the loader accepts, an editor accepts."""
+    """An editor accepts what the loader accepts."""
     checker = validator("case.schema.json")
     entries = [entry for entry in files("conformance.cases").iterdir() if entry.name.endswith(".yaml")]
 
@@ -109,7 +109,7 @@ def test_the_cases_of_the_suite_fit_their_schema() -> None:
     ids=str,
 )
 def test_a_bad_case_does_not_fit_the_schema(change: dict[str, Any]) -> None:
-    """What the loader refuses by its form, an editor marks."""
+    """An editor marks what the loader refuses by its form."""
     bad = {"topic": "x", "cases": [CASE["cases"][0] | change]}  # type: ignore[operator]
 
     assert validator("case.schema.json").is_valid(CASE)
@@ -157,7 +157,7 @@ def test_expectations_are_a_list_of_entries() -> None:
     ids=["pass", "fail", "vacuous"],
 )
 def test_the_lines_of_records_fit_their_schema(record: Record) -> None:
-    """What the writer writes is what the schema describes."""
+    """The output of the writer fits the schema."""
     assert line(encode_record(record, HEADER)) == []
 
 
@@ -180,7 +180,7 @@ def test_the_lines_of_timings_fit_their_schema(tmp_path: Path) -> None:
 
 
 def test_a_line_with_an_unknown_key_does_not_fit() -> None:
-    """A record line says nothing that the schema does not know."""
+    """A record line has no field that the schema does not know."""
     text = encode_record(a_record(), HEADER)
 
     assert line(json.dumps(json.loads(text) | {"verdikt": "pass"}))

@@ -1,4 +1,4 @@
-"""The two names that must not be mixed up: `eager` is a backend, the reference is *uncompiled*."""
+"""Two names that must not be confused: `eager` is a backend, and the other program is *uncompiled*."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ALONE = re.compile(r"(?<![\w.:/@\"'<])eager(?![\w:/\"'-]|\.\w)|\beager's", re.I
 
 
 def alone(text: str) -> list[str]:
-    """The lines of a text that call something eager which may be the reference."""
+    """The lines of a text that call something eager which may be the uncompiled program."""
     return [line.strip() for line in _CLEAR.sub("", text).splitlines() if _ALONE.search(line)]
 
 
@@ -81,7 +81,7 @@ def test_no_schema_calls_the_reference_eager() -> None:
     ],
 )
 def test_no_page_calls_the_reference_eager(checkout: Path, glob: str) -> None:
-    """What is written by hand, and the pages that tests render from records."""
+    """Pages written by hand, and those that tests render from records."""
     texts = {
         path: re.sub(r"(?ms)^```(text|python|sh|yaml)?\n.*?^```", "", path.read_text()) for path in checkout.glob(glob)
     }
@@ -90,7 +90,7 @@ def test_no_page_calls_the_reference_eager(checkout: Path, glob: str) -> None:
 
 
 def test_no_case_or_expectation_calls_the_reference_eager(checkout: Path) -> None:
-    """Their titles and reasons stand on pages; the words that issues were searched for stay as they were typed."""
+    """Their titles and reasons are on pages; the words that issues were searched for stay as they were typed."""
     paths = [*checkout.glob("cases/*.yaml"), *checkout.glob("backends/*.expected.yaml")]
     texts = {path: re.sub(r"(?m)^ *issue: .*(\n {4,}.*)*", "", path.read_text()) for path in paths}
     found = {

@@ -1,4 +1,4 @@
-"""Run cases of the suite on a saboteur or an honest backend, and tell what it shows that PyTorch itself does not."""
+"""Run cases of the suite on a saboteur or an honest backend, for failures that PyTorch itself does not show."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def findings(record: Record) -> set[str]:
 
 
 def findings_of(kin: str, records: Iterable[Record]) -> Findings:
-    """What a backend of this repository shows on the cases and variants of records: PyTorch's own bugs."""
-    wanted = {(record.case_id, record.variant) for record in records}
-    if not wanted:  # no globs at all would be every case
+    """The failures of a backend of this repository on the cases and variants of records: PyTorch's own bugs."""
+    recorded = {(record.case_id, record.variant) for record in records}
+    if not recorded:  # no globs at all would be every case
         return {}
-    cases, variants = (sorted(set(names)) for names in zip(*wanted, strict=True))
+    cases, variants = (sorted(set(names)) for names in zip(*recorded, strict=True))
     own = trial(BackendInfo(ref=kin, name=kin), *cases, variants=variants)
     return {(record.case_id, record.variant): findings(record) for record in own}

@@ -53,7 +53,7 @@ def _mark(name: str) -> None:
 
 
 def leaving() -> list[Step]:
-    """Leave behind whatever a fork must not find, in steps of their own."""
+    """Leave behind things that a fork must not find, in steps of their own."""
     unfit = {
         "thread": _start_thread,
         "file": _open_file,

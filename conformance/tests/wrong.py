@@ -46,7 +46,7 @@ def scaled(value: torch.Tensor, factor: float) -> Any:
 
 
 class Cubed(torch.autograd.Function):
-    """A cube whose gradient is right in numbers, lies otherwise in memory, and whose own gradient is wrong."""
+    """A cube whose gradient has the right numbers in another memory layout, and whose own gradient is wrong."""
 
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor) -> Any:

@@ -1,4 +1,4 @@
-"""`conformance check` from Python: a function and backends are objects, and what comes of it is a frame."""
+"""`conformance check` from Python: a function and backends are objects, and the result is a frame."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _BACKENDS = (
 class CheckFrame(pd.DataFrame):
     """The frame of `check`: a pandas frame like any other, which a notebook shows as the table of `conformance check`.
 
-    What is made of it, `frame[...]` or `frame.head()`, is a plain frame and shown as one.
+    Frames made from it, such as `frame[...]` or `frame.head()`, are plain frames and shown as such.
 
     Attributes:
         summary: that table, and below it what differs.
@@ -69,7 +69,7 @@ def check(
 ) -> CheckFrame:
     """Run a function on backends with all checks; the frame has the columns of `conformance.load`, a row each backend.
 
-    What `conformance.case` says of the function counts; where it names several modes, each has a row.
+    Declarations of `conformance.case` apply; where they name several modes, each has a row.
 
     >>> import torch
     >>> found = conformance.check(lambda x: x.sin(), torch.ones(3, requires_grad=True), backends="aot_eager")
@@ -79,8 +79,8 @@ def check(
     Args:
         function: a function, or a module; it and what it uses are pickled, and unpickled anew for each role.
         inputs: its arguments: a mapping by name, a tuple in order, or the only one; or a function that makes them.
-        backends: one or several: names and references as `--backend` takes them, `conformance.Backend` objects, and
-            callables `(gm, example_inputs) -> callable`; default: every installed one that is not for debugging.
+        backends: one or several: backend specs, `conformance.Backend` objects, and callables
+            `(gm, example_inputs) -> callable`; default: every installed one that is not for debugging.
         seed: what random numbers are seeded with before inputs are made and before each call.
         timeout_s: seconds that each request may compute or sleep; default: 120.
 
@@ -99,13 +99,13 @@ def check(
         )
         checked = triage_check.run(options, lambda _total, _record: None)
     call = f"{_word(function, 'function')}, {_word(inputs, 'inputs')}"
-    more = {"seed": seed or None, "timeout_s": timeout_s}
-    told = "".join(f", {name}={value!r}" for name, value in more.items() if value is not None)
-    again = {
-        info.name: f"conformance.check({call}, backends={named.get(info.ref) or repr(relative(info.ref))}{told})"
+    given = {"seed": seed or None, "timeout_s": timeout_s}
+    settings = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
+    commands = {
+        info.name: f"conformance.check({call}, backends={named.get(info.ref) or repr(relative(info.ref))}{settings})"
         for info in checked.plan.backends
     }
-    records = [replace(record, reproduce=again[record.backend]) for record in checked.records]
+    records = [replace(record, reproduce=commands[record.backend]) for record in checked.records]
     torch = torch_release.installed().version
     found = CheckFrame(frame.of((record, torch) for record in records))
     found.summary = Text.from_ansi(triage_check.summary(records)).plain  # a page and an exception take no colours
@@ -120,7 +120,7 @@ def assert_conforms(
     seed: int = 0,
     timeout_s: float | None = None,
 ) -> CheckFrame:
-    """Check a function as `check` does, in a test: nothing that does not conform may come of it.
+    """Check a function as `check` does, in a test, and raise if anything does not conform.
 
     >>> import torch
     >>> found = conformance.assert_conforms(lambda x: x * 2, torch.ones(3), backends=["eager", "aot_eager"])
@@ -138,8 +138,8 @@ def assert_conforms(
         The frame of `check`.
 
     Raises:
-        AssertionError: a verdict is red; the text has the table, what differs on each backend, and what shows it again.
-        TypeError: as `check` raises it; so with all else that it raises.
+        AssertionError: a verdict is red; the text has the table, what differs on each backend, and how to reproduce it.
+        TypeError: as `check` raises it; likewise all else that it raises.
     """
     __tracebackhide__ = True  # pytest shows the line of the test
     found = check(function, inputs, backends=backends, seed=seed, timeout_s=timeout_s)
@@ -152,26 +152,26 @@ def assert_conforms(
 
 
 def _listed(backends: object) -> list[BackendLike]:
-    """Each backend that is given, of which there may be one that stands for itself."""
+    """The given backends as a list; a single one may be given by itself."""
     if isinstance(backends, (str, Backend)) or callable(backends):
         return [backends]
     each: list[Any] = list(backends) if isinstance(backends, Iterable) else [backends]
-    for one in each:
-        if not isinstance(one, (str, Backend)) and not callable(one):
-            message = f"backends has {one!r:.80} ({type(one).__name__}); {_BACKENDS}"
+    for backend in each:
+        if not isinstance(backend, (str, Backend)) and not callable(backend):
+            message = f"backends has {backend!r:.80} ({type(backend).__name__}); {_BACKENDS}"
             raise TypeError(message)
     return each
 
 
 def _refuse_other_types(function: object, seed: object, timeout_s: object) -> None:
-    wanted = {
+    parameters = {
         "function": (function, callable(function), "a function or an nn.Module"),
         "seed": (seed, isinstance(seed, int), "a whole number"),
         "timeout_s": (timeout_s, timeout_s is None or isinstance(timeout_s, (int, float)), "seconds, or None"),
     }
-    for name, (value, is_fine, taken) in wanted.items():
+    for name, (value, is_fine, expected) in parameters.items():
         if not is_fine:
-            message = f"{name} is {value!r:.80} ({type(value).__name__}); it is to be {taken}"
+            message = f"{name} is {value!r:.80} ({type(value).__name__}); it must be {expected}"
             raise TypeError(message)
 
 
@@ -182,13 +182,13 @@ def _name_of(value: object) -> str:
 
 
 def _word(value: object, otherwise: str) -> str:
-    """What a program may call it: a function by its name; that of a lambda or of another object is not known."""
+    """A variable name for it: a function's own name, else `otherwise`."""
     name = value.__name__ if inspect.isfunction(value) else ""
     return name if name.isidentifier() else otherwise
 
 
 def _handed_over(function: Callable[..., object], inputs: object, folder: Path) -> str:
-    """The reference of a function in a file that holds it, and what makes its inputs."""
+    """Write a function and what makes its inputs to a file; return a reference to it."""
     name = _name_of(function)
     name = f"{name}_" if name == INPUTS else name
     path = folder / f"{name}{PICKLE}"
@@ -198,18 +198,18 @@ def _handed_over(function: Callable[..., object], inputs: object, folder: Path) 
 
 
 def _references(backends: Sequence[BackendLike], folder: Path) -> dict[str, str]:
-    """Backends as `--backend` takes them, each with what a program calls it, empty where that is the reference.
+    """Backend specs, each with the variable name of a backend object, empty for a spec that was given.
 
     Raises:
         UsageError: an object has the name of another backend, or cannot be pickled.
     """
-    named = {one: "" for one in backends if isinstance(one, str)}
+    named = {given: "" for given in backends if isinstance(given, str)}
     names = set(named)
-    for place, one in enumerate(each for each in backends if not isinstance(each, str)):
-        backend = one if isinstance(one, Backend) else Backend(name=_name_of(one), compile={"backend": one})
+    for place, given in enumerate(each for each in backends if not isinstance(each, str)):
+        backend = given if isinstance(given, Backend) else Backend(name=_name_of(given), compile={"backend": given})
         if backend.name in names:
             message = (
-                f"several backends are called {backend.name!r}: their records could not be told apart\n"
+                f"several backends are called {backend.name!r}: their records could not be distinguished\n"
                 "  Give one another name: conformance.Backend(name=..., compile={'backend': ...})."
             )
             raise UsageError(message)
@@ -222,7 +222,7 @@ def _references(backends: Sequence[BackendLike], folder: Path) -> dict[str, str]
 
 @contextmanager
 def _without_paths(folder: str) -> Iterator[None]:
-    """Name what was handed over as the user does, without the file that it was in."""
+    """Within, remove the temporary files of handed-over objects from messages."""
     try:
         yield
     except UsageError as error:

@@ -1,7 +1,7 @@
 """A function of a user written out as a case, where all that it needs is within the subset of programs.
 
-The text of its file is read; nothing of it runs here. What is outside the subset might do anything when parts of it are
-left out, so that only what is within is made smaller.
+The text of its file is read; nothing of it runs here. Code outside the subset might do anything when parts of it are
+left out, so that only code within it is made smaller.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PlainInputs:
 
 
 def written_out(request: Request) -> Iterator[Request]:
-    """Requests that may do what one of a user's function does: with inputs drawn anew, then with their very numbers.
+    """Requests that may fail like one of a user's function: with inputs drawn anew, then with their exact values.
 
     Raises:
         HarnessError: the fork server does not start, or died twice.
@@ -58,7 +58,7 @@ def _choices(made: Mapping[str, InputSpec]) -> Iterator[Mapping[str, InputSpec]]
 
 
 def _as_written(spec: InputSpec) -> InputSpec:
-    """An input of these very numbers, of which no distribution is said."""
+    """An input with exactly these values, and no distribution."""
     return replace(spec, distribution="normal", low=None, high=None)
 
 
@@ -69,7 +69,7 @@ def _within_subset(case: Case) -> Case | None:
         return None
     tree = parsing.parse(Path(user.home).read_text(encoding="utf-8"))
     plain = _Plain(dict(_aliases(tree.body)))
-    setup = [plain.visit(one) for one in tree.body if not _is_aside(one)]
+    setup = [plain.visit(statement) for statement in tree.body if not _is_aside(statement)]
     callee = user.name
     if user.is_factory:
         callee = "net"
@@ -86,16 +86,16 @@ def _within_subset(case: Case) -> Case | None:
 
 
 def _aliases(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
-    """What a name that is imported stands for."""
-    for one in body:
-        for alias in one.names if isinstance(one, ast.Import | ast.ImportFrom) else ():
-            home = f"{one.module}." if isinstance(one, ast.ImportFrom) else ""
+    """Imported names with their full names."""
+    for statement in body:
+        for alias in statement.names if isinstance(statement, ast.Import | ast.ImportFrom) else ():
+            home = f"{statement.module}." if isinstance(statement, ast.ImportFrom) else ""
             yield alias.asname or alias.name, home + alias.name
 
 
-def _is_aside(one: ast.stmt) -> bool:
-    """Whether a statement of a file is no part of its functions: imports, its docstring, what it does as a script."""
-    match one:
+def _is_aside(statement: ast.stmt) -> bool:
+    """Whether a statement is no part of a file's functions: imports, docstring, code of a script."""
+    match statement:
         case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant()):
             return True
         case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
@@ -133,14 +133,14 @@ class _Plain(ast.NodeTransformer):
         return ast.Assign(targets=[node.target], value=node.value) if node.value else None
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """A function without what is only said of it."""
+        """A function without annotations, docstring, and decorators of this project."""
         node.decorator_list = [each for each in node.decorator_list if "conformance" not in self._named(each)]
         node.returns = None
         self._without_docstring(node)
         return self.generic_visit(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        """A class without what is only said of it."""
+        """A class without its docstring."""
         self._without_docstring(node)
         return self.generic_visit(node)
 

@@ -52,9 +52,9 @@ _STYLES = {_HELD: terminal.GOOD, _BROKEN: terminal.BAD, _ADVISORY: terminal.WARN
 
 @dataclass(frozen=True, kw_only=True)
 class CheckOptions:
-    """What the user asked for; the names are those of `conformance check`.
+    """The options of `conformance check`, by the same names.
 
-    `said` has, by name of the option, what is said of the function, as it was typed. Without `records` see `kept`.
+    `said` has, by name, the options that describe the function, as typed. Without `records` see `kept`.
     """
 
     ref: str
@@ -69,7 +69,7 @@ class CheckOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What came of it: a record of each request of the plan, in its order; `path` is where they are kept."""
+    """A record of each request of the plan, in its order; `path` is their file."""
 
     path: Path
     plan: Plan
@@ -85,7 +85,7 @@ def load_case(options: CheckOptions) -> Case:
     """The function as a case; its file is run, in a child.
 
     Raises:
-        UsageError: there is no such function, or what is said of it is not right.
+        UsageError: there is no such function, or its description is wrong.
         HarnessError: the fork server does not start, or died twice.
     """
     ref = absolute(options.ref)
@@ -111,7 +111,7 @@ def load_case(options: CheckOptions) -> Case:
 
 
 def _refuse_unfit(case: Case, options: CheckOptions) -> None:
-    """Call the uncompiled function with inputs that were given for it: it raises where they are not what it takes.
+    """Call the uncompiled function with inputs that were given for it, to refuse those that it does not take.
 
     Raises:
         UsageError: it raises.
@@ -120,23 +120,23 @@ def _refuse_unfit(case: Case, options: CheckOptions) -> None:
     limit = options.timeout_s or _LIMIT_S
     end = tasks.run_task("conformance.triage.user_inputs:called", request, env={}, timeout_s=limit)
     if refused := tasks.refusal(end):
-        message = f"{_as_typed(refused)}\n  Where it is to raise that, --raises says so."
+        message = f"{_as_typed(refused)}\n  If it must raise that, declare it with --raises."
         raise UsageError(message)
 
 
 def _as_typed(text: str) -> str:
-    """What a child said, with paths as one types them in the working directory, which may be another than its own."""
+    """A child's message, with paths relative to the working directory, which may differ from the child's."""
     return text.replace(f"{Path.cwd()}/", "")
 
 
 def run(options: CheckOptions, advance: Callable[[int, Record], None]) -> Checked:
-    """Run the function on the backends, and keep the records; `advance` is told how many there will be, and each.
+    """Run the function on the backends, and keep the records; `advance` is called with their number and each record.
 
     Raises:
-        ConformanceError: whatever is wrong with what was asked for.
+        ConformanceError: an option, the function or a backend is wrong.
     """
     case = load_case(options)
-    infos = {info.name: info for info in discovery.find(options.backends or _unasked(), attempts.describe)}
+    infos = {info.name: info for info in discovery.find(options.backends or _default_backends(), attempts.describe)}
     plan = select([case], infos.values(), seed=options.seed, timeout_s=options.timeout_s)
     plan = replace(plan, selection=replace(plan.selection, function=options.ref))
     machine = environment.capture()
@@ -145,10 +145,10 @@ def run(options: CheckOptions, advance: Callable[[int, Record], None]) -> Checke
     path, found = options.records or kept.new(Kind.CHECK), []
     with RecordWriter(path, header) as writer:
         for record in records(plan, machine, expectations, header.run_id):
-            told = replace(record, reproduce=_again(options, infos[record.backend]))
-            writer.write(told)
-            advance(len(plan.requests), told)
-            found.append(told)
+            reproducible = replace(record, reproduce=_reproduce(options, infos[record.backend]))
+            writer.write(reproducible)
+            advance(len(plan.requests), reproducible)
+            found.append(reproducible)
         writer.finish({})
     order = {request.key: place for place, request in enumerate(plan.requests)}
     return Checked(path=path, plan=plan, records=sorted(found, key=lambda record: order[record.key]))
@@ -167,7 +167,7 @@ def timing(checked: Checked, options: CheckOptions) -> Bench | None:
     return bench.of_known(checked.plan, checked.records, path)
 
 
-def _unasked() -> list[str]:
+def _default_backends() -> list[str]:
     """Every installed backend but the one that is for debugging."""
     return [name for name in discovery.names() if name != DEBUG]
 
@@ -180,8 +180,8 @@ def _expectations(options: CheckOptions, plan: Plan, machine: Environment) -> di
     return known_failures(given, [request.case for request in plan.requests], machine)
 
 
-def _again(options: CheckOptions, info: BackendInfo) -> str:
-    """The command that does it again; what Python handed over has none."""
+def _reproduce(options: CheckOptions, info: BackendInfo) -> str:
+    """The command that reproduces a record; '' where Python handed the function over."""
     if PICKLE in options.ref:
         return ""
     words = ["conformance", "check", options.ref, "--backend", relative(info.ref)]
@@ -191,17 +191,17 @@ def _again(options: CheckOptions, info: BackendInfo) -> str:
 
 
 def text(found: Sequence[Record], path: Path) -> str:
-    """For each variant a table, checks x backends, then what does not hold, in full, and what leads on from there.
+    """For each variant a table, checks x backends, then what does not hold, in full, and the next command.
 
     Args:
         found: the records.
         path: of their file.
     """
-    return "\n\n".join([summary(found), *_onward(found, path)])
+    return "\n\n".join([summary(found), *_next_step(found, path)])
 
 
 def summary(found: Sequence[Record]) -> str:
-    """The same without what leads on, for records that are in no file."""
+    """The same without the next command, for records that are in no file."""
     variants = list(dict.fromkeys(record.variant for record in found))
     tables = [_table(variant, [record for record in found if record.variant == variant]) for variant in variants]
     legend = (
@@ -213,35 +213,35 @@ def summary(found: Sequence[Record]) -> str:
     return "\n\n".join([*tables, notes, *_remarks(found), *red])
 
 
-def _onward(found: Sequence[Record], path: Path) -> Iterator[str]:
+def _next_step(found: Sequence[Record], path: Path) -> Iterator[str]:
     """The command that leads from the first failure to its cause."""
     failed = next((record for record in found if record.outcome.is_failure), None)
     if failed is not None:
         where = [] if path.parent == kept.FOLDER else ["--records", str(path)]
         command = shlex.join(["conformance", "explain", "/".join(failed.key), *where])
-        yield f"Records in {path}. Towards the cause: {command}; so for repro and shrink."
+        yield f"Records in {path}. Towards the cause: {command}; likewise repro and shrink."
 
 
 def _notes(found: Sequence[Record]) -> Iterator[str]:
-    """Each SHOULD that does not hold, with the backends on which it is seen alike."""
+    """Each SHOULD that does not hold, with the backends on which it differs alike."""
     backends: dict[str, list[str]] = {}
     for record in found:
         for check in record.checks:
             if not check.held and not check.breaks:
                 more = f" {check.message}." if check.differences and check.message else ""
                 backends.setdefault(f"{record.variant}: {describe_check(check)}{more}", []).append(record.backend)
-    yield from (f"{_ADVISORY} on {', '.join(names)} / {said}" for said, names in backends.items())
+    yield from (f"{_ADVISORY} on {', '.join(names)} / {note}" for note, names in backends.items())
 
 
 def _remarks(found: Sequence[Record]) -> Iterator[str]:
-    """What was held against each other, where that may not be what was meant: an exception of the function's own."""
-    said = (
+    """Comparisons that may not be what was meant: of an exception that the function raises, or of no gradient."""
+    raising = (
         f"{record.variant}: {check.message}; that a backend does too is what was compared."
         for record in found
         for check in record.checks
         if check.check == "exceptions" and check.held and check.message
     )
-    yield from dict.fromkeys(said)
+    yield from dict.fromkeys(raising)
     ungraded = (
         f"{record.variant}: no gradient was compared: backward reaches nothing that the function is given or uses."
         for record in found
@@ -255,7 +255,7 @@ def _table(variant: str, found: Sequence[Record]) -> str:
     for name in CATALOGUE:
         marks = [_mark([each for each in record.checks if each.check == name]) for record in found]
         rows += [[name, *(styled(mark, _STYLES.get(mark, "")) for mark in marks)]] if any(marks) else []
-    rows += [[name, *(tell(record) for record in found)] for name, tell in _EVIDENCE.items()]
+    rows += [[name, *(show(record) for record in found)] for name, show in _EVIDENCE.items()]
     culprits = first_in_records(found)
     rows += [["first differs in", *(culprits.get(record.key, "") for record in found)]] if culprits else []
     backends = [f"{record.backend} (for debugging)" if record.backend == DEBUG else record.backend for record in found]
@@ -282,4 +282,4 @@ _EVIDENCE: Mapping[str, Callable[[Record], str]] = {
     "recompiles": _counted("recompiles"),
     "first call": lambda record: f"{record.metrics['first_call_s']:.2f} s" if "first_call_s" in record.metrics else "",
 }
-"""What is told of how a backend did it."""
+"""Facts about how a backend ran the function."""

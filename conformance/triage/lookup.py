@@ -1,4 +1,4 @@
-"""From what a reader of tables types, `BACKEND/CASE/VARIANT`, to the record and the request that it came from."""
+"""Finds the record of a name, `BACKEND/CASE/VARIANT`, and the request that it came from."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class _Name:
-    """What a reader of tables types; without a variant where the case has but one that is meant."""
+    """A name as typed; `variant` is empty where none is given."""
 
     text: str
     backend: str
     case: str
     variant: str
 
-    def has_case_of(self, one: Record) -> bool:
+    def has_case_of(self, record: Record) -> bool:
         """Whether a record is of this backend and case."""
-        return (one.backend, one.case_id) == (self.backend, self.case)
+        return (record.backend, record.case_id) == (self.backend, self.case)
 
-    def may_mean(self, one: Record) -> bool:
-        """Whether it may be of this very record."""
-        return self.has_case_of(one) and self.variant in {"", one.variant}
+    def may_mean(self, record: Record) -> bool:
+        """Whether the name may mean this record."""
+        return self.has_case_of(record) and self.variant in {"", record.variant}
 
 
 def find(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -> Found:
-    """The record that a name means.
+    """Return the record that a name means.
 
     Args:
         name: `BACKEND/CASE`, or `BACKEND/CASE/VARIANT` where the case has several variants with a record.
@@ -74,18 +74,18 @@ def find(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -
         RecordError: the records of a backend are of two releases of torch.
         ConformanceError: records or cases cannot be read.
     """
-    wanted = _parts(name)
-    groups, holding = ([places], _holding) if places else (_defaults(), _holding_if_readable)
+    parsed = _parts(name)
+    groups, candidates = ([places], _candidates) if places else (_defaults(), _readable_candidates)
     of_case: list[_Placed] = []
     for group in groups:
-        here = [each for each in holding(wanted, group) if wanted.has_case_of(each.record)]
-        if any(wanted.may_mean(each.record) for each in here):
+        here = [each for each in candidates(parsed, group) if parsed.has_case_of(each.record)]
+        if any(parsed.may_mean(each.record) for each in here):
             of_case = here
             break
         of_case = of_case or here
     if not of_case:
         raise SelectionError(_unknown(name, [place for group in groups for place in group]))
-    chosen = _chosen(wanted, of_case)
+    chosen = _chosen(parsed, of_case)
     return Found(
         record=chosen.record, run=chosen.run, request=request(chosen.record, chosen.run, folders), path=chosen.path
     )
@@ -98,18 +98,18 @@ class _Placed:
     path: Path
 
 
-def _chosen(wanted: _Name, of_case: Sequence[_Placed]) -> _Placed:
-    """The one that is meant; of several variants that is the one that fails, if it is one."""
-    fitting = [each for each in of_case if wanted.may_mean(each.record)]
+def _chosen(name: _Name, of_case: Sequence[_Placed]) -> _Placed:
+    """The record that is meant; of several variants the one that fails, if only one does."""
+    fitting = [each for each in of_case if name.may_mean(each.record)]
     red = [each for each in fitting if each.record.outcome.is_failure]
     chosen = red if len(fitting) > 1 and len(red) == 1 else fitting
     if len(chosen) != 1:
-        raise SelectionError(_several(wanted.text, [each.record for each in chosen or of_case]))
+        raise SelectionError(_several(name.text, [each.record for each in chosen or of_case]))
     return chosen[0]
 
 
 def _defaults() -> list[Sequence[Path]]:
-    """Where records are looked for unless it is said, one after the other."""
+    """The places that are searched by default, one after the other."""
     groups: list[Sequence[Path]] = [[path] for path in kept.earlier(Kind.RUN, Kind.CHECK)]
     groups += [[PUBLISHED]] if PUBLISHED.exists() else []
     if not groups:
@@ -118,17 +118,17 @@ def _defaults() -> list[Sequence[Path]]:
     return groups
 
 
-def _holding(wanted: _Name, places: Sequence[Path]) -> Iterator[_Placed]:
-    """The records of the runs that may have one of a name; files without a word of it are not read further."""
+def _candidates(name: _Name, places: Sequence[Path]) -> Iterator[_Placed]:
+    """The records of runs that may have the case of a name; files without its id are skipped."""
     files, _ = find_kinds(*places)
-    mark = json.dumps(wanted.case).encode()
+    mark = json.dumps(name.case).encode()
     runs = [(path, record_file.read(path)) for path in files if mark in path.read_bytes()]
     refuse_mixed(runs)
-    yield from (_Placed(record=one, run=run, path=path) for path, run in runs for one in run.records)
+    yield from (_Placed(record=record, run=run, path=path) for path, run in runs for record in run.records)
 
 
 def request(of: Record, run: RunFile, folders: Sequence[Path] = ()) -> Request:
-    """The request that a record came from.
+    """Return the request that a record came from.
 
     Raises:
         SelectionError: there is no such case, or no such variant of it, any more.
@@ -146,12 +146,12 @@ def request(of: Record, run: RunFile, folders: Sequence[Path] = ()) -> Request:
 def _cases(run: RunFile, folders: Sequence[Path]) -> Iterator[Case]:
     """The cases of a run that are in no file, then those that are."""
     yield from run.header.cases
-    told = [folder for folder in map(Path, run.header.folders) if folder.is_dir()]
-    yield from sources.collect(list({folder.resolve(): folder for folder in (*told, *folders)}.values()))
+    recorded = [folder for folder in map(Path, run.header.folders) if folder.is_dir()]
+    yield from sources.collect(list({folder.resolve(): folder for folder in (*recorded, *folders)}.values()))
 
 
 def rerun(request: Request) -> Found:
-    """Run a request, with its backend as it is here, and give what a run of it alone would have recorded.
+    """Run a request, with its backend as installed here, and return what a run of it alone would record.
 
     Raises:
         HarnessError: the fork server does not start, or died twice.
@@ -172,14 +172,14 @@ def with_installed_backend(request: Request) -> Request:
     return replace(request, backend=usable(attempts.describe(request.backend.ref)))
 
 
-def _holding_if_readable(wanted: _Name, places: Sequence[Path]) -> Iterator[_Placed]:
-    """The same of a place that nobody named: a run by an earlier version of this package is passed over."""
+def _readable_candidates(name: _Name, places: Sequence[Path]) -> Iterator[_Placed]:
+    """The same for default places: a run by an earlier version of this package is skipped."""
     with suppress(RecordError):
-        yield from _holding(wanted, places)
+        yield from _candidates(name, places)
 
 
 def _parts(name: str) -> _Name:
-    """Words apart by `/`, with blanks around it or not, as summaries print them; a backend may have a `/` itself."""
+    """Parse words separated by `/`, with blanks around it or not; a backend may contain a `/` itself."""
     words = [word.strip() for word in name.split("/")]
     variant = words.pop() if "=" in words[-1] else ""
     if len(words) < 2 or not all(words):  # noqa: PLR2004 - backend and case
@@ -194,12 +194,12 @@ def _backend(of: Record, run: RunFile) -> BackendInfo:
 
 def _unknown(name: str, places: Sequence[Path]) -> str:
     files, _ = find_kinds(*places)
-    known = {f"{one.backend}/{one.case_id}" for path in files for one in _readable(path)}
+    known = {f"{record.backend}/{record.case_id}" for path in files for record in _records_of(path)}
     hint = nearest(name, sorted(known)) or "`conformance run` prints the names of what is red."
     return f"no record of {name} in {_listed(places)}.\n  {hint}"
 
 
-def _readable(path: Path) -> Sequence[Record]:
+def _records_of(path: Path) -> Sequence[Record]:
     """The records of a file; none of one that another process has just begun."""
     try:
         return record_file.read(path).records
@@ -214,7 +214,7 @@ def _listed(places: Sequence[Path]) -> str:
 
 
 def _several(name: str, records: Sequence[Record]) -> str:
-    named = "=" in name.rpartition("/")[2]
-    said = f"no record of {name}; there are" if named else f"{name} may be any of these; name one"
-    listed = "\n".join(f"  {'/'.join(one.key)}  {one.outcome}" for one in records)
-    return f"{said}:\n{listed}"
+    has_variant = "=" in name.rpartition("/")[2]
+    head = f"no record of {name}; there are" if has_variant else f"{name} may be any of these; name one"
+    listed = "\n".join(f"  {'/'.join(record.key)}  {record.outcome}" for record in records)
+    return f"{head}:\n{listed}"

@@ -1,4 +1,4 @@
-"""Child side: what a function of a user is given, called with it, and in the words of a case file."""
+"""Child side: the inputs of a user's function, to call it or to write them in a case file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def describe(request: Request, report: Callable[[Stage], None]) -> PlainInputs: 
 
 
 def called(request: Request, report: Callable[[Stage], None]) -> UserFunction:
-    """Call a user's function, uncompiled, as its case says.
+    """Call a user's function, uncompiled, as in its case.
 
     Raises:
         UsageError: it raises, or its inputs cannot be made.
@@ -66,7 +66,7 @@ def called(request: Request, report: Callable[[Stage], None]) -> UserFunction:
     with blamed(f"the inputs of {typed(user.ref)} cannot be made: {{}}", user.home):
         perform(Role(request=request, module=module, function=function, stops=lambda _: True))
     if raised:
-        with blamed(f"{typed(user.ref)} raises {{}} uncompiled, called with what --input says", user.home):
+        with blamed(f"{typed(user.ref)} raises {{}} uncompiled, called with the inputs of --input", user.home):
             raise raised[0]
     return user
 
@@ -75,7 +75,7 @@ def _spec(name: str, value: object) -> InputSpec:
     if isinstance(value, bool | int | float | str):
         return InputSpec(scalar=value)
     if not _is_ordinary(value):
-        message = f"no case file has a word for {name}, which is a {type(value).__name__}"
+        message = f"a case file cannot describe {name}, which is a {type(value).__name__}"
         raise UsageError(message)
     spec = InputSpec(
         shape=tuple(value.shape),

@@ -1,4 +1,4 @@
-"""What commands say of themselves and of what is packaged; nothing is run."""
+"""The help of commands and the lists of packaged files; nothing is run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_ladder_orders_declared_backends() -> None:
 
 
 def test_show_knows_the_packaged_cases() -> None:
-    """With the place in the file where the case stands."""
+    """With the location of the case in its file."""
     shown = _conformance("show", "pre_dispatch.no_grad_simple").stdout
     assert shown.startswith("# cases/pre_dispatch")
     assert "id: pre_dispatch.no_grad_simple" in shown
@@ -59,15 +59,15 @@ def test_help_of_run_teaches_the_verdicts() -> None:
 
 def test_the_package_can_be_run_as_a_module() -> None:
     """Where the command is not on the path, `python -m conformance` is it."""
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-m", "conformance", "--version"], capture_output=True, text=True, check=True
     ).stdout
-    assert told.startswith("conformance, version ")
+    assert output.startswith("conformance, version ")
 
 
 @pytest.mark.parametrize("command", [None, "run", "list", "show"])
 def test_the_examples_of_the_help_name_cases_there_are(command: str | None) -> None:
-    """What is copied from the help works."""
+    """Command lines copied from the help work."""
     text = _conformance(*filter(None, [command]), "--help").stdout
     globs = re.findall(r"conformance .*'([\w.]+\*)'", text) + re.findall(r"conformance show (pre\S+)", text)
     assert globs

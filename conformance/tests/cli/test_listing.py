@@ -53,7 +53,7 @@ def test_a_family_is_one_line(mine: list[Path]) -> None:
 
 
 def test_a_glob_or_a_tag_lists_the_cases_themselves(mine: list[Path]) -> None:
-    """Whoever asks for some cases sees each of them."""
+    """A selection of cases lists each of them."""
     nests = ["demo.modes.no_grad_def", "demo.modes.no_grad_with"]
     assert [cells[0] for cells in lines(listing.cases(["demo.modes.*"], mine))] == nests
     assert [cells[0] for cells in lines(listing.cases(["demo.*"], mine, ["nest", "timing"]))] == [

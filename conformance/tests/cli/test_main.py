@@ -106,7 +106,7 @@ def test_a_conforming_run_exits_with_0_and_tells_each_of_a_few_results(world: _W
 
 
 def test_a_finding_exits_with_1_and_says_how_to_see_it_again(world: _World) -> None:
-    """With more requests than a few there is a matrix, and each red one says where, what and how to see it again."""
+    """With many requests there is a matrix, and each red one has its message and command to reproduce it."""
     world.attempts["demo.first.two"] = failed("values")
     result = _conformance("run", "--backend", "fake", "--backend", "other", "--cases", "mine", "--case", "demo.*")
     assert result.exit_code == 1
@@ -153,7 +153,7 @@ def test_many_findings_are_cut(world: _World) -> None:
 
 
 def test_only_a_run_of_many_shares_processes(world: _World) -> None:
-    """A run of few keeps every job busy and tells each result as it comes, unless it is told otherwise."""
+    """A run of few keeps every job busy and prints each result as it comes, unless options differ."""
     world.run()
     assert world.batches == [1, 1, 1, 1]
     world.batches.clear()
@@ -183,12 +183,12 @@ def test_an_unknown_backend_exits_with_2_and_close_matches() -> None:
 
 @pytest.mark.usefixtures("world")
 def test_an_unknown_backend_like_no_other_gets_the_list() -> None:
-    """Without a close match, all names are told."""
+    """Without a close match, all names are listed."""
     assert "unknown backend 'zzz'. Known: fake, other." in _conformance("run", "--backend", "zzz").stderr
 
 
 def test_two_backends_of_one_name_are_refused(world: _World) -> None:
-    """Their records could not be told apart."""
+    """Their records could not be distinguished."""
     world.backends["file.py:fake"] = a_backend("fake")
     (world.folder / "file.py").write_text("fake = None\n")
     result = _conformance("run", "--backend", "fake", "--backend", "file.py:fake")
@@ -214,7 +214,7 @@ def test_wrong_usage_exits_with_2(world: _World, words: list[str]) -> None:
 
 
 def test_malformed_cases_exit_with_2_and_every_problem(world: _World) -> None:
-    """Both files are told of, nothing has run."""
+    """Both files are reported, nothing has run."""
     for name in ("demo_a", "demo_b"):
         (world.folder / "mine" / f"{name}.yaml").write_text("topic: x\ncases: 3\n")
     result = world.run()
@@ -249,11 +249,11 @@ def test_stale_expectations_are_findings_of_a_complete_run(world: _World) -> Non
     assert result.exit_code == 1
     assert "no record matches this expectation (cases: demo.first.two)" in result.stdout
     assert "known.yaml:2:10" in result.stdout
-    assert world.run().exit_code == 0  # a selection says nothing of other cases
+    assert world.run().exit_code == 0  # other cases than the selected ones are ignored
 
 
 def test_a_gated_backend_is_a_line_not_hundreds(world: _World) -> None:
-    """Where every smoke case fails the rest is not run, and the summary says why."""
+    """Where every smoke case fails the rest is not run, and the summary states why."""
     text = _CASES.replace("tags: [special]", "tags: [smoke]")
     (world.folder / "mine" / "demo_first.yaml").write_text(text)
     world.attempts["demo.first.one"] = failed("values")
@@ -286,14 +286,14 @@ def test_resuming_says_what_was_cut_off(world: _World) -> None:
     assert world.run("--resume", "--quiet").stderr == ""
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3])[:-5])
     result = world.run("--resume")
-    said = "1 of 4 records are there; its last line was cut off, and that request runs again"
-    assert result.stderr.splitlines()[0] == f"{kept.last_run()}: {said}"
+    note = "1 of 4 records are there; its last line was cut off, and that request runs again"
+    assert result.stderr.splitlines()[0] == f"{kept.last_run()}: {note}"
     assert len(record_file.read(path).records) == 4
 
 
 @pytest.mark.parametrize(("tier", "number"), [("quick", 2), ("default", 4), ("exhaustive", 4)])
 def test_a_tier_says_how_long_it_takes_before_it_starts(world: _World, tier: str, number: int) -> None:
-    """What is quick is marked in the case files; records say that a run was of a part."""
+    """What is quick is marked in the case files; records state that a run was of a part."""
     path = world.folder / "mine" / "demo_first.yaml"
     path.write_text(path.read_text().replace("tags: [special]", "tags: [special, quick]"))
     result = world.run("--tier", tier, "--records", "tier.jsonl")
@@ -335,7 +335,7 @@ def test_a_file_that_is_named_is_replaced(world: _World) -> None:
     assert kept.earlier(*Kind) == []
 
 
-def test_a_folder_that_cannot_be_written_is_told(world: _World) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(world: _World) -> None:
     """With the option that names another place."""
     kept.FOLDER.write_text("")
     result = world.run()
@@ -353,7 +353,7 @@ def test_another_run_cannot_be_resumed(world: _World) -> None:
     assert kept.last(Kind.RUN).read_bytes() == before
 
 
-def test_a_disk_that_fills_up_is_told_and_keeps_what_was_written(
+def test_a_disk_that_fills_up_is_reported_and_keeps_what_was_written(
     world: _World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault of the machine, exit 3; with room again, --resume completes the run."""
@@ -408,7 +408,7 @@ def test_a_fault_of_the_harness_exits_with_3(world: _World) -> None:
 
 
 def test_a_bug_of_ours_exits_with_3_and_its_traceback(world: _World) -> None:
-    """An exception nobody raises on purpose never looks like a finding."""
+    """An unexpected exception never looks like a finding."""
     world.attempts["demo.first.two"] = ZeroDivisionError("oops")
     result = world.run()
     assert result.exit_code == 3
@@ -416,7 +416,7 @@ def test_a_bug_of_ours_exits_with_3_and_its_traceback(world: _World) -> None:
     assert "a fault of the suite itself" in result.stderr
 
 
-def test_an_unwritable_place_is_told_before_anything_runs(world: _World) -> None:
+def test_an_unwritable_place_is_reported_before_anything_runs(world: _World) -> None:
     """The record file is opened first."""
     world.attempts["demo.first.one"] = ZeroDivisionError("must not run")
     result = world.run("--records", "mine/demo_first.yaml/records.jsonl")
@@ -499,7 +499,7 @@ def test_validate_prints_every_problem_and_exits_with_1(world: _World) -> None:
 
 
 def test_validate_says_what_it_could_not_check(world: _World) -> None:
-    """Where cases cannot be read, expectations cannot be held against them."""
+    """Where cases cannot be read, expectations cannot be checked."""
     (world.folder / "mine" / "demo_first.yaml").write_text("topic: x\ncases: 3\n")
     (world.folder / "fake.expected.yaml").write_text(_expects("demo.*"))
     assert "expectations were not checked" not in _conformance("validate", "mine").stdout

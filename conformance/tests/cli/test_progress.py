@@ -22,32 +22,32 @@ class Clock:
 
 
 def lines(total: int, seconds: float) -> list[str]:
-    """What a log says of a run whose steps take equally long."""
+    """The lines of a log of a run whose steps take equally long."""
     clock = Clock()
     log = Log(total, clock)
-    told = []
+    lines = []
     for _ in range(total):
         clock.now += seconds / total
-        told.append(log.step())
-    return [line for line in told if line]
+        lines.append(log.step())
+    return [line for line in lines if line]
 
 
 def test_a_log_says_how_much_is_done_what_is_red_and_how_long_it_takes_yet() -> None:
     """In one line that needs no other."""
     clock = Clock()
     log = Log(200, clock)
-    said = []
+    lines = []
     for _ in range(10):
         clock.now += 3.0
-        said.append(log.step("2 red"))
-    assert said == [*[""] * 9, "10/200 done (5%), 2 red, about 10 min left"]
+        lines.append(log.step("2 red"))
+    assert lines == [*[""] * 9, "10/200 done (5%), 2 red, about 10 min left"]
 
 
 @pytest.mark.parametrize(
     ("left", "words"), [(20, "about 20 s left"), (600, "about 10 min left"), (5400, "about 1.5 h")]
 )
-def test_the_time_that_is_left_is_told_in_its_unit(left: float, words: str) -> None:
-    """As one says it."""
+def test_the_time_that_is_left_is_reported_in_its_unit(left: float, words: str) -> None:
+    """In the largest suitable unit."""
     clock = Clock()
     log = Log(2, clock)
     clock.now += left
@@ -55,7 +55,7 @@ def test_the_time_that_is_left_is_told_in_its_unit(left: float, words: str) -> N
 
 
 def test_a_run_of_seconds_has_no_lines_and_one_of_an_hour_has_about_25() -> None:
-    """Whatever the number of its requests."""
+    """With any number of requests."""
     assert lines(100, 4.0) == []
     assert len(lines(1000, 90.0)) <= 20
     for total in (40, 5000):
@@ -63,16 +63,16 @@ def test_a_run_of_seconds_has_no_lines_and_one_of_an_hour_has_about_25() -> None
             assert 10 <= len(lines(total, 3600 * hours)) <= 28
 
 
-def test_a_slow_beginning_is_told_after_half_a_minute_then_less_often() -> None:
+def test_a_slow_beginning_is_reported_after_half_a_minute_then_less_often() -> None:
     """The first 5 % of a long run take minutes."""
     clock = Clock()
     log = Log(100_000, clock)
-    told = []
+    seconds = []
     for second in range(1, 1000):
         clock.now = float(second)
         if log.step():
-            told.append(second)
-    assert told == [30, 90, 210, 450, 930]
+            seconds.append(second)
+    assert seconds == [30, 90, 210, 450, 930]
 
 
 def test_progress_is_drawn_on_a_terminal() -> None:
@@ -104,24 +104,24 @@ def test_progress_in_a_log_is_lines_on_stderr(
         for record in (red(), a_record()):
             clock.now += 40.0
             advance(record)
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err == "1/2 done (50%), 1 red, about 40 s left\n2/2 done (100%), 1 red, about 0 s left\n"
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == "1/2 done (50%), 1 red, about 40 s left\n2/2 done (100%), 1 red, about 0 s left\n"
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
 def test_findings_are_printed_as_they_come_where_that_is_asked_for(stream: io.StringIO) -> None:
     """In full, however long their lines are; of some records there is nothing to print."""
-    said = f"seen [bold]{'x' * 300}[/bold]"
-    with progress(2, stream=stream, show=lambda record: "" if record.verdict.is_green else said) as advance:
+    text = f"seen [bold]{'x' * 300}[/bold]"
+    with progress(2, stream=stream, show=lambda record: "" if record.verdict.is_green else text) as advance:
         advance(a_record())
         advance(red())
-    assert stream.getvalue().count(said) == 1
+    assert stream.getvalue().count(text) == 1
 
 
 @pytest.mark.parametrize("width", [60, 80, 240])
 def test_the_numbers_of_the_bar_are_never_cut(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    """What is done just now has the rest of the line."""
+    """The current step has the rest of the line."""
     monkeypatch.setenv("COLUMNS", str(width))
     stream = Terminal()
     with steps(5716, stream=stream) as step:

@@ -51,7 +51,7 @@ def test_every_command_that_runs_something_ends_with_143(
 
 
 def test_a_terminated_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends as on Ctrl-C: what is done is kept, and the last line says how to go on."""
+    """It ends as on Ctrl-C: what is done is kept, and the last line is the command to continue."""
     line = f"run --backend fake --case {CASE} --jobs 1 --batch 1"
     done = 1
 
@@ -80,7 +80,7 @@ def test_a_terminated_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_ctrl_c_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The two are told apart by the exit code and by the word."""
+    """The two are distinguished by the exit code and by the word."""
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -92,7 +92,7 @@ def test_ctrl_c_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_command_leaves_sigterm_as_it_was() -> None:
-    """Before and after a command SIGTERM is not ours, in a process that runs several."""
+    """Before and after a command SIGTERM is not handled, in a process that runs several."""
     assert CliRunner().invoke(main, ["list", CASE]).exit_code == 0
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
@@ -125,7 +125,7 @@ def test_another_thread_has_no_signals() -> None:
 
 
 def test_the_first_sigterm_interrupts() -> None:
-    """What waits for Ctrl-C sees it."""
+    """Code that waits for Ctrl-C receives it."""
     with terminable() as termination:
         with pytest.raises(KeyboardInterrupt) as caught:
             terminate()
@@ -176,13 +176,13 @@ def test_a_fork_server_that_warms_up_is_ended(tmp_path: Path, blow: signal.Signa
             assert time.monotonic() < end
             time.sleep(0.02)
         running.send_signal(blow)
-        _, told = running.communicate(timeout=60)
+        _, stderr = running.communicate(timeout=60)
     assert running.returncode == status
-    assert told in {f"starting torch 2.13.0+cpu ...\n{word}\n" for word in ("terminated", "interrupted")}
+    assert stderr in {f"starting torch 2.13.0+cpu ...\n{word}\n" for word in ("terminated", "interrupted")}
     assert not (Path("/proc") / (tmp_path / "pid").read_text()).exists()
 
 
 def test_the_exit_code_is_in_the_help_and_the_documentation(checkout: Path) -> None:
-    """It is told where the others are."""
+    """The message names where the others are."""
     assert "\n  143  " in EXIT_CODES
     assert "\n| 143 | " in (checkout / "conformance" / "docs" / "reference" / "verdicts.md").read_text()

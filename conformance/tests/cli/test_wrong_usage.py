@@ -155,7 +155,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def typed(line: str) -> Result:
-    """What comes of a command line."""
+    """The result of a command line."""
     words = [word.strip("'") for word in line.split()]
     return CliRunner().invoke(main, words)
 
@@ -163,7 +163,7 @@ def typed(line: str) -> Result:
 @pytest.mark.parametrize("line", [*WRONG, *(line.format(kind) for line in READING for kind in PLACES)])
 @pytest.mark.usefixtures("place")
 def test_wrong_usage_exits_with_2_before_torch_starts(line: str) -> None:
-    """Whatever is wrong, with one message on stderr and nothing on stdout."""
+    """For any wrong usage, with one message on stderr and nothing on stdout."""
     result = typed(line)
     assert (result.exit_code, result.stdout) == (2, ""), result.output
     assert "rror: " in result.stderr or result.stderr.startswith("Usage: "), result.stderr

@@ -77,7 +77,7 @@ def _itself(repetitions: int, seconds: float) -> list[tuple[str, str, str]]:
     one, other = sides()
     effort = Effort(budget_s=seconds, precision=0.0)  # the whole budget, as pytest-benchmark takes it
     found, alone = list[stats.Estimate](), list[float]()
-    for done in range(0, repetitions, _TURN):  # by turns, so that both meet the machine alike
+    for done in range(0, repetitions, _TURN):  # by turns, so that the machine affects both alike
         turn = min(_TURN, repetitions - done)
         found += [stats.ratio(clock.measure(Phase.STEP, one, other, effort)) for _ in range(turn)]
         alone += _unpaired(turn, seconds)
@@ -123,7 +123,7 @@ def _unpaired(repetitions: int, seconds: float) -> list[float]:
 
 def _slower(repetitions: int) -> tuple[str, str, str]:
     torch.set_num_threads(1)
-    # On the same memory, for where tensors lie may cost or save some per cent, and 5 % are to be planted.
+    # On the same memory, since the address of tensors may cost or save some per cent, and 5 % are to be planted.
     memory = _memory()
     one, other = (clock.Side(call=_work(ops, *memory)) for ops in (_OPS, round(_OPS * (1 + _PLANTED))))
     verdicts, taken = list[Speed](), list[float]()
@@ -161,7 +161,7 @@ def _work(ops: int, a: torch.Tensor, out: torch.Tensor) -> Callable[[], None]:
 
 def _harness() -> list[tuple[str, str, str]]:
     def nothing(*_: object) -> None:
-        """What is left is the harness."""
+        """The rest is the harness."""
 
     plain, prepared = clock.Side(call=nothing), clock.Side(call=nothing, setup=lambda: None)
     rows = []

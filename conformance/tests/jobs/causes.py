@@ -1,8 +1,8 @@
 """Whether every known defect is led back to its cause: `python -m conformance.tests.jobs.causes [SABOTEUR ...]`.
 
 Of each saboteur, the first failure that shows what is meant to catch it is explained, written as a stand-alone script,
-which has to show it on the saboteur and not on the backend that it is made from, and shrunk. The table tells what came
-of it; the exit code is 1 where one of them does not work.
+which has to show it on the saboteur and not on the backend that it is made from, and shrunk. The table has the
+results; the exit code is 1 where one of them does not work.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ATTEMPTS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
-    """What came of a saboteur's failure.
+    """The results for a saboteur's failure.
 
     Args:
         name: of the saboteur.
@@ -126,7 +126,7 @@ def _scripted(found: Found, kin: str) -> str:
         return str(error)
     if not scripts.run(text, 2 * found.request.timeout_s).shows(found.record.outcome):
         return "it does not show it"
-    # What PyTorch's `eager` gets it hands back as well, for that is what it is there for.
+    # PyTorch's `eager` returns its graph unchanged as well, since that is its purpose.
     kin = "aot_eager" if found.record.outcome is Outcome.VACUOUS else kin
     honest = replace(found, request=replace(found.request, backend=attempts.describe(kin)))
     on_kin = scripts.run(script.render_script(honest, script.compiler(honest.request.backend)))

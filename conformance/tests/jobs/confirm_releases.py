@@ -1,9 +1,9 @@
-"""What stand-alone scripts show on both sides of each change between releases of torch, for `results/releases.md`.
+"""Runs stand-alone scripts on both sides of each change between releases of torch, for `results/releases.md`.
 
 `python -m conformance.tests.jobs.confirm_releases --python 2.13.0+cpu=PYTHON --python 2.14.1+cu130=PYTHON`: of each
 group of changes with the same symptom on the same backends one script is made, from the record that fails, and run as
-it is with the Python of either release. What it exits with goes into `confirmations.json` beside the records; what is
-there already is not run again. The exit code is 1 where a script does not show what the records say.
+it is with the Python of either release. Its exit status goes into `confirmations.json` beside the records; scripts that
+are there already are not run again. The exit code is 1 where a script disagrees with the records.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 `python -m conformance.tests.jobs.false_alarms PAGE` runs every function of `practice` on backends that PyTorch ships,
 asks torch alone about each verdict that is red (`plain_torch`), and writes the page. What torch alone does not show is
 a false alarm; so is a case that is invalid. It exits with 1 where there is one. A run that was interrupted goes on:
-what it has done is kept in the folder of records.
+its results are kept in the folder of records.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _KINDS = {
     "exceptions": {"raised"},
     "compiled": {"compiled"},
 }
-"""What torch alone calls what a check sees, where it is not the check's own name."""
+"""The name in `plain_torch` of what a check detects, where it is not the check's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +75,14 @@ class Judged:
 
 
 def _kinds(record: Record) -> set[str]:
-    """What torch alone has to show."""
+    """The kinds that torch alone has to show."""
     if record.outcome in {Outcome.ERROR, Outcome.CRASH, Outcome.TIMEOUT}:
         return {"raised", "ended"}
     return {kind for check in record.checks if check.breaks for kind in _KINDS.get(check.check, {check.check})}
 
 
 def judged(records: Iterable[Record], plain: PlainFile) -> list[Judged]:
-    """Ask torch alone about what is red."""
+    """Run red requests with torch alone."""
     every = list(records)
     red = [each for each in every if each.outcome.is_failure]
     questions = [(each.case_id.removeprefix("practice."), each.backend) for each in red]
@@ -101,7 +101,7 @@ def page(found: Sequence[Judged]) -> str:
 
 
 def _missing(found: Sequence[Judged]) -> str:
-    """What has not run yet; empty where everything has."""
+    """The functions that have not run yet; empty where all have."""
     ran, every = Counter(each.record.backend for each in found), len(functions())
     left = [f"{ran[name]} of {every} functions on {name}" for name in BACKENDS if ran[name] < every]
     return f"The run is not complete: {', '.join(left)}." if left else ""
@@ -146,7 +146,7 @@ def _domain_of(function: str) -> str:
 @click.option("--backend", "backends", multiple=True, type=click.Choice(BACKENDS), help="Run on these only.")
 @click.option("--records", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path("practice-records"))
 def main(page_path: Path, backends: Sequence[str], folder: Path) -> None:
-    """Run, ask about what is red, and write the page of what has run each time another domain is through."""
+    """Run, check red verdicts with torch alone, and write the page each time a domain is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     chosen, found = backends or BACKENDS, list[Judged]()
     with terminable():

@@ -94,7 +94,7 @@ def _median(lines: Sequence[int]) -> Row:
 
 
 def _alone(given: Options, tools: Tools, programs: int) -> Iterator[Row]:
-    """What is shown uncompiled: each program is run against itself before a backend is; Dynamo alone may differ."""
+    """The failures of `eager`: each program is run against itself before a backend is; Dynamo alone may differ."""
     result = _fuzzed(given, tools, "eager", programs=programs)
     _tell(result)
     unequal = sum(reason.startswith("the uncompiled program differs from itself") for reason in result.invalid.values())
@@ -144,7 +144,7 @@ class _Watch:
         self._requests: dict[str, Request] = {}
 
     def keep(self, request: Request, _: Symptom, __: object) -> Request:
-        """Stand in the place of the shrinker, and remember what was to be shrunk."""
+        """Replace the shrinker, and remember what was to be shrunk."""
         self._requests[request.case.id] = request
         return request
 

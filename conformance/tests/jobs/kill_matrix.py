@@ -1,4 +1,4 @@
-"""Which check catches which saboteur: the suite run on every broken backend of `saboteurs`, and the page that tells.
+"""Which check catches which saboteur: the suite run on every broken backend of `saboteurs`, and the page of results.
 
 `python -m conformance.tests.jobs.kill_matrix PAGE [SABOTEUR ...]` runs on each the cases in which any of the defects is
 looked for, in their first variant, and those in which its own is, in all of theirs. It exits with 1 where a defect is
@@ -60,9 +60,9 @@ _LIMIT_S = 3.0  # for a saboteur that hangs
 
 @dataclass(frozen=True, kw_only=True)
 class Kill:
-    """What showed a saboteur: in how many requests each check or end, and the first case that shows what is meant.
+    """The failures that show a saboteur: their number by check or end, and the first case with the intended one.
 
-    `is_quick` says that a case of `--tier quick` shows it.
+    `is_quick`: a case of `--tier quick` shows it.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Kill:
 
     @property
     def meant(self) -> str:
-        """What is meant to catch it."""
+        """The check that is meant to catch it."""
         return SABOTEURS[self.name].meant
 
 
@@ -90,7 +90,7 @@ class Survivor:
 @click.argument("page_path", metavar="PAGE", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("names", metavar="[SABOTEUR ...]", nargs=-1, type=click.Choice(list(SABOTEURS)))
 def main(page_path: Path, names: Sequence[str]) -> None:
-    """Run, write the page, and say what is missing."""
+    """Run, write the page, and print what is missing."""
     kills = list(map(_kill, names or SABOTEURS))
     survivors = [] if names else list(map(_survivor, HONEST))
     # Not the marker of the pages that follow from records: `conformance report` would take this one for stale.
@@ -99,7 +99,7 @@ def main(page_path: Path, names: Sequence[str]) -> None:
 
 
 def problems(kills: Sequence[Kill], survivors: Sequence[Survivor]) -> Iterator[str]:
-    """What keeps the matrix from being complete, in words."""
+    """The reasons why the matrix is incomplete, as text."""
     yield from (f"{kill.name} is not caught by {kill.meant}" for kill in kills if not kill.first)
     if (quick := sum(kill.is_quick for kill in kills)) < _QUICK_SHARE * len(kills):
         yield f"only {quick} of {len(kills)} show in --tier quick"
@@ -203,13 +203,13 @@ def _cases(glob: str, *, only: bool) -> list[Case]:
 
 
 def _new(record: Record, kin: str) -> set[str]:
-    """What a record shows that its backend's kin does not, in the words of the page's columns."""
+    """The failures of a record that its backend's kin does not have, by the names of the page's columns."""
     return (findings(record) - _own(kin).get((record.case_id, record.variant), set())) & {*CATALOGUE, *_ENDS}
 
 
 @cache
 def _own(kin: str) -> Findings:
-    """What a backend of this repository shows on all cases that are run here."""
+    """The failures of a backend of this repository on all cases that are run here."""
     cases = [case for case in CASES if case in _WRITTEN or any(fnmatchcase(case.id, one) for one in _GLOBS)]
     return {(made.case_id, made.variant): findings(made) for made in trial(BackendInfo(ref=kin, name=kin), cases=cases)}
 

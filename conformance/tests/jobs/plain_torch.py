@@ -1,4 +1,4 @@
-"""Whether a compiled function differs from the uncompiled one, seen with torch alone: no part of the judge is used.
+"""Whether a compiled function differs from the uncompiled one, found with torch alone: no part of the judge is used.
 
 As a script of its own: `python plain_torch.py FILE.py:NAME BACKEND`, where BACKEND is a name that `torch.compile` knows
 or `FILE.py:NAME`; it prints what differs and exits with 1 where something does. Numbers are compared by
@@ -37,7 +37,7 @@ _Seen = dict[str, dict[str, Any]]
 
 
 def shown(function: str, backend: str) -> tuple[dict[str, str], dict[str, str]]:
-    """What differs: the first difference of each kind, in words.
+    """The first difference of each kind, as text.
 
     The function runs twice uncompiled and once compiled, each time from a fresh copy of its file.
 
@@ -115,7 +115,7 @@ def _state(names: Mapping[str, object]) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _change(state: Mapping[str, torch.Tensor]) -> None:
-    """What a user does to weights between two calls: not all of them by one factor, which norms would hide."""
+    """Change weights as between two calls: not all of them by one factor, which norms would hide."""
     generator = torch.Generator().manual_seed(_SEED)
     with torch.no_grad():
         for tensor in state.values():
@@ -131,7 +131,7 @@ def _call(
     given = dict(_tensors(arguments, "input"))
     try:
         output = called(*arguments)
-    except Exception as error:  # noqa: BLE001 - whatever it raises is what is seen
+    except Exception as error:  # noqa: BLE001 - the exception is the result
         note("raised", "call", _kind(error))
         return False
     note.ambient("after the call")
@@ -176,7 +176,7 @@ def _backward(
 
 
 class _Notes:
-    """What is seen in one call, put under its kind."""
+    """The observations of one call, by kind."""
 
     def __init__(self, seen: _Seen, earlier: list[tuple[str, torch.Tensor, torch.Tensor]], at: str) -> None:
         self.seen, self.earlier, self.at = seen, earlier, at
@@ -185,7 +185,7 @@ class _Notes:
         self.seen.setdefault(kind, {})[self.at + path] = value
 
     def tensor(self, name: str, leaf: torch.Tensor) -> None:
-        """What a tensor is, beside its numbers, and that it is to be looked at again."""
+        """The properties of a tensor besides its numbers, which are read again later."""
         self.earlier.append((self.at + name, leaf, _kept(leaf)))
         flags = (leaf.requires_grad, leaf.grad_fn is not None, leaf.is_leaf, leaf.is_inference())
         self("autograd_flags", name, flags)
@@ -193,7 +193,7 @@ class _Notes:
         self("layout", name, (steps if leaf.numel() else [], leaf.storage_offset()))
 
     def ambient(self, moment: str) -> None:
-        """What is in force around the code."""
+        """The modes and settings around the code."""
         for name, value in _AMBIENT.items():
             self("ambient", f"{name} {moment}", value())
 

@@ -46,13 +46,13 @@ def functions() -> list[str]:
 
 
 def ref_of(function: str) -> str:
-    """What `conformance check` takes for a function."""
+    """The argument of `conformance check` for a function."""
     domain, _, name = function.partition(".")
     return f"{PRACTICE / domain}.py:{name}"
 
 
 def _names(path: Path) -> Iterator[str]:
-    """What has inputs, and is bound before they are."""
+    """The functions that have inputs, and are bound before them."""
     bound: set[str] = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -109,7 +109,7 @@ def recorded(
     *,
     timeout_s: float = LIMIT_S,
 ) -> Sequence[Record]:
-    """Run cases on a backend into a record file; what it holds already is not run again.
+    """Run cases on a backend into a record file; requests in it are not run again.
 
     Raises:
         ConformanceError: the file is of another run, or cannot be written, or the harness failed.
@@ -161,7 +161,7 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Plain:
-    """What plain torch shows of a function on a backend.
+    """The result of plain torch for a function on a backend.
 
     Args:
         differences: from uncompiled, the first of each kind.
@@ -175,7 +175,7 @@ class Plain:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """What differs; that the process did not end well is a kind of its own."""
+        """The kinds that differ; an abnormal end of the process is a kind of its own."""
         return frozenset(self.differences.keys() - self.unstable.keys()) | ({"ended"} if self.ended else set())
 
 
@@ -188,7 +188,7 @@ def ask(question: Question, _report: Callable[[Stage], None]) -> Plain:
 
 
 class PlainFile:
-    """What plain torch showed, one line of JSON for each question, so that none is asked twice.
+    """Results of plain torch, one line of JSON for each pair, so that none is run twice.
 
     Args:
         path: the file.
@@ -202,7 +202,7 @@ class PlainFile:
     def all(
         self, questions: Sequence[tuple[str, str]], advance: Callable[[str], None], *, timeout_s: float = LIMIT_S
     ) -> list[Plain]:
-        """What is shown of each function, `domain.name`, on each backend, as `plain_torch` names it."""
+        """The differences of each function, `domain.name`, on each backend, as `plain_torch` names it."""
         new = [each for each in dict.fromkeys(questions) if each not in self._known]
         with ThreadPoolExecutor(environment.capture().threads) as executor, self._path.open("a") as file:
             for question, made in zip(new, executor.map(partial(_asked, timeout_s=timeout_s), new), strict=True):

@@ -3,7 +3,7 @@
 `python -m conformance.tests.jobs.saboteurs_on_practice PAGE [SABOTEUR ...]` hands every backend of `saboteurs` ten
 models of `practice`, and asks torch alone (`plain_torch`) which of these pairs differ from uncompiled in a way that the
 backend which the saboteur is made from does not. Of those at least 95 % have to be red. It exits with 1 where they are
-not. A run that was interrupted goes on: what it has done is kept in the folder of records.
+not. A run that was interrupted goes on: its results are kept in the folder of records.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def share(pairs: Iterable[Pair]) -> tuple[int, int]:
 
 
 def problems(pairs: Sequence[Pair]) -> list[str]:
-    """What is missed, in words, where that is too much."""
+    """The misses, as text, where these are too many."""
     caught, shown = share(pairs)
     if caught >= _ENOUGH * shown:
         return []

@@ -1,7 +1,7 @@
 """Whether the scripts of failing records reproduce: `python -m conformance.tests.jobs.scripts [RECORD_FILE ...]`.
 
-Each script runs in a child of its own, as `python script.py` would run it. It exits with 1 where one does not show what
-its record says.
+Each script runs in a child of its own, as `python script.py` would run it. It exits with 1 where one disagrees with
+its record.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _BY_ID = {case.id: case for case in CASES}
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptOutcome:
-    """What came of a script: its exit status, if it had one, how it ended otherwise, and what it printed."""
+    """The result of a script: its exit status, if it had one, how it ended otherwise, and its output."""
 
     status: int | None = None
     ended: str = ""
@@ -77,7 +77,7 @@ class ScriptOutcome:
 
 
 def execute(text: str, _report: Callable[[Stage], None]) -> Attempt:
-    """Run a script in this process as Python would; what it exits with is the metric `status`."""
+    """Run a script in this process as Python would; its exit status is the metric `status`."""
     module = sys.modules["__main__"] = ModuleType("__main__")
     module.__file__ = "<reproduction>"
     linecache.cache[module.__file__] = (len(text), None, text.splitlines(keepends=True), module.__file__)
@@ -89,7 +89,7 @@ def execute(text: str, _report: Callable[[Stage], None]) -> Attempt:
 
 
 def run(text: str, timeout_s: float = _LIMIT_S) -> ScriptOutcome:
-    """Run a script in a child of the fork server; what it raises is no exit status, though Python's would be 1."""
+    """Run a script in a child of the fork server; an exception is no exit status, though Python's would be 1."""
     end = tasks.run_task(f"{__spec__.name}:execute", text, env={}, timeout_s=timeout_s)
     made = tasks.result(Attempt, end)
     if isinstance(made, Attempt):
@@ -150,7 +150,7 @@ def _compiler(ref: str) -> script.Compiler:
 @click.argument("files", metavar="[RECORD_FILE ...]", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--sample", metavar="N", default=0, help="At most N records of each symptom on each backend.")
 def main(files: Sequence[Path], sample: int) -> None:
-    """Run the scripts, and say which do not reproduce."""
+    """Run the scripts, and print which do not reproduce."""
     runs = [record_file.read(path) for path in files or of_this_release()]
     stale = sum(each.outcome.is_failure and not has_case(each) for file in runs for each in file.records)
     chosen = [found for file in runs for found in sampled(failing(file), sample)]

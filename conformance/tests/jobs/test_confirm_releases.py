@@ -39,7 +39,7 @@ def runs(folder: Path, before: list[Record], after: list[Record]) -> dict[str, l
 
 @pytest.fixture
 def pythons(tmp_path: Path) -> dict[str, str]:
-    """A Python for each release, which says in its environment which one it is."""
+    """A Python for each release, with its name in its environment."""
     made = {}
     for release in (OLD, NEW):
         path = tmp_path / f"python-{release}"
@@ -50,13 +50,13 @@ def pythons(tmp_path: Path) -> dict[str, str]:
 
 
 def confirmed(runs: dict[str, list[RunFile]], pythons: dict[str, str], text: str) -> tuple[bool, ScriptResult]:
-    """What comes of the script of the one group of changes."""
+    """The result of the script of the only group of changes."""
     ((one, result),) = confirm(wanted(runs, {}, pythons), {}, pythons, lambda _: text)
     return one.agrees(result), result
 
 
 def test_a_regression_is_shown_on_the_newer_release_alone(tmp_path: Path, pythons: dict[str, str]) -> None:
-    """The same text is run with either Python, and what it exits with is kept."""
+    """The same text is run with either Python, and its exit status is kept."""
     made = runs(tmp_path, [a_record(CASE)], [red(CASE)])
     agrees, result = confirmed(made, pythons, ON_THE_NEW)
     assert (agrees, result.release, result.statuses) == (True, NEW, {OLD: 0, NEW: 1})
@@ -113,7 +113,7 @@ def test_only_neighbours_that_both_have_a_python_are_looked_at(tmp_path: Path, p
 
 
 def test_a_python_of_another_release_is_refused(tmp_path: Path) -> None:
-    """What it has is said; so is a path that is no Python. Without a release it is whichever it has."""
+    """The message has its release; a path that is no Python is reported. Without a release it is whichever it has."""
     on(OLD, tmp_path, a_record(CASE))
     alone = CliRunner().invoke(confirm_releases.main, ["--records", str(tmp_path), "--python", sys.executable])
     assert (alone.exit_code, alone.output) == (0, "0 of 0 scripts show what the records say\n")

@@ -47,7 +47,7 @@ def test_what_is_missing_is_told() -> None:
 
 
 def test_the_page_shows_defects_checks_and_honest_backends() -> None:
-    """What each defect is comes from its docstring, and the number of what is meant to catch it is bold."""
+    """The description of a defect is its docstring, and the number of its intended check is bold."""
     (kill, *_), lines = kills(), page(list(kills()), [HONEST]).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     told = {tuple(row) for row in cells}

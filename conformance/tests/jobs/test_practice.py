@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_there_are_two_hundred_functions_of_eight_domains() -> None:
-    """Each has inputs, and a reference that `conformance check` takes."""
+    """Each has inputs, and an argument for `conformance check`."""
     found = functions()
     assert len(found) == len(set(found)) >= 200
     assert len({name.partition(".")[0] for name in found}) == 8
@@ -45,20 +45,20 @@ def test_where_a_verdict_is_counted(column: str) -> None:
 
 
 def test_a_red_that_is_unstable_in_eager_is_not_confirmed() -> None:
-    """What differs between two uncompiled runs shows nothing of a backend."""
+    """A difference between two uncompiled runs is none of a backend."""
     plain = Plain(differences={"values": "off"}, unstable={"values": "off"})
     assert Judged(record=red(), plain=plain).column == "false alarm"
 
 
 def test_a_crash_is_confirmed_by_a_crash() -> None:
-    """An end that torch alone meets with as well is no false alarm."""
+    """An end that torch alone has as well is no false alarm."""
     record = a_record("practice.vision.mixup_loss", outcome=Outcome.CRASH, checks=())
     assert Judged(record=record, plain=Plain(ended="killed by SIGSEGV")).column == "confirmed"
     assert Judged(record=record, plain=Plain()).column == "false alarm"
 
 
 def test_the_page_of_false_alarms_counts_and_lists() -> None:
-    """One row for each domain and backend, a sum, and each verdict that is no pass with what was seen."""
+    """One row for each domain and backend, a sum, and each verdict that is no pass with its message."""
     text = page([judged(column) for column in ("pass", "pass", "confirmed", "false alarm", "invalid")])
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "|" in line]
     assert ["vision", "inductor", "5", "2", "1", "1", "1", ""] in cells
@@ -98,7 +98,7 @@ def test_what_the_kin_of_a_saboteur_shows_as_well_is_not_its_defect() -> None:
 
 
 def test_the_page_of_saboteurs_lists_what_is_missed() -> None:
-    """With what the judge said and what torch alone shows."""
+    """With the message of the judge and the result of torch alone."""
     text = saboteurs_on_practice.page([pair(shown=True, caught=False), pair(shown=False, caught=True)])
     assert "Caught: **0 of 1** (0.0%), 2 pairs" in text
     assert "values: off" in text.partition("## Shown and not caught")[2]
@@ -112,7 +112,7 @@ def test_models_are_functions_of_practice() -> None:
 
 @pytest.mark.torch
 def test_torch_alone_shows_a_defect_and_nothing_on_an_honest_backend(tmp_path: Path) -> None:
-    """What is shown is kept, so that no question is asked twice."""
+    """Results are kept, so that nothing is run twice."""
     backends = ["eager", *(ref_of_saboteur(SABOTEURS[name].home, name) for name in _DEFECTS)]
     questions = [("language.SwiGLU", backend) for backend in backends]
     path, asked = tmp_path / "plain.jsonl", list[str]()

@@ -50,5 +50,5 @@ def test_every_must_check_is_meant_to_catch_something() -> None:
 
 
 def test_every_saboteur_is_in_the_table() -> None:
-    """A function that nobody names would be a defect that nobody looks for."""
+    """An unnamed function would be a defect that is never looked for."""
     assert defects().keys() == SABOTEURS.keys() | HONEST.keys()

@@ -47,7 +47,7 @@ def typed(command: Command, output: str = "", status: int = 0, first_s: float = 
 
 
 def test_commands_come_in_their_order_with_what_is_shown_of_them() -> None:
-    """An output that says how to do it again is of that command; any other is of the last one before it."""
+    """An output with the command to reproduce it is of that command; any other is of the last one before it."""
     assert files(README) == {"step.py": "# step.py\nx = 1\n"}
     assert commands(README) == [
         Command(line=10, words="suite check step.py", shown=("first line", "Reproduce: suite check step.py --again")),
@@ -58,7 +58,7 @@ def test_commands_come_in_their_order_with_what_is_shown_of_them() -> None:
 
 
 def test_what_is_shown_has_to_be_printed_in_its_order() -> None:
-    """What is left out may be anything."""
+    """Text that is left out may be anything."""
     command = Command(line=1, words="suite", shown=("a\nb", "c"))
     assert missing(typed(command, "a\nb\nmore\nc\n")) == ""
     assert missing(typed(command, "c\na\nb\n")) == "c"

@@ -2,7 +2,7 @@
 
 `python -m conformance.tests.jobs.typed_readme README.md [PAGE ...] [--only WORD]` writes the files that the pages show
 into an empty folder and types their commands there in their order, 80 columns wide: once without a terminal, when what
-is printed has to hold what the pages show, and once on one. For each command the table tells the exit code, and after
+is printed has to hold what the pages show, and once on one. For each command the table has the exit code, and after
 how many seconds the first and the last line came. It exits with 1 where a command ends as wrong usage or as a fault,
 prints something else, or is silent for long.
 """
@@ -35,7 +35,7 @@ _COLUMNS, _ROWS = 80, 40
 _SILENCE_S = 10.0  # at the start, longer than which a stranger thinks that it hangs
 _FINDINGS = 1
 _SKIPPED = ("python -m pip", "python -m nox", "conformance expectations update --records 2.13")
-"""What is typed before or is a job of its own, and what needs runs on two releases of torch."""
+"""Commands typed before or in a job of their own, and those that need runs on two releases of torch."""
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _PATH = re.compile(r"# (\S+\.(?:py|yaml))\n")
 
@@ -59,7 +59,7 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Typed:
-    """What came of a command; both times are in seconds from its start."""
+    """The result of a command; both times are in seconds from its start."""
 
     command: Command
     status: int
@@ -108,7 +108,7 @@ def missing(typed: Typed) -> str:
 
 
 def problems(every: Sequence[Typed]) -> Iterator[str]:
-    """What a stranger would curse at, in words."""
+    """The problems that a new user would have, as text."""
     for typed in every:
         where = f"{typed.command.page}:{typed.command.line}: {typed.command.words}"
         if typed.status not in {0, _FINDINGS}:
@@ -123,7 +123,7 @@ def problems(every: Sequence[Typed]) -> Iterator[str]:
 @click.argument("pages", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--only", default="", metavar="WORD", help="Commands that hold it.")
 def main(pages: Sequence[Path], only: str) -> None:
-    """Type it all, without a terminal and on one, and say what a stranger would curse at."""
+    """Type it all, without a terminal and on one, and print the problems that a new user would have."""
     texts = {page: page.read_text(encoding="utf-8") for page in pages}
     found: list[str] = []
     for name, kind in (("without a terminal", _piped), ("on a terminal", _on_a_terminal)):

@@ -26,7 +26,7 @@ mine = Backend(name="mine", compile={"backend": compiler}, capabilities=Capabili
 
 @pytest.mark.torch
 def test_claims_are_held_against_what_is_done(tmp_path: Path) -> None:
-    """What is claimed and never holds is told, and what always holds and is not claimed; the rest is counted."""
+    """A claim that never holds is reported, and so is a capability that always holds unclaimed; others are counted."""
     (tmp_path / "mine.py").write_text(BACKEND)
     result = CliRunner().invoke(main, ["capabilities", "--backend", f"{tmp_path / 'mine.py'}:mine", "--most", "2"])
     assert result.exit_code == 1, result.output
@@ -40,8 +40,8 @@ def test_claims_are_held_against_what_is_done(tmp_path: Path) -> None:
 
 
 @pytest.mark.torch
-def test_a_backend_that_cannot_be_used_is_told(tmp_path: Path) -> None:
-    """Nothing can be said of its claims, which is no agreement."""
+def test_a_backend_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
+    """Its claims cannot be checked, which is no agreement."""
     (tmp_path / "mine.py").write_text("raise RuntimeError('no licence')\nmine = print")
     result = CliRunner().invoke(main, ["capabilities", "--backend", f"{tmp_path / 'mine.py'}:mine"])
     assert (result.exit_code, "mine cannot be used: RuntimeError: no licence" in result.output) == (2, True)

@@ -13,7 +13,7 @@ from conformance.cli.main import main
 from conformance.execution import attempts as execution_attempts
 from conformance.maintenance.ranged_renewal import renew_ranged
 from conformance.maintenance.rejudge import judge_again
-from conformance.maintenance.renewal import Renewal, Shown, shown_by
+from conformance.maintenance.renewal import ObservedRun, Renewal, observed_run
 from conformance.model.case import Variant
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Verdict
@@ -46,13 +46,13 @@ OLD, MID, NEW = "2.13.0+cpu", "2.14.1+cu130", "2.15.0+cu132"
 ALL = dict.fromkeys(("one", "two", "three"), failed("values"))
 
 
-def shown(torch: str, attempts: Attempts, like: Sequence[Expectation] = ()) -> Shown:
+def shown(torch: str, attempts: Attempts, like: Sequence[Expectation] = ()) -> ObservedRun:
     """A run of all cases on a release."""
-    return shown_by(records(attempts), CASES, Host({"torch": torch}, "Linux-x86_64"), like)
+    return observed_run(records(attempts), CASES, Host({"torch": torch}, "Linux-x86_64"), like)
 
 
 def renewed(text: str, runs: Mapping[str, Attempts], like: Sequence[Expectation] = ()) -> Renewal:
-    """What becomes of a file after runs on several releases."""
+    """A file after an update from runs on several releases."""
     every = [shown(torch, attempts, like) for torch, attempts in runs.items()]
     return renew_ranged(textwrap.dedent(text), "mine.expected.yaml", every)
 
@@ -70,8 +70,8 @@ def test_what_holds_on_all_stays_as_it_is_written() -> None:
 def test_what_holds_on_some_gets_their_range(failing: tuple[str, ...], torch: str) -> None:
     """Nothing else of the entry changes."""
     seen = renewed(f"# why\n{ENTRY}", {each: ALL if each in failing else {} for each in (OLD, MID, NEW)})
-    wanted = ENTRY.replace("  reason:", f'  torch: "{torch}"\n  reason:')
-    assert seen == Renewal(text=f"# why\n{wanted}", ranged=1)
+    expected = ENTRY.replace("  reason:", f'  torch: "{torch}"\n  reason:')
+    assert seen == Renewal(text=f"# why\n{expected}", ranged=1)
 
 
 def test_what_holds_on_none_goes() -> None:
@@ -82,7 +82,7 @@ def test_what_holds_on_none_goes() -> None:
 
 
 def test_an_edge_that_is_contradicted_is_corrected() -> None:
-    """The other one stays; a range that no release contradicts is nobody's business."""
+    """The other one stays; a range that no release contradicts is kept."""
     text = ENTRY.replace("  reason:", '  torch: ">=2.12,<2.14"\n  reason:')
     seen = renewed(text, {OLD: ALL, MID: ALL, NEW: {}})
     assert seen == Renewal(text=text.replace("<2.14", "<2.15"), ranged=1)
@@ -109,7 +109,7 @@ def test_an_entry_on_one_line_gets_its_range() -> None:
 
 
 def test_a_new_failure_gets_an_entry_with_its_range() -> None:
-    """It waits for its reason, unless another backend has it; that one's range follows what was seen here."""
+    """Its reason is TODO, unless another backend has one; the range then follows these runs."""
     runs: dict[str, Attempts] = {OLD: {}, MID: {"one": failed("values")}, NEW: {"one": failed("values")}}
     seen = renewed("", runs)
     assert (seen.added, seen.unexplained) == (1, 1)
@@ -122,7 +122,7 @@ def test_a_new_failure_gets_an_entry_with_its_range() -> None:
 
 
 def test_a_new_failure_takes_the_reason_of_its_case() -> None:
-    """Where an entry about other variants of it tells of the same."""
+    """Where an entry of its other variants describes the same failure."""
     text = ENTRY.replace("first.*", "first.one\n  variants: {grad: enabled}")
     enabled = {f"one {variant.id}": failed("values") for variant in VARIANTS if variant.grad == "enabled"}
     seen = renewed(text, {OLD: enabled, NEW: {"one": failed("values")}})
@@ -141,7 +141,7 @@ def test_a_failure_that_changes_has_an_entry_for_each_way() -> None:
 
 
 def test_builds_of_one_release_that_disagree_are_refused() -> None:
-    """It is said where; what they agree on is said once."""
+    """The message lists where; what they agree on is listed once."""
     cuda = "2.13.0+cu130"
     with pytest.raises(UsageError, match="disagree") as refused:
         renewed("", {OLD: {}, cuda: {f"one {Variant().id}": failed("values")}})
@@ -251,5 +251,5 @@ def test_the_command_judges_several_files_again(world: Path, monkeypatch: pytest
 
 
 def test_a_pass_in_a_release_without_a_failure_stays_a_pass() -> None:
-    """What never failed has no entry."""
+    """A request that never failed has no entry."""
     assert renewed("", {OLD: {}, NEW: {"one": an_attempt()}}) == Renewal(text="\n")

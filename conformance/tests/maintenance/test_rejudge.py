@@ -65,7 +65,7 @@ def test_what_was_observed_stays(records: Path) -> None:
 
 
 def test_a_run_that_did_not_end_is_refused(tmp_path: Path) -> None:
-    """What it lacks would be taken for stale."""
+    """Entries of requests that it lacks would be taken for stale."""
     path = a_run(tmp_path / "mine.jsonl", red(FAILS), finish=False)
     done = CliRunner().invoke(main, ["expectations", "apply", "--records", str(path)])
     assert done.exit_code == 2
@@ -75,16 +75,16 @@ def test_a_run_that_did_not_end_is_refused(tmp_path: Path) -> None:
 def test_without_an_entry_the_verdict_is_the_outcome() -> None:
     """The words that an entry had added go with it."""
     other = an_expectation(outcome=Outcome.CRASH)
-    told = judge_again(red(), other)
-    assert (told.verdict, told.expectation_note[:17]) == (Verdict.FAIL, "Expected to crash")
-    assert judge_again(told, None) == red()
+    again = judge_again(red(), other)
+    assert (again.verdict, again.expectation_note[:17]) == (Verdict.FAIL, "Expected to crash")
+    assert judge_again(again, None) == red()
     assert judge_again(an_xfail(), None).verdict is Verdict.FAIL
     xpass = judge_again(a_record(), other)
     assert (xpass.verdict, judge_again(xpass, None)) == (Verdict.XPASS, a_record())
 
 
 def test_a_crash_is_known_by_how_the_process_ended() -> None:
-    """Whatever the message of its record says."""
+    """With any message of its record."""
     ended = Ended(signal="SIGSEGV")
     crash = red(outcome=Outcome.CRASH, verdict=Verdict.CRASH, checks=(), message="it died", ended=ended)
     entry = an_expectation(outcome=Outcome.CRASH, checks=frozenset(), raises="SIGSEGV")

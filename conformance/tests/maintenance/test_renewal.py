@@ -77,7 +77,7 @@ def _made(attempts: dict[str, Attempt], case: Case, variant: Variant) -> Attempt
 
 
 def renewed(text: str, attempts: dict[str, Attempt], **options: Any) -> Renewal:
-    """What becomes of a file after a run of all cases."""
+    """A file after an update from a run of all cases."""
     return renew(textwrap.dedent(text), "mine.expected.yaml", records(attempts), CASES, host=HOST, **options)
 
 
@@ -102,7 +102,7 @@ def test_an_entry_that_is_true_of_some_is_narrowed() -> None:
 
 
 def test_a_variant_that_passes_leaves_the_others_their_reason() -> None:
-    """What an entry says of some variants of a case goes on in an entry of its own."""
+    """An entry that holds for some variants of a case is continued in an entry of its own."""
     attempts = dict.fromkeys(("one", "two", "three"), failed("values"))
     attempts |= {f"one {variant.id}": an_attempt() for variant in VARIANTS if variant.grad == "disabled"}
     seen = renewed(ENTRY, attempts)
@@ -112,7 +112,7 @@ def test_a_variant_that_passes_leaves_the_others_their_reason() -> None:
 
 
 def test_a_new_failure_waits_for_its_reason(tmp_path: Path) -> None:
-    """Cases that fail alike are one entry; the gate refuses the file until somebody has written why."""
+    """Cases that fail alike are one entry; the gate refuses the file until a reason is written."""
     seen = renewed("", {"one": failed("gradients"), "two": failed("gradients"), "three": vacuous()})
     assert (seen.added, seen.unexplained) == (2, 2)
     assert seen.text == textwrap.dedent("""\
@@ -145,7 +145,7 @@ def test_another_failure_than_stated_is_a_new_one() -> None:
 
 
 def test_the_reasons_of_another_backend_hold_for_the_same_failure() -> None:
-    """What fails on the same machinery in the same way need not be explained twice; what fails otherwise must be."""
+    """Failures of the same kind on related backends share a reason; others need their own."""
     like = [an_expectation(cases="demo.first.*", reason="AOTAutograd loses it")]
     seen = renewed("", {"one": failed("values"), "two": failed("gradients")}, like=like)
     assert (seen.added, seen.unexplained) == (2, 1)
@@ -168,7 +168,7 @@ def test_what_was_not_run_is_not_judged() -> None:
 
 
 def test_comments_stay_with_the_entry_below_them() -> None:
-    """What is removed takes its comment along, and no other."""
+    """A removed entry takes its comment along, and no other."""
     text = f"# about one\n{ENTRY.replace('first.*', 'first.one')}\n# about two\n{ENTRY.replace('first.*', 'first.two')}"
     seen = renewed(f"# head\n\n{ENTRY.replace('first.*', 'first.three')}\n{text}", {"one": failed(), "three": failed()})
     assert "# about one" in seen.text
@@ -185,7 +185,7 @@ def test_a_file_without_entries_takes_new_ones(text: str) -> None:
 
 
 def test_an_entry_that_goes_does_not_leave_its_cases_to_another(tmp_path: Path) -> None:
-    """Of two that overlap, the one below is held against what both were about, once the one above is gone."""
+    """Of two that overlap, the one below is compared with the requests of both, once the one above is gone."""
     overlapping = ENTRY.replace("first.*", "first.one\n  variants: {grad: enabled}")
     overlapping += overlapping.replace("grad: enabled", "dynamic: false")
     seen = renewed(overlapping, {"one grad=disabled": failed("values")})
@@ -247,12 +247,12 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_command_writes_the_file_and_asks_for_reasons(world: Path) -> None:
-    """A backend without expectations gets its file in the working directory; 1 until somebody has written why."""
+    """A backend without expectations gets its file in the working directory; 1 until a reason is written."""
     done = CliRunner().invoke(main, ["expectations", "update"])
     assert done.exit_code == 1
     assert done.output.splitlines() == [
         "fake.expected.yaml: 0 kept, 0 narrowed, 0 removed, 1 added",
-        "Write why, where it says reason: TODO (1 entries); a bug needs its issue too.",
+        "Replace each reason: TODO (1 entries); a bug needs its issue too.",
     ]
     assert "- cases: pre_dispatch.no_grad_simple\n" in (world / "fake.expected.yaml").read_text()
 
@@ -271,14 +271,14 @@ def test_a_run_that_proves_nothing_is_refused(world: Path) -> None:
     """One that was cut short, one of several backends, one of another."""
     a_run(world / "cut.jsonl", red(), finish=False)
     a_run(world / "two.jsonl", red(), red(backend="kin"))
-    for words, said in (
+    for words, line in (
         (["--records", "cut.jsonl"], "the run did not come to its end"),
         (["--records", "two.jsonl"], "the run is of fake, kin; choose one with --backend"),
         (["--backend", "other"], "the run is of fake, not of 'other'"),
     ):
         done = CliRunner().invoke(main, ["expectations", "update", *words])
         assert done.exit_code == 2
-        assert said in done.output
+        assert line in done.output
 
 
 def loaded(path: Path) -> Iterator[Expectation]:

@@ -82,7 +82,7 @@ def test_what_is_claimed_no_longer_closes_the_gate(tmp_path: Path) -> None:
     assert not compared(tmp_path / "x", [left], [ran]).red()
 
 
-def test_what_only_one_run_has_is_told(tmp_path: Path) -> None:
+def test_what_only_one_run_has_is_reported(tmp_path: Path) -> None:
     """It is in neither's favour."""
     found = compared(tmp_path, [a_record(), a_record("demo.first.old")], [a_record(), a_record("demo.first.new")])
     assert not found.red()
@@ -119,7 +119,7 @@ def test_what_is_slower_closes_its_gate(tmp_path: Path) -> None:
 
 
 def test_what_conforms_no_longer_closes_the_gate_of_timings_too(tmp_path: Path) -> None:
-    """What was timed and is not is a new failure, and none where it is claimed no longer or begins to be timed."""
+    """A request that is no longer timed is a new failure, unless its capability is no longer claimed."""
     failing = a_timing(verdict=Verdict.FAIL, message="values differ", blocks=(), compiles={}, metrics={})
     found = timed(tmp_path, a_timing(), failing)
     assert (found.red(["failures"]), found.red(["timing", "metrics"])) == (True, False)
@@ -140,7 +140,7 @@ def test_instructions_are_counted(tmp_path: Path) -> None:
 
 
 def test_noise_in_either_run_refuses_verdicts(tmp_path: Path) -> None:
-    """It is said which of the two it was."""
+    """The summary states which of the two it was."""
     slower = a_timing(blocks=(some_blocks(Phase.STEP, 0.6),))
     found = timed(tmp_path, a_timing(), slower, noise=Noise(ratios={"demo": (0.9, 1.1)}))
     assert not found.red()
@@ -185,7 +185,7 @@ def test_runs_with_nothing_in_common_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_markdown_and_is_a_gate(tmp_path: Path) -> None:
-    """0 where every gate that is asked for is open, 1 where one is closed, 2 where the question is wrong."""
+    """0 where every requested gate passes, 1 where one fails, 2 where the usage is wrong."""
     one = a_run(tmp_path / "a.jsonl", a_record("demo.first.two"))
     other = a_run(tmp_path / "b.jsonl", red("demo.first.two"))
     same = CliRunner().invoke(main, ["compare", str(one), str(one)])
@@ -227,8 +227,8 @@ def test_two_releases_on_one_side_are_refused(tmp_path: Path) -> None:
         load(str(tmp_path))
 
 
-def test_what_is_vacuous_newly_run_or_invalid_is_told_apart(tmp_path: Path) -> None:
-    """The first is a new failure; the second closes no gate; the third says nothing of the backend, and closes one."""
+def test_what_is_vacuous_newly_run_or_invalid_is_distinguished(tmp_path: Path) -> None:
+    """The first is a new failure; the second fails no gate; the third is no result of the backend, and fails one."""
     vacuous = {"outcome": Outcome.VACUOUS, "verdict": Verdict.VACUOUS, "message": "nothing was compiled"}
     found = compared(tmp_path, [a_record("demo.first.four")], [a_record("demo.first.four", checks=(), **vacuous)])
     assert (found.red(["failures"]), "| vacuous | nothing was compiled |" in found.markdown()) == (True, True)

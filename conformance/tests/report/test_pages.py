@@ -59,7 +59,7 @@ class _Markdown(SingleFileSnapshotExtension):
 
 
 def test_coverage_counts_clauses_areas_nests_and_laws(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
-    """By clause and backend, by depth of the nests, and how often the oracle and the laws had a say."""
+    """By clause and backend, by depth of the nests, and how often the oracle and the laws applied."""
     nests = Family(id="demo.nest", title="Nests", points={"1": 8, "2": 64}, pruned={"spelling": 3})
     held = replace(failed("metamorphic").checks[0], held=True, differences=(), message="")
     records = [
@@ -75,7 +75,7 @@ def test_coverage_counts_clauses_areas_nests_and_laws(tmp_path: Path, snapshot: 
 
 
 def test_coverage_counts_where_the_oracle_disagrees(tmp_path: Path) -> None:
-    """Whatever words the message of the record has."""
+    """With any message of the record."""
     fault: dict[str, Any] = {"fault": Fault.ORACLE, "message": "they disagree", "checks": ()}
     record = a_record("misc.plain.one", outcome=Outcome.INVALID, verdict=Verdict.INVALID, **fault)
     page = report_pages.pages([a_run(tmp_path / "a.jsonl", record)], tmp_path / "results")["coverage.md"]
@@ -130,14 +130,14 @@ def test_several_files_are_read_by_name(tmp_path: Path) -> None:
 
 
 def test_no_line_ends_in_a_space(tmp_path: Path) -> None:
-    """Whatever the records hold, git has nothing to complain about."""
+    """With any records, git reports no whitespace errors."""
     pages = report_pages.pages([a_run(tmp_path / "a.jsonl", *_everything())], tmp_path)
     lines = [line for text in pages.values() for line in text.split("\n")]
     assert [line for line in lines if line != line.rstrip()] == []
     assert all(text.endswith("\n") for text in pages.values())
 
 
-def test_changes_are_told_without_writing(tmp_path: Path) -> None:
+def test_changes_are_reported_without_writing(tmp_path: Path) -> None:
     """A dry run names what would be written and leaves the folder alone."""
     todo = report_pages.changes([a_run(tmp_path / "a.jsonl")], tmp_path / "out")
     assert [path.name for path in todo] == ["README.md", "coverage.md", "fake.md"]
@@ -145,7 +145,7 @@ def test_changes_are_told_without_writing(tmp_path: Path) -> None:
 
 
 def test_pages_of_backends_that_are_gone_are_removed(tmp_path: Path) -> None:
-    """A page made earlier goes; a page that somebody wrote stays."""
+    """A page made earlier is removed; a page written by hand stays."""
     report_pages.write([a_run(tmp_path / "a.jsonl", a_record(backend="old"))], tmp_path / "out")
     (tmp_path / "out" / "notes.md").write_text("# Mine\n")
     touched = report_pages.write([a_run(tmp_path / "a.jsonl")], tmp_path / "out")
@@ -159,13 +159,13 @@ def test_pages_of_backends_that_are_gone_are_removed(tmp_path: Path) -> None:
 
 
 def _published(folder: Path) -> Path:
-    """A folder of pages that is published: records stand in it."""
+    """A published folder of pages: it contains records."""
     (folder / "records").mkdir(parents=True)
     return folder
 
 
 def test_an_unfinished_run_is_not_published(tmp_path: Path) -> None:
-    """What is not complete must not look like a result."""
+    """An incomplete run must not look like a result."""
     with pytest.raises(RecordError, match=r"a\.jsonl: cannot be published: it has no footer"):
         report_pages.pages([a_run(tmp_path / "a.jsonl", finish=False)], _published(tmp_path))
 
@@ -213,7 +213,7 @@ def test_a_document_is_all_pages_in_one(tmp_path: Path) -> None:
 
 
 def test_a_document_as_html_needs_no_other_file(tmp_path: Path) -> None:
-    """Headings have ids, plots are in it, and nothing that a backend said becomes HTML."""
+    """Headings have ids, plots are in it, and no message of a backend becomes HTML."""
     loud = red("demo.first.loud", message="<script>alert(1)</script> & more")
     run = a_run(tmp_path / "a.jsonl", *_everything(), loud)
     timings = some_timings(tmp_path / "t.jsonl", *_timings())
@@ -298,7 +298,7 @@ def test_a_gated_backend_says_that_it_was_not_run(tmp_path: Path) -> None:
 
 
 def test_a_page_tells_what_its_backend_does_not_claim(tmp_path: Path) -> None:
-    """Versions and missing capabilities stand at the top."""
+    """Versions and missing capabilities are at the top."""
     info = a_backend(
         capabilities=Capability.all() - {Capability.RNG}, packages={"mine": "1.0"}, tolerance={"float32": 1e-4}
     )
@@ -320,7 +320,7 @@ def test_files_elsewhere_are_named_without_their_folder(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
-    """A file where the folder should be is told as such."""
+    """A file in place of the folder is reported."""
     (tmp_path / "out").write_text("")
     with pytest.raises(RecordError, match="cannot write the pages"):
         report_pages.write([a_run(tmp_path / "a.jsonl")], tmp_path / "out")
@@ -333,7 +333,7 @@ def test_a_backend_whose_name_is_no_file_name_gets_a_page(tmp_path: Path) -> Non
 
 
 def test_cells_and_totals_add_up() -> None:
-    """Unsupported, skip and invalid stand beside the score, not in it."""
+    """Unsupported, skip and invalid are beside the score, not in it."""
     rows = frame.of(_everything())
     headers, cells = matrix(rows)
     assert headers == ["area", "eager", "fake"]
@@ -391,8 +391,8 @@ def test_runs_on_one_machine_share_a_column(tmp_path: Path) -> None:
     assert started[1:] == ["2026-01-01T00:00:00+00:00 to 2026-02-02T00:00:00+00:00", "2026-02-02T00:00:00+00:00"]
 
 
-def test_many_backends_are_told_in_several_tables(tmp_path: Path) -> None:
-    """The rungs of the ladder stand together, and of the others no more beside each other than those."""
+def test_many_backends_are_reported_in_several_tables(tmp_path: Path) -> None:
+    """The rungs of the ladder are in one table, and no table of others is wider."""
     names = ["inductor", "eager", *(f"b{number}" for number in range(7))]
     run = a_run(tmp_path / "a.jsonl", *(a_record(backend=name) for name in names))
     pages = report_pages.pages([run], tmp_path / "results")
@@ -424,7 +424,7 @@ def test_the_page_of_timings(tmp_path: Path, snapshot: SnapshotAssertion) -> Non
 
 
 def test_noise_refuses_verdicts_in_the_open(tmp_path: Path) -> None:
-    """The page says why nothing is called faster or slower."""
+    """The page states why nothing is called faster or slower."""
     loud = some_timings(tmp_path / "a" / "t.jsonl", *_timings(), noise=Noise(ratios={"demo": (0.9, 1.1)}))
     assert "**That is wider than the smallest effect" in report_pages.pages([loud], tmp_path)["benchmarks.md"]
     unknown = some_timings(tmp_path / "b" / "t.jsonl", *_timings()[:1], noise=Noise())
@@ -434,7 +434,7 @@ def test_noise_refuses_verdicts_in_the_open(tmp_path: Path) -> None:
 
 
 def test_compiling_need_not_be_timed(tmp_path: Path) -> None:
-    """Then the page says so."""
+    """The page states this."""
     file = some_timings(tmp_path / "t.jsonl", a_timing(compiles={}))
     assert "It was not timed." in report_pages.pages([file], tmp_path)["benchmarks.md"]
 
@@ -452,7 +452,7 @@ def test_timings_stand_beside_records(tmp_path: Path) -> None:
 
 
 def test_timings_that_are_not_whole_are_refused(tmp_path: Path) -> None:
-    """What was interrupted is no result, and of two files nobody knows which is meant."""
+    """An interrupted run is no result, and two files are ambiguous."""
     cut = some_timings(tmp_path / "published" / "records" / "t.jsonl", *_timings(), finish=False)
     with pytest.raises(RecordError, match="cannot be published: it has no footer"):
         report_pages.pages([cut], tmp_path / "published")

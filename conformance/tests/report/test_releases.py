@@ -104,7 +104,7 @@ def test_the_page_depends_on_nothing_but_the_records(tmp_path: Path) -> None:
 
 
 def test_the_tables_are_of_the_newest_release(tmp_path: Path) -> None:
-    """And of what stands in no release folder; one command makes all pages, and names no machine."""
+    """And of files in no release folder; one command makes all pages, and names no machine."""
     records = some_releases(tmp_path)
     a_run(records / "vendor.jsonl", a_record(backend="vendor"))
     pages = report_pages.pages([records], tmp_path / "results")
@@ -125,7 +125,7 @@ def test_one_release_has_no_neighbour(tmp_path: Path) -> None:
 
 
 def test_a_script_of_an_earlier_record_does_not_count(tmp_path: Path) -> None:
-    """Where the record shows something else by now, what its script did says nothing."""
+    """Where the record has changed, the result of its script is ignored."""
     records = some_releases(tmp_path)
     confirmations.write(records / confirmations.NAME, [a_script(after()[0], NEW, symptom="gradients")])
     assert "stand-alone script" not in page(records).partition("## 2.13.0+cu130 to")[2]
@@ -136,8 +136,8 @@ def test_a_script_that_does_not_agree_with_the_records_says_so(tmp_path: Path) -
     records = some_releases(tmp_path)
     confirmations.write(records / confirmations.NAME, [a_script(after()[0], NEW, statuses={CUDA: 1, NEW: 1})])
     text = page(records)
-    said = f"shows it on {CUDA} (it exits with 1) and shows it on {NEW} (it exits with 1)"
-    assert f"{said}. **That is not what the records say.**" in text
+    ends = f"shows it on {CUDA} (it exits with 1) and shows it on {NEW} (it exits with 1)"
+    assert f"{ends}. **The records disagree.**" in text
     assert "0 of 1 agree" in text
 
 
@@ -152,7 +152,7 @@ def test_a_file_in_the_folder_of_another_release_is_refused(tmp_path: Path) -> N
 
 
 def test_two_releases_outside_release_folders_are_refused(tmp_path: Path) -> None:
-    """Nobody knows which of them the table is of; both are named, and what to do."""
+    """The table would be ambiguous; both are named, and what to do."""
     files = [a_run(tmp_path / f"{at}.jsonl", environment=an_environment(torch=at)) for at in (OLD, NEW)]
     with pytest.raises(RecordError, match=r"two releases: torch 2\.13\.0\+cpu in .*, 2\.14\.1\+cu130 in "):
         report_pages.pages(files, tmp_path)

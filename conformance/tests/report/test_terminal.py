@@ -20,7 +20,7 @@ SCORES = [[area, *["120/143 (2 x, 3 -)"] * 5] for area in ("autocast", "aliasing
 
 
 class Terminal(io.StringIO):
-    """A stream that says that it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         """It is."""
@@ -85,7 +85,7 @@ def test_what_is_written_to_a_file_is_80_columns_wide() -> None:
 
 
 def test_rows_with_a_text_wrap_it_in_its_column(columns: pytest.MonkeyPatch) -> None:
-    """What stands before it is not broken."""
+    """Text before it is not broken."""
     columns.setenv("COLUMNS", "60")
     drawn = terminal.listing(("case", "title"), [("demo.first.one", "word " * 15)]).splitlines()
     assert drawn[2].startswith("demo.first.one  word word")
@@ -104,12 +104,12 @@ def test_rows_without_room_are_paragraphs(columns: pytest.MonkeyPatch) -> None:
 
 
 def test_rows_in_a_file_are_lines_to_be_searched() -> None:
-    """Where nobody says how wide it is, nothing is broken."""
+    """Where the width is unknown, nothing is broken."""
     assert len(terminal.listing(("case", "title"), [("demo.first.one", "word " * 50)]).splitlines()) == 3
 
 
 def test_a_table_too_wide_is_grouped_by_what_names_its_rows(columns: pytest.MonkeyPatch) -> None:
-    """The first columns stand above the rows that have them."""
+    """The first columns are above the rows that have them."""
     rows = [["eager", "training.steps.mlp", phase, "1.0"] for phase in ("forward", "step")]
     headers = ("backend", "case", "phase", "ratio")
     columns.setenv("COLUMNS", "80")
@@ -143,7 +143,7 @@ def test_verdicts_have_colours_on_a_terminal(colourful: pytest.MonkeyPatch) -> N
 
 
 def test_the_colour_of_a_verdict_says_what_it_counts_as() -> None:
-    """Red is what the gate calls red, whatever it is called."""
+    """The style is red for exactly the verdicts that the gate calls red."""
     assert {verdict for verdict in Verdict if terminal.style_of(verdict) == terminal.BAD} == {
         verdict for verdict in Verdict if not verdict.is_green
     }

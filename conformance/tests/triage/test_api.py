@@ -97,7 +97,7 @@ def test_examples_of_docstrings_are_right(name: str, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[CheckOptions]:
-    """What `conformance check` would be asked for; all of it passes."""
+    """The options of `conformance check`; all of them pass."""
     options: list[CheckOptions] = []
 
     def run(given: CheckOptions, _: object) -> Checked:
@@ -136,18 +136,18 @@ def test_an_object_is_handed_over_under_its_name(
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"function": "step.py:loss"}, "function is 'step.py:loss' (str); it is to be a function or an nn.Module"),
+    ({"function": "step.py:loss"}, "function is 'step.py:loss' (str); it must be a function or an nn.Module"),
     ({"backends": 3}, "backends has 3 (int); backends are names, references such as 'mine.py:mine', conformance."),
     ({"backends": None}, "backends has None (NoneType); backends are names"),
     ({"backends": ["eager", 3.5]}, "backends has 3.5 (float); backends are names"),
-    ({"seed": "1"}, "seed is '1' (str); it is to be a whole number"),
-    ({"timeout_s": "1"}, "timeout_s is '1' (str); it is to be seconds, or None"),
+    ({"seed": "1"}, "seed is '1' (str); it must be a whole number"),
+    ({"timeout_s": "1"}, "timeout_s is '1' (str); it must be seconds, or None"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[next(iter(given)) for given, _ in WRONG])
 def test_another_type_is_refused_in_one_sentence(arguments: dict[str, Any], message: str) -> None:
-    """Before any process is started it says what was given, and what is taken."""
+    """Before any process is started the message has the value and the accepted types."""
     with pytest.raises(TypeError) as caught:
         conformance.check(**{"function": loss, "inputs": 1.0, **arguments})
     assert str(caught.value).startswith(message)
@@ -156,7 +156,7 @@ def test_another_type_is_refused_in_one_sentence(arguments: dict[str, Any], mess
 
 @pytest.mark.parametrize("backends", [[identity, identity], ["identity", identity]])
 def test_two_backends_of_one_name_are_refused(backends: Sequence[Any]) -> None:
-    """It says how to give one another name, and no path of a file that nobody has written."""
+    """The message explains how to rename one, without the path of a temporary file."""
     with pytest.raises(UsageError, match=r"several backends are called 'identity'") as caught:
         conformance.check(loss, 1.0, backends=backends)
     assert "conformance-check-" not in str(caught.value)
@@ -198,7 +198,7 @@ def test_what_has_no_name_is_called_as_the_parameter_is(
 
 
 def inputs() -> float:
-    """What `loss` takes."""
+    """The inputs of `loss`."""
     return 1.0
 
 
@@ -256,7 +256,7 @@ def test_names_callables_and_objects_are_run_together() -> None:
 
 @pytest.mark.torch
 def test_inputs_that_do_not_fit_are_named_without_a_file() -> None:
-    """Nobody has written the file that the function was handed over in."""
+    """The file that the function was handed over in is temporary."""
     import torch  # noqa: PLC0415 - as above
 
     with pytest.raises(UsageError, match=r"^what inputs returns does not fit loss: too many positional arguments"):

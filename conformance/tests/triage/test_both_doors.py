@@ -95,7 +95,7 @@ def users(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["entropy", "noise", "shift", "dropout"])
 def test_numbers_that_are_a_little_too_large_are_seen_in_a_users_function(users: Path, name: str) -> None:
-    """Its inputs, and what it draws, are the same numbers in float64, and uncompiled is off by its rounding alone."""
+    """Its inputs, and the numbers it draws, are the same in float64, and uncompiled is off by its rounding alone."""
     backend = ref("results", "values_off")
     code, output = checked(f"{users}:{name}", "--backend", backend)
     assert (code, "fail: values differ" in output) == (1, True), output
@@ -134,7 +134,7 @@ BREAKS = {
 
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_graph_break_counts_once_in_a_case_and_in_a_function(tmp_path: Path, name: str) -> None:
-    """A function that is checked is called by a program, in which Dynamo meets each of its breaks once more."""
+    """A function that is checked is called by a program, in which Dynamo encounters each of its breaks once more."""
     breaks, program = BREAKS[name]
     path = tmp_path / "users.py"
     path.write_text(f"import torch\n\n\ndef users(x):\n{indent(program, '    ')}\n")
@@ -153,7 +153,7 @@ import torch.nn.functional as F
 
 {setup}
 
-@conformance.case(**{said})
+@conformance.case(**{declared})
 def program({arguments}):
 {body}
 """
@@ -186,16 +186,16 @@ def twin(case: Case) -> str:
     """The file of a user who wrote the same program."""
     written: Any = compose(writer.dump(case), "case.yaml").data
     keys = written["cases"][0]
-    said = {name: keys[name] for name in ("calls", "requires", "graph_breaks") if name in keys}
-    said |= keys["axes"]
-    said["inputs"] = {
+    declared = {name: keys[name] for name in ("calls", "requires", "graph_breaks") if name in keys}
+    declared |= keys["axes"]
+    declared["inputs"] = {
         name: f"{spec.dtype or ''}{list(spec.shape)}{',requires_grad' * spec.requires_grad}"
         for name, spec in case.inputs.items()
     }
     body = indent(case.program, "    ")
-    return TWIN.format(setup=case.setup, said=said, arguments=", ".join(case.inputs), body=body)
+    return TWIN.format(setup=case.setup, declared=declared, arguments=", ".join(case.inputs), body=body)
 
 
 def answer(record: Record) -> tuple[object, ...]:
-    """All that a record says of what was seen."""
+    """The observations of a record."""
     return record.verdict, record.message, record.checks, record.evidence, record.raised

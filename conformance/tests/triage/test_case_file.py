@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.torch
 
 USERS = '''
-"""What is said of a file."""
+"""The problems of a file."""
 import math
 import sys
 from typing import Any
@@ -102,13 +102,13 @@ def users(tmp_path: Path) -> Path:
 
 
 def written(path: Path, name: str) -> list[Request]:
-    """What a function may be as a case."""
+    """The cases that a function may become."""
     case = check.load_case(check.CheckOptions(ref=f"{path}:{name}"))
     return list(written_out(Request(case=case, backend=a_backend(), variant=case.variants[0])))
 
 
 def test_a_function_is_written_out_with_what_it_needs_and_no_more(users: Path) -> None:
-    """Names that were imported are those of a case, and what is only said of the function is gone."""
+    """Names that were imported are those of a case, and annotations, docstring and decorators are gone."""
     for request in written(users, "helped"):
         assert problems(request.case) == []
         assert request.case.function is None

@@ -31,8 +31,8 @@ scale = torch.nn.Parameter(torch.full((4,), 2.0))
 def loss(x, y, *, power=2):
     """Chases a target."""
     with torch.no_grad():
-        wanted = (y["a"] * scale).tanh()
-    return (x * scale * factor - wanted).abs() ** power
+        scaled = (y["a"] * scale).tanh()
+    return (x * scale * factor - scaled).abs() ** power
 
 
 def loss_inputs():
@@ -162,7 +162,7 @@ def test_functions_and_modules_conform_where_the_backend_is_right(users: Path, n
 
 
 def test_a_broken_backend_is_caught_and_its_cells_are_named(users: Path) -> None:
-    """The table says which check, below stands what differs and how to see it again."""
+    """The table has the checks, below are the differences and how to reproduce them."""
     backend = ref("modes", "grad_modes_dropped")
     code, output = checked(f"{users}:loss", "--backend", "eager", "--backend", backend)
     assert code == 1
@@ -192,7 +192,7 @@ def test_axes_that_are_declared_are_tables_of_their_own(users: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["{}:nowhere"], "no 'nowhere' in"),
         (["{}:scale"], "which cannot be called"),
@@ -207,10 +207,10 @@ def test_axes_that_are_declared_are_tables_of_their_own(users: Path) -> None:
         (["no_such_module_:f"], "no module 'no_such_module_'"),
     ],
 )
-def test_what_cannot_be_checked_is_a_usage_error(users: Path, words: list[str], said: str) -> None:
-    """It says what was seen."""
+def test_what_cannot_be_checked_is_a_usage_error(users: Path, words: list[str], message: str) -> None:
+    """The message has what was found."""
     code, output = checked(*(word.format(users) for word in words))
-    assert (code, said in output) == (2, True), output
+    assert (code, message in output) == (2, True), output
 
 
 RAISING = """\
@@ -231,7 +231,7 @@ def make() -> torch.nn.Module: return refused()
 
 
 @pytest.mark.parametrize(
-    ("more", "words", "said"),
+    ("more", "words", "expected"),
     [
         ("refused()", [":g"], ["raises.py raises ValueError while it is imported", "line 14, in <module>"]),
         ("sys.exit(3)", [":g"], ["raises.py raises SystemExit while it is imported", "line 14, in <module>"]),
@@ -241,7 +241,7 @@ def make() -> torch.nn.Module: return refused()
     ],
 )
 def test_code_of_the_user_that_raises_is_answered_with_its_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, words: Sequence[str], said: Sequence[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, words: Sequence[str], expected: Sequence[str]
 ) -> None:
     """Once, whatever the number of backends, from the first line of the user's own on, without other paths."""
     monkeypatch.chdir(tmp_path)
@@ -249,25 +249,25 @@ def test_code_of_the_user_that_raises_is_answered_with_its_traceback(
     name, *options = words
     code, output = checked(f"raises.py{name}", "--backend", "eager", "--backend", "aot_eager", *options)
     assert code == 2
-    assert all(output.count(each) == 1 for each in said), output
+    assert all(output.count(each) == 1 for each in expected), output
     assert output.count("Traceback (most recent call last)") == 1
     assert "/conformance/" not in output
     assert str(tmp_path) not in output
 
 
 def test_what_eager_raises_by_itself_is_compared(tmp_path: Path) -> None:
-    """Where inputs come from the file, or it is said that it raises, that is what the function does."""
+    """Where inputs come from the file, or are declared to raise, an exception is the function's behaviour."""
     path = tmp_path / "raises.py"
     path.write_text(f"{RAISING}\ndef g_inputs(): return torch.ones(2)\n")
     code, output = checked(f"{path}:g", "--backend", "eager")
     assert (code, "that a backend does too is what was compared" in output) == (1, True), output
     assert cells(output)["verdict"] == ["vacuous"]
-    said = ("--input", "x=float32[2]", "--raises", "RuntimeError")
-    assert cells(checked(f"{path}:g", "--backend", "eager", *said)[1])["verdict"] == ["vacuous"]
+    options = ("--input", "x=float32[2]", "--raises", "RuntimeError")
+    assert cells(checked(f"{path}:g", "--backend", "eager", *options)[1])["verdict"] == ["vacuous"]
 
 
 def test_from_python_a_closure_is_checked_and_a_frame_comes_back() -> None:
-    """What a notebook defines has no file."""
+    """A function of a notebook has no file."""
     factor = torch.tensor(3.0)
 
     def function(x: torch.Tensor) -> torch.Tensor:
@@ -291,7 +291,7 @@ def test_from_python_a_module_is_checked_with_inputs_in_order() -> None:
 
 
 def test_what_cannot_be_pickled_is_refused() -> None:
-    """It says what cannot be handed over."""
+    """The message names what cannot be handed over."""
     lock = __import__("threading").Lock()
     with pytest.raises(UsageError, match="cannot be handed to another process"):
         conformance.check(lambda x: (lock, x), torch.ones(1), backends=["eager"])
@@ -299,7 +299,7 @@ def test_what_cannot_be_pickled_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["computed", "helped"])
 def test_gradients_of_computed_inputs_and_of_weights_behind_a_helper_are_compared(users: Path, name: str) -> None:
-    """What is differentiated uncompiled is what the backend has to."""
+    """What is differentiated uncompiled must be on the backend too."""
     code, output = checked(f"{users}:{name}", "--backend", ref("derivatives", "gradients_scaled"))
     assert code == 1, output
     table = cells(output)
@@ -325,7 +325,7 @@ def test_a_function_of_a_module_is_checked_with_its_own_state(users: Path, monke
 
 
 def test_arguments_are_given_as_the_signature_wants_them(users: Path) -> None:
-    """One may be called `function`, be positional only, and stand before *args and **kwargs."""
+    """One may be called `function`, be positional only, and precede *args and **kwargs."""
     code, output = checked(f"{users}:function", "--backend", "eager", "--input", "x=[3]", "--input", "function=3.0")
     assert code == 0, output
 

@@ -160,7 +160,7 @@ def _arguments(path: Path, maker: str) -> Any:
     ("name", "check"), [("overlapping", "values"), ("written", "values"), ("batched", "values"), ("tagged", "values")]
 )
 def test_inputs_and_results_of_every_kind_are_compared(given: Path, name: str, check: str) -> None:
-    """A backend that is right passes, one that is not is seen through views, dataclasses and subclasses."""
+    """A backend that is right passes, one that is not is detected through views, dataclasses and subclasses."""
     code, output = checked(f"{given}:{name}", "--backend", "eager", "--backend", f"{given}:off")
     assert (code, cells(output)[check]) == (1, ["yes", "NO"]), output
     assert cells(output)["verdict"] == ["pass", "fail"]
@@ -169,7 +169,7 @@ def test_inputs_and_results_of_every_kind_are_compared(given: Path, name: str, c
 
 @pytest.mark.parametrize("name", ["sparse", "embedded"])
 def test_sparse_inputs_and_gradients_are_compared(given: Path, name: str) -> None:
-    """By their indices and values; that uncompiled agrees with itself is seen."""
+    """By their indices and values; uncompiled is found to agree with itself."""
     _, output = checked(f"{given}:{name}", "--backend", "eager")
     assert (cells(output)["gradients"], cells(output)["values"]) == (["yes"], ["yes"]), output
     # Dynamo compiles nothing of a function that is given a sparse tensor.
@@ -177,7 +177,7 @@ def test_sparse_inputs_and_gradients_are_compared(given: Path, name: str) -> Non
 
 
 def test_what_cannot_be_compared_is_refused_by_its_class(given: Path) -> None:
-    """It is not said of the uncompiled function that it differs from itself."""
+    """The uncompiled function is not reported to differ from itself."""
     code, output = checked(f"{given}:sealed", "--backend", "eager")
     assert (code, cells(output)["verdict"]) == (1, ["invalid"]), output
     assert "is a Sealed" in output

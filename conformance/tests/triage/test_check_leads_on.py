@@ -98,7 +98,7 @@ def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def done(*words: str) -> tuple[int, str]:
-    """Exit code and results of a command, or what it complains of."""
+    """Exit code and results of a command, or its error."""
     result = CliRunner().invoke(main, words)
     return result.exit_code, result.stdout if result.exit_code in {0, 1} else result.stderr
 
@@ -110,11 +110,11 @@ def check(*words: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("name", ["Net", "loss", "in_a_dictionary", "drawing", "reading"])
 def test_a_failure_of_a_users_function_has_a_script(users: Path, name: str) -> None:
-    """It needs the file of the function and torch; the name in the message is the one to ask for it by."""
+    """It needs the file of the function and torch; the name in the message is the one that the command takes."""
     code, output = check(f"{users}:{name}", "--backend", f"{users}:doubling")
     assert (code, cells(output)["gradients"]) == (1, ["NO"]), output
     (asked,) = [line.partition(": fail")[0] for line in output.splitlines() if line.startswith("doubling / user.")]
-    assert f"conformance explain {asked.replace(' ', '')}; so for" in output
+    assert f"conformance explain {asked.replace(' ', '')}; likewise" in output
     code, text = done("repro", asked)
     assert code == 0, text
     script = users.with_name("script.py")
@@ -148,7 +148,7 @@ def test_a_function_within_the_subset_is_shrunk_as_a_case(users: Path, tmp_path:
 
 
 def test_of_any_other_function_all_but_its_text_is_shrunk(users: Path) -> None:
-    """What it might do with a part left out nobody knows; that there is no case is said."""
+    """Its behaviour with a part left out is unknown; the output states that there is no case."""
     assert check(f"{users}:reading", "--backend", f"{users}:doubling")[0] == 1
     code, output = done("shrink", "doubling/user.reading")
     assert code == 0, output
@@ -166,7 +166,7 @@ def test_a_bug_report_holds_the_file_of_the_function(users: Path, monkeypatch: p
 
 
 def test_a_known_failure_of_a_users_function_is_expected(users: Path) -> None:
-    """The file is written from the records, and is green once it says why."""
+    """The file is written from the records, and is green once it has a reason."""
     words = (f"{users}:loss", "--backend", f"{users}:doubling")
     assert check(*words)[0] == 1
     code, output = done("expectations", "update", "--records", str(kept.last(Kind.CHECK)))
@@ -178,7 +178,7 @@ def test_a_known_failure_of_a_users_function_is_expected(users: Path) -> None:
 
 
 def test_records_are_kept_where_it_is_said_and_printed_where_that_is_asked_for(users: Path) -> None:
-    """As JSON lines, which nobody takes for a run of cases."""
+    """As JSON lines, which are not taken for a run of cases."""
     path = users.with_name("mine.jsonl")
     code, output = check(f"{users}:Net", "--backend", "eager", "--records", str(path), "--json")
     assert (code, output) == (0, path.read_text())
@@ -209,8 +209,8 @@ def test_the_command_that_does_it_again_says_all_that_was_said(users: Path) -> N
     """It is the one to type."""
     words = [f"{users}:loss", "--call", "{grad: enabled}", "--tolerance", "float32=1e-9", "--seed", "3"]
     _, output = checked(*words, "--backend", f"{users}:doubling")
-    said = "--tolerance float32=1e-9 --seed 3"
-    assert f"users.py:doubling --call '{{grad: enabled}}' {said}" in output
+    options = "--tolerance float32=1e-9 --seed 3"
+    assert f"users.py:doubling --call '{{grad: enabled}}' {options}" in output
 
 
 def test_what_conforms_is_timed_where_that_is_asked_for(users: Path) -> None:

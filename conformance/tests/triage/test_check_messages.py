@@ -59,7 +59,7 @@ def test_a_note_is_explained_and_says_where_the_graph_breaks(users: Path) -> Non
     assert f"users.py:{number}: " in line
 
 
-def test_what_went_wrong_first_is_told_first(users: Path) -> None:
+def test_what_went_wrong_first_is_reported_first(users: Path) -> None:
     """A buffer that the first call left wrong comes before a result of the second, and so in what follows from it."""
     code, output = checked(f"{users}:counting", "--backend", f"{users}:copying")
     assert (code, cells(output)["calls"], cells(output)["mutation"]) == (1, ["NO"], ["NO"]), output
@@ -76,6 +76,6 @@ def test_a_crash_quotes_the_frame_of_the_backend(users: Path) -> None:
 
 
 def test_the_rung_for_debugging_is_marked(users: Path) -> None:
-    """It is there where it is asked for."""
+    """It is there where it is requested."""
     _, output = checked(f"{users}:broken", "--backend", "pre_dispatch_eager")
     assert "pre_dispatch_eager (for debugging)" in output.splitlines()[0]

@@ -65,7 +65,7 @@ def detaching(graph, examples):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("raises_after_an_operation", "the uncompiled function raises ValueError at the call: no torch.Size([4])"),
         ("raises_in_an_operation", "the uncompiled function raises IndexError at the call: index 9"),
@@ -73,8 +73,8 @@ def detaching(graph, examples):
         ("raises_at_the_second_call", "the uncompiled function raises KeyError at the call: 'again'"),
     ],
 )
-def test_a_function_that_raises_is_compared_like_any_other(tmp_path: Path, name: str, said: str) -> None:
-    """Stage and type are the uncompiled ones, and it is told that it raises: maybe nobody meant that."""
+def test_a_function_that_raises_is_compared_like_any_other(tmp_path: Path, name: str, message: str) -> None:
+    """Stage and type are the uncompiled ones, and a remark states that it raises: that may not be meant."""
     path = tmp_path / "raising.py"
     path.write_text(RAISING)
     code, output = checked(f"{path}:{name}", "--backend", "eager")
@@ -82,7 +82,7 @@ def test_a_function_that_raises_is_compared_like_any_other(tmp_path: Path, name:
     # Of a function that does nothing but raise, Dynamo compiles nothing.
     assert (code, *table["verdict"]) in {(0, "pass"), (1, "vacuous")}, output
     assert table["exceptions"] == ["yes"]
-    assert said in output
+    assert message in output
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def holding(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["in_a_dictionary", "in_an_object", "loss", "in_a_default", "as_an_argument"])
 def test_parameters_are_found_wherever_the_function_reaches_them(holding: Path, name: str) -> None:
-    """A backend that doubles every gradient is not said to have the right ones."""
+    """A backend that doubles every gradient is not reported as right."""
     words = ["--backend", "eager", "--backend", f"{holding}:doubling"]
     code, output = checked(f"{holding}:{name}", *words)
     assert (code, cells(output)["gradients"]) == (1, ["yes", "NO"]), output
@@ -185,7 +185,7 @@ def test_a_value_that_an_object_keeps_is_compared(holding: Path) -> None:
 
 
 def test_where_no_gradient_is_compared_none_is_said_to_be_right(holding: Path) -> None:
-    """The cell says so, and a line below why."""
+    """The cell marks it, and a line below has the reason."""
     code, output = checked(f"{holding}:nowhere", "--backend", f"{holding}:doubling")
     assert (code, cells(output)["gradients"], cells(output)["values"]) == (0, ["-"], ["yes"]), output
     assert "no gradient was compared" in output

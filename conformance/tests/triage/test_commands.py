@@ -28,7 +28,7 @@ CASE = "grad_mode.nesting.enable_in_no_grad"
 
 
 def done(*words: str) -> tuple[int, str]:
-    """Exit code and results of a command, or what it complains of."""
+    """Exit code and results of a command, or its error."""
     result = CliRunner().invoke(main, words)
     return result.exit_code, result.stdout or result.stderr
 
@@ -67,20 +67,20 @@ def test_a_case_without_a_record_is_run_and_shrunk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["shrink", "no.such.case", "--backend", "eager"], "no case is called 'no.such.case'"),
         (["shrink", CASE, "--backend", "eager"], "pass; there is no failure to shrink"),
-        (["shrink", f"grad_modes_dropped/{CASE}", "--variant", "grad=enabled"], "stands in its name"),
+        (["shrink", f"grad_modes_dropped/{CASE}", "--variant", "grad=enabled"], "is in its name"),
         (["shrink", CASE, "--backend", "eager", "--records", "."], "is for a record"),
         (["fuzz", "--backend", "eager", "--budget", "soon"], "no duration such as 90s"),
         (["fuzz", "--backend", "eagre"], "unknown backend 'eagre'"),
     ],
 )
-def test_what_cannot_be_done_is_a_usage_error(words: list[str], said: str) -> None:
-    """It says what was seen."""
+def test_what_cannot_be_done_is_a_usage_error(words: list[str], message: str) -> None:
+    """The message has what was found."""
     code, output = done(*words)
-    assert (code, said in output) == (2, True), output
+    assert (code, message in output) == (2, True), output
 
 
 def test_a_script_and_a_bug_report_are_printed(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_a_backend_that_cannot_be_used_here_is_named(tmp_path: Path) -> None:
 
 
 def test_fuzzing_eager_finds_nothing_and_is_continued(tmp_path: Path) -> None:
-    """The report says what was drawn; the same command with more goes on from there."""
+    """The report lists what was drawn; the same command with more goes on from there."""
     words = ["fuzz", "--backend", "eager", "--seed", "3", "--output", str(tmp_path / "found"), "--jobs", "2"]
     code, output = done(*words, "--programs", "20")
     assert code == 0, output
@@ -118,7 +118,7 @@ def test_fuzzing_eager_finds_nothing_and_is_continued(tmp_path: Path) -> None:
 
 
 def test_a_failure_without_a_script_is_shrunk_all_the_same(tmp_path: Path) -> None:
-    """What a factory makes cannot be named by a script; the case is there, and why there is no more."""
+    """A script cannot name the result of a factory; the output has the case, and why there is no script."""
     path = tmp_path / "theirs.py"
     path.write_text(
         "from conformance.backend import Backend\n"
@@ -202,10 +202,10 @@ def shy(graph, examples):
 
 
 @pytest.mark.parametrize("words", [["repro"], ["repro", "--issue"], ["shrink", "--budget", "3"]])
-def test_a_script_that_shows_nothing_is_told_from_one_that_does(
+def test_a_script_that_shows_nothing_is_distinguished_from_one_that_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
-    """Of a backend that is wrong under this suite alone, the script is honest, and the command says so."""
+    """Of a backend that is wrong under this suite alone, the script shows no failure, and the command reports it."""
     monkeypatch.setattr("conformance.triage.repro.bug_report.environment", lambda: "PyTorch version: 2.13")
     (tmp_path / "demo_spoiled.yaml").write_text(SPOILING)
     (tmp_path / "mine.py").write_text(PARTIAL)

@@ -34,12 +34,12 @@ def test_a_name_finds_its_record_and_request(records: Path) -> None:
 
 
 def test_without_a_variant_the_one_that_fails_is_meant(records: Path) -> None:
-    """Nobody asks about the others."""
+    """The others are rarely meant."""
     assert lookup.find(f"fake/{CASE}", [records]).record.variant == "grad=enabled"
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("fake", "not of the form BACKEND/CASE"),
         ("fake/grad_mode.nesting.enable_in_no_gras", "Did you mean 'fake/grad_mode.nesting.enable_in_no_grad'?"),
@@ -48,14 +48,14 @@ def test_without_a_variant_the_one_that_fails_is_meant(records: Path) -> None:
         ("other/x.y", "prints the names of what is red"),
     ],
 )
-def test_a_name_that_finds_nothing_says_what_there_is(records: Path, name: str, said: str) -> None:
-    """A typing error is told from a record that is not there."""
-    with pytest.raises(UsageError, match=re.escape(said)):
+def test_a_name_that_finds_nothing_says_what_there_is(records: Path, name: str, message: str) -> None:
+    """A typing error is distinguished from a missing record."""
+    with pytest.raises(UsageError, match=re.escape(message)):
         lookup.find(name, [records])
 
 
 def test_without_records_it_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The option that names others is told."""
+    """The option that names others is in the message."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="--records"):
         lookup.find(f"fake/{CASE}")
@@ -64,7 +64,7 @@ def test_without_records_it_says_where_it_looked(tmp_path: Path, monkeypatch: py
 def test_the_records_of_the_last_run_go_before_the_published_ones(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What somebody has just run is what he asks about."""
+    """The latest run is searched first."""
     (tmp_path / ".conformance").mkdir()
     records.rename(tmp_path / ".conformance" / "20260101-000000-000-run.jsonl")
     a_run(tmp_path / "results" / "records" / "other.jsonl", red("base.other.one"))
@@ -73,7 +73,7 @@ def test_the_records_of_the_last_run_go_before_the_published_ones(
 
 
 def test_a_name_is_looked_for_in_earlier_runs_and_checks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The newest that has it counts, whatever was run since; the file is named."""
+    """The newest that has it counts, even after other runs; the file is named."""
     monkeypatch.chdir(tmp_path)
     a_run(tmp_path / "results" / "records" / "other.jsonl", red(CASE, "fake"), red("base.smoke.matmul", "fake"))
     first = a_run(kept.FOLDER / "20260101-000000-000-run.jsonl", red(CASE), red("base.smoke.gradient"))

@@ -38,7 +38,7 @@ _WIDE = 60  # characters of a cell
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """A failure, what was seen of it from inside (or why nothing was), and what each rung of the ladder does."""
+    """A failure, its dissection (or why there is none), and what each rung of the ladder does."""
 
     found: Found
     dissection: Dissection | str
@@ -51,7 +51,7 @@ class Explanation:
 
 
 def explain(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -> Explanation:
-    """Run a recorded failure again, on its backend from inside, and on each rung below.
+    """Run a recorded failure again: dissected on its backend, and on each rung below.
 
     Args:
         name: `BACKEND/CASE/VARIANT`; see `conformance.triage.lookup`.
@@ -82,19 +82,21 @@ def of(found: Found) -> Explanation:
     end = tasks.run_task(
         "conformance.triage.explain.dissect:run", request, env=request.backend.env, timeout_s=2 * request.timeout_s
     )
-    seen = tasks.result(Dissection, end)
-    return Explanation(found=found, dissection=seen if isinstance(seen, Dissection) else str(seen), rungs=rungs)
+    dissection = tasks.result(Dissection, end)
+    return Explanation(
+        found=found, dissection=dissection if isinstance(dissection, Dissection) else str(dissection), rungs=rungs
+    )
 
 
-def text(one: Explanation) -> str:
+def text(explanation: Explanation) -> str:
     """The explanation for a terminal, from what is known for sure to what was found."""
-    record = one.found.record
+    record = explanation.found.record
     parts = [
         f"{' / '.join(record.key)}: {styled(record.verdict.value, style_of(record.verdict))}",
-        _section("Program", _program(one)),
+        _section("Program", _program(explanation)),
         _section("What differs", _observed(record)),
-        _section("Ladder", _ladder(one)),
-        *_inside(one.dissection),
+        _section("Ladder", _ladder(explanation)),
+        *_dissected(explanation.dissection),
         _section("Specification", "\n".join(_clauses(record)) or "The case names no clause."),
         f"Script: conformance repro '{'/'.join(record.key)}'",
     ]
@@ -105,21 +107,21 @@ def _section(title: str, body: str) -> str:
     return f"{title}\n{'-' * len(title)}\n{body}"
 
 
-def _program(one: Explanation) -> str:
-    """The Python that is run, with the line marked that the first node that differs comes from."""
-    if isinstance(one.dissection, str):
+def _program(explanation: Explanation) -> str:
+    """The Python that is run, with a mark at the line of the first node that differs."""
+    if isinstance(explanation.dissection, str):
         graphs: Sequence[CapturedGraph] = ()
-        text, start = generate(one.found.request.case, one.found.request.variant).source, 1
+        text, start = generate(explanation.found.request.case, explanation.found.request.variant).source, 1
     else:
-        graphs = one.dissection.graphs
-        text, start = one.dissection.listing.text, one.dissection.listing.line
+        graphs = explanation.dissection.graphs
+        text, start = explanation.dissection.listing.text, explanation.dissection.listing.line
     marked = {graph.difference.line for graph in graphs if graph.difference}
     lines = enumerate(text.rstrip().split("\n"), start)
     return "\n".join(f"{_MARK if number in marked else ' '} {line}" for number, line in lines)
 
 
 def _observed(record: Record) -> str:
-    """What was observed uncompiled and on the backend, side by side."""
+    """The observations uncompiled and on the backend, side by side."""
     rows = [
         tuple(
             shorten(word, _WIDE, placeholder=" ...")
@@ -134,33 +136,35 @@ def _observed(record: Record) -> str:
     return f"{record.full_message}\n\n{table}" if record.raised else table
 
 
-def _ladder(one: Explanation) -> str:
-    rows = [(_rung(rung.backend), "differs" if rung.same else "", str(rung.symptom)) for rung in one.rungs]
+def _ladder(explanation: Explanation) -> str:
+    rows = [(_rung(rung.backend), "differs" if rung.same else "", str(rung.symptom)) for rung in explanation.rungs]
     table = terminal.listing(("backend", "", "what it shows"), rows)
-    if not one.first_rung:
+    if not explanation.first_rung:
         return f"{table}\nThe failure of the record did not show again."
-    return f"{table}\nThis failure is first seen in {one.first_rung}, {_stage(one)}."
+    return f"{table}\nThis failure is first seen in {explanation.first_rung}, {_stage(explanation)}."
 
 
 def _rung(backend: str) -> str:
     return f"{backend} (for debugging)" if backend == DEBUG else backend
 
 
-def _stage(one: Explanation) -> str:
-    return first_stage(one.found.record)
+def _stage(explanation: Explanation) -> str:
+    return first_stage(explanation.found.record)
 
 
-def _inside(seen: Dissection | str) -> Iterator[str]:
-    if isinstance(seen, str):
-        yield _section("From inside", f"It could not be looked at: {seen.partition(chr(10))[0]}")
+def _dissected(dissection: Dissection | str) -> Iterator[str]:
+    if isinstance(dissection, str):
+        yield _section("From inside", f"It could not be looked at: {dissection.partition(chr(10))[0]}")
         return
-    for number, graph in enumerate(seen.graphs, 1):
-        title = f"Captured graph {number} of {len(seen.graphs)}" if len(seen.graphs) > 1 else "Captured graph"
-        yield _section(title, f"{_without_files(graph.text)}\n\n{_node(graph, seen.listing)}")
-    breaks = "\n".join(f"- {reason}" for reason in seen.graph_breaks)
+    for number, graph in enumerate(dissection.graphs, 1):
+        title = (
+            f"Captured graph {number} of {len(dissection.graphs)}" if len(dissection.graphs) > 1 else "Captured graph"
+        )
+        yield _section(title, f"{_without_files(graph.text)}\n\n{_node(graph, dissection.listing)}")
+    breaks = "\n".join(f"- {reason}" for reason in dissection.graph_breaks)
     yield _section("Graph breaks", breaks or "none")
-    more = f"\n... and {len(seen.guards) - _FEW_GUARDS} more" if len(seen.guards) > _FEW_GUARDS else ""
-    yield _section("Guards", ("\n".join(seen.guards[:_FEW_GUARDS]) or "none") + more)
+    more = f"\n... and {len(dissection.guards) - _FEW_GUARDS} more" if len(dissection.guards) > _FEW_GUARDS else ""
+    yield _section("Guards", ("\n".join(dissection.guards[:_FEW_GUARDS]) or "none") + more)
 
 
 def _node(graph: CapturedGraph, listing: Listing) -> str:
@@ -177,7 +181,7 @@ def _node(graph: CapturedGraph, listing: Listing) -> str:
 
 
 def _without_files(graph: str) -> str:
-    """The graph without the paths that comments tell; the code they quote stays."""
+    """The graph without the paths in comments; the code that they quote stays."""
     lines = [re.sub(r"# File: .*, code: ", "# ", line) for line in graph.strip().split("\n")]
     return "\n".join(line for line in lines if line.strip() and "No stacktrace found" not in line)
 

@@ -35,7 +35,7 @@ __all__ = ["run"]
 
 _MOST = 400  # guards
 _NO_GUARD = re.compile(
-    # Names of levels, and what stands on every frame whatever the program is.
+    # Names of levels, and guards that every frame has.
     r"(Root)?GuardManager|TREE_GUARD_MANAGER|DIMENSION_DYNAMIC_MARKING_GUARD|TORCH_FUNCTION_MODE_STACK|DEFAULT_DEVICE"
     r"|LAMBDA_GUARD: torch._functorch.aot_autograd|ID_MATCH: ___check_obj_id\(G\['torch'\]|NO_TENSOR_ALIASING$"
 )
@@ -91,8 +91,8 @@ def run(request: Request, report: Callable[[Stage], None]) -> Dissection:
     """Drive a request's program compiled, then look for the first node that differs in each graph.
 
     Args:
-        request: what fails.
-        report: told each stage as it begins.
+        request: the one that fails.
+        report: called with each stage as it begins.
     """
     report(Stage.COMPILE)
     backend = resolve(request.backend.ref)
@@ -141,7 +141,7 @@ def _same(graph: torch.fx.GraphModule) -> torch.fx.GraphModule:
 
 
 def _fresh(arguments: Sequence[Any]) -> list[Any]:
-    """Arguments as they are just now: leaves of their own that require what these require."""
+    """Copies of arguments as they are now: new leaves with the same `requires_grad`."""
     with torch.inference_mode(False), torch.no_grad():
         return [
             value.detach().clone().requires_grad_(value.requires_grad and not value.is_inference())
@@ -158,9 +158,11 @@ def _searched(kept: _Kept, compiler: Callable[..., Any], filename: str) -> Captu
     base = ambient.capture()
     try:
         found = _first(kept, compiler, filename)
-    except Exception as error:  # noqa: BLE001 - what cannot be taken apart is told so
-        said = str(error).strip().partition("\n")[0]
-        return CapturedGraph(text=text, searched=f"with each value returned, it raised {type(error).__name__}: {said}")
+    except Exception as error:  # noqa: BLE001 - what cannot be taken apart is reported
+        message = str(error).strip().partition("\n")[0]
+        return CapturedGraph(
+            text=text, searched=f"with each value returned, it raised {type(error).__name__}: {message}"
+        )
     finally:
         ambient.restore(base)
     why = "" if found else "with each value returned, all are as uncompiled: the difference needs the graph as it was"
@@ -171,18 +173,20 @@ def _first(kept: _Kept, compiler: Callable[..., Any], filename: str) -> NodeDiff
     """The first node whose value differs, else the first whose gradient does."""
     graph, nodes = _returning_all(kept.graph)
     assert kept.arguments is not None  # noqa: S101 - the caller has looked
-    theirs, ours = _fresh(kept.arguments), _fresh(kept.arguments)
+    expected_arguments, actual_arguments = _fresh(kept.arguments), _fresh(kept.arguments)
     with kept.modes():
-        expected = graph(*theirs)
+        expected = graph(*expected_arguments)
     with kept.modes():
-        actual = compiler(_same(graph), ours)(*ours)
+        actual = compiler(_same(graph), actual_arguments)(*actual_arguments)
     values = list(zip(nodes, pytree.tree_leaves(list(actual)), pytree.tree_leaves(list(expected)), strict=True))
-    for node, one, other in values:
-        for kind, seen, wanted in _facts(one, other):
-            return _told(node, "forward", kind, seen, wanted, filename)
-    for place, (node, one, other) in enumerate(values):
-        for kind, seen, wanted in _gradients(one, other, ours, theirs, place):
-            return _told(node, "backward", kind, seen, wanted, filename)
+    for node, value, expected_value in values:
+        for kind, actual_text, expected_text in _facts(value, expected_value):
+            return _difference(node, "forward", kind, actual_text, expected_text, filename)
+    for place, (node, value, expected_value) in enumerate(values):
+        for kind, actual_text, expected_text in _gradients(
+            value, expected_value, actual_arguments, expected_arguments, place
+        ):
+            return _difference(node, "backward", kind, actual_text, expected_text, filename)
     return None
 
 
@@ -201,7 +205,7 @@ def _is_tensor(node: torch.fx.Node) -> bool:
 
 
 def _facts(actual: torch.Tensor, expected: torch.Tensor) -> Iterator[tuple[str, str, str]]:
-    """What differs between two values: kind, and both in words."""
+    """The differences between two values: the kind, and both as text."""
     readers: Mapping[str, Callable[[torch.Tensor], object]] = {
         "shape": lambda value: tuple(value.shape),
         "dtype": lambda value: value.dtype,
@@ -217,7 +221,7 @@ def _facts(actual: torch.Tensor, expected: torch.Tensor) -> Iterator[tuple[str, 
 
 
 def _near(actual: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Whether numbers agree as far as their dtype lets one expect it of two ways to compute them."""
+    """Whether numbers agree within the tolerance of their dtype."""
     if expected.dtype not in CLOSE:
         return torch.equal(actual, expected)
     relative, absolute = (FACTOR * bound for bound in CLOSE[expected.dtype])
@@ -225,25 +229,33 @@ def _near(actual: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 def _gradients(
-    actual: torch.Tensor, expected: torch.Tensor, ours: Sequence[Any], theirs: Sequence[Any], place: int
+    actual: torch.Tensor,
+    expected: torch.Tensor,
+    actual_arguments: Sequence[Any],
+    expected_arguments: Sequence[Any],
+    place: int,
 ) -> Iterator[tuple[str, str, str]]:
     if actual.grad_fn is None or expected.grad_fn is None:
         return  # a view of a leaf that no_grad has made requires gradients and has none
     cotangent = inputs.cotangent(expected.detach(), seeding.stream(0, place))
-    for one, other in zip(_backward(actual, cotangent, ours), _backward(expected, cotangent, theirs), strict=True):
-        if not _near(one, other):
-            yield "gradient", _words(one), _words(other)
+    for gradient, expected_gradient in zip(
+        _backward(actual, cotangent, actual_arguments), _backward(expected, cotangent, expected_arguments), strict=True
+    ):
+        if not _near(gradient, expected_gradient):
+            yield "gradient", _words(gradient), _words(expected_gradient)
 
 
 def _backward(value: torch.Tensor, cotangent: torch.Tensor, arguments: Sequence[Any]) -> Sequence[torch.Tensor]:
-    """Gradients; zeros where there is none, for a graph with further results may give either."""
+    """Gradients; zeros where there is none, since a graph with further results may give either."""
     leaves = [leaf for leaf in arguments if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
     if not leaves:
         return ()
     found: Sequence[torch.Tensor | None] = torch.autograd.grad(
         value, leaves, cotangent, retain_graph=True, allow_unused=True
     )
-    return [torch.zeros_like(leaf) if one is None else one for leaf, one in zip(leaves, found, strict=True)]
+    return [
+        torch.zeros_like(leaf) if gradient is None else gradient for leaf, gradient in zip(leaves, found, strict=True)
+    ]
 
 
 def _words(value: torch.Tensor) -> str:
@@ -252,7 +264,9 @@ def _words(value: torch.Tensor) -> str:
     return f"[{', '.join(f'{number:.6g}' for number in numbers)}{more}]"
 
 
-def _told(node: torch.fx.Node, stage: str, kind: str, actual: str, expected: str, filename: str) -> NodeDifference:  # noqa: PLR0917
+def _difference(  # noqa: PLR0917
+    node: torch.fx.Node, stage: str, kind: str, actual: str, expected: str, filename: str
+) -> NodeDifference:
     lines = re.findall(rf'File "{re.escape(filename)}", line (\d+)', str(node.meta.get("stack_trace", "")))
     return NodeDifference(
         node=node.name,
@@ -266,10 +280,10 @@ def _told(node: torch.fx.Node, stage: str, kind: str, actual: str, expected: str
 
 
 def _guards(function: Callable[..., Any]) -> Iterator[str]:
-    """What must hold for the compiled code of a function to be used again, a line each."""
+    """The guards of the compiled code of a function, a line each."""
     entries: Any = torch_names.find("torch._dynamo.eval_frame._debug_get_cache_entry_list")
     for entry in entries(function.__code__) if entries else ():
         for line in str(entry.guard_manager).split("\n"):
-            said = re.sub(r"^[| ]*\+- ", "", line).partition("  # ")[0].strip()
-            if said and not _NO_GUARD.match(said):
-                yield _STATE.sub(r"GLOBAL_STATE: grad_mode \2, autocast of the CPU \1", said)
+            guard = re.sub(r"^[| ]*\+- ", "", line).partition("  # ")[0].strip()
+            if guard and not _NO_GUARD.match(guard):
+                yield _STATE.sub(r"GLOBAL_STATE: grad_mode \2, autocast of the CPU \1", guard)

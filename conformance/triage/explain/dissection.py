@@ -1,4 +1,4 @@
-"""What can be seen of a failure from inside, in words; child side in `conformance.triage.explain.dissect`."""
+"""The dissection of a failure, as text; child side in `conformance.triage.explain.dissect`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["CapturedGraph", "Dissection", "Listing", "NodeDifference"]
 
 @dataclass(frozen=True, kw_only=True)
 class NodeDifference:
-    """The first node of a captured graph whose value the backend gives otherwise than uncompiled.
+    """The first node of a captured graph whose value on the backend differs from uncompiled.
 
     `stage` is `forward`, or `backward` where the value is right and its gradient is not. `line` is that of the file
-    that the listing is of; 0 where the graph does not tell.
+    that the listing is of; 0 where the graph does not have it.
     """
 
     node: str
@@ -26,7 +26,7 @@ class NodeDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class CapturedGraph:
-    """What a backend was given to compile, as Python; `searched` says why no node was found where none was."""
+    """A graph that a backend was given to compile, as Python; `searched` is why no node was found where none was."""
 
     text: str
     difference: NodeDifference | None = None
@@ -44,7 +44,7 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Dissection:
-    """What Dynamo made of a program, and where a backend begins to differ from it."""
+    """The compilation of a program by Dynamo, and where a backend begins to differ."""
 
     listing: Listing
 

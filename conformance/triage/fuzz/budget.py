@@ -18,7 +18,7 @@ _CONFIRMING = 0.35  # of the budget, at most
 
 
 class Budget:
-    """What is left of a budget, from now on.
+    """The rest of a budget, from now on.
 
     Args:
         seconds: wall time; None is no limit.

@@ -1,9 +1,9 @@
-"""Fuzzing: chunks of programs drawn at random, run on one backend; how it differs from uncompiled, each way told once.
+"""Fuzzing: chunks of programs drawn at random, run on one backend; each way in which it differs from uncompiled, once.
 
 A chunk is the same programs for the same seed, and its results are taken in the order of its programs, so what is found
 depends on the options, on what is known, and on the backend alone. Each finished chunk is one line of `fuzz.jsonl` in
 the output folder, from which the same command goes on, with a larger budget where the one before it was spent; beside
-it stand the cases of what is new, which `conformance run --cases` takes.
+it are the cases of what is new, which `conformance run --cases` takes.
 """
 
 from __future__ import annotations
@@ -63,18 +63,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What a run is made with.
+    """The functions and limits that a run uses.
 
     Args:
-        rung: tells the first of PyTorch's own backends that shows the failure of a request, the request's own last.
-        shrink: gives a smaller request that shows the same failure, and of which something else holds; a UsageError
-            where the request itself shows it no more.
+        rung: returns the first of PyTorch's own backends that shows the failure of a request, the request's own last.
+        shrink: returns a smaller request that shows the same failure and meets a condition; a UsageError where the
+            request itself no longer shows it.
         dump: writes a case as YAML.
-        known: the failures that are no news.
+        known: the failures that are known already.
         run: runs requests of one backend.
-        generate: gives the programs of a chunk, by its number and the seed.
-        describe: tells what is known of a backend.
-        clock: gives seconds.
+        generate: returns the programs of a chunk, by its number and the seed.
+        describe: returns the description of a backend.
+        clock: returns seconds.
         script_s: what running a script, in a Python process that imports torch, is likely to take.
         deadline: when `rung`, `shrink` and `run` have to end; `run` and `rung` then raise a StoppedError.
     """
@@ -129,10 +129,10 @@ class Fuzz:
     done: Sequence[Chunk] = ()
 
     def execute(self, advance: Callable[[Chunk], None] = lambda _: None) -> FuzzResult:
-        """Draw and run programs until the budget is spent, and tell `advance` of each chunk that is complete.
+        """Draw and run programs until the budget is spent, and call `advance` with each complete chunk.
 
-        Of the budget it leaves what confirming its findings is likely to take, for which the fork server keeps running;
-        the deadline of the tools is then the end of the budget. Ctrl-C ends it with the chunks that are complete.
+        It leaves the time that confirming its findings is likely to take, for which the fork server keeps running; the
+        deadline of the tools is then the end of the budget. Ctrl-C ends it with the chunks that are complete.
         """
         jobs = self.options.jobs or capture().threads
         executor = ThreadPoolExecutor(jobs)
@@ -202,7 +202,7 @@ class _Course:
                 return
             # What is looked into may have to be confirmed.
             self.budget.reserve(new=self._new + sum(one.waiting for one in judged))
-            # It holds nobody up, until nothing else is left to do.
+            # Chunks that are looked into hold nothing up, until nothing else is left to do.
             while judged and (not judged[0].waiting or not running):
                 chunk = self._complete(judged.popleft())
                 is_last = not (running or judged or self.budget.is_left(waiting=0, new=self._new))
@@ -246,7 +246,7 @@ class _Course:
         return Request(case=case, backend=self._fuzz.backend, variant=case.variants[0], timeout_s=limit)
 
     def _judge(self, running: _Running) -> _Judged:
-        """Wait for the programs of a chunk, and have looked into what failed."""
+        """Wait for the programs of a chunk, and start to look into what failed."""
         ended = [(part, _result(future)) for part, future in running.batches]
         made = [pair for part, attempts in ended if attempts for pair in zip(part, attempts, strict=True)]
         cut = {_digest(request.case) for part, attempts in ended if attempts is None for request in part}
@@ -261,13 +261,13 @@ class _Course:
             invalid={r.case.id: _reason(attempt) for r, attempt, came in happened if came is Outcome.INVALID},
             failures=tuple(symptom for _, symptom in failed),
         )
-        looks = [(one[1], self._submit(self._shrunk, *one)) for one in failed if self._is_due(one[1])]
+        looks = [(failure[1], self._submit(self._shrunk, *failure)) for failure in failed if self._is_due(failure[1])]
         return _Judged(chunk=chunk, looks=looks)
 
     def _complete(self, judged: _Judged) -> Chunk:
-        """Wait for what a chunk's failures come to."""
+        """Wait for the findings of a chunk."""
         ended = [(symptom, _result(look)) for symptom, look in judged.looks]
-        findings = tuple(self._told(*made) for _, made in ended if made)
+        findings = tuple(self._finding(*made) for _, made in ended if made)
         left = tuple(symptom for symptom, made in ended if made is None)
         began, self._last = self._last, self._tools.clock()
         return replace(judged.chunk, seconds=round(self._last - began, 3), findings=findings, left=left)
@@ -282,8 +282,8 @@ class _Course:
         if symptom in self._owed:
             self._owed.remove(symptom)
             return True
-        seen = self._failures[symptom]
-        return seen.bit_count() == 1 and seen.bit_length() % 2 == 1
+        times = self._failures[symptom]
+        return times.bit_count() == 1 and times.bit_length() % 2 == 1
 
     def _shrunk(self, request: Request, symptom: Symptom) -> tuple[Request, Symptom, str]:
         """The smallest program of a failure, and its first rung; one that is known stays as it is."""
@@ -300,7 +300,7 @@ class _Course:
             return request, symptom, ""
         return replace(small, case=replace(small.case, id=request.case.id)), symptom, rung
 
-    def _told(self, request: Request, symptom: Symptom, rung: str) -> FuzzFinding:
+    def _finding(self, request: Request, symptom: Symptom, rung: str) -> FuzzFinding:
         """The finding of a failure; the case of one that is new is written."""
         case = replace(request.case, title=str(symptom)[:_TITLE], variants=(request.variant,))
         known = self._tools.known.case_of(case, symptom, rung)
@@ -320,7 +320,7 @@ class _Course:
 
 
 def _result(future: Future[T]) -> T | None:
-    """What a future gives, or None where the time was up before."""
+    """The result of a future, or None where the time was up before."""
     try:
         return future.result()
     except StoppedError:
@@ -339,7 +339,7 @@ def prepare(options: Options, tools: Tools) -> Fuzz:
     header = {
         "kind": "fuzz",
         "backend": backend.name,
-        "made of": _made_of(backend),
+        "made of": _identity(backend),
         "seed": options.seed,
         "timeout": options.timeout_s,
         "known": tools.known.digest,
@@ -357,21 +357,23 @@ def prepare(options: Options, tools: Tools) -> Fuzz:
     return Fuzz(options=options, tools=tools, backend=backend, file=LineFile(path, _START, truncate=cut), done=done)
 
 
-def _refuse_others(found: Mapping[str, object], wanted: Mapping[str, object], path: Path) -> None:
+def _refuse_others(recorded: Mapping[str, object], current: Mapping[str, object], path: Path) -> None:
     differing = [
-        f"{name} was {found.get(name)}, is now {wanted[name]}" for name in wanted if found.get(name) != wanted[name]
+        f"{name} was {recorded.get(name)}, is now {current[name]}"
+        for name in current
+        if recorded.get(name) != current[name]
     ]
     if differing:
         message = f"{path} belongs to another run: {'; '.join(differing)}.\n  Name another folder with --output."
         raise UsageError(message)
 
 
-def _made_of(backend: BackendInfo) -> str:
-    """What tells a backend from an earlier state of it: its reference and packages, and the text of its file."""
+def _identity(backend: BackendInfo) -> str:
+    """A digest of the state of a backend: its spec and packages, and the text of its file."""
     path = Path(backend.ref.rpartition(":")[0])
     text = path.read_bytes() if path.suffix == ".py" and path.is_file() else b""
-    told = repr((backend.ref, sorted(backend.packages.items()), text))
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+    parts = repr((backend.ref, sorted(backend.packages.items()), text))
+    return hashlib.sha256(parts.encode()).hexdigest()[:12]
 
 
 def _digest(case: Case) -> str:

@@ -1,4 +1,4 @@
-"""One `conformance fuzz`: the driver with the real ladder, shrinker and writer, and what a terminal is told."""
+"""One `conformance fuzz`: the driver with the real ladder, shrinker and writer, and what is printed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _SHRINKING = 0.25  # of a budget, at most, for one finding: the first ones must 
 
 @dataclass(frozen=True, kw_only=True)
 class Fuzzed:
-    """What came of it; its report is written."""
+    """The result of a run; its report is written."""
 
     result: FuzzResult
     confirmed: Mapping[str, Confirmation]
@@ -59,15 +59,15 @@ class Fuzzed:
     @property
     def text(self) -> str:
         """For a terminal: numbers in a line, what is new, where the report is, how to go on where not all is done."""
-        again: list[str] = []
+        next_step: list[str] = []
         if self.result.interrupted:
-            again = ["Interrupted. Continue: the same command, with the same output folder"]
+            next_step = ["Interrupted. Continue: the same command, with the same output folder"]
         elif self.result.left:
-            seen = f"{len(self.result.left)} more symptoms were seen, and there was no time to look into them."
-            again = [f"{seen} Continue: the same command with a larger --budget"]
+            unexplained = f"{len(self.result.left)} more symptoms were seen, and there was no time to look into them."
+            next_step = [f"{unexplained} Continue: the same command with a larger --budget"]
         started = f"Starting torch took {self.start_s:.0f} s, which is no part of the budget."
         summary = fuzz_report.summary(self.result, self.confirmed)
-        return "\n".join([started, f"{summary}\n", f"{self.report}: written", *again])
+        return "\n".join([started, f"{summary}\n", f"{self.report}: written", *next_step])
 
     @property
     def statistics(self) -> str:
@@ -84,24 +84,24 @@ class Fuzzing:
 
     @property
     def steps(self) -> int:
-        """About how much `execute` tells: seconds of the budget, or programs."""
+        """About how many steps `execute` reports: seconds of the budget, or programs."""
         return int(self.run.options.programs or self.run.options.budget_s or 0)
 
     def execute(self, advance: Callable[[str], None]) -> Fuzzed:
         """Draw, run, look into what fails, run the scripts of what is new, and write the report.
 
-        `advance` is told how far it has come.
+        `advance` is called with the progress, as text.
         """
         by_programs = self.run.options.programs is not None
         counted = 0.0
 
-        def told(chunk: Chunk) -> None:
+        def report_chunk(chunk: Chunk) -> None:
             nonlocal counted
             before, counted = int(counted), counted + (chunk.programs if by_programs else chunk.seconds)
             for _ in range(int(counted) - before):
                 advance(f"chunk {chunk.number}: {len(chunk.failures)} of {chunk.programs} differ")
 
-        result = self.run.execute(told)
+        result = self.run.execute(report_chunk)
         confirmed: Mapping[str, Confirmation] = {}
         path = self._write(result, confirmed)
         if not result.interrupted:
@@ -130,13 +130,13 @@ def prepare(options: Options, known: Sequence[Path] = ()) -> Fuzzing:
     """Describe the backends, read what is known, and open the state.
 
     Args:
-        options: what the user asked for.
-        known: record files, or folders of them, whose failures are no news; default: what comes with the package.
+        options: of the command.
+        known: record files, or folders of them, whose failures are known already; default: what comes with the package.
 
     Raises:
-        ConformanceError: whatever is wrong with what was asked for.
+        ConformanceError: an option, the records or a backend is wrong.
     """
-    seen = known_failures(known) if known else packaged()  # first: what is wrong is said before torch starts
+    failures = known_failures(known) if known else packaged()  # first: errors are reported before torch starts
     deadline, began = Deadline(), time.monotonic()
     rung = first_rung(deadline)
     start_s = time.monotonic() - began
@@ -144,7 +144,7 @@ def prepare(options: Options, known: Sequence[Path] = ()) -> Fuzzing:
         rung=rung,
         shrink=partial(_smaller, deadline, options.budget_s),
         dump=writer.dump,
-        known=seen,
+        known=failures,
         run=partial(attempts.sweep, deadline=deadline),
         script_s=start_s,  # a script imports torch and compiles, as the fork server has just done on this machine
         deadline=deadline,
@@ -153,22 +153,22 @@ def prepare(options: Options, known: Sequence[Path] = ()) -> Fuzzing:
 
 
 def _smaller(
-    deadline: Deadline, budget_s: float | None, request: Request, wanted: Symptom, holds: Callable[[Request], bool]
+    deadline: Deadline, budget_s: float | None, request: Request, expected: Symptom, holds: Callable[[Request], bool]
 ) -> Request:
     """The smallest request that is found in time; the request itself where there is no time at all."""
     end = deadline if budget_s is None else deadline.within(_SHRINKING * budget_s)
 
-    def attempt(one: Request) -> Attempt:
+    def attempt(candidate: Request) -> Attempt:
         try:
-            made = attempts.run(one, end)
-            slipped = Symptom.of(made) == wanted and not holds(one)
+            made = attempts.run(candidate, end)
+            slipped = Symptom.of(made) == expected and not holds(candidate)
         except StoppedError:
             return Attempt(invalid="the time is up")
         return Attempt(invalid="the symptom is of another failure") if slipped else made
 
-    budget = _ATTEMPTS_AT_A_HANG if wanted.outcome is Outcome.TIMEOUT else _ATTEMPTS
+    budget = _ATTEMPTS_AT_A_HANG if expected.outcome is Outcome.TIMEOUT else _ATTEMPTS
     try:
-        return shrink(request, wanted, attempt, budget=budget).request
+        return shrink(request, expected, attempt, budget=budget).request
     except UsageError:
         if end.has_passed:
             return request
@@ -176,7 +176,7 @@ def _smaller(
 
 
 def first_rung(deadline: Deadline | None = None) -> Callable[[Request, Symptom], str]:
-    """What tells from which rung on a failure of a request shows, its own backend last; empty where that one does not.
+    """Return a function that finds the first rung that shows a failure, its own backend last; '' where none does.
 
     It raises a StoppedError once the deadline has passed.
 
@@ -185,4 +185,4 @@ def first_rung(deadline: Deadline | None = None) -> Callable[[Request, Symptom],
     """
     infos = find(LADDER, attempts.describe)
     run = partial(attempts.run, deadline=deadline)
-    return lambda request, wanted: ladder.first(list(ladder.climb(request, wanted, infos, run)))
+    return lambda request, symptom: ladder.first(list(ladder.climb(request, symptom, infos, run)))

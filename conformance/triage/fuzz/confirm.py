@@ -1,4 +1,4 @@
-"""What fuzzing found, confirmed: the stand-alone script of each finding, written beside its case and run as it is."""
+"""Confirms findings of fuzzing: the stand-alone script of each, written beside its case and run as it is."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NO_TIME = "the time was up before its script had ended; the same command with a
 
 @dataclass(frozen=True, kw_only=True)
 class Confirmation:
-    """What the script of a finding came to.
+    """How the script of a finding ended.
 
     Args:
         script: the name of its file; empty where it has none.
@@ -52,19 +52,19 @@ class Confirmation:
         return self.says if self.holds else f"NOT CONFIRMED: {self.says}"
 
 
-def scripted(request: Request, wanted: Symptom) -> str:
+def scripted(request: Request, expected: Symptom) -> str:
     """Run a request, and write the script of what comes of it.
 
     Raises:
-        UsageError: it does not show what is wanted, or in a way that a script by itself cannot show.
+        UsageError: it does not show the symptom, or a script by itself cannot show it.
         BackendError: its backend cannot be loaded.
         HarnessError: the fork server does not start, or died twice.
     """
-    seen = lookup.rerun(request)
-    if (symptom := Symptom.of_record(seen.record)) != wanted:
+    found = lookup.rerun(request)
+    if (symptom := Symptom.of_record(found.record)) != expected:
         message = f"run again it shows: {symptom}"
         raise UsageError(message)
-    return script.render_script(seen, script.compiler(request.backend))
+    return script.render_script(found, script.compiler(request.backend))
 
 
 def confirm(
@@ -83,30 +83,30 @@ def confirm(
         findings: those that are new.
         backend: that they are of.
         folder: where the files are.
-        write: gives the script of a request that shows a symptom.
+        write: returns the script of a request that shows a symptom.
         timeout_s: that was asked for; None is the limit of the backend.
         jobs: how many scripts run at a time.
         deadline: when it has to end; those that have no script yet come first.
 
     Returns:
-        What each came to, by the id of its case.
+        The confirmation of each, by the id of its case.
 
     Raises:
         RecordError: a script cannot be written.
         HarnessError: the fork server does not start, or died twice.
     """
     end = deadline or Deadline()
-    one = partial(_confirmed, backend=backend, folder=folder, write=write, timeout_s=timeout_s, deadline=end)
-    wanted = sorted(
+    confirm_one = partial(_confirmed, backend=backend, folder=folder, write=write, timeout_s=timeout_s, deadline=end)
+    scriptable = sorted(
         (finding for finding in findings if finding.file), key=lambda finding: _script(folder, finding).exists()
     )
     executor = ThreadPoolExecutor(jobs)
     try:
-        made = list(executor.map(one, wanted))
+        made = list(executor.map(confirm_one, scriptable))
     finally:
         tasks.shutdown()  # first: it ends what the executor waits for
         executor.shutdown(cancel_futures=True)
-    return {finding.case_id: each for finding, each in zip(wanted, made, strict=True)}
+    return {finding.case_id: each for finding, each in zip(scriptable, made, strict=True)}
 
 
 def _confirmed(

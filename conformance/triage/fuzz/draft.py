@@ -1,7 +1,7 @@
 """A program as it is drawn, statement by statement, followed in every mode that a call of its case begins with.
 
-Each such mode is a *world*. What is known of a variable in each says which tensors may be changed in place, which
-dtypes may meet, and what is an inference tensor, so that the program runs uncompiled.
+Each such mode is a *world*. The facts of a variable in each determine which tensors may be changed in place, which
+dtypes may be mixed, and what is an inference tensor, so that the program runs uncompiled.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ _KINDS = tuple(
 
 
 class _Facts(NamedTuple):
-    """What holds of a tensor in one world; `requires_grad` may say too much, never too little."""
+    """The facts of a tensor in one world; `requires_grad` may be true too often, never too rarely."""
 
     dtype: str
     requires_grad: bool = False
@@ -99,10 +99,10 @@ class _Facts(NamedTuple):
 
 @dataclass(eq=False)
 class _Memory:
-    """What tensors share that are views of each other; worlds by their number.
+    """What tensors that are views of each other share; worlds by their number.
 
-    `kept` is what some backward needs, so that it must not change. Of `quiet` views were made unrecorded: autograd
-    refuses to see them change. A `leaf` that requires grad changes only where nothing is recorded.
+    In worlds in `kept` some backward needs it, so that it must not change; in those in `quiet` views were made with
+    grad disabled, which autograd refuses to change. A `leaf` that requires grad changes only with grad disabled.
     """
 
     given: bool = False
@@ -157,10 +157,10 @@ class Draft:
         if len(self._variables) == self._results:
             self._operation(depth)
         own = self._variables[self._results :]
-        wanted = {id(own[-1]), *(id(one) for one in own if self._pick((True, False)))}
-        chosen = [one for one in own if id(one) in wanted]
-        self.reaches_inputs = self.reaches_inputs or any(one.memory.given for one in chosen)
-        self._lines.append(f"return {', '.join(one.name for one in chosen)}")
+        returned = {id(own[-1]), *(id(variable) for variable in own if self._pick((True, False)))}
+        chosen = [variable for variable in own if id(variable) in returned]
+        self.reaches_inputs = self.reaches_inputs or any(variable.memory.given for variable in chosen)
+        self._lines.append(f"return {', '.join(variable.name for variable in chosen)}")
 
     def _statement(self, depth: int) -> None:
         kind = self._pick(_KINDS)
@@ -198,7 +198,7 @@ class Draft:
         self.statements(self._pick((1, 1, 1, 2)), depth + 1)
         self._worlds = [context.leave(*modes) for modes in zip(before, self._worlds, strict=True)]
         if level.form == "def":
-            self._call(depth, function, [one.name for one in self._variables[first:]])
+            self._call(depth, function, [variable.name for variable in self._variables[first:]])
 
     def _call(self, depth: int, function: str, names: list[str]) -> None:
         listed = ", ".join(names)
@@ -219,41 +219,41 @@ class Draft:
 
     def _fits(self, op: _Op, operands: Sequence[_Variable]) -> bool:
         """Whether shapes, dtypes, sizes of numbers and inference tensors allow an operation in every world."""
-        shape = _shape(op, [one.shape for one in operands])
-        if shape is None or op.bound(*(one.bound for one in operands)) > _LARGEST:
+        shape = _shape(op, [operand.shape for operand in operands])
+        if shape is None or op.bound(*(operand.bound for operand in operands)) > _LARGEST:
             return False
         for world, modes in enumerate(self._worlds):
-            facts = [one.facts[world] for one in operands]
-            dtypes = {one.dtype for one in facts} | ({"float32"} if op.text.startswith("net") else set())
+            facts = [operand.facts[world] for operand in operands]
+            dtypes = {each.dtype for each in facts} | ({"float32"} if op.text.startswith("net") else set())
             if op.listed in {"lower", "float32"} and len(dtypes) > 1 and not modes.autocast:
                 return False
             if op.listed == "promote" and modes.autocast and not dtypes <= {"float32", modes.dtype}:
                 return False
-            recorded = modes.records and (any(one.requires_grad for one in facts) or op.text.startswith("net"))
-            if recorded and op.keeps == "arguments" and any(one.inference for one in facts):
+            recorded = modes.records and (any(each.requires_grad for each in facts) or op.text.startswith("net"))
+            if recorded and op.keeps == "arguments" and any(each.inference for each in facts):
                 return False
         return True
 
     def _assign(self, depth: int, op: _Op, operands: Sequence[_Variable]) -> None:
         made = self._result(op, operands)
-        self._put(depth, f"{made.name} = {op.text.format(*(one.name for one in operands))}")
+        self._put(depth, f"{made.name} = {op.text.format(*(operand.name for operand in operands))}")
         self._variables.append(made)
 
     def _result(self, op: _Op, operands: Sequence[_Variable], name: str = "") -> _Variable:
-        """A new variable with what an operation makes of its operands, which backward may keep."""
-        shape = _shape(op, [one.shape for one in operands])
-        bound = op.bound(*(one.bound for one in operands))
+        """A new variable with the result of an operation on its operands, which backward may keep."""
+        shape = _shape(op, [operand.shape for operand in operands])
+        bound = op.bound(*(operand.bound for operand in operands))
         made = _Variable(name or self._name(), shape or (), _Memory(), [], bound)
         for world, modes in enumerate(self._worlds):
-            facts, weighs = [one.facts[world] for one in operands], op.text.startswith("net")
-            recorded = modes.records and (weighs or any(one.requires_grad for one in facts))
-            dtypes = [one.dtype for one in facts] + (["float32"] if weighs else [])
+            facts, weighs = [operand.facts[world] for operand in operands], op.text.startswith("net")
+            recorded = modes.records and (weighs or any(each.requires_grad for each in facts))
+            dtypes = [each.dtype for each in facts] + (["float32"] if weighs else [])
             made.facts.append(_Facts(_dtype(op, dtypes, modes), recorded, modes.inference))
             if op.listed == "promote" and not modes.records:  # it ends in a view
                 made.memory.quiet.add(world)
             if recorded and op.keeps:
-                kept = [one.memory for one in operands] if op.keeps == "arguments" else [made.memory]
-                kept += [one.memory for one in self._outside] if weighs else []
+                kept = [operand.memory for operand in operands] if op.keeps == "arguments" else [made.memory]
+                kept += [operand.memory for operand in self._outside] if weighs else []
                 for memory in kept:
                     memory.kept.add(world)
         return made
@@ -265,9 +265,9 @@ class Draft:
         asked = self._pick(ASKED)
         # Both arms are followed in every world: what either keeps is kept.
         name = self._name()
-        chosen, other = (self._result(op, [first], name) for op in arms)
-        chosen.memory.kept |= other.memory.kept
-        chosen.bound = max(chosen.bound, other.bound)
+        chosen, alternative = (self._result(op, [first], name) for op in arms)
+        chosen.memory.kept |= alternative.memory.kept
+        chosen.bound = max(chosen.bound, alternative.bound)
         then, otherwise = (f"    {name} = {op.text.format(first.name)}" for op in arms)
         for line in (f"if {ASKED[asked]}:", then, "else:", otherwise):
             self._put(depth, line)
@@ -278,7 +278,7 @@ class Draft:
         shape = _viewed(name, base.shape)
         if shape is None:
             return self._operation(depth)
-        facts = [one._replace(requires_grad=one.requires_grad and name != "detach") for one in base.facts]
+        facts = [each._replace(requires_grad=each.requires_grad and name != "detach") for each in base.facts]
         made = _Variable(self._name(), shape, base.memory, facts, base.bound)
         base.memory.quiet |= {world for world, modes in enumerate(self._worlds) if not modes.records}
         self._put(depth, f"{made.name} = {VIEWS[name].format(base.name)}")
@@ -286,20 +286,20 @@ class Draft:
         return None
 
     def _write(self, depth: int) -> None:
-        targets = [one for one in self._readable() if self._writable(one)]
+        targets = [variable for variable in self._readable() if self._writable(variable)]
         if not targets:
             return self._operation(depth)
         target, name = self._pick(targets), self._pick(WRITES)
-        sources = [one for one in self._readable() if self._pourable(one, target)]
+        sources = [variable for variable in self._readable() if self._copyable(variable, target)]
         if WRITES[name].count("{}") > 1 and not sources:
             name = "mul_"
         operands = [target, self._pick(sources)] if WRITES[name].count("{}") > 1 else [target]
-        self._put(depth, WRITES[name].format(*(one.name for one in operands)))
-        target.bound = sum(one.bound for one in operands)
+        self._put(depth, WRITES[name].format(*(variable.name for variable in operands)))
+        target.bound = sum(variable.bound for variable in operands)
         self.reaches_inputs = self.reaches_inputs or target.memory.given
-        for one in [one for one in self._readable() if one.memory is target.memory]:
-            one.bound = max(one.bound, target.bound)
-            self._now_recorded(one, operands[-1])
+        for variable in [variable for variable in self._readable() if variable.memory is target.memory]:
+            variable.bound = max(variable.bound, target.bound)
+            self._now_recorded(variable, operands[-1])
         return None
 
     def _now_recorded(self, changed: _Variable, source: _Variable) -> None:
@@ -317,7 +317,7 @@ class Draft:
             for world, modes in enumerate(self._worlds)
         )
 
-    def _pourable(self, source: _Variable, target: _Variable) -> bool:
+    def _copyable(self, source: _Variable, target: _Variable) -> bool:
         apart = source.memory is not target.memory
         return apart and _broadcast(source.shape, target.shape) == target.shape and source.bound < _LARGEST / 2
 
@@ -355,7 +355,7 @@ def _given(name: str, spec: InputSpec, flags: Sequence[bool]) -> _Variable:
 
 
 def _dtype(op: _Op, dtypes: Sequence[str], modes: Modes) -> str:
-    """The dtype of a result; where kinds meet, float32 is all that they have in common."""
+    """The dtype of a result; where dtypes are mixed, float32 is all that they have in common."""
     if modes.autocast and op.listed in {"lower", "float32"}:
         return modes.dtype if op.listed == "lower" else "float32"
     return dtypes[0] if len({*dtypes}) == 1 else "float32"

@@ -1,4 +1,4 @@
-"""What fuzzing has found: told apart by symptom, first rung that shows it and shape of the nest; known or new."""
+"""Findings of fuzzing: distinguished by symptom, first rung that shows it and shape of the nest; known or new."""
 
 from __future__ import annotations
 
@@ -47,25 +47,25 @@ class FuzzFinding:
 
     @property
     def key(self) -> tuple[Symptom, str, str]:
-        """What it is told from others by."""
+        """Deduplication key."""
         return (self.symptom, self.rung, self.nest)
 
 
 def merged(findings: Iterable[FuzzFinding]) -> list[FuzzFinding]:
     """The first finding of each key, in their order."""
     found: dict[tuple[Symptom, str, str], FuzzFinding] = {}
-    for one in findings:
-        found.setdefault(one.key, one)
+    for finding in findings:
+        found.setdefault(finding.key, finding)
     return list(found.values())
 
 
 def code(case: Case) -> tuple[str, ...]:
-    """What makes two cases the same program, whatever they are called."""
+    """The parts of a case that make its program, whatever its id."""
     return (case.program, case.setup, repr(case.inputs), repr(case.calls), repr(case.variants))
 
 
 def write(folder: Path, case: Case, dump: Callable[[Case], str]) -> str:
-    """Write a case into a file of its own, which `conformance run --cases` takes with its folder; gives its name.
+    """Write a case into a file of its own, which `conformance run --cases` takes with its folder; return its name.
 
     Raises:
         RecordError: it cannot be written.

@@ -1,4 +1,4 @@
-"""Strategies of small programs: nests of modes and what they are about, valid uncompiled as far as rules can tell."""
+"""Strategies of small programs: nests of modes with operations inside, which rules keep valid where they can."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ def features(case: Case) -> frozenset[str]:
     found |= {f"ambient {name}" for name, variant in AMBIENT.items() if variant == case.variants[0]}
     found |= {f"calls {name}" for name, calls in _CALLS.items() if calls == case.calls}
     found |= {f"branch on {name}" for name, asked in ASKED.items() if asked in text}
-    told = {
+    parts = {
         "graph break": "graph_break()" in text,
         "input bfloat16": any(spec.dtype == "bfloat16" for spec in case.inputs.values()),
         "input without grad": not all(spec.requires_grad for spec in case.inputs.values()),
         "weight changed": any(f"net.weight.{name}(" in text for name in WRITES),
         "several results": "," in text.rstrip().rpartition("\n")[2],
     }
-    return frozenset(found | {name for name, holds in told.items() if holds})
+    return frozenset(found | {name for name, holds in parts.items() if holds})
 
 
 def _occurs(template: str, text: str) -> bool:
@@ -105,7 +105,7 @@ def chunk(number: int, of_seed: int) -> list[Case]:
 
     Args:
         number: which chunk, from 0.
-        of_seed: the seed that tells this sequence of chunks from others.
+        of_seed: the seed of this sequence of chunks.
     """
     found: dict[object, Case] = {}
     for part in range(CHUNK // _AT_ONCE):
@@ -135,7 +135,7 @@ def _drawn(of_seed: int) -> list[Case]:
 
 
 def version() -> str:
-    """What programs and findings depend on, in twelve digits: the modules that make them, PyTorch and hypothesis."""
+    """A digest, in twelve digits, of what programs and findings depend on: their modules, PyTorch and hypothesis."""
     versions = [torch_release.installed().version, metadata.version("hypothesis")]
     texts = [(resources.files("conformance") / f"{name}.py").read_text(encoding="utf-8") for name in _MADE_OF]
     return hashlib.sha256("\n".join([*versions, *texts]).encode()).hexdigest()[:12]
@@ -185,8 +185,10 @@ def _worlds(variant: Variant, calls: Sequence[Call]) -> list[Modes]:
 def _requires(
     draft: Draft, inputs: dict[str, InputSpec], calls: Sequence[Call], *, weights: bool
 ) -> frozenset[Capability]:
-    needed = {one for _, level in levels_of(draft.text()) for one in MODES[level.mode].requires}
-    needed |= {one for call in calls for one in Variant(grad=call.grad or "", autocast=call.autocast or "off").requires}
+    needed = {each for _, level in levels_of(draft.text()) for each in MODES[level.mode].requires}
+    needed |= {
+        each for call in calls for each in Variant(grad=call.grad or "", autocast=call.autocast or "off").requires
+    }
     needed |= {_LOW[spec.dtype] for spec in inputs.values() if spec.dtype in _LOW}
     flags = any(spec.requires_grad for spec in inputs.values()) or any(True in c.requires_grad.values() for c in calls)
     if flags or weights:

@@ -1,4 +1,4 @@
-"""What is known before fuzzing: failures that records of the suite show, with the modes that their cases have.
+"""Failures that are known before fuzzing: those that records of the suite show, with the modes of their cases.
 
 What the published records show comes with the package, in `known_failures.json`.
 `python -m conformance.triage.fuzz.known` writes it again from `results/records`, and `python -m nox -s report` does so
@@ -51,9 +51,9 @@ class Known:
 
     @property
     def digest(self) -> str:
-        """What tells it from what is known otherwise, in twelve digits."""
-        told = [(str(symptom), rung, cases) for (symptom, rung), cases in self.failures.items()]
-        plain = sorted((*key, [(name, sorted(modes)) for name, modes in cases]) for *key, cases in told)
+        """A digest of these failures, in twelve digits."""
+        failures = [(str(symptom), rung, cases) for (symptom, rung), cases in self.failures.items()]
+        plain = sorted((*key, [(name, sorted(modes)) for name, modes in cases]) for *key, cases in failures)
         return hashlib.sha256(repr(plain).encode()).hexdigest()[:12]
 
     def case_of(self, case: Case, symptom: Symptom, rung: str) -> str:
@@ -61,28 +61,28 @@ class Known:
 
         The same symptom on the same rung is another failure where it takes a mode that no known case has.
         """
-        wanted = _modes(case, case.variants[0])
+        needed = _modes(case, case.variants[0])
         cases = self.failures.get((symptom, rung), ())
-        return next((name for name, modes in cases if wanted <= modes), "")
+        return next((name for name, modes in cases if needed <= modes), "")
 
 
 def known_failures(places: Sequence[Path]) -> Known:
-    """What records of earlier runs show, of cases that are still there.
+    """Return the failures in records of earlier runs, of cases that still exist.
 
     Args:
         places: record files, or folders of them, of whose release folders the newest counts.
 
     Raises:
-        UsageError: there are failures, but of none it is known which of PyTorch's own backends shows it first.
+        UsageError: there are failures, but the first of PyTorch's own backends that shows them is known of none.
         RecordError: there are no records, they cannot be read, or those of a backend are of two releases of torch.
         CaseError: the cases cannot be read.
     """
     read = [(path, record_file.read(path)) for path in (find_kinds(*places)[0] if places else [])]
     refuse_mixed(read)
     runs = [run for _, run in read]
-    records = [one for run in runs for one in run.records]
+    records = [record for run in runs for record in run.records]
     rungs = ladder.first_in_records(records)
-    if not rungs and any(one.outcome.is_failure for one in records):
+    if not rungs and any(record.outcome.is_failure for record in records):
         message = (
             f"{', '.join(map(str, places))}: nothing can be known from these records.\n"
             f"  They need those of the backends below as well: {', '.join(ladder.below(records[0].backend))}"
@@ -92,7 +92,7 @@ def known_failures(places: Sequence[Path]) -> Known:
 
 
 def packaged() -> Known:
-    """What the published records show, of every release, as it comes with the package."""
+    """Return the failures in the published records of every release, from the packaged file."""
     held = json.loads(files("conformance.triage.fuzz").joinpath(PACKAGED).read_text(encoding="utf-8"))
     return Known(
         {
@@ -113,7 +113,7 @@ def packed(folder: Path) -> str:
     cases = _cases(runs)
     found: dict[tuple[Symptom, str], dict[tuple[str, frozenset[str]], None]] = {}
     for torch in sorted({run.header.environment.torch for run in runs}):
-        records = [one for run in runs if run.header.environment.torch == torch for one in run.records]
+        records = [record for run in runs if run.header.environment.torch == torch for record in run.records]
         for key, shown in _by_symptom(records, ladder.first_in_records(records), cases).items():
             found.setdefault(key, {}).update(dict.fromkeys(shown))
     failures = sorted(
@@ -125,7 +125,7 @@ def packed(folder: Path) -> str:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """What tells the record files of a folder from earlier ones: by path in it, a digest of the content."""
+    """Digests of the content of record files in a folder, by path in it."""
     named = {path.relative_to(folder).as_posix(): path.read_bytes() for path in find_every_release(folder)}
     return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in sorted(named.items())}
 
@@ -141,15 +141,15 @@ def _by_symptom(
 ) -> Mapping[tuple[Symptom, str], Sequence[tuple[str, frozenset[str]]]]:
     places = {(case.id, variant.id): (case, variant) for case in cases for variant in case.variants}
     found: dict[tuple[Symptom, str], dict[tuple[str, frozenset[str]], None]] = {}
-    for one in records:
-        if one.key in rungs and (place := places.get((one.case_id, one.variant))):
-            known = found.setdefault((Symptom.of_record(one), rungs[one.key]), {})
-            known.setdefault((one.case_id, _modes(*place)))
+    for record in records:
+        if record.key in rungs and (place := places.get((record.case_id, record.variant))):
+            known = found.setdefault((Symptom.of_record(record), rungs[record.key]), {})
+            known.setdefault((record.case_id, _modes(*place)))
     return {key: tuple(each) for key, each in found.items()}
 
 
 def _modes(case: Case, variant: Variant) -> frozenset[str]:
-    """The modes around a program and inside it, wherever they stand, if they are written as the grammar writes them."""
+    """The modes around a program and inside it, wherever they are, if they are written as the grammar writes them."""
     inside = {mode for text in (case.setup, case.program) for mode in modes_of(substitute(text, variant.params))}
     held = [(variant.grad, variant.autocast), *((call.grad, call.autocast) for call in case.calls)]
     around = {_AROUND.get(word, word) for words in held for word in words if word} - {"enabled", "off"}

@@ -1,4 +1,4 @@
-"""What a fuzzing run found and drew, as markdown."""
+"""The report of a fuzzing run, as markdown."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _NOT_ALONE = "not seen again by itself"
 
 
 def report(result: FuzzResult, confirmed: Mapping[str, Confirmation]) -> str:
-    """What a run found and what it drew, as markdown.
+    """Return what a run found and what it drew, as markdown.
 
     Args:
         result: of the run.
-        confirmed: what the scripts of findings came to, by the id of the case.
+        confirmed: how the scripts of findings ended, by the id of the case.
     """
     blocks = [_title(result), _counts(result), *_new(result, confirmed), *_beside(result)]
     return "\n\n".join(filter(None, blocks)) + "\n"

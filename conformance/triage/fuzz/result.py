@@ -1,4 +1,4 @@
-"""What a fuzzing run is asked for, and what comes of it: options, chunks and the result that they add up to."""
+"""Options and results of a fuzzing run: chunks, and the result that they add up to."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _INTERRUPTED = 130
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the user asked for; the names are those of `conformance fuzz`.
+    """The options of `conformance fuzz`, by the same names.
 
     Args:
-        backend: a reference, as `--backend` takes it.
+        backend: a backend spec.
         output: the folder of the findings and of the state.
-        seed: tells this sequence of programs from others.
+        seed: of this sequence of programs.
         budget_s: wall time of all of it but the start-up, earlier runs of the same command included; None is no limit.
         programs: about how many are run, earlier runs included; None is no limit.
         jobs: how many batches run at a time; None is one for each processor.
@@ -41,7 +41,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """What came of one chunk; a line of the state.
+    """The results of one chunk; a line of the state.
 
     Args:
         number: which one.
@@ -50,7 +50,7 @@ class Chunk:
         seconds: from the end of the chunk before it to its own.
         codes: digests of its programs, so that none is run twice.
         features: how many programs use each part of the grammar.
-        invalid: by case id, why a program does not do uncompiled what it is for.
+        invalid: by case id, why a program is invalid uncompiled.
         failures: the symptom of each program that failed, in their order.
         findings: those failures that were looked into.
         left: the symptoms of those that were to be looked into when the time was up.
@@ -70,7 +70,7 @@ class Chunk:
 
 @dataclass(frozen=True, kw_only=True)
 class FuzzResult:
-    """What came of a run and of those that it continues."""
+    """The results of a run and of those that it continues."""
 
     backend: str
     seed: int
@@ -95,7 +95,7 @@ class FuzzResult:
 
     @property
     def invalid(self) -> Mapping[str, str]:
-        """By case id, why a program does not do uncompiled what it is for."""
+        """By case id, why a program is invalid uncompiled."""
         return {case: reason for chunk in self.chunks for case, reason in chunk.invalid.items()}
 
     @property
@@ -118,12 +118,12 @@ class FuzzResult:
 
     @property
     def looked_into(self) -> int:
-        """Of how many failures the first rung was found."""
+        """How many failures have been looked into."""
         return sum(len(chunk.findings) for chunk in self.chunks)
 
     @property
     def left(self) -> set[Symptom]:
-        """What shows in failures that nobody has looked into, as the time was up."""
+        """The symptoms of failures that there was no time to look into."""
         every = {symptom for chunk in self.chunks for symptom in chunk.left}
         return every - {finding.symptom for finding in self.findings}
 

@@ -23,11 +23,11 @@ _TESTS = _OWN / "tests"
 
 
 def describe(ref: str, report: Callable[[Stage], None]) -> Compiler:
-    """Say how a script names a backend.
+    """Return how a script names a backend.
 
     Args:
-        ref: what `--backend` takes.
-        report: told the stage.
+        ref: backend spec.
+        report: called with the stage.
 
     Raises:
         BackendError: nothing has that name.
@@ -66,7 +66,7 @@ def _literal(value: object, ref: str) -> str:
 
 
 def _named(compiler: object, ref: str) -> tuple[tuple[str, ...], str]:
-    """The lines that import a compiler, and what it is then called."""
+    """The lines that import a compiler, and its name then."""
     if isinstance(compiler, str):
         return (), repr(compiler).replace("'", '"')
     home, _, attribute = ref.rpartition(":")

@@ -27,7 +27,7 @@ _SPECIFICATION = "the specification of torch-compile-conformance, cases/SPEC.md"
 
 
 def environment() -> str:
-    """What `python -m torch.utils.collect_env` says of this machine, from a process of its own.
+    """Return the output of `python -m torch.utils.collect_env`, run in a process of its own.
 
     Raises:
         HarnessError: it fails, or takes too long.
@@ -36,7 +36,7 @@ def environment() -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_LIMIT_S)  # noqa: S603 - our own Python
     except (subprocess.SubprocessError, OSError) as error:
-        message = f"torch.utils.collect_env says nothing: {error}"
+        message = f"torch.utils.collect_env failed: {error}"
         raise HarnessError(message) from error
     return done.stdout.strip()
 
@@ -47,7 +47,7 @@ def of(found: Found, script_text: str, environment_text: str) -> str:
     Args:
         found: the failing record.
         script_text: its reproduction script.
-        environment_text: what `environment` says.
+        environment_text: the output of `environment`.
 
     Raises:
         UsageError: the record is of no failure.
@@ -79,13 +79,13 @@ def _described(found: Found) -> Iterator[str]:
     )
     uncompiled, compiled = _sides(found)
     yield f"- uncompiled: {uncompiled}\n- compiled: {compiled}"
-    owed = [f"> **{name}** {text}" for name in record.clauses if (text := clause(name))]
-    if owed:
-        yield "\n>\n".join([*owed, f"> ({_SPECIFICATION})"])
+    quoted = [f"> **{name}** {text}" for name in record.clauses if (text := clause(name))]
+    if quoted:
+        yield "\n>\n".join([*quoted, f"> ({_SPECIFICATION})"])
 
 
 def _sides(found: Found) -> tuple[str, str]:
-    """What it does uncompiled, and what it does compiled."""
+    """The behaviour uncompiled, and compiled."""
     record, first = found.record, difference(found)
     if record.raised is not None:
         return "runs without an exception", f"raises `{record.raised.type}` at stage {record.raised.stage}; see the log"

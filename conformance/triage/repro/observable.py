@@ -1,4 +1,4 @@
-"""What a reproduction script looks at: the one observable that differs, when it is seen, and its Python."""
+"""The one observable that a reproduction script compares: when it is read, and its Python."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CALL = re.compile(r"call\[(\d+)\]\.?")
 
 
 def difference(found: Found) -> Difference | None:
-    """The difference that was there first, of those that decided the verdict; None where no check could.
+    """Return the first difference of those that decided the verdict; None where no check has one.
 
     Raises:
         UsageError: the record is of no failure.
@@ -41,7 +41,7 @@ def difference(found: Found) -> Difference | None:
 
 
 class Moment(IntEnum):
-    """When it is seen: in the caller's modes, after them, on results, after backward, after the last call."""
+    """When it is read: in the caller's modes, after them, on results, after backward, after the last call."""
 
     INSIDE = 0
     CALLED = 1
@@ -52,18 +52,18 @@ class Moment(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Observable:
-    """What the script looks at.
+    """What a script compares.
 
     Args:
-        index: of the call in which it is seen.
+        index: of the call in which it is read.
         moment: when in that call.
-        expression: what it is, as Python.
+        expression: its Python.
         differs: whether it differs, as Python.
-        before: what has to stand before the call.
-        after: what has to stand just before the expression.
+        before: what comes before the call.
+        after: what comes just before the expression.
         earlier: the call whose output the expression names as `earlier`.
-        kept: what of that output is copied when it is returned.
-        caught: whether exceptions of that call are what is seen; the expression is then their word.
+        kept: the part of that output that is copied when it is returned.
+        caught: whether exceptions of that call are compared; the expression then describes them.
     """
 
     index: int
@@ -114,7 +114,7 @@ _STATE = {
 
 
 def observable(found: Found) -> Observable:
-    """What the script of a failing record has to look at.
+    """Return what the script of a failing record has to compare.
 
     Raises:
         UsageError: the record is of no failure, or of one that no script can show.
@@ -130,10 +130,10 @@ def observable(found: Found) -> Observable:
     if first is None:
         raise UsageError(_unknown(found))
     twin = first.twin
-    seen = _of_difference(first, request, last)
-    if seen is None:
+    compared = _of_difference(first, request, last)
+    if compared is None:
         raise UsageError(_unknown(found))
-    return replace(seen, differs=seen.differs.replace("uncompiled", "expected")) if twin else seen
+    return replace(compared, differs=compared.differs.replace("uncompiled", "expected")) if twin else compared
 
 
 def _unknown(found: Found) -> str:
@@ -142,8 +142,8 @@ def _unknown(found: Found) -> str:
 
 def _raising(found: Found) -> int:
     """The call in which the compiled function raised alone."""
-    told = (one for check in found.record.checks if check.check == "exceptions" for one in check.differences)
-    return next((_split(one.path)[0] for one in told if one.expected == NO_EXCEPTION), 0)
+    differences = (each for check in found.record.checks if check.check == "exceptions" for each in check.differences)
+    return next((_split(each.path)[0] for each in differences if each.expected == NO_EXCEPTION), 0)
 
 
 def _split(path: str) -> tuple[int, str]:
@@ -185,11 +185,11 @@ def _state(index: int, path: str, request: Request) -> Observable:
 
 
 def _exception(first: Difference, index: int) -> Observable:
-    """Its stage tells how far the call has to go; where only the type is another one, that may be either."""
+    """Its stage decides how far the call has to go; where only the type differs, that may be either."""
     at_call = first.kind == "exception" and "in backward" not in first.actual + first.expected
-    said = 'f"{kind(error)} {stage}"' if first.kind == "exception" else "type(error).__name__"
+    expression = 'f"{kind(error)} {stage}"' if first.kind == "exception" else "type(error).__name__"
     moment = Moment.RESULTS if at_call else Moment.BACKWARD
-    return Observable(index=index, moment=moment, expression=said, caught=True)
+    return Observable(index=index, moment=moment, expression=expression, caught=True)
 
 
 def _retained(index: int, path: str, last: int) -> Observable:
@@ -224,30 +224,30 @@ def _evidence(first: Difference, last: int) -> Observable | None:
         "returned_unchanged": "returned_unchanged == graphs",
     }
     lacks = missing.get(first.path, "")
-    seen = Observable(index=last, moment=Moment.RESULTS, expression='"returned"', differs=lacks)
-    return seen if lacks else None
+    counts = Observable(index=last, moment=Moment.RESULTS, expression='"returned"', differs=lacks)
+    return counts if lacks else None
 
 
 def _aliasing(index: int, path: str) -> Observable:
-    one, _, other = path.partition(" ~ ")
-    call, inner = _split(other)
-    earlier = call if inner != other else None
-    name = _expression(other) if earlier is None else inner.replace("output", "earlier", 1)
-    expression = f"relation({one}, {name})"
+    first, _, second = path.partition(" ~ ")
+    call, inner = _split(second)
+    earlier = call if inner != second else None
+    name = _expression(second) if earlier is None else inner.replace("output", "earlier", 1)
+    expression = f"relation({first}, {name})"
     return Observable(index=index, moment=Moment.CALLED, expression=expression, earlier=earlier)
 
 
 def _reaching(first: Difference, last: int) -> Observable:
-    """Of several things that a write may have changed, one that only one side changed."""
+    """Compare one of the objects that a write changed on one side only."""
     written = first.path.removeprefix("writing into ")
     write = f"{written}.logical_not_() if {written}.dtype is torch.bool else {written}.add_(1)"
     end = Observable(index=last, moment=Moment.END)
     if "raises " in first.actual + first.expected:
         return replace(end, expression='f"raises {type(error).__name__}"', after=f"{write}\n", caught=True)
     sides = [set(side.split(", ")) - {"nothing", ""} for side in (first.actual, first.expected)]
-    other = min(sides[0] ^ sides[1])
-    call, name = _split(other)
-    is_result = name != other
+    changed = min(sides[0] ^ sides[1])
+    call, name = _split(changed)
+    is_result = name != changed
     earlier = call if is_result and call != last else None
     where = name if is_result else _expression(name)
     if earlier is not None:
@@ -267,32 +267,34 @@ def _leaf(first: Difference, index: int, path: str, request: Request) -> Observa
         name = gradient["name"]
         held = f'{"second" if gradient[1] else "first"}.get("{name}")' if double else f"{_expression(name)}.grad"
         held += gradient["part"] or ""
-        seen = Observable(index=index, moment=Moment.BACKWARD)
+        template = Observable(index=index, moment=Moment.BACKWARD)
         if first.kind == "value":
-            return replace(seen, expression=f'"no gradient" if {held} is None else "a gradient"')
+            return replace(template, expression=f'"no gradient" if {held} is None else "a gradient"')
         if first.kind == "presence":
-            return replace(seen, expression=f'"{name}" in second' if gradient[1] else f"{_expression(name)}.is_leaf")
+            return replace(
+                template, expression=f'"{name}" in second' if gradient[1] else f"{_expression(name)}.is_leaf"
+            )
     elif path == "output.structure" or first.kind == "presence":
         shape = "str(pytree.tree_structure(output))"
         return Observable(index=index, moment=Moment.RESULTS, expression=shape)
     elif handed := _HANDED.fullmatch(path):
         if handed["cotangent"] and "double_backward" in request.case.checks:
             return None
-        seen = Observable(index=index, moment=Moment.BACKWARD)
+        template = Observable(index=index, moment=Moment.BACKWARD)
         held = f'handed["{handed["cotangent"]}"]' if handed["cotangent"] else _expression(handed["name"])
     else:
         is_output = path.startswith("output")
-        seen = Observable(index=index, moment=Moment.RESULTS if is_output else Moment.CALLED)
+        template = Observable(index=index, moment=Moment.RESULTS if is_output else Moment.CALLED)
         held = path if is_output else _expression(path)
-    return _fact(first, seen, held)
+    return _fact(first, template, held)
 
 
-def _fact(first: Difference, seen: Observable, held: str) -> Observable | None:
+def _fact(first: Difference, template: Observable, held: str) -> Observable | None:
     if first.kind in _FACTS:
-        return replace(seen, expression=_FACTS[first.kind].format(held))
+        return replace(template, expression=_FACTS[first.kind].format(held))
     if first.kind == "value":
         tensors = any(" tensor of shape " in side for side in (first.actual, first.expected))
-        return replace(seen, expression=f"type({held}).__name__" if tensors else held)
+        return replace(template, expression=f"type({held}).__name__" if tensors else held)
     if "unreadable" in {first.actual, first.expected} or first.kind not in {"values", "nonfinite"}:
         return None
     differs = "not torch.equal(compiled, uncompiled)"
@@ -301,7 +303,7 @@ def _fact(first: Difference, seen: Observable, held: str) -> Observable | None:
     elif first.ulp is not None and first.max_abs:
         differs = f"((compiled - uncompiled).abs() > {first.max_abs / 2:.2g}).any()"
     copied = held if held.endswith(".grad") else f"{held}.detach()"
-    return replace(seen, expression=copied, differs=differs)
+    return replace(template, expression=copied, differs=differs)
 
 
 def _expression(path: str) -> str:

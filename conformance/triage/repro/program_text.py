@@ -1,4 +1,4 @@
-"""The parts that a reproduction script is put together from: its program, its arguments, and the functions it needs."""
+"""The parts of a reproduction script: its program, its arguments, and the functions it needs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def differentiable(output):
 ''',
     "backward": '''
 def backward(output, call):
-    """Go backward from all results at once, with random cotangents, which are given back."""
+    """Go backward from all results at once, with random cotangents, which are returned."""
     results = differentiable(output)
     cotangents = {path: COTANGENT(leaf, f"{call}/first/{path}") for path, leaf in results.items()}
     if results:
@@ -67,14 +67,14 @@ def backward_twice(output, call, leaves):
     leaves = {name: leaf for name, leaf in leaves.items() if leaf.is_leaf and leaf.requires_grad}
     if not results:
         return {}, {}
-    wanted = list(leaves.values())
+    targets = list(leaves.values())
     cotangents = [COTANGENT(leaf, f"{call}/first/{path}") for path, leaf in results.items()]
-    first = torch.autograd.grad(list(results.values()), wanted, cotangents, create_graph=True, allow_unused=True)
+    first = torch.autograd.grad(list(results.values()), targets, cotangents, create_graph=True, allow_unused=True)
     again = {name: value for name, value in zip(leaves, first) if value is not None and value.requires_grad}
     if not again:
         return dict(zip(leaves, first)), {}
     cotangents = [COTANGENT(value, f"{call}/second/grad({name})") for name, value in again.items()]
-    second = torch.autograd.grad(list(again.values()), wanted, cotangents, allow_unused=True)
+    second = torch.autograd.grad(list(again.values()), targets, cotangents, allow_unused=True)
     return dict(zip(leaves, first)), dict(zip(leaves, second))
 ''',
     "perturb": '''
@@ -94,7 +94,7 @@ def weights_of(value):
 """,
     "double_in_place": '''
 def double_in_place(output):
-    """What a caller does who scales a result in place."""
+    """Scale results in place, as a caller may."""
     for value in pytree.tree_leaves(output):
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             value.mul_(2)
@@ -105,15 +105,15 @@ def kind(error):
     return next(each.__name__ for each in type(error).__mro__ if each.__module__ == "builtins")
 ''',
     "relation": """
-def relation(one, other):
-    if one is other:
+def relation(first, second):
+    if first is second:
         return "same object"
-    start = one.untyped_storage().data_ptr()
-    return "same storage" if start and start == other.untyped_storage().data_ptr() else "unrelated"
+    start = first.untyped_storage().data_ptr()
+    return "same storage" if start and start == second.untyped_storage().data_ptr() else "unrelated"
 """,
     "count_breaks": '''
 def count_breaks():
-    """How many places Dynamo broke a graph at, with the functions that it gave up for another."""
+    """How many places Dynamo broke a graph at, with the functions that it gave up on for another reason."""
     stacks = [reason.user_stack for reason in torch._dynamo.utils.graph_break_reasons]
     places = {tuple((frame.filename, frame.lineno, frame.colno) for frame in stack[-1:]) for stack in stacks}
     broken = {(frame.filename, frame.name) for stack in stacks for frame in stack}
@@ -180,10 +180,10 @@ class ProgramText:
     """The module of a program in three parts.
 
     Args:
-        fixed: functions and classes of the setup that stand before anything is computed.
+        fixed: functions and classes of the setup before anything is computed.
         state: what the setup computes, with what follows it; it has to be run anew for each role.
         function: the definition of `program`.
-        holders: modules and weights, as Python, beside those that the text of the state shows.
+        holders: modules and weights, as Python, besides those in the text of the state.
         is_opaque: whether the program calls what is not in these texts.
     """
 
@@ -224,12 +224,12 @@ class ProgramText:
 
     @cached_property
     def text(self) -> str:
-        """All of it, to look for words in."""
+        """All of it, to search in."""
         return f"{self.fixed}\n{self.state}\n{self.function}"
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """What the changing part of the setup binds."""
+        """The names that the changing part of the setup binds."""
         found = [name for node in parsing.parse(self.state).body for name in _bound(node)]
         return tuple(dict.fromkeys(found))
 
@@ -277,7 +277,7 @@ class ProgramText:
 
 
 def argument(name: str, request: Request, call: Call, index: int) -> str:
-    """What makes one argument of a call, with the numbers that every role of the request gets."""
+    """The Python that makes one argument of a call, with the numbers that every role of the request gets."""
     spec, variant = request.case.inputs[name], request.variant
     if spec.maker:
         return f'given["{name}"]'
@@ -332,7 +332,7 @@ def local(name: str) -> str:
 
 
 def clause(name: str) -> str:
-    """What a clause of the specification demands, on one line; empty where there is none of that name."""
+    """The text of a clause of the specification, on one line; empty where there is none of that name."""
     place = clauses().get(name)
     if place is None:
         return ""
@@ -378,7 +378,7 @@ def _assigned(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
             yield target.id, node.value
         elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
             pairs = zip(target.elts, node.value.elts, strict=False)
-            yield from ((one.id, value) for one, value in pairs if isinstance(one, ast.Name))
+            yield from ((element.id, value) for element, value in pairs if isinstance(element, ast.Name))
 
 
 def as_twin(request: Request) -> Request:

@@ -1,4 +1,4 @@
-"""Stand-alone scripts, run as whoever is handed them runs them: each in a Python process of its own."""
+"""Stand-alone scripts, run as a user runs them: each in a Python process of its own."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run_file(
     Args:
         path: where it is.
         timeout_s: seconds that its program may take.
-        folder: to run it in, from which it can import; default: the one that it is in.
+        folder: to run it in, from which it can import; default: its own.
         python: the interpreter.
         most_s: seconds that all of it may take, if that is less than starting Python and its program may.
     """
@@ -68,6 +68,6 @@ def run_text(text: str, timeout_s: float) -> ScriptRun:
 
 
 def unshown(text: str, outcome: Outcome, timeout_s: float) -> str:
-    """Run a script; why it is not to be believed, or nothing where it shows what a record with this outcome says."""
+    """Run a script; return why it does not show a failure with this outcome, or '' where it does."""
     ended = run_text(text, timeout_s)
     return "" if ended.shows(outcome) else f"the script does not show the failure when it is run by itself: {ended}"

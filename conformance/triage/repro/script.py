@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Compiler", "compiler", "one_line_summary", "render_script"]
 
 _LIMIT_S = 60.0
-_SAID = 200  # characters of a message
+_MESSAGE = 200  # characters of a message
 _WIDTH = 110
 
 
@@ -35,11 +35,11 @@ class Compiler:
     """How a script names a backend.
 
     Args:
-        expression: what `torch.compile(backend=...)` is given, as Python.
-        imports: lines that have to stand before it.
+        expression: the argument of `torch.compile(backend=...)`, as Python.
+        imports: lines that it needs before it.
         options: further keyword arguments of `torch.compile`, by name, as Python.
         patches: configuration by dotted name under torch, as Python.
-        imports_of_random: lines that have to stand before what is set to draw the same random numbers.
+        imports_of_random: lines that the settings to draw the same random numbers need.
         env: environment variables to be set before torch is imported.
     """
 
@@ -83,19 +83,19 @@ def render_script(found: Found, how: Compiler) -> str:
 
 
 def one_line_summary(found: Found) -> str:
-    """What goes wrong, in one line.
+    """Describe what goes wrong, in one line.
 
     Raises:
         UsageError: the record is of no failure.
     """
     record, first = found.record, difference(found)
     if record.raised is not None:
-        said = re.sub(r"^backend='[^']*' raised:\s*", "", record.raised.message).partition("\n")[0][:_SAID]
-        return f"{record.raised.type} where uncompiled raises nothing: {said}"
+        message = re.sub(r"^backend='[^']*' raised:\s*", "", record.raised.message).partition("\n")[0][:_MESSAGE]
+        return f"{record.raised.type} where uncompiled raises nothing: {message}"
     if record.outcome is Outcome.VACUOUS:
         return "nothing is compiled"
     if first is None:
-        return record.message.partition("\n")[0][:_SAID]
+        return record.message.partition("\n")[0][:_MESSAGE]
     if first.max_abs:
         return f"numbers of {first.place} are off by up to {first.max_abs:.4g}"
     return f"{first.kind} of {first.place} is {first.actual}, uncompiled {first.expected}"
@@ -104,8 +104,8 @@ def one_line_summary(found: Found) -> str:
 class _Script:
     """A script while it is written."""
 
-    def __init__(self, found: Found, how: Compiler, seen: Observable) -> None:
-        self.found, self.how, self.seen = found, how, seen
+    def __init__(self, found: Found, how: Compiler, compared: Observable) -> None:
+        self.found, self.how, self.compared = found, how, compared
         self.request = found.request
         self.case, self.seed = self.request.case, self.request.seed
         self.program = program_text(self.request)
@@ -129,7 +129,7 @@ class _Script:
     def _docstring(self) -> str:
         record, versions = self.found.record, self.found.run.header.environment
         compiled = f"torch.compile(backend={self.how.expression})"
-        title = f"{compiled} does not do what uncompiled eager does: {one_line_summary(self.found)}"
+        title = f"{compiled} does not do what the uncompiled program does: {one_line_summary(self.found)}"
         facts = [
             f"backend: {record.backend}",
             f"torch:   {versions.torch}",
@@ -165,7 +165,7 @@ class _Script:
 
     def _run(self) -> str:
         lines = ["setup()"] if self.program.state else []
-        for index in range(self.seen.index + 1):
+        for index in range(self.compared.index + 1):
             lines += [*([""] if index else []), *self._call(index)]
         text = "\n".join(lines)
         if not re.search(r"\boutput\b(?! = )", text):
@@ -173,35 +173,35 @@ class _Script:
         return "def run(function):\n" + indent(text, "    ")
 
     def _call(self, index: int) -> Iterator[str]:
-        """The lines of one call; those of the last end with what is seen."""
+        """The lines of one call; those of the last end with what is compared."""
         call = self._made(index)
-        is_last = index == self.seen.index
+        is_last = index == self.compared.index
         yield from self._arguments(call, index)
         yield from self._weights(call, index)
-        if self.program.draws or "rng" in self.seen.expression:
+        if self.program.draws or "rng" in self.compared.expression:
             seed = self.seed + (index if index < len(self.case.calls) else 0)
             yield f"torch.manual_seed({seed})"
             yield from [f"random.seed({seed})"] if self.program.is_opaque else []
-        if is_last and self.seen.before:
-            yield self.seen.before
-        if is_last and self.seen.caught and self.seen.moment is not Moment.END:
+        if is_last and self.compared.before:
+            yield self.compared.before
+        if is_last and self.compared.caught and self.compared.moment is not Moment.END:
             yield from self._caught(call, index)
             return
         yield from self._called(call, index)
-        if is_last and self.seen.moment in {Moment.INSIDE, Moment.CALLED}:
-            # What is seen inside the caller's modes was returned there.
-            yield from [] if self.seen.moment is Moment.INSIDE else self._seen()
+        if is_last and self.compared.moment in {Moment.INSIDE, Moment.CALLED}:
+            # What is read inside the caller's modes was returned there.
+            yield from [] if self.compared.moment is Moment.INSIDE else self._read()
             return
         if call.inplace:
             yield "double_in_place(output)"
-        if index == self.seen.earlier:
+        if index == self.compared.earlier:
             yield "earlier = output"
-            yield from [f"kept = {self.seen.kept}.detach().clone()"] if self.seen.kept else []
+            yield from [f"kept = {self.compared.kept}.detach().clone()"] if self.compared.kept else []
         if self._goes_backward(call, index):
             raises = self.case.raises is not None and not is_last
             yield from _within(["contextlib.suppress(Exception)"] if raises else [], [self._backward(index)])
         if is_last:
-            yield from self._seen()
+            yield from self._read()
 
     def _made(self, index: int) -> Call:
         """The call; one more than the case has is the first again."""
@@ -210,7 +210,7 @@ class _Script:
 
     def _arguments(self, call: Call, index: int) -> Iterator[str]:
         # What is measured is measured in one call more.
-        number = len(self.case.calls) if self._measures and index == self.seen.index else index
+        number = len(self.case.calls) if self._measures and index == self.compared.index else index
         if any(spec.maker for spec in self.case.inputs.values()):
             yield f'given = made("{self.seed}/{number}")'
         for name in self.case.inputs:
@@ -218,7 +218,7 @@ class _Script:
 
     @property
     def _measures(self) -> bool:
-        return self.seen.expression == "sizes"
+        return self.compared.expression == "sizes"
 
     def _weights(self, call: Call, index: int) -> Iterator[str]:
         weights = ", ".join(self.program.parameters())
@@ -230,65 +230,67 @@ class _Script:
 
     def _called(self, call: Call, index: int) -> Iterator[str]:
         contexts = modes(self.request, call, self.program.text)
-        if self.case.raises and not (index == self.seen.index and self.found.record.raised):
+        if self.case.raises and not (index == self.compared.index and self.found.record.raised):
             contexts = [*contexts, "contextlib.suppress(Exception)"]
             yield "output = None"
         line = f"output = function({', '.join(map(local, self.case.inputs))})"
-        if index < self.seen.index or self.seen.moment is not Moment.INSIDE:
+        if index < self.compared.index or self.compared.moment is not Moment.INSIDE:
             yield from _within(contexts, [line])
         elif self._measures:
             yield from _MEASURING
             yield from _within([*contexts, "torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept)"], [line])
             yield "return sum(sizes.values())"
         else:
-            # Not within what catches an exception: what it left behind is seen too.
+            # Not within what catches an exception: what it left behind is compared too.
             inner = [each for each in contexts if each.startswith("contextlib")]
             outer = [each for each in contexts if each not in inner]
-            yield from _within(outer, [*_within(inner, [line.removeprefix("output = ")]), *self._seen()])
+            yield from _within(outer, [*_within(inner, [line.removeprefix("output = ")]), *self._read()])
 
     def _caught(self, call: Call, index: int) -> Iterator[str]:
-        """A call in which what is raised is what is seen."""
+        """A call of which the exception is compared."""
         backward = self._backward(index) if self._goes_backward(call, index) else ""
         line = f"output = function({', '.join(map(local, self.case.inputs))})"
-        if "stage" in self.seen.expression:
+        if "stage" in self.compared.expression:
             yield 'stage = "at the call"'
         yield "try:"
         yield from ("    " + each for each in _within(modes(self.request, call, self.program.text), [line]))
         if call.inplace:
             yield "    double_in_place(output)"
         if backward:
-            yield from ['    stage = "in backward"'] if "stage" in self.seen.expression else []
+            yield from ['    stage = "in backward"'] if "stage" in self.compared.expression else []
             yield f"    {backward}"
         yield "except Exception as error:"
-        yield f"    return {self.seen.expression}"
+        yield f"    return {self.compared.expression}"
         yield 'return "no exception"'
 
     def _goes_backward(self, call: Call, index: int) -> bool:
         """As the case does in every call before the last: what backward leaves behind may show in a later call."""
         if not call.backward or self._measures:
             return False
-        return index < self.seen.index or self.seen.moment >= Moment.BACKWARD
+        return index < self.compared.index or self.compared.moment >= Moment.BACKWARD
 
     def _backward(self, index: int) -> str:
         if "double_backward" not in self.case.checks:
             made = f'backward(output, "{self.seed}/{index}")'
-            return f"handed = {made}" if index == self.seen.index and "handed[" in self.seen.expression else made
+            return (
+                f"handed = {made}" if index == self.compared.index and "handed[" in self.compared.expression else made
+            )
         leaves = ", ".join(map(_leaves, [*map(local, self._tensors()), *self.program.parameters()]))
         return f'first, second = backward_twice(output, "{self.seed}/{index}", {{{leaves}}})'
 
     def _tensors(self) -> list[str]:
         return [name for name, spec in self.case.inputs.items() if spec.scalar is None]
 
-    def _seen(self) -> Iterator[str]:
-        if self.seen.caught:
+    def _read(self) -> Iterator[str]:
+        if self.compared.caught:
             yield "try:"
-            yield f"    {self.seen.after.strip()}"
+            yield f"    {self.compared.after.strip()}"
             yield "except Exception as error:"
-            yield f"    return {self.seen.expression}"
+            yield f"    return {self.compared.expression}"
             yield 'return "no exception"'
             return
-        yield from self.seen.after.splitlines()
-        yield f"return {self.seen.expression}"
+        yield from self.compared.after.splitlines()
+        yield f"return {self.compared.expression}"
 
     def _end(self) -> str:
         record = self.found.record
@@ -301,12 +303,12 @@ class _Script:
             return (
                 f"expected, compiled = [run(each) for each in ({both})]\n"
                 'print("compiled program:", expected)\nprint("compiled twin:   ", compiled)\n'
-                f"sys.exit(1 if {self.seen.differs} else 0)\n"
+                f"sys.exit(1 if {self.compared.differs} else 0)\n"
             )
         return (
             'uncompiled = run(program)\nprint("uncompiled:", uncompiled)\n'
             f"compiled = run({self._compiled('program')})\n"
-            f'print("compiled:  ", compiled)\nsys.exit(1 if {self.seen.differs} else 0)\n'
+            f'print("compiled:  ", compiled)\nsys.exit(1 if {self.compared.differs} else 0)\n'
         )
 
     def _end_of_error(self) -> str:
@@ -325,7 +327,7 @@ class _Script:
             'print("uncompiled:", run(program))\n'
             f"run({self._compiled('program', 'watched')})\n"
             'print(f"compiled:   {graphs} graphs, {calls} calls of them, {returned_unchanged} returned unchanged")\n'
-            f"sys.exit(1 if {self.seen.differs} else 0)\n"
+            f"sys.exit(1 if {self.compared.differs} else 0)\n"
         )
 
     def _compiled(self, function: str, backend: str = "") -> str:

@@ -90,7 +90,7 @@ def _loading(user: UserFunction) -> str:
 
 
 def _bindings(user: UserFunction) -> Iterator[str]:
-    """The function, and what paths into its state begin with."""
+    """The function, and the names that paths into its state begin with."""
     yield "user = load()"
     yield f"{local(user.callee)} = user.{user.name}{'()' * user.is_factory}"
     for head in dict.fromkeys(path.partition(".")[0].partition("[")[0] for path in user.state):

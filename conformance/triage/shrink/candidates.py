@@ -1,7 +1,7 @@
 """Simpler cases, one step away from a case: what `conformance.triage.shrink.search` tries, largest steps first.
 
 A step changes the syntax trees of setup and program, or a field of the case. Each gives a case that is simpler by
-`size`, so that a sequence of steps ends; one that is no case any more is left out. Nothing here runs a program.
+`size`, so that a sequence of steps ends; one that is not a valid case is left out. Nothing here runs a program.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FILTERS = Lock()  # threads share them
 _PARAMETER = "torch.nn.Parameter(torch.ones(()))"
 _NO_MODULES = frozenset({"Buffer", "Module", "Parameter"})
 _RANKS = {"clone": 0, "sin": 1}
-_OTHER = 2
+_UNRANKED = 2
 _PLAIN = Case(id="", title="", topic="", program="", location=Location(file=""))
 _DECLARED = "tags", "clauses", "source", "torch", "timeout_s", "graph_breaks", "recompiles", "tolerance", "raises"
 
@@ -50,12 +50,16 @@ def candidates(case: Case, variant: Variant) -> Iterator[tuple[Case, Variant]]:
     fixed = _fixed(case, variant)
     # The texts of a user's function are outside the subset; such a case keeps them.
     kept = None if _fits(fixed) else (fixed.setup, fixed.program)
-    limit, seen = size(case), {repr(case)}
-    for one in chain([fixed], _steps(fixed)):
-        told = repr(one)
-        if told not in seen and ((one.setup, one.program) == kept or _fits(one)) and size(one) < limit:
-            yield one, one.variants[0]
-        seen.add(told)
+    limit, tried = size(case), {repr(case)}
+    for candidate in chain([fixed], _steps(fixed)):
+        text = repr(candidate)
+        if (
+            text not in tried
+            and ((candidate.setup, candidate.program) == kept or _fits(candidate))
+            and size(candidate) < limit
+        ):
+            yield candidate, candidate.variants[0]
+        tried.add(text)
 
 
 def _fits(case: Case) -> bool:
@@ -66,10 +70,10 @@ def _fits(case: Case) -> bool:
 
 
 def size(case: Case) -> tuple[int, ...]:
-    """How large a case is, the most important first: numbers from 0, so that steps to smaller ones end.
+    """How large a case is, the most important number first; all are from 0, so that steps to smaller ones end.
 
     What it is varied over, whether it has a twin, modules, nodes of the syntax trees, calls and what they change,
-    inputs, operations other than the simplest, what is said of inputs, their dimensions and elements, axes that are no
+    inputs, operations other than the simplest, properties of inputs, their dimensions and elements, axes that are no
     default, and what else it declares.
     """
     texts = Texts.of(case)
@@ -152,23 +156,26 @@ def _chunks(texts: Texts) -> Iterator[Edit]:
 
 def _pairs(texts: Texts) -> Iterator[Edit]:
     """Two statements dropped that have a name in common."""
-    used = {one: {part.id for part in ast.walk(one) if isinstance(part, ast.Name)} - ROOTS for one in texts.simple}
+    used = {
+        statement: {part.id for part in ast.walk(statement) if isinstance(part, ast.Name)} - ROOTS
+        for statement in texts.simple
+    }
     for first, last in combinations(texts.simple, 2):
         if not used[first].isdisjoint(used[last]):
             yield _drop(first, last)
 
 
 def _returned(texts: Texts) -> Iterator[Edit]:
-    """What a statement computes returned, in place of all that follows in its block and of the last return."""
-    last = [one for one in texts.program.body[-1:] if isinstance(one, ast.Return)]
+    """A statement replaced by a return of its value, without what follows in its block and the last return."""
+    last = [statement for statement in texts.program.body[-1:] if isinstance(statement, ast.Return)]
     for block in texts.blocks:
-        for place, one in enumerate(block):
-            if isinstance(one, ast.Assign | ast.Expr):
-                yield {**_drop(*last, *block[place + 1 :]), one: [ast.Return(value=one.value)]}
+        for place, statement in enumerate(block):
+            if isinstance(statement, ast.Assign | ast.Expr):
+                yield {**_drop(*last, *block[place + 1 :]), statement: [ast.Return(value=statement.value)]}
 
 
 def _unwrapped(texts: Texts) -> Iterator[Edit]:
-    """What has blocks replaced by one of them."""
+    """A statement with blocks replaced by one of them."""
     for node in texts.nodes:
         if isinstance(node, ast.With | ast.If | ast.For | ast.While | ast.Try | ast.FunctionDef):
             named = [getattr(node, name, []) for name in ("body", "orelse", "finalbody")]
@@ -218,12 +225,12 @@ def _dropped(texts: Texts) -> Iterator[Edit]:
             if not isinstance(several, list) or isinstance(getattr(node, "ctx", None), ast.Store):
                 continue
             keys = node.keys if isinstance(node, ast.Dict) and several else [None] * len(several)
-            for one, key in zip(several, keys, strict=True):
-                yield _drop(one, key) if key else _drop(one)
+            for item, key in zip(several, keys, strict=True):
+                yield _drop(item, key) if key else _drop(item)
 
 
 def _forgotten(texts: Texts) -> Iterator[Edit]:
-    """A variable of one text replaced by what it was given, or by a name in that."""
+    """A variable of one text replaced by its value, or by a name in that."""
     for tree in (texts.setup, texts.program):
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
         stored = [node.id for node in names if isinstance(node.ctx, ast.Store)]
@@ -270,16 +277,16 @@ def _product(*factors: ast.expr) -> ast.expr:
 
 
 def _operands(node: ast.AST) -> list[ast.expr]:
-    """The expressions directly below an expression that may stand in its place."""
+    """The expressions directly below an expression that may replace it."""
     if not isinstance(node, ast.expr) or isinstance(getattr(node, "ctx", None), ast.Store):
         return []
     parts = [part.value if isinstance(part, ast.keyword) else part for part in ast.iter_child_nodes(node)]
     if isinstance(node, ast.Call):
         parts[0] = node.func.value if isinstance(node.func, ast.Attribute) else node.func
-    return [part for part in parts if isinstance(part, ast.expr) and _stands_alone(part)]
+    return [part for part in parts if isinstance(part, ast.expr) and _is_operand(part)]
 
 
-def _stands_alone(part: ast.expr) -> bool:
+def _is_operand(part: ast.expr) -> bool:
     words = isinstance(part, ast.Constant) and isinstance(part.value, str | None)
     return not words and not isinstance(part, ast.Slice | ast.Starred) and _root(part) not in ROOTS
 
@@ -302,7 +309,7 @@ def _is_module(node: ast.AST) -> bool:
 def _rank(node: ast.AST) -> int:
     match node:
         case ast.Attribute(attr=name):
-            return _RANKS.get(name, _OTHER)
+            return _RANKS.get(name, _UNRANKED)
         case ast.BinOp(op=operator):
             return int(not isinstance(operator, ast.Mult))
         case ast.Constant(value=value) if type(value) in {int, float}:
@@ -310,7 +317,7 @@ def _rank(node: ast.AST) -> int:
     return 0
 
 
-# Steps on what stands beside the texts.
+# Steps on the other fields.
 
 
 def _fewer_calls(case: Case) -> Iterator[Case]:
@@ -326,20 +333,20 @@ def _plainer_calls(case: Case) -> Iterator[Case]:
 
 
 def _fewer_inputs(case: Case, texts: Texts) -> Iterator[Case]:
-    """Inputs dropped: those that nothing reads, and each that another, or its value, may stand for."""
+    """Inputs dropped: those that nothing reads, and each that another, or its value, may replace."""
     yield _without(case, case.inputs.keys() - texts.loaded)
     for name, spec in case.inputs.items():
         uses = texts.loads(name)
-        instead = [ast.Name(id=other, ctx=ast.Load()) for other in case.inputs if other != name]
-        for one in [ast.Constant(value=spec.scalar)] if spec.scalar is not None else instead:
-            yield texts.edited({use: [one] for use in uses}).put_into(_without(case, {name}))
+        instead = [ast.Name(id=another, ctx=ast.Load()) for another in case.inputs if another != name]
+        for replacement in [ast.Constant(value=spec.scalar)] if spec.scalar is not None else instead:
+            yield texts.edited({use: [replacement] for use in uses}).put_into(_without(case, {name}))
 
 
-def _plainer(one: Part, plain: Part) -> Iterator[Part]:
+def _plainer(part: Part, plain: Part) -> Iterator[Part]:
     """With each field that is not as in the plainest made so."""
-    for name in [field.name for field in fields(one)]:
-        if getattr(one, name) != getattr(plain, name):
-            yield replace(one, **{name: getattr(plain, name)})
+    for name in [field.name for field in fields(part)]:
+        if getattr(part, name) != getattr(plain, name):
+            yield replace(part, **{name: getattr(plain, name)})
 
 
 def _without(case: Case, names: Collection[str]) -> Case:

@@ -31,9 +31,9 @@ __all__ = ["Small", "fresh", "recorded", "shrunk", "text", "write"]
 
 @dataclass(frozen=True, kw_only=True)
 class Small:
-    """What a failure was shrunk to: the search, the case as YAML, and its script (or why there is none of them).
+    """What a failure was shrunk to: the search, the case as YAML, and its script (or why they are missing).
 
-    `unshown` says why the script is not to be believed; it is empty where it was run and shows the failure.
+    `unshown` is why the script does not show the failure; empty where it was run and does.
     """
 
     search: Shrunk
@@ -45,23 +45,23 @@ class Small:
 
 
 def recorded(name: str, places: Sequence[Path] = (), folders: Sequence[Path] = ()) -> Found:
-    """A failure of a record that is to be shrunk; the arguments are those of `conformance.triage.lookup.find`.
+    """Return the recorded failure to shrink; the arguments are those of `conformance.triage.lookup.find`.
 
     Raises:
         UsageError: there is no such record, or it is of no failure.
         ConformanceError: records, cases or the backend cannot be read.
     """
-    one = lookup.find(name, places, folders)
-    return _failing(replace(one, request=lookup.with_installed_backend(one.request)))
+    found = lookup.find(name, places, folders)
+    return _failing(replace(found, request=lookup.with_installed_backend(found.request)))
 
 
 def fresh(case_id: str, backend: str, variant: str = "", folders: Sequence[Path] = ()) -> Found:
-    """A failure that is to be shrunk, of a case that is run on a backend now.
+    """Run a case on a backend, and return the failure to shrink.
 
     Args:
         case_id: of the case.
-        backend: as `--backend` takes it.
-        variant: which one of the case; empty: the first.
+        backend: its spec.
+        variant: of the case; empty: the first.
         folders: of cases, beyond the packaged ones.
 
     Raises:
@@ -69,30 +69,30 @@ def fresh(case_id: str, backend: str, variant: str = "", folders: Sequence[Path]
         ConformanceError: cases or the backend cannot be read.
     """
     cases, variants = [case_called(case_id, folders)], [variant] if variant else []
-    select(cases, (), variants=variants)  # what is wrong with the variant is said before torch starts
+    select(cases, (), variants=variants)  # a wrong variant is refused before torch starts
     infos = discovery.find([backend], attempts.describe)
     plan = select(cases, infos, case_globs=[case_id], variants=variants)
     return _failing(lookup.rerun(plan.requests[0]))
 
 
-def _failing(one: Found) -> Found:
-    if not one.record.outcome.is_failure:
-        message = f"{'/'.join(one.record.key)}: {one.record.outcome}; there is no failure to shrink"
+def _failing(found: Found) -> Found:
+    if not found.record.outcome.is_failure:
+        message = f"{'/'.join(found.record.key)}: {found.record.outcome}; there is no failure to shrink"
         raise UsageError(message)
-    return one
+    return found
 
 
 def shrunk(of: Found, *, budget: int, jobs: int, advance: Callable[[str], None]) -> Small:
     """Shrink a failure, write its script, and run it.
 
     Raises:
-        UsageError: it does not show any more.
+        UsageError: it no longer shows.
         HarnessError: the fork server does not start, or died twice.
     """
-    wanted = Symptom.of_record(of.record)
+    symptom = Symptom.of_record(of.record)
     # A function of a user is shrunk as a case, if it is one and fails alike as such; else all but its text is.
-    as_case = (one for one in written_out(of.request) if Symptom.of(attempts.run(one)) == wanted)
-    search = shrink(next(as_case, of.request), wanted, attempts.run, advance, budget, jobs=jobs)
+    as_case = (request for request in written_out(of.request) if Symptom.of(attempts.run(request)) == symptom)
+    search = shrink(next(as_case, of.request), symptom, attempts.run, advance, budget, jobs=jobs)
     small = lookup.rerun(search.request)
     yaml, no_yaml = _or_why(lambda: writer.dump(search.request.case))
     text, no_text = _or_why(lambda: script.render_script(small, script.compiler(small.request.backend)))
@@ -101,7 +101,7 @@ def shrunk(of: Found, *, budget: int, jobs: int, advance: Callable[[str], None])
 
 
 def _or_why(make: Callable[[], str]) -> tuple[str, str]:
-    """What is made and nothing, or nothing and why there is none."""
+    """The result and '', or '' and why there is none."""
     try:
         return make(), ""
     except UsageError as error:
@@ -109,13 +109,13 @@ def _or_why(make: Callable[[], str]) -> tuple[str, str]:
 
 
 def text(of: Small) -> str:
-    """Both for a terminal, and what it took."""
+    """The case and the script for a terminal, and how many attempts it took."""
     yaml, script = of.yaml or f"# no case: {of.no_yaml}", of.script or f"# no script: {of.no_script}"
     return "\n".join([f"# {_taken(of)}", yaml, script])
 
 
 def write(of: Small, folder: Path) -> str:
-    """Write both into a folder; tells their names.
+    """Write the case and the script into a folder; return their names.
 
     Raises:
         RecordError: it cannot be written to.

@@ -1,6 +1,6 @@
 """The smallest case that still fails in the same way: greedy descent over `conformance.triage.shrink.candidates`.
 
-A simpler case is accepted if its attempt shows the very symptom that is wanted, so that the search never slips into
+A simpler case is accepted if its attempt shows exactly the symptom, so that the search never slips into
 another failure. Each attempt is a process of its own, so crashes and hangs shrink like everything else.
 """
 
@@ -35,7 +35,7 @@ _EAGER = BackendInfo(ref="eager", name="eager")
 _FACTOR, _LEAST_S = 20, 3.0
 _AREA = "shrunk"
 
-# What a case that needs a capability has in its text; what is not here is kept.
+# What a case that needs a capability has in its text; capabilities that are not here are kept.
 _SIGNS = {
     Capability.TRAINING: r"requires_grad|Parameter|torch\.nn|optim",
     Capability.GRAD_MODE: r"no_grad|enable_grad|grad_enabled|disabled",
@@ -53,7 +53,7 @@ _SIGNS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Shrunk:
-    """What a search came to.
+    """The result of a search.
 
     Args:
         request: the smallest that shows the symptom.
@@ -70,7 +70,7 @@ class Shrunk:
 
 def shrink(
     request: Request,
-    wanted: Symptom,
+    expected: Symptom,
     attempt: Callable[[Request], Attempt] = attempts.run,
     advance: Callable[[str], None] = lambda _: None,
     budget: int = 400,
@@ -79,13 +79,13 @@ def shrink(
 ) -> Shrunk:
     """Find the smallest request that shows a symptom.
 
-    The result depends on what attempts give alone, not on `jobs`.
+    The result depends only on the attempts, not on `jobs`.
 
     Args:
         request: shows the symptom.
-        wanted: what each smaller request must show too.
+        expected: the symptom, which each smaller request must show too.
         attempt: runs a request.
-        advance: told in words how far the search has come, after each attempt.
+        advance: called with the progress, as text, after each attempt.
         budget: how many attempts may be made.
         jobs: how many attempts run at a time.
 
@@ -94,25 +94,27 @@ def shrink(
         HarnessError: the fork server does not start, or died twice.
     """
     first = attempt(request)
-    if (seen := Symptom.of(first)) != wanted:
-        message = f"{'/'.join(request.key)} does not show what is to be shrunk\n  Wanted: {wanted}\n  Seen: {seen}"
+    if (actual := Symptom.of(first)) != expected:
+        message = (
+            f"{'/'.join(request.key)} does not show what is to be shrunk\n  Expected: {expected}\n  Actual: {actual}"
+        )
         raise UsageError(message)
-    search = _Search(wanted=wanted, attempt=attempt, advance=advance, budget=budget, jobs=jobs)
-    # A hang takes as long as it is given: how long an attempt takes that ends by itself is seen on `eager`.
-    passing = attempt(replace(request, backend=_EAGER)) if wanted.outcome is Outcome.TIMEOUT else first
+    search = _Search(expected=expected, attempt=attempt, advance=advance, budget=budget, jobs=jobs)
+    # A hang takes as long as it is given: how long an attempt takes that ends by itself is measured on `eager`.
+    passing = attempt(replace(request, backend=_EAGER)) if expected.outcome is Outcome.TIMEOUT else first
     limit = min(request.timeout_s, max(_LEAST_S, _FACTOR * passing.duration_s))
     smallest = search.descend(replace(request, timeout_s=limit))
     if (
-        wanted.outcome is Outcome.TIMEOUT
-        and Symptom.of(attempt(replace(smallest, timeout_s=request.timeout_s))) != wanted
+        expected.outcome is Outcome.TIMEOUT
+        and Symptom.of(attempt(replace(smallest, timeout_s=request.timeout_s))) != expected
     ):
         # It only takes long.
         tried, left = search.tried, max(1, budget - search.tried)
-        search = _Search(wanted=wanted, attempt=attempt, advance=advance, budget=left, jobs=jobs)
+        search = _Search(expected=expected, attempt=attempt, advance=advance, budget=left, jobs=jobs)
         smallest = search.descend(request)
         search.tried += tried
     return Shrunk(
-        request=replace(smallest, case=_named(smallest, request, wanted), timeout_s=request.timeout_s),
+        request=replace(smallest, case=_named(smallest, request, expected), timeout_s=request.timeout_s),
         tried=search.tried,
         accepted=search.accepted,
         exhausted=search.exhausted,
@@ -120,25 +122,25 @@ def shrink(
 
 
 class _Search:
-    """A descent in progress: what was tried, and what each of it shows."""
+    """A descent in progress: what was tried, and whether it shows the symptom."""
 
     def __init__(
         self,
         *,
-        wanted: Symptom,
+        expected: Symptom,
         attempt: Callable[[Request], Attempt],
         advance: Callable[[str], None],
         budget: int,
         jobs: int,
     ) -> None:
         self.tried, self.accepted, self.exhausted = 1, 0, False
-        self._wanted, self._attempt, self._advance = wanted, attempt, advance
+        self._expected, self._attempt, self._advance = expected, attempt, advance
         self._budget, self._jobs = budget, jobs
         self._started: dict[str, Future[bool]] = {}
         self._known: dict[str, bool] = {}
 
     def descend(self, request: Request) -> Request:
-        """The end of the way down, each step to the first candidate that shows the symptom."""
+        """Return the end of the descent, each step to the first candidate that shows the symptom."""
         self._known[_key(request)] = True
         pool = ThreadPoolExecutor(self._jobs)
         try:
@@ -151,7 +153,7 @@ class _Search:
             pool.shutdown(cancel_futures=True)
 
     def _step(self, request: Request, place: int, pool: ThreadPoolExecutor) -> tuple[int, Request] | None:
-        """The first candidate that shows the symptom, and its place among them; None at the end of the way or budget.
+        """The first candidate that shows the symptom, and its place among them; None where there is none, or no budget.
 
         They are tried from the place of the last one that did: those before it are likely to fail again.
         """
@@ -170,7 +172,7 @@ class _Search:
     def _ahead(
         self, candidates: Iterator[tuple[int, Request]], pool: ThreadPoolExecutor
     ) -> Iterator[tuple[int, Request, str]]:
-        """Candidates in their order, each when as many as there are jobs have been started."""
+        """Candidates in their order, each once as many as there are jobs have been started."""
         waiting: deque[tuple[int, Request, str]] = deque()
         for index, candidate in candidates:
             key = _key(candidate)
@@ -182,7 +184,7 @@ class _Search:
         yield from waiting
 
     def _shows(self, request: Request) -> bool:
-        return Symptom.of(self._attempt(request)) == self._wanted
+        return Symptom.of(self._attempt(request)) == self._expected
 
 
 def _candidates(request: Request, place: int) -> Iterator[tuple[int, Request]]:
@@ -195,7 +197,7 @@ def _candidates(request: Request, place: int) -> Iterator[tuple[int, Request]]:
 
 
 def _key(request: Request) -> str:
-    """What two requests have in common that do the same."""
+    """A key that requests that do the same have in common."""
     case, variant = request.case, request.variant
     source = generate(case, variant).source
     checked = (case.checks, case.raises, case.graph_breaks, case.recompiles, case.tolerance)
@@ -206,17 +208,21 @@ def _lines(case: Case) -> int:
     return len(case.setup.splitlines()) + len(case.program.splitlines())
 
 
-def _named(smallest: Request, original: Request, wanted: Symptom) -> Case:
-    """The smallest case under a name of its own, with a title that says what it shows, requiring what it needs."""
+def _named(smallest: Request, original: Request, expected: Symptom) -> Case:
+    """The smallest case under a name of its own, with its symptom as title, requiring what it needs."""
     area, _, rest = original.case.id.partition(".")
     known = original.case.id if area == _AREA else f"{_AREA}.{area}.{rest.rpartition('.')[2]}"
-    title = f"{wanted} (shrunk from {original.case.id} on {original.backend.name})"
-    text = repr([smallest.case.setup, smallest.case.program, smallest.case.twin, _said(smallest.case)])
-    needed = (one for one in smallest.case.requires if re.search(_SIGNS.get(one, ""), text, re.IGNORECASE))
+    title = f"{expected} (shrunk from {original.case.id} on {original.backend.name})"
+    text = repr([smallest.case.setup, smallest.case.program, smallest.case.twin, _declared(smallest.case)])
+    needed = (
+        capability
+        for capability in smallest.case.requires
+        if re.search(_SIGNS.get(capability, ""), text, re.IGNORECASE)
+    )
     return replace(smallest.case, id=known, title=title.replace("$", ""), requires=frozenset(needed))
 
 
-def _said(case: Case) -> list[str]:
-    """What is said beside the texts, without what is as it is anyway."""
+def _declared(case: Case) -> list[str]:
+    """The fields besides the texts, without those that have their defaults."""
     plain = re.compile(r"\w+=(False|None|\{\}|'off'|'normal'|'enabled')")
-    return [plain.sub("", repr(one)) for one in (case.inputs, case.calls, case.variants, case.checks)]
+    return [plain.sub("", repr(field)) for field in (case.inputs, case.calls, case.variants, case.checks)]

@@ -70,7 +70,7 @@ def test_what_raises_while_it_is_compiled_is_explained_without_a_node(tmp_path: 
     assert "No node was found that differs: the graph was never run." in output
 
 
-def test_graph_breaks_and_guards_are_told(tmp_path: Path) -> None:
+def test_graph_breaks_and_guards_are_reported(tmp_path: Path) -> None:
     """Reasons of breaks are Dynamo's, guards those of the program."""
     path = recorded(tmp_path / "r.jsonl", "aot_eager", "grad_mode.contexts.across_graph_break")
     code, output = explained(path, "aot_eager/grad_mode.contexts.across_graph_break")
@@ -81,7 +81,7 @@ def test_graph_breaks_and_guards_are_told(tmp_path: Path) -> None:
 
 
 def test_a_child_that_dies_leaves_the_rest_of_the_explanation(tmp_path: Path) -> None:
-    """What cannot be looked at from inside is said."""
+    """A failed dissection is reported."""
     case = next(one.id for one in collect() if "smoke" in one.tags and len(one.variants) == 1)
     path = recorded(tmp_path / "r.jsonl", ref("process", "segfaults_at_compile"), case)
     code, output = explained(path, f"segfaults_at_compile/{case}")

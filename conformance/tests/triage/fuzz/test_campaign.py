@@ -77,17 +77,17 @@ def tools(**changes: Any) -> Tools:
 
 
 def options(folder: Path, **changes: Any) -> Options:
-    """Two chunks of a backend that nobody declares."""
+    """Two chunks of a backend that is not declared."""
     return replace(Options(backend="some:fake", output=folder, programs=8, jobs=1), **changes)
 
 
 def fuzzed(folder: Path, given: Tools | None = None, **changes: Any) -> FuzzResult:
-    """What comes of a run."""
+    """Return the result of a run."""
     return prepare(options(folder, **changes), given or tools()).execute()
 
 
 def test_each_program_is_run_once(tmp_path: Path) -> None:
-    """What an earlier chunk had is left out, and the rest is counted."""
+    """Programs of an earlier chunk are left out, and the rest is counted."""
     result = fuzzed(tmp_path)
     assert [chunk.programs for chunk in result.chunks][:2] == [4, 3]
     assert result.programs >= 8
@@ -95,7 +95,7 @@ def test_each_program_is_run_once(tmp_path: Path) -> None:
 
 
 def test_a_failure_becomes_a_finding_with_a_file(tmp_path: Path) -> None:
-    """A case is written under a name that the loader takes, and stands in the result."""
+    """A case is written under a name that the loader takes, and is in the result."""
     result = fuzzed(tmp_path)
     (finding,) = result.findings
     assert (finding.symptom, finding.rung, finding.nest) == (VALUES, "fake", "enabled: no_grad_with")
@@ -119,13 +119,13 @@ def test_findings_of_one_key_are_one(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.yaml"))) == 1
 
 
-def test_findings_with_other_nests_are_told_apart(tmp_path: Path) -> None:
+def test_findings_with_other_nests_are_distinguished(tmp_path: Path) -> None:
     """The same symptom in a region and outside of one is two findings."""
     result = fuzzed(tmp_path, tools(run=breaking("no_grad", "return a +")))
     assert {finding.nest for finding in result.findings} == {"enabled", "enabled: no_grad_with"}
 
 
-def test_what_is_told_is_the_shrunk_program(tmp_path: Path) -> None:
+def test_what_is_reported_is_the_shrunk_program(tmp_path: Path) -> None:
     """The nest, the text and the file are of the smaller program."""
     small = a_case("shrunk.other.name", program="return a\n", calls=(Call(),))
     result = fuzzed(tmp_path, tools(shrink=lambda request, *_: replace(request, case=small)))
@@ -147,7 +147,7 @@ def test_what_slips_into_another_failure_is_shrunk_again(tmp_path: Path) -> None
     assert [(one.program, one.rung) for one in result.findings] == [(small.program, "fake")]
 
 
-def test_what_does_not_fail_again_is_told_as_it_was(tmp_path: Path) -> None:
+def test_what_does_not_fail_again_is_reported_as_it_was(tmp_path: Path) -> None:
     """A failure that the shrinker does not see stays a finding with the program that was drawn."""
 
     def refuse(request: Request, symptom: Symptom, _: object) -> Request:
@@ -163,7 +163,7 @@ def a_known(*modes: str) -> Known:
 
 
 def test_a_known_failure_is_recognised_and_not_shrunk(tmp_path: Path) -> None:
-    """What a record shows too names its case, has no file, and is no reason to be red."""
+    """A finding that a record shows too names its case, has no file, and is not red."""
 
     def never(request: Request, symptom: Symptom, _: object) -> Request:
         raise AssertionError(request, symptom)
@@ -180,7 +180,7 @@ def test_a_failure_that_takes_another_mode_is_new(tmp_path: Path) -> None:
 
 
 def test_a_failure_may_be_known_once_it_is_shrunk(tmp_path: Path) -> None:
-    """Modes that it does without are no reason to tell it again."""
+    """Modes that it does not need do not make it new."""
     small = a_case("shrunk.other.name", program="return a\n", calls=(Call(),))
     result = fuzzed(tmp_path, tools(known=a_known(), shrink=lambda request, *_: replace(request, case=small)))
     assert [one.known for one in result.findings] == ["demo.first.one"]
@@ -221,7 +221,7 @@ def test_what_any_release_shows_is_packed(tmp_path: Path) -> None:
 
 
 def test_records_of_users_cases_are_known_too(tmp_path: Path) -> None:
-    """A run with `--cases` says where its cases were."""
+    """A run with `--cases` records where its cases were."""
     folder, path = tmp_path / "mine", tmp_path / "some.jsonl"
     fuzz_finding.write(folder, a_case("demo.first.one", program="return a\n", calls=(Call(),)), writer.dump)
     a_run(path, red("demo.first.one", "eager", variant=Variant().id), folders=(str(folder),))
@@ -229,7 +229,7 @@ def test_records_of_users_cases_are_known_too(tmp_path: Path) -> None:
 
 
 def test_records_that_nothing_can_be_known_from_are_refused(tmp_path: Path) -> None:
-    """Without the backends below, nobody knows which of them shows a failure first."""
+    """Without the backends below, the first that shows a failure is unknown."""
     path = a_run(tmp_path / "some.jsonl", red("demo.first.one", "aot_eager"))
     with pytest.raises(UsageError, match="nothing can be known from these records") as error:
         known_failures([path])
@@ -258,7 +258,7 @@ def test_what_a_backend_does_not_claim_is_not_run(tmp_path: Path) -> None:
 
 
 def test_the_same_command_goes_on(tmp_path: Path) -> None:
-    """With more programs asked for, what is there is kept, and the result is that of one longer run."""
+    """With more programs requested, earlier chunks are kept, and the result is that of one longer run."""
     whole = fuzzed(tmp_path / "whole", programs=16)
     fuzzed(tmp_path / "parts", programs=8)
     parts = fuzzed(tmp_path / "parts", programs=16)
@@ -296,24 +296,24 @@ def test_another_run_is_not_continued(tmp_path: Path, changes: dict[str, Any], d
 
 
 def test_what_is_known_belongs_to_a_run(tmp_path: Path) -> None:
-    """With other failures that are no news, findings would be others."""
+    """With other known failures, findings would differ."""
     fuzzed(tmp_path)
     with pytest.raises(UsageError, match="known was"):
         fuzzed(tmp_path, tools(known=a_known("no_grad")))
 
 
 def test_a_backend_that_was_changed_is_fuzzed_anew(tmp_path: Path) -> None:
-    """A run on a file of an earlier text would only tell what that one did."""
-    theirs = tmp_path / "theirs.py"
-    theirs.write_text("fake = 1\n")
-    fuzzed(tmp_path / "found", backend=f"{theirs}:fake")
-    theirs.write_text("fake = 2\n")
+    """A run continued with a changed backend file would mix results of two backends."""
+    backend_file = tmp_path / "backend_file.py"
+    backend_file.write_text("fake = 1\n")
+    fuzzed(tmp_path / "found", backend=f"{backend_file}:fake")
+    backend_file.write_text("fake = 2\n")
     with pytest.raises(UsageError, match="made of was"):
-        fuzzed(tmp_path / "found", backend=f"{theirs}:fake")
+        fuzzed(tmp_path / "found", backend=f"{backend_file}:fake")
 
 
 def test_the_budget_counts_what_earlier_runs_took(tmp_path: Path) -> None:
-    """A run whose time is spent draws nothing more, and tells what was found."""
+    """A run whose time is spent draws nothing more, and reports what was found."""
     first = fuzzed(tmp_path, programs=None, budget_s=6)
     again = fuzzed(tmp_path, programs=None, budget_s=6)
     assert first.chunks
@@ -340,7 +340,7 @@ def test_programs_that_there_was_no_time_for_are_not_counted(tmp_path: Path) -> 
 
 
 def test_a_failure_that_there_was_no_time_for_is_looked_into_later(tmp_path: Path) -> None:
-    """It is told, and a run that continues this one looks into the next with the same symptom."""
+    """It is reported, and a run that continues this one looks into the next with the same symptom."""
 
     def never(request: Request, symptom: Symptom) -> str:
         raise StoppedError(request, symptom)
@@ -352,7 +352,7 @@ def test_a_failure_that_there_was_no_time_for_is_looked_into_later(tmp_path: Pat
     assert (second.left, len(second.findings)) == (set(), 1)
 
 
-def test_what_there_was_no_time_to_shrink_is_told_as_it_was(tmp_path: Path) -> None:
+def test_what_there_was_no_time_to_shrink_is_reported_as_it_was(tmp_path: Path) -> None:
     """A smaller program of which the rung could not be found may be another failure."""
     small = a_case("shrunk.other.name", program="return a\n", calls=(Call(),))
 
@@ -420,9 +420,9 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     def interrupt(_: str) -> None:
         raise KeyboardInterrupt
 
-    told = Fuzzing(run=prepare(options(tmp_path), tools())).execute(interrupt)
-    assert (told.exit_code, told.report.exists()) == (130, True)
-    assert told.text.endswith("written\nInterrupted. Continue: the same command, with the same output folder")
+    ended = Fuzzing(run=prepare(options(tmp_path), tools())).execute(interrupt)
+    assert (ended.exit_code, ended.report.exists()) == (130, True)
+    assert ended.text.endswith("written\nInterrupted. Continue: the same command, with the same output folder")
     assert Fuzzing(run=prepare(options(tmp_path), tools())).execute(lambda _: None).text.endswith(": written")
 
 
@@ -452,7 +452,7 @@ return a
 
 
 @pytest.mark.parametrize(
-    ("program", "told"),
+    ("program", "expected"),
     [
         ("return a\n", "enabled"),
         ("torch.set_grad_enabled(False)\nreturn a\n", "enabled: set_false_call"),
@@ -460,9 +460,9 @@ return a
         (DECORATED, "enabled: inference_def(bfloat16_with)"),
     ],
 )
-def test_a_nest_is_told_without_names(program: str, told: str) -> None:
+def test_a_nest_is_reported_without_names(program: str, expected: str) -> None:
     """Modes and forms as they are nested; what is computed in them is left out."""
-    assert nest(a_case(program=program)) == told
+    assert nest(a_case(program=program)) == expected
 
 
 def test_a_nest_tells_what_the_caller_holds() -> None:
@@ -472,7 +472,7 @@ def test_a_nest_tells_what_the_caller_holds() -> None:
 
 
 def test_merged_findings_keep_the_first() -> None:
-    """Of the findings of one key the first is told, those of others stand in their order."""
+    """Of the findings of one key the first is reported; keys stay in their order."""
     first = FuzzFinding(symptom=VALUES, rung="eager", nest="enabled", case_id="a.b.c", program="return a\n")
     other = replace(first, rung="aot_eager")
     assert merged([first, other, replace(first, case_id="x.y.z")]) == [first, other]
@@ -488,7 +488,7 @@ def test_the_report_tells_counts_findings_and_coverage(tmp_path: Path) -> None:
     assert "op sin" in text
 
 
-def test_a_terminal_is_told_what_is_new(tmp_path: Path) -> None:
+def test_a_terminal_shows_what_is_new(tmp_path: Path) -> None:
     """One line of numbers and the findings; what was drawn and what is known are another text."""
     result = fuzzed(tmp_path, tools(run=breaking("no_grad", "return a +"), known=a_known()))
     first, *_, last = summary(result, {}).splitlines()
@@ -502,7 +502,7 @@ def test_a_terminal_is_told_what_is_new(tmp_path: Path) -> None:
 
 
 def test_symptoms_survive_the_state(tmp_path: Path) -> None:
-    """What a line of the state says of a finding is read back as it was."""
+    """A finding in a line of the state is read back as it was."""
     difference = a_difference(kind="dtype", actual="torch.float32 tensor", expected="torch.bfloat16 tensor")
     checks = tuple(replace(one, differences=(difference,)) for one in failed("values").checks if not one.held)
     result = fuzzed(tmp_path, tools(run=breaking("no_grad", made=an_attempt(checks=checks))))

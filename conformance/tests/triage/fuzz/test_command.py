@@ -24,7 +24,7 @@ REQUEST = a_request(a_case(program="b = a * 2\nreturn a + b"))
 
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What fuzzing does its work with, where no process is started."""
+    """Tools for fuzzing that start no process."""
     handed: list[Any] = []
     monkeypatch.setattr("conformance.triage.fuzz.command.first_rung", lambda _: lambda *_: "")
     monkeypatch.setattr("conformance.triage.fuzz.campaign.prepare", lambda _, tools: handed.append(tools))
@@ -46,7 +46,7 @@ def test_a_finding_is_shrunk_as_long_as_it_is_the_same(tools: Any, monkeypatch: 
     assert same.case.program == REQUEST.case.program
 
 
-def test_what_does_not_show_it_again_is_told(tools: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_show_it_again_is_reported(tools: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing can be made smaller then."""
     running(monkeypatch, lambda *_: an_attempt())
     with pytest.raises(UsageError):

@@ -1,4 +1,4 @@
-"""The script of each finding is written beside its case, and confirms it only by ending as its record says."""
+"""The script of each finding is written beside its case, and confirms it only by ending as its record did."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KILLED = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
 
 
 def a_finding(folder: Path, outcome: Outcome = Outcome.FAIL) -> FuzzFinding:
-    """One whose case stands in a folder."""
+    """A finding whose case is in a folder."""
     case = a_case("fuzz.s0.p1")
     file = write(folder, case, dump)
     symptom = replace(Symptom.of(failed("values")), outcome=outcome)
@@ -36,7 +36,7 @@ def a_finding(folder: Path, outcome: Outcome = Outcome.FAIL) -> FuzzFinding:
 
 
 def confirmed(finding: FuzzFinding, folder: Path, text: str) -> Confirmation:
-    """What comes of a script."""
+    """Return the confirmation of a script."""
     (one,) = confirm([finding], BACKEND, folder, lambda *_: text, timeout_s=None, jobs=1).values()
     return one
 
@@ -76,8 +76,8 @@ def test_only_a_hang_is_confirmed_by_a_hang(
 def test_what_has_no_script_says_why(tmp_path: Path) -> None:
     """A finding that does not show again is not confirmed, and nothing is written."""
 
-    def refuse(_: Request, wanted: Symptom) -> str:
-        message = f"run again it does not show {wanted.check}"
+    def refuse(_: Request, symptom: Symptom) -> str:
+        message = f"run again it does not show {symptom.check}"
         raise UsageError(message)
 
     (one,) = confirm([a_finding(tmp_path)], BACKEND, tmp_path, refuse, timeout_s=None, jobs=1).values()
@@ -87,7 +87,7 @@ def test_what_has_no_script_says_why(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["", "topic: Other\ncases: []\n", "topic: ["])
 def test_a_case_that_is_gone_says_so(tmp_path: Path, file: str) -> None:
-    """What somebody did to the file of a finding costs that finding alone."""
+    """A damaged file of a finding affects that finding alone."""
     finding = a_finding(tmp_path)
     if file:
         (tmp_path / finding.file).write_text(file)
@@ -110,7 +110,7 @@ def test_what_there_is_no_time_for_is_not_confirmed(tmp_path: Path) -> None:
     for finding, seconds in ((slow, -1.0), (hang, 0.7), (slow, 5.0)):
         deadline = Deadline()
         deadline.moment = time.monotonic() + seconds
-        write_script = lambda _, wanted: texts[wanted.outcome]  # noqa: E731
+        write_script = lambda _, symptom: texts[symptom.outcome]  # noqa: E731
         made = confirm([finding], BACKEND, tmp_path, write_script, timeout_s=None, jobs=1, deadline=deadline)
         (one,) = made.values()
         assert str(one).startswith("NOT CONFIRMED: the time was up before its script had ended")

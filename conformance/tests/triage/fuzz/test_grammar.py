@@ -36,7 +36,7 @@ def test_every_program_is_in_the_subset(case: Case) -> None:
 @given(programs())
 @settings(max_examples=200, deadline=None)
 def test_a_case_says_what_its_program_needs(case: Case) -> None:
-    """Capabilities of its modes, of training and of mutation, and how many graph breaks it asks for."""
+    """Capabilities of its modes, of training and of mutation, and how many graph breaks it has."""
     modes = frozenset[Capability]().union(*(MODES[level.mode].requires for _, level in levels_of(case.program)))
     assert modes <= case.requires
     assert case.graph_breaks == case.program.count("graph_break()")
@@ -49,7 +49,7 @@ def test_a_case_says_what_its_program_needs(case: Case) -> None:
 @given(programs())
 @settings(max_examples=100, deadline=None)
 def test_features_are_parts_of_the_grammar(case: Case) -> None:
-    """What a program is said to use is in the list that coverage is counted by, its ambient mode and calls always."""
+    """The features of a program are in the list that coverage is counted by, its ambient mode and calls always."""
     used = features(case)
     assert used <= set(FEATURES)
     assert {name.partition(" ")[0] for name in used} >= {"ambient", "calls", "depth"}
@@ -84,13 +84,13 @@ def test_a_chunk_is_the_same_each_time() -> None:
 
 
 def test_a_chunk_is_the_same_in_another_process() -> None:
-    """What a chunk holds depends on nothing that a process has done or imported before."""
+    """The programs of a chunk do not depend on what a process has done or imported before."""
     other = subprocess.run([sys.executable, "-c", _SHOW], capture_output=True, check=True, text=True)
     assert other.stdout.strip() == str([case.program for case in chunk(2, 7)])
 
 
 def test_programs_of_a_chunk_differ() -> None:
-    """Each has an id of its own, which tells seed and place, and no program stands in a chunk twice."""
+    """Each has an id of its own, which contains seed and number, and no program is in a chunk twice."""
     cases = chunk(3, 0)
     assert len({case.id for case in cases}) == len(cases) <= CHUNK
     assert cases[0].id == f"fuzz.s0.p{3 * CHUNK}"

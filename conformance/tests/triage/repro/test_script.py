@@ -60,8 +60,8 @@ def named(published: RunFile, backend: str, case: str) -> Found:
     return next(f for f in scripts.failing(published) if (f.record.backend, f.record.case_id) == names)
 
 
-def told(published: RunFile, request: Request, attempt: Attempt, first: str = "") -> Found:
-    """What came of a request as a record; the check that is named stands first."""
+def recorded(published: RunFile, request: Request, attempt: Attempt, first: str = "") -> Found:
+    """The record of a request; the named check is first."""
     happened = outcome(attempt)
     made = a_record(
         request.case.id,
@@ -79,7 +79,7 @@ def made_up(published: RunFile, case: Case, difference: Difference, check: str =
     """A failure with one difference, of a case that no backend has run."""
     broken = failed(check)
     checks = tuple(replace(each, differences=(difference,)) if each.check == check else each for each in broken.checks)
-    return told(published, a_request(case), replace(broken, checks=checks), check)
+    return recorded(published, a_request(case), replace(broken, checks=checks), check)
 
 
 def imported(text: str) -> set[str]:
@@ -95,7 +95,7 @@ def body(text: str) -> str:
 
 
 def test_every_symptom_of_the_published_records_is_shown(by_symptom: Mapping[Symptom, Found]) -> None:
-    """A script exits with 1 where the backend still does what its record says."""
+    """A script exits with 1 where the backend still behaves as its record does."""
     texts = [
         script.render_script(found, Compiler(expression=f'"{found.record.backend}"')) for found in by_symptom.values()
     ]
@@ -137,7 +137,7 @@ def test_an_honest_backend_shows_nothing(published: RunFile, case: str) -> None:
     ],
 )
 def test_python_runs_a_script(published: RunFile, tmp_path: Path, backend: str, case: str) -> None:
-    """What it prints and exits with is for whoever has the file alone."""
+    """Its output and exit code are for readers who have only the file."""
     path = tmp_path / "reproduction.py"
     path.write_text(
         script.render_script(named(published, backend, case), Compiler(expression=f'"{backend}"')), encoding="utf-8"
@@ -168,19 +168,19 @@ def test_python_runs_a_script(published: RunFile, tmp_path: Path, backend: str, 
     ],
 )
 def test_a_saboteur_is_shown(published: RunFile, saboteur: str, case: str) -> None:
-    """What no backend of this repository does wrong, one that is broken on purpose does, and Dynamo alone does not."""
+    """Defects that no backend of this repository has are shown on saboteurs, and not on Dynamo alone."""
     known = SABOTEURS[saboteur]
     info = BackendInfo(ref=ref(known.home, saboteur), name=saboteur)
     chosen = next(each for each in CASES if each.id == case)
     limit_s = 6.0 if known.meant == Outcome.TIMEOUT else 120.0
     request = Request(case=chosen, backend=info, variant=chosen.variants[0], timeout_s=limit_s)
-    found = told(published, request, attempts.run(request), known.meant)
+    found = recorded(published, request, attempts.run(request), known.meant)
     assert scripts.run(script.render_script(found, script.compiler(info)), limit_s).shows(found.record.outcome)
     assert scripts.run(script.render_script(found, EAGER)).status == 0
 
 
 def test_a_write_that_reaches_less_is_shown(published: RunFile) -> None:
-    """What changes when the caller writes into a result, told by one thing that changes on one side alone."""
+    """What changes when the caller writes into a result, shown by one object that changes on one side alone."""
     name = "aliases_lost"
     case = a_case(program="b = a * 2\nreturn b, b.view(-1)\n")
     difference = a_difference(
@@ -196,7 +196,7 @@ def test_a_write_that_reaches_less_is_shown(published: RunFile) -> None:
 
 
 def test_a_script_has_only_the_parts_it_needs(published: RunFile) -> None:
-    """What differs at once is seen after one call, without backward."""
+    """An immediate difference is read after one call, without backward."""
     difference = a_difference(path="output", kind="dtype", actual="torch.float64 x", expected="torch.float32 x")
     text = script.render_script(made_up(published, a_case(), difference), EAGER)
     assert [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)] == [
@@ -209,7 +209,7 @@ def test_a_script_has_only_the_parts_it_needs(published: RunFile) -> None:
 
 
 def test_a_later_call_is_reached_by_those_before_it(published: RunFile) -> None:
-    """With the modes, inputs and weights that the case gives each call, and backward where gradients are seen."""
+    """With the modes, inputs and weights that the case gives each call, and backward where gradients are compared."""
     case = a_case(
         setup="net = torch.nn.Linear(4, 4)\nw = torch.nn.Parameter(torch.ones(4))\n",
         program="return net(a) * w\n",
@@ -314,17 +314,17 @@ def test_a_backend_in_a_file_is_loaded_from_it(published: RunFile, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("backend = Backend(name='x', factory=lambda: print)", "it is no plain callable"),
         ("backend = Backend(name='eager', compile={'options': {'x': print}})", "cannot be written down"),
     ],
 )
-def test_a_backend_that_only_this_project_can_name_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_a_backend_that_only_this_project_can_name_is_refused(tmp_path: Path, text: str, message: str) -> None:
     """Its script would not be one by itself."""
     path = tmp_path / "mine.py"
     path.write_text(f"from conformance.backend import Backend\n\n{text}\n")
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         script.compiler(a_backend(ref=f"{path}:backend"))
 
 
@@ -353,9 +353,9 @@ def test_a_bug_report_has_what_the_form_asks_for(published: RunFile) -> None:
 
 
 def test_a_bug_report_of_an_exception_has_its_log(published: RunFile) -> None:
-    """Where it was raised, and what it said."""
+    """Where it was raised, and its message."""
     attempt = raised(type="KeyError", message="no ``` here", traceback=("a.py:1 in f",))
-    text = bug_report.of(told(published, a_request(), attempt), "```\n", "")
+    text = bug_report.of(recorded(published, a_request(), attempt), "```\n", "")
     assert "- uncompiled: runs without an exception\n- compiled: raises `KeyError` at stage forward; see" in text
     assert "### Error logs\n\n````\n  a.py:1 in f\nKeyError: no ``` here\n````" in text
     assert "````python\n```\n````" in text

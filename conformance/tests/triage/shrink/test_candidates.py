@@ -52,7 +52,7 @@ def test_candidates_are_smaller_cases_that_load(case: Case, tmp_path: Path) -> N
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_way_down_ends(data: st.DataObject) -> None:
-    """Whichever candidates are taken, the sizes fall, and at the end stands a program that returns next to nothing.
+    """Whichever candidates are taken, the sizes fall, and at the end is a program that returns next to nothing.
 
     That is one line, or a function with nothing in it.
     """
@@ -68,7 +68,7 @@ def test_any_way_down_ends(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "wanted"),
+    ("program", "expected"),
     [
         ("with torch.no_grad():\n    c = a.sin()\nreturn c", "c = a.sin()\nreturn c"),
         (
@@ -99,13 +99,13 @@ def test_any_way_down_ends(data: st.DataObject) -> None:
         ("@torch.no_grad()\ndef f():\n    return a * 2\nreturn f()", "def f():\n    return a * 2\nreturn f()"),
     ],
 )
-def test_programs_become_simpler_in_one_step(program: str, wanted: str) -> None:
+def test_programs_become_simpler_in_one_step(program: str, expected: str) -> None:
     """Each way to simplify a program is among its candidates."""
-    assert ("", wanted) in programs(program)
+    assert ("", expected) in programs(program)
 
 
 @pytest.mark.parametrize(
-    ("setup", "program", "wanted"),
+    ("setup", "program", "expected"),
     [
         ("w = torch.ones(4)\nv = w * 2\nk = 3", "return a * k", ("k = 3", "return a * k")),
         (
@@ -126,13 +126,13 @@ def test_programs_become_simpler_in_one_step(program: str, wanted: str) -> None:
         ("w = torch.ones(4)", "return a * w", ("w = torch.ones(1)", "return a * w")),
     ],
 )
-def test_setups_become_simpler_in_one_step(setup: str, program: str, wanted: tuple[str, str]) -> None:
+def test_setups_become_simpler_in_one_step(setup: str, program: str, expected: tuple[str, str]) -> None:
     """Unused definitions go at once, modules become parameters, sizes shrink together with those of inputs."""
-    assert wanted in programs(program, setup)
+    assert expected in programs(program, setup)
 
 
 def test_a_setup_is_not_moved_into_the_program() -> None:
-    """What is made once would be made in each call: another program altogether."""
+    """A value made once would be made in each call: a different program."""
     found = programs("return net(a)", "net = torch.nn.Linear(4, 4)")
     assert not any("Linear" in program for _, program in found)
 
@@ -165,7 +165,7 @@ def test_calls_become_fewer_and_plainer() -> None:
 
 
 def test_inputs_become_fewer_and_plainer() -> None:
-    """Unused ones go with what calls say of them, and shapes, flags, strides and numbers become plain."""
+    """Unused ones are dropped with their fields in calls, and shapes, flags, strides and numbers become plain."""
     spec = InputSpec(shape=(2, 3), stride=(1, 2), dtype="float64", requires_grad=True, distribution="uniform", low=-1)
     case = a_case(inputs={"a": spec, "b": VEC}, calls=(Call(shapes={"b": (5,), "a": (2, 4)}),))
     found = steps(case)
@@ -182,7 +182,7 @@ def test_inputs_become_fewer_and_plainer() -> None:
 
 
 def test_a_scalar_input_becomes_its_value() -> None:
-    """A constant in the program says what the input did."""
+    """A constant in the program replaces the input."""
     found = steps(a_case(program="return a * k\n", inputs={"a": VEC, "k": InputSpec(scalar=3)}))
     assert any(one.program == "return a * 3\n" and "k" not in one.inputs for one in found)
 
@@ -194,7 +194,7 @@ def test_values_of_a_smaller_shape_are_the_first_ones() -> None:
 
 
 def test_axes_and_declarations_go_back_to_defaults() -> None:
-    """Each axis on its own, and whatever else a case says."""
+    """Each axis on its own, and every other field of a case."""
     case = a_case(
         variants=(Variant(grad="disabled", dtype="float64", dynamic=None),),
         checks={"double_backward": Level.MUST},

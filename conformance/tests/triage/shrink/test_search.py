@@ -46,7 +46,7 @@ LONG = a_case(
 
 
 class Fake:
-    """Gives what a function makes of a case, and keeps what it was asked for."""
+    """Returns the result of a function of a case, and keeps the requests."""
 
     def __init__(self, give: Callable[[Request], Attempt]) -> None:
         self.give, self.asked = give, list[Request]()
@@ -121,18 +121,18 @@ def test_every_kind_of_failure_shrinks(attempt: Attempt) -> None:
 
 
 def test_a_symptom_that_is_not_there_is_refused() -> None:
-    """It says what was wanted and what was seen."""
+    """The message has the expected and the actual symptom."""
     with pytest.raises(UsageError) as caught:
         shrink(request_of(), VALUES, Fake(lambda _: failed("gradients")))
     assert str(caught.value) == (
         "fake/grad_mode.nesting.long/grad=disabled does not show what is to be shrunk\n"
-        "  Wanted: values output values\n"
-        "  Seen: gradients output values"
+        "  Expected: values output values\n"
+        "  Actual: gradients output values"
     )
 
 
 def code(request: Request) -> tuple[str, ...]:
-    """What makes two requests the same."""
+    """The key of a request."""
     case = request.case
     return (case.setup, case.program, repr(case.inputs), repr(case.calls), request.variant.id, repr(case.graph_breaks))
 
@@ -155,19 +155,19 @@ def test_jobs_change_nothing_but_the_time(jobs: int) -> None:
 
 
 def test_a_budget_ends_the_search() -> None:
-    """The smallest that was found by then is given, and it is said that the budget ended it."""
+    """The smallest so far is returned, marked as ended by the budget."""
     fake = where("tanh")
     shrunk = shrink(request_of(), VALUES, fake, budget=7)
     assert (shrunk.tried, shrunk.exhausted, len(fake.asked)) == (7, True, 7)
     assert "tanh" in shrunk.request.case.program
 
 
-def test_progress_is_told() -> None:
+def test_progress_is_reported() -> None:
     """After each candidate, in words."""
-    told: list[str] = []
-    shrunk = shrink(request_of(), VALUES, where("tanh"), told.append)
-    assert len(told) == shrunk.tried - 1
-    assert re.fullmatch(r"2 tried, \d accepted; \d lines", told[0])
+    progress: list[str] = []
+    shrunk = shrink(request_of(), VALUES, where("tanh"), progress.append)
+    assert len(progress) == shrunk.tried - 1
+    assert re.fullmatch(r"2 tried, \d accepted; \d lines", progress[0])
 
 
 HUNG = Attempt(stage=Stage.COMPILE, ended=Ended(timed_out=True))
@@ -201,10 +201,10 @@ def _sabotaged(name: str, case_id: str) -> Shrunk:
     backend = BackendInfo(ref=ref(SABOTEURS[name].home, name), name=name)
     case = next(case for case in CASES if fnmatchcase(case.id, case_id))
     request = Request(case=case, backend=backend, variant=case.variants[0])
-    wanted = Symptom.of(attempts.run(request))
-    assert SABOTEURS[name].meant in {wanted.check, wanted.outcome}
-    shrunk = shrink(request, wanted)
-    assert Symptom.of(attempts.run(shrunk.request)) == wanted
+    symptom = Symptom.of(attempts.run(request))
+    assert SABOTEURS[name].meant in {symptom.check, symptom.outcome}
+    shrunk = shrink(request, symptom)
+    assert Symptom.of(attempts.run(shrunk.request)) == symptom
     return shrunk
 
 
@@ -234,11 +234,11 @@ def test_a_hang_is_shown_in_one_line() -> None:
 
 @pytest.mark.torch
 def test_a_recorded_failure_of_pytorch_shrinks() -> None:
-    """What `aot_eager` does to a tensor made in inference mode is shown in a few lines of a case that loads."""
+    """A failure of `aot_eager` on an inference tensor is shown in a few lines of a case that loads."""
     name = "aot_eager/graph_breaks.modes.inference_mode/grad=enabled"
     recorded = lookup.find(name, scripts.of_this_release())
-    wanted = Symptom.of_record(recorded.record)
-    assert "is_inference False, not True" in str(wanted)
-    small = shrink(lookup.with_installed_backend(recorded.request), wanted).request
-    assert Symptom.of(attempts.run(small)) == wanted
+    symptom = Symptom.of_record(recorded.record)
+    assert "is_inference False, not True" in str(symptom)
+    small = shrink(lookup.with_installed_backend(recorded.request), symptom).request
+    assert Symptom.of(attempts.run(small)) == symptom
     assert len(small.case.program.splitlines()) <= 4
