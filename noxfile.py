@@ -1,4 +1,4 @@
-"""Every job of the project; `nox -l` lists them, and what stands after `--` is passed on.
+"""Every job of the project; `nox -l` lists them, and arguments after `--` are passed on.
 
 Each session has a virtual environment of its own, kept between runs (delete `.nox` to start anew).
 """
@@ -89,7 +89,7 @@ def confirm_releases(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("maker", list(THIRD_PARTY), ids=list(THIRD_PARTY))
 def thirdparty(session: nox.Session, maker: str) -> None:
-    """Run every case on the backends of others, each maker's in an environment of its own, and rewrite results/."""
+    """Run every case on third-party backends, each maker's in an environment of its own, and rewrite results/."""
     requirements, adapters = THIRD_PARTY[maker]
     session.install("--constraint", THIRD_PARTY_CONSTRAINTS, "--editable", ".", *requirements)
     red = []
@@ -102,20 +102,20 @@ def thirdparty(session: nox.Session, maker: str) -> None:
                 "--backend",
                 f"conformance.backends.{name}:backend",
             )
-        except CommandFailed:  # the others are run all the same
+        except CommandFailed:  # the remaining ones still run
             red.append(name)
     if red:
         session.error(f"not green: {', '.join(red)}")
 
 
 def run_and_publish(session: nox.Session, name: str, home: Callable[[str], Path], *backends: str) -> None:
-    """Run into a scratch file; without arguments, what comes of a whole run becomes committed records.
+    """Run into a scratch file; without arguments, the records of a whole run become the committed ones.
 
     Args:
         session: the job.
-        name: of the file of records.
-        home: its folder, from the release and build of torch that the run says it was made with.
-        backends: further words for `conformance run`.
+        name: of the record file.
+        home: its folder, from the release and build of torch of the run.
+        backends: further arguments for `conformance run`.
     """
     scratch = Path(session.create_tmp(), "records.jsonl")
     scratch.unlink(missing_ok=True)
@@ -131,13 +131,13 @@ def run_and_publish(session: nox.Session, name: str, home: Callable[[str], Path]
 
 
 def torch_of(records: Path) -> str:
-    """The release and build of torch that a record file says it was made with."""
+    """Return the release and build of torch in the header of a record file."""
     with records.open(encoding="utf-8") as lines:
         return str(json.loads(next(lines))["environment"]["torch"])
 
 
 def publish(session: nox.Session, *options: str) -> None:
-    """Make the pages of results/, and what fuzzing knows, what the committed records give; options only compare."""
+    """Rewrite the pages of results/ and the known failures of fuzzing from committed records; options only compare."""
     session.run("conformance", "report", "--records", str(RECORDS), "--output", "results", *options)
     if not options:
         session.run("python", "-m", "conformance.triage.fuzz.known")
@@ -151,7 +151,7 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     env = {"COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").absolute())}
-    # A file of tests stays in one process, for many share what is made once for a file.
+    # Tests of one file stay in one process, since many share module-scoped fixtures.
     parallel = ("--numprocesses=auto", "--dist=loadfile", "--benchmark-disable")
     session.run("coverage", "erase", env=env)
     session.run("coverage", "run", "-m", "pytest", "conformance/tests", *parallel, "--durations=40", env=env)
@@ -163,7 +163,7 @@ def tests(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Check style and formatting with ruff, and the layers of packages with import-linter."""
     session.install(*LINTERS)
-    look_at_style(session)
+    check_style(session)
 
 
 @nox.session
@@ -196,47 +196,47 @@ def report(session: nox.Session) -> None:
 
 @nox.session
 def gates(session: nox.Session) -> None:
-    """Do what continuous integration asks beside the tests, in one environment: all of the above, and `build`."""
+    """Run all checks of continuous integration but the tests, in one environment: all of the above, and `build`."""
     install(session, "--editable", ".[test]", *TYPES, *LINTERS)
-    look_at_style(session)
+    check_style(session)
     session.run("mypy")
     validate(session)
     publish(session, "--check")
     build_and_run(session)  # last: it puts the wheel in the place of the checkout
 
 
-def look_at_style(session: nox.Session) -> None:
-    """Style, formatting and layers."""
+def check_style(session: nox.Session) -> None:
+    """Check style, formatting and layers."""
     session.run("ruff", "check")
     session.run("ruff", "format", "--check", "--diff")
     session.run("lint-imports", "--no-cache")
 
 
 def validate(session: nox.Session) -> None:
-    """Cases, expectations and schemas."""
+    """Validate cases, expectations and schemas."""
     session.run("conformance", "validate", *session.posargs)
     session.run("conformance", "validate", *map(str, sorted(Path("backends").glob("*.expected.yaml"))))
     if written := session.run("python", "-m", "conformance.schema", silent=True):
-        session.error(f"the JSON Schemas did not follow from the types; commit what was written:\n{written}")
+        session.error(f"the JSON Schemas were out of date; commit the files just written:\n{written}")
 
 
 @nox.session(name="kill-matrix")
 def kill_matrix(session: nox.Session) -> None:
-    """Run the suite on backends broken on purpose and rewrite results/kill_matrix.md: which check sees which defect."""
+    """Run the suite on deliberately broken backends and rewrite results/kill_matrix.md: which check sees what."""
     install(session, "--editable", ".[test]")
     session.run("python", "-m", "conformance.tests.jobs.kill_matrix", "results/kill_matrix.md", *session.posargs)
 
 
 @nox.session(name="false-alarms")
 def false_alarms(session: nox.Session) -> None:
-    """Judge functions of public practice, which are right, and rewrite results/false_alarms.md; it can be continued."""
+    """Check correct functions of public projects and rewrite results/false_alarms.md; it can be continued."""
     install(session, "--editable", ".[test]")
     session.run("python", "-m", "conformance.tests.jobs.false_alarms", "results/false_alarms.md", *session.posargs)
 
 
 @nox.session(name="saboteurs-on-models")
 def saboteurs_on_models(session: nox.Session) -> None:
-    """Judge ten models on each broken backend, and rewrite results/saboteurs_on_models.md; it can be continued."""
+    """Check ten models on each broken backend and rewrite results/saboteurs_on_models.md; it can be continued."""
     install(session, "--editable", ".[test]")
     page = "results/saboteurs_on_models.md"
     session.run("python", "-m", "conformance.tests.jobs.saboteurs_on_practice", page, *session.posargs)
@@ -258,21 +258,21 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def accuracy(session: nox.Session) -> None:
-    """Measure how far timings can be believed: false verdicts, planted slow-downs, the cost of the harness."""
+    """Measure how reliable timings are: false verdicts, planted slow-downs, the cost of the harness."""
     install(session, "--editable", ".[test]")
     session.run("python", "-m", "conformance.tests.jobs.accuracy", *session.posargs)
 
 
 @nox.session
 def scripts(session: nox.Session) -> None:
-    """Run the stand-alone script of every failure of the committed records, and hold it against its record."""
+    """Run the stand-alone script of every failure of the committed records, and compare it with its record."""
     install(session, "--editable", ".[test]")
     session.run("python", "-m", "conformance.tests.jobs.scripts", *session.posargs)
 
 
 @nox.session
 def causes(session: nox.Session) -> None:
-    """Lead a failure of each broken backend back to its cause: explain it, show it by a script, shrink it."""
+    """Trace a failure of each broken backend to its cause: explain it, reproduce it by a script, shrink it."""
     install(session, "--editable", ".[test]")
     session.run("python", "-m", "conformance.tests.jobs.causes", *session.posargs)
 
@@ -290,7 +290,7 @@ def fuzz(session: nox.Session) -> None:
             shutil.rmtree(folder, ignore_errors=True)
         options = ("--backend", name, "--budget", "10m", "--seed", "0", "--output", str(scratch))
         session.run("conformance", "fuzz", *options, success_codes=[0, 1])
-        # The state is only for going on.
+        # The state is needed only to continue.
         shutil.copytree(scratch, published, ignore=shutil.ignore_patterns("*.jsonl"))
 
 
@@ -310,18 +310,18 @@ def speed(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build wheel and sdist, look inside, and run the smoke cases from the installed wheel, elsewhere and here."""
+    """Build and inspect wheel and sdist, and run the smoke cases from the installed wheel, elsewhere and here."""
     build_and_run(session)
 
 
 def build_and_run(session: nox.Session) -> None:
     """Build, install what was built, and run the smoke cases."""
     with tempfile.TemporaryDirectory(prefix="conformance-build-") as folder:
-        look_inside(session, install_wheel(session, folder))
+        check_contents(session, install_wheel(session, folder))
         session.chdir(folder)
         session.run("conformance", "run", "--tag", "smoke", "--backend", "eager", "--records", "smoke.jsonl")
         session.run("pytest", "--pyargs", "conformance.suite", "--tag", "smoke", "--backend", "eager")
-        # In the checkout another `conformance` lies, whose cases and backends lie beside it.
+        # The checkout contains another `conformance`, with cases and backends beside it.
         session.chdir(ROOT)
         records = f"--records={folder}/checkout.jsonl"
         session.run("conformance", "run", "--tag", "smoke", "--backend", "eager", records)
@@ -330,10 +330,10 @@ def build_and_run(session: nox.Session) -> None:
 
 @nox.session
 def readme(session: nox.Session) -> None:
-    """Type README, tutorial and guides in an empty folder, beside the suite installed from its wheel; 20 minutes."""
+    """Run the commands of README, tutorial and guides in an empty folder, with the installed wheel; 20 minutes."""
     with tempfile.TemporaryDirectory(prefix="conformance-readme-") as folder:
         install_wheel(session, folder)
-        # The tests are not in the wheel, and what is typed must not find the checkout.
+        # The tests are not in the wheel, and the commands must not find the checkout.
         shutil.copy(Path("conformance", "tests", "jobs", "typed_readme.py"), folder)
         guides = ROOT / "conformance" / "docs"
         pages = [ROOT / "README.md", guides / "tutorial.md", *sorted((guides / "how-to").glob("*.md"))]
@@ -342,7 +342,7 @@ def readme(session: nox.Session) -> None:
 
 @nox.session
 def plugin(session: nox.Session) -> None:
-    """Do what backends/README.md says with a third party's package, beside the suite installed from its wheel."""
+    """Run the recipe of backends/README.md with a third-party package, with the suite's wheel installed."""
     recipe = Path("backends", "README.md").read_text(encoding="utf-8").partition("in the folder `acme-compiler`")[2]
     commands = recipe.partition("```sh\n")[2].partition("```")[0].splitlines()
     with tempfile.TemporaryDirectory(prefix="conformance-plugin-") as folder:
@@ -364,16 +364,16 @@ def install_wheel(session: nox.Session, folder: str) -> Path:
     return wheel
 
 
-def look_inside(session: nox.Session, wheel: Path) -> None:
-    """Stop unless the wheel holds every case, expectations file, page and schema of the checkout."""
+def check_contents(session: nox.Session, wheel: Path) -> None:
+    """Fail unless the wheel holds every case, expectations file, page and schema of the checkout."""
     homes = {"backends": "conformance/backends", "cases": "conformance/cases", "conformance/schemas": None}
-    wanted = {"conformance/py.typed", "conformance/triage/fuzz/known_failures.json"}
+    expected = {"conformance/py.typed", "conformance/triage/fuzz/known_failures.json"}
     for folder, home in homes.items():
         data = [path for ending in ("yaml", "json", "md") for path in (ROOT / folder).glob(f"*.{ending}")]
-        wanted |= {f"{home or folder}/{path.name}" for path in data}
-    held = set(zipfile.ZipFile(wheel).namelist())
-    if missing := sorted(wanted - held):
+        expected |= {f"{home or folder}/{path.name}" for path in data}
+    actual = set(zipfile.ZipFile(wheel).namelist())
+    if missing := sorted(expected - actual):
         session.error(f"{wheel.name} lacks {', '.join(missing)}: see [tool.setuptools.package-data] in pyproject.toml")
-    if strays := sorted(name for name in held if "/tests/" in name):
+    if strays := sorted(name for name in actual if "/tests/" in name):
         session.error(f"{wheel.name} holds tests: {', '.join(strays)}")
-    session.log(f"{wheel.name} holds all {len(wanted)} data files")
+    session.log(f"{wheel.name} holds all {len(expected)} data files")

@@ -1,7 +1,7 @@
 """Conformance and benchmark suite for `torch.compile` backends.
 
 ==================  ==================================================================================
-`check`             runs a function of your own on backends, with all checks; a pandas frame comes back
+`check`             runs a function of your own on backends, with all checks; returns a pandas frame
 `assert_conforms`   the same in a test: an AssertionError where something does not conform
 `case`              a decorator: how a function is called, in which modes, and what is allowed
 `load`              the records of a run, as a frame
@@ -39,10 +39,10 @@ __all__ = ["Backend", "Capability", "assert_conforms", "case", "check", "load", 
 
 _PACKAGE = Path(__file__).parent
 if not (_PACKAGE / "cases").exists():
-    # In a checkout `backends` and `cases` lie beside this folder; only an editable install would know.
+    # In a checkout `backends` and `cases` are beside this folder; only an editable install would find them.
     __path__.append(str(_PACKAGE.parent))
 
-_HOMES = {
+_MODULES = {
     "Backend": "conformance.backend",
     "Capability": "conformance.backend",
     "assert_conforms": "conformance.triage.api",
@@ -54,15 +54,15 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name from its home on first use."""
+    """Import a public name from its module on first use."""
     if name == "__version__":
         return import_module("importlib.metadata").version("torch-compile-conformance")
-    if name not in _HOMES:
+    if name not in _MODULES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    """The public names, whatever has been imported."""
+    """Return the public names, imported or not."""
     return [*__all__, "__version__"]

@@ -33,8 +33,8 @@ _SESSION = pytest.StashKey["Session"]()
 def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None]:
     """Add the options that select what runs, the same as those of `conformance run`.
 
-    Their names are plain words, which the conftest.py of another project may want for itself. It comes first: two
-    options of one name would end every run of pytest in that project.
+    Their names are common words, which the conftest.py of another project may define too. That one takes precedence:
+    two options of one name would end every run of pytest in that project.
     """
     yield
     group = parser.getgroup("conformance", "conformance of torch.compile backends")
@@ -65,7 +65,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def conformance_session(pytestconfig: pytest.Config) -> Session:
-    """What was selected for this session, and the way to run one request of it."""
+    """The session of the suite: its selected requests, and how to run one of them."""
     return session_of(pytestconfig)
 
 
@@ -73,7 +73,7 @@ def conformance_session(pytestconfig: pytest.Config) -> Session:
 def assert_conforms() -> Generator[Callable[..., pd.DataFrame]]:
     """`conformance.assert_conforms`, which checks a function on backends: `assert_conforms(f, inputs, backends=...)`.
 
-    A test is skipped where no backend could be tried here. What ran the checks ends with the tests.
+    A test is skipped if no backend can run here. The processes that run the checks end with the tests.
     """
     import conformance
     from conformance.isolation import tasks
@@ -90,17 +90,17 @@ def assert_conforms() -> Generator[Callable[..., pd.DataFrame]]:
 
 
 def session_of(config: pytest.Config) -> Session:
-    """The one session of suite and pytest, made when first asked for.
+    """Return the session of the suite for this pytest run, created on first use.
 
     Raises:
-        pytest.UsageError: an option selects nothing or is not ours, or a file of cases or expectations is malformed.
+        pytest.UsageError: an option selects nothing or is another plugin's, or a cases or expectations file is bad.
     """
     if _SESSION not in config.stash:
         from conformance.execution import attempts
         from conformance.execution.pytest_session import Session, named
         from conformance.model.errors import ConformanceError
 
-        # Only to be listed, nothing needs to be known of a backend but its name, and so no process is started.
+        # Listing needs only the name of a backend, so no process is started.
         describe = named if config.getoption("collectonly") else attempts.describe
         try:
             config.stash[_SESSION] = opened = Session(describe=describe, **_selection(config))
@@ -111,7 +111,7 @@ def session_of(config: pytest.Config) -> Session:
 
 
 def parameters(requests: Iterable[Request]) -> list[object]:
-    """Requests as parameters of a test, with ids like `inductor-views.add-grad=enabled`."""
+    """Return requests as test parameters, with ids like `inductor-views.add-grad=enabled`."""
     return [pytest.param(request, id="-".join(request.key)) for request in requests]
 
 

@@ -1,10 +1,10 @@
 """JSON Schemas of case files, expectations files, lines of records and of timings, from the types that read them.
 
-Editors that speak the YAML language server complete and check a case file that says so in its first line::
+Editors that speak the YAML language server complete and check a case file whose first line is::
 
     # yaml-language-server: $schema=../conformance/schemas/case.schema.json
 
-`python -m conformance.schema` writes them again; a test holds the committed files against `render`.
+`python -m conformance.schema` regenerates them; a test compares the committed files with `render`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ __all__ = ["FOLDER", "render", "write"]
 FOLDER = Path(__file__).parent / "schemas"
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-# What the line of a record always says; the rest is the header's, or has a default.
+# Keys that every record has; the rest are in the header or have a default.
 _ALWAYS = ("backend", "case_id", "kind", "variant", "verdict")
 
 
 def render() -> dict[str, str]:
-    """The text of each schema, by file name."""
+    """Return the text of each schema by file name."""
     schemas = {
         "case.schema.json": _titled(TypeAdapter(CaseFileDocument).json_schema(), "A file of cases"),
         "expectation.schema.json": _titled(
@@ -66,7 +66,7 @@ def _titled(schema: dict[str, Any], title: str) -> dict[str, Any]:
 
 
 def _lines(title: str, **kinds: type) -> dict[str, Any]:
-    """One line of a file: of several types, told apart by `kind`."""
+    """Return the schema of a line that has one of several types, distinguished by `kind`."""
     definitions: dict[str, Any] = {}
     for kind, type_ in kinds.items():
         schema = TypeAdapter(type_).json_schema()
@@ -79,7 +79,7 @@ def _lines(title: str, **kinds: type) -> dict[str, Any]:
 
 
 def _shortened(schema: dict[str, Any]) -> dict[str, Any]:
-    """Allow what `records.encoding` leaves out or abbreviates: checks that merely held are words or only grades."""
+    """Allow the short forms of `records.encoding`: a check that held is a string, or only listed under `held`."""
     record = schema["$defs"]["record"]
     properties = record["properties"]
     word = {"type": "string", "description": "A check that held: its name, or name=grade."}

@@ -28,23 +28,23 @@ class Backend:
     'mine'
 
     Args:
-        name: how tables and commands call it.
+        name: its name in tables and commands.
         compile: keyword arguments for `torch.compile`: `backend` (a name torch knows, or a callable
             `(gm, example_inputs) -> callable`), `options`, `mode`. Default: `{"backend": name}`.
         imports: modules to import before the name is looked up, for packages that register on import.
-        factory: makes the compiler, where declaring the backend must not: called without arguments after the imports,
-            in place of `compile["backend"]`.
+        factory: makes the compiler on use, not on declaration: called without arguments after the imports, in place of
+            `compile["backend"]`.
         capabilities: what it claims; default: everything. A case that requires more is `unsupported`.
         tolerance: largest relative error against the float64 reference by dtype, e.g. `{"float32": 1e-4}`, where its
             arithmetic is known to be less precise than the suite allows.
-        packages: the distributions whose versions belong beside its results, by name, or pinned, e.g. `acme>=1.4`:
+        packages: distributions whose versions are recorded with its results, by name, or pinned, e.g. `acme>=1.4`:
             with another version it cannot be used.
         env: environment variables set before torch is imported.
-        patches: configuration for the time of a run, by dotted name under torch, e.g.
+        patches: configuration during a run, by dotted name under torch, e.g.
             `{"_inductor.config.fallback_random": True}`.
-        eager_random: like `patches`, configuration under which it draws the numbers that are drawn uncompiled, where it
+        eager_random: like `patches`, configuration under which it draws the same random numbers as uncompiled, if it
             does not claim `rng`: results that depend on such numbers are compared under it.
-        tags: free words to select backends by.
+        tags: arbitrary words to select backends by.
         expectations: path of its known failures; default: `<name>.expected.yaml` beside the defining module.
         available: returns None, or why it cannot run on this machine (then every request is a `skip`).
         engaged: called after a run; returns None, or why a fallback and not the backend did the work (then a pass

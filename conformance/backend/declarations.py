@@ -24,9 +24,9 @@ _LIMIT_S = 60.0
 
 
 def expectations(names: Sequence[str]) -> dict[str, Path | None]:
-    """The expectations file of each installed backend, or None for one that has none.
+    """Return the expectations file of each installed backend, or None for one that has none.
 
-    A backend whose declaration cannot be imported is left out; all are where importing one ends the process or hangs.
+    A backend whose declaration cannot be imported is left out; all are if importing one ends the process or hangs.
     """
     # -P: a folder `conformance` in the working directory is not this package.
     line = [sys.executable, "-P", "-m", "conformance.backend.declarations", *names]
@@ -48,7 +48,7 @@ def main(names: Sequence[str]) -> None:
         for name in names:
             try:
                 path = declared_expectations(name)
-            except (Exception, SystemExit):  # noqa: BLE001, S112 - a plug-in may raise anything; a child will say what
+            except (Exception, SystemExit):  # noqa: BLE001, S112 - a plug-in may raise anything; a child reports it
                 continue
             found[name] = str(path) if path else None
         json.dump(found, out)

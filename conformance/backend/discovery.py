@@ -1,4 +1,4 @@
-"""Parent side: from what `--backend` says to what is known of a backend; names are read without importing anything."""
+"""Parent side: find and describe backends by backend spec; names are read without importing anything."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["GROUP", "find", "names", "portable", "refuse_unknown", "relative", "usable"]
 
 GROUP = "conformance.backends"
-_OF_TORCH = "torch"  # what stands before the colon where torch itself knows the name
+_OF_TORCH = "torch"  # what is before the colon if torch itself knows the name
 
 
 def names() -> list[str]:
-    """Every backend that an installed distribution declares, in the order of the ladder."""
+    """Return every backend that an installed distribution declares, in the order of the ladder."""
     return by_ladder(point.name for point in entry_points(group=GROUP))
 
 
@@ -33,7 +33,7 @@ def find(refs: Sequence[str], describe: Callable[[str], BackendInfo]) -> tuple[B
     """Describe each backend; no refs means every declared one.
 
     Raises:
-        BackendError: a plain name that nobody declares, or two references to backends of one name.
+        BackendError: a plain name that nobody declares, or two backends with the same name.
     """
     for ref in refs:
         _refuse_undeclared(ref)
@@ -43,7 +43,7 @@ def find(refs: Sequence[str], describe: Callable[[str], BackendInfo]) -> tuple[B
 
 
 def refuse_unknown(ref: str) -> None:
-    """Refuse a reference to a backend that is not there, as far as that can be known without importing anything.
+    """Refuse the spec of a missing backend, as far as that can be known without importing anything.
 
     Raises:
         BackendError: nobody declares the name, or there is no such file, package or attribute.
@@ -64,7 +64,7 @@ def _refuse_undeclared(ref: str) -> None:
 
 
 def usable(info: BackendInfo) -> BackendInfo:
-    """The backend itself, where it can be used here.
+    """Return the backend if it can be used here.
 
     Raises:
         BackendError: it cannot.
@@ -76,7 +76,7 @@ def usable(info: BackendInfo) -> BackendInfo:
 
 
 def relative(ref: str) -> str:
-    """Turn a reference into what one types in the working directory: the path of a file below it is shortened."""
+    """Shorten a backend spec for the working directory: the path of a file below it becomes relative."""
     home, colon, attribute = ref.rpartition(":")
     here = Path.cwd()
     if not home.endswith(".py") or not Path(home).is_relative_to(here):
@@ -85,7 +85,7 @@ def relative(ref: str) -> str:
 
 
 def portable(info: BackendInfo) -> BackendInfo:
-    """What of a backend does not depend on where it is installed: what files say of it."""
+    """Return the part of a backend that files contain, which does not depend on where it is installed."""
     return replace(info, ref=relative(info.ref), expectations=None, env={}, tags=frozenset())
 
 
@@ -95,11 +95,10 @@ def _unknown(ref: str, known: Sequence[str]) -> str:
 
 
 def _refuse_namesakes(infos: Sequence[BackendInfo]) -> None:
-    seen: dict[str, str] = {}
+    refs: dict[str, str] = {}
     for info in infos:
-        if info.name in seen:
-            message = (
-                f"{seen[info.name]!r} and {info.ref!r} are both called {info.name!r}: records could not be told apart"
-            )
+        if info.name in refs:
+            both = f"{refs[info.name]!r} and {info.ref!r}"
+            message = f"{both} are both called {info.name!r}: their records could not be distinguished"
             raise BackendError(message)
-        seen[info.name] = info.ref
+        refs[info.name] = info.ref

@@ -1,7 +1,7 @@
-"""What a reference to Python code names, as far as its text says so: nothing is imported, and nothing runs.
+"""Check import paths of Python code by reading its text: nothing is imported, and nothing runs.
 
-A reference is `path/to/file.py:attribute` or `package.module:attribute`. What a text does not show, such as names that
-a star import brings, is left to the run.
+An import path is `path/to/file.py:attribute` or `package.module:attribute`. Names that the text does not show, such as
+those of a star import, are checked only when it runs.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 __all__ = ["functions", "parsed", "refuse_absent", "refuse_function"]
 
-_UNSEEN = frozenset({"exec", "globals", "setattr", "vars"})
-"""Functions by which a file may give itself names that its text does not show."""
+_DYNAMIC = frozenset({"exec", "globals", "setattr", "vars"})
+"""Functions by which a file may define names that its text does not show."""
 
 _INDENT = "\n  "
 _MANY = 20  # names that a hint lists
 
 
 def refuse_absent(ref: str) -> None:
-    """Refuse a reference to a file, a package or a name that is not there.
+    """Refuse an import path whose file, package or name does not exist.
 
     Args:
         ref: `path/to/file.py:attribute` or `package.module:attribute`.
 
     Raises:
-        UsageError: it is not there, and says what is.
+        UsageError: it does not exist; the message lists what does.
     """
     home, _, name = ref.rpartition(":")
     if not home.endswith(".py"):
@@ -43,7 +43,7 @@ def refuse_absent(ref: str) -> None:
     path = _file(home)
     try:
         tree = parsed(path)
-    except UsageError:  # what a file that is no Python means is for whoever imports it to say
+    except UsageError:  # whoever imports the file reports that it is not Python
         return
     known = _bound(tree)
     first = name.partition(".")[0]
@@ -52,7 +52,7 @@ def refuse_absent(ref: str) -> None:
 
 
 def refuse_function(ref: str) -> None:
-    """Refuse a reference to a function of a user that is not there; a file alone is answered with what it has.
+    """Refuse the import path of a missing function of a user; for a file alone, the message lists its functions.
 
     Raises:
         UsageError: there is no such file, it is no Python, or it has no such name.
@@ -69,13 +69,13 @@ def refuse_function(ref: str) -> None:
 
 
 def functions(tree: ast.Module) -> list[str]:
-    """The functions and classes that a file defines for others, in its order; not those that make inputs."""
+    """Return the public functions and classes of a file, in its order, without those that make inputs."""
     defined = [each.name for each in tree.body if isinstance(each, ast.FunctionDef | ast.ClassDef)]
     return [name for name in defined if not name.startswith("_") and name != "inputs" and not name.endswith("_inputs")]
 
 
 def parsed(path: Path) -> ast.Module:
-    """The syntax tree of a file.
+    """Return the syntax tree of a file.
 
     Raises:
         UsageError: it cannot be read, or is no Python.
@@ -118,7 +118,7 @@ def _refuse_absent_package(name: str) -> None:
 
 
 def _bound(tree: ast.Module) -> list[str] | None:
-    """The names that a file has when it has run, in their order; None where its text may not show all of them."""
+    """Return the names that a file defines, in their order; None if its text may not show all of them."""
     names: list[str] = []
     for node in _outside_functions(tree):
         match node:
@@ -134,12 +134,12 @@ def _bound(tree: ast.Module) -> list[str] | None:
                 continue
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     declared = any(isinstance(node, ast.Global) for node in ast.walk(tree))
-    hidden = {"*", "__getattr__"} & {*names} or called & _UNSEEN or declared
+    hidden = {"*", "__getattr__"} & {*names} or called & _DYNAMIC or declared
     return None if hidden else list(dict.fromkeys(names))
 
 
 def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a file that run when it is imported, but for what is inside of functions and classes."""
+    """Yield the nodes of a file that run when it is imported, except those inside functions and classes."""
     for child in ast.iter_child_nodes(node):
         yield child
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):

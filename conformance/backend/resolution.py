@@ -1,11 +1,11 @@
-"""From what `--backend` says to a `Backend`: the four ways of naming one.
+"""Resolve a backend spec, which has one of four forms, to a `Backend`.
 
 - `inductor`: an entry point of the group `conformance.backends`;
 - `torch:aot_eager`: any name torch knows, its debug backends and the group `torch_dynamo_backends` included;
 - `package.module:attribute`: a `Backend`, or a plain callable `(gm, example_inputs) -> callable`;
 - `path/to/file.py:attribute`: the same in a file.
 
-All but `absolute` and `name_of` imports the backend, so it belongs into a child.
+All functions but `absolute` and `name_of` import the backend, so they belong in a child.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = [
 
 
 def absolute(ref: str) -> str:
-    """Make the path in a reference independent of the working directory; other references stay as they are."""
+    """Make the path in a backend spec independent of the working directory; specs without one stay as they are."""
     home, colon, attribute = ref.rpartition(":")
     return f"{Path(home).expanduser().absolute()}{colon}{attribute}" if home.endswith(".py") else ref
 
@@ -58,7 +58,7 @@ def name_of(ref: str) -> str:
 
 
 def resolve(ref: str) -> Backend:
-    """Find and import a backend, and what it wants imported.
+    """Find and import a backend, and the modules that it declares as imports.
 
     Raises:
         BackendError: nothing has that name. Whatever a backend's own module raises passes through.
@@ -71,7 +71,7 @@ def declared_expectations(name: str) -> Path | None:
 
     Raises:
         BackendError: no installed distribution declares it.
-        ValueError: what it declares cannot hold. Whatever its own module raises passes through.
+        ValueError: its declaration is not valid. Whatever its own module raises passes through.
     """
     if name not in names():
         message = f"no installed distribution declares a backend {name!r}"
@@ -90,10 +90,10 @@ def tolerance_of(backend: Backend) -> Mapping[str, float]:
 
 
 def packages_of(backend: Backend) -> Mapping[str, str]:
-    """The installed version of each distribution, which has to meet what the backend asks for."""
-    asked = [Requirement(text) for text in backend.packages]
-    versions = {requirement.name: _version(requirement.name) for requirement in asked}
-    for requirement in asked:
+    """Return the installed version of each distribution, which has to satisfy the backend's requirement."""
+    requirements = [Requirement(text) for text in backend.packages]
+    versions = {requirement.name: _version(requirement.name) for requirement in requirements}
+    for requirement in requirements:
         if not holds(str(requirement.specifier) or None, versions[requirement.name]):
             message = f"needs {requirement}; installed: {versions[requirement.name]}"
             raise ValueError(message)
@@ -108,7 +108,7 @@ def _version(package: str) -> str:
 
 
 def expectations_of(backend: Backend, home: str | None) -> Path | None:
-    """What is declared, or what stands beside the file that defines the backend."""
+    """Return the declared file, or the one beside the file that defines the backend."""
     folder = Path(home or ".").parent
     if backend.expectations:
         return folder / backend.expectations
@@ -131,7 +131,7 @@ def load(ref: str) -> tuple[Backend, str | None]:
 
 @cache
 def _declared() -> metadata.EntryPoints:
-    """The entry points of the group; finding them reads a file of every installed distribution."""
+    """Return the entry points of the group; finding them reads a file of every installed distribution."""
     return metadata.entry_points(group=GROUP)
 
 
@@ -141,19 +141,19 @@ def _from_entry_point(name: str) -> tuple[Backend, str | None]:
 
 
 def _declaration(name: str) -> tuple[Backend, str | None]:
-    """An installed backend as it is declared, with nothing imported but its module, and that module's file."""
+    """Return an installed backend as declared, importing nothing but its module, and that module's file."""
     found = list(_declared().select(name=name))
     if not found:
-        known = [*names(), *(f"torch:{other}" for other in _torch_names())]
-        raise BackendError(_unknown(f"backend {name!r}", name, known, f"Declared are {', '.join(names())}."))
+        known = [*names(), *(f"torch:{each}" for each in _torch_names())]
+        raise BackendError(_unknown(f"backend {name!r}", name, known, f"Declared backends: {', '.join(names())}."))
     if len(found) > 1:
         owners = ", ".join(sorted(f"{point.dist.name if point.dist else '?'} ({point.value})" for point in found))
-        hint = "name the one that is meant as module:attribute"
+        hint = "name the intended one as module:attribute"
         message = f"several distributions declare a backend {name!r}: {owners}; {hint}"
         raise ValueError(message)
     backend = _as_backend(found[0].load(), name)
     if backend.name != name:
-        message = f"the entry point {name!r} declares a backend that calls itself {backend.name!r}"
+        message = f"the entry point {name!r} declares a backend named {backend.name!r}"
         raise ValueError(message)
     return backend, sys.modules[found[0].module].__file__
 
@@ -166,7 +166,7 @@ def _from_torch(name: str) -> Backend:
 
 
 def _from_pickle(ref: str) -> Backend:
-    """A backend that another process has handed over, under its own name."""
+    """Load a backend that another process has pickled, under its own name."""
     home, colon, name = ref.partition(f"{PICKLE}:")
     held = import_module("conformance.isolation.handover").read(Path(f"{home}{colon.removesuffix(':')}"))
     return _ready(_as_backend(held[name], name))
@@ -177,7 +177,7 @@ def _torch_names() -> list[str]:
 
 
 def import_home(where: str) -> ModuleType:
-    """The module that a reference names before its colon: a file is run anew, a module imported once.
+    """Import the file or module before the colon: a file is run each time, a module is imported once.
 
     Raises:
         BackendError: there is no such file or module. Whatever it raises passes through.
@@ -228,7 +228,7 @@ def _as_backend(value: object, name: str) -> Backend:
 
 
 def _ready(backend: Backend) -> Backend:
-    """Import what it wants imported, and make its compiler if it has a factory."""
+    """Import its declared imports, and make its compiler if it has a factory."""
     for module in backend.imports:
         import_module(module)
     if backend.factory is None:
@@ -246,10 +246,10 @@ def _unknown(what: str, name: str, known: Iterable[str], otherwise: str) -> str:
 
 @contextlib.contextmanager
 def patched(patches: Mapping[str, object]) -> Iterator[None]:
-    """Set configuration by dotted name under torch, and put back what was there.
+    """Set configuration by dotted name under torch, and restore it afterwards.
 
-    A name is that of a module of settings and one of its settings, which may have a dot itself:
-    `_inductor.config.cpp.threads`. Modules of settings are patched by their own `patch`.
+    A name is that of a config module and one of its settings, which may contain a dot itself:
+    `_inductor.config.cpp.threads`. Config modules are patched by their own `patch`.
 
     Raises:
         AttributeError: there is no such setting.
@@ -266,7 +266,7 @@ def patched(patches: Mapping[str, object]) -> Iterator[None]:
 
 
 def setting_of(dotted: str) -> tuple[ModuleType, str]:
-    """The module that a dotted name under torch starts with, the longest there is, and the rest of the name.
+    """Return the longest module that a dotted name under torch starts with, and the rest of the name.
 
     Raises:
         ImportError: there is no such module.
@@ -283,5 +283,5 @@ def setting_of(dotted: str) -> tuple[ModuleType, str]:
 def _is_module(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # what stands before its last dot is no package
+    except ModuleNotFoundError:  # what is before its last dot is no package
         return False

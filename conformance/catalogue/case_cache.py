@@ -1,6 +1,6 @@
-"""What folders of case files hold, remembered between processes: reading them takes longer than most commands.
+"""A cache of loaded cases that processes share: reading case files takes longer than most commands.
 
-The name of an entry is a digest of all that it follows from: the texts of the files, the modules that make cases of
+The name of an entry is a digest of all that it depends on: the texts of the files, the modules that make cases of
 them, and Python. So no entry is ever out of date. One that is damaged, or that another user may have written, counts as
 missing, and so does a cache that cannot be read or written.
 """
@@ -59,15 +59,15 @@ MAKERS = (
     "program/parsing",
     "program/subset",
 )
-"""The modules of this package that have a say in what comes of a case file."""
+"""The modules of this package that determine the cases of a case file."""
 
 _KEPT = 16  # entries; all packaged cases take 2 MB
 _DIGEST = hashlib.sha256().digest_size
-_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_SHARED = stat.S_IWGRP | stat.S_IWOTH
 
 
 def user_folder() -> Path | None:
-    """Where the entries of this user are; None where there is no home."""
+    """Return the folder of this user's entries; None if there is no home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     try:
         home = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
@@ -77,11 +77,11 @@ def user_folder() -> Path | None:
 
 
 def entry_name(folder: Traversable | Path, label: str, package: Traversable | Path | None = None) -> str:
-    """The name of the entry of a folder of case files; raises OSError where one of them cannot be read.
+    """Return the name of the entry of a folder of case files; raise OSError if one of them cannot be read.
 
     Args:
         folder: of case files, or one of them.
-        label: what locations call it.
+        label: its name in locations.
         package: the folder of the modules that make cases; default: this package.
     """
     package = package or resources.files("conformance")
@@ -98,18 +98,18 @@ class CaseCache:
     """The entries in a folder.
 
     Args:
-        folder: of the entries, which need not exist; None remembers nothing.
+        folder: of the entries, which need not exist; None disables the cache.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def read(self, folder: Traversable | Path, label: str) -> Sequence[Case | Problem]:
-        """The cases of a folder as they are remembered; else they are read, and remembered where nothing is wrong."""
+        """Return the cached cases of a folder; else read them, and cache them if nothing is wrong."""
         name = _name(folder, label)
         if name and (cases := self._get(name)) is not None:
             return cases
-        from conformance.catalogue.loader import load_folder  # noqa: PLC0415 - what reads YAML takes long to import
+        from conformance.catalogue.loader import load_folder  # noqa: PLC0415 - the loader takes long to import
 
         found = load_folder(folder, label)
         cases = [each for each in found if isinstance(each, Case)]
@@ -123,7 +123,7 @@ class CaseCache:
             return None
         try:
             with (self._folder / name).open("rb") as file:
-                if not _is_ours(os.fstat(file.fileno())):
+                if not _is_private(os.fstat(file.fileno())):
                     return None
                 content = file.read()
         except OSError:
@@ -132,7 +132,7 @@ class CaseCache:
         if digest != _digest(name, payload):
             return None
         with suppress(OSError):
-            os.utime(self._folder / name)  # what is used stays
+            os.utime(self._folder / name)  # what is used is kept
         cases: list[Case] = pickle.loads(payload)  # noqa: S301 - whole, and written by this user
         return cases
 
@@ -148,7 +148,7 @@ class CaseCache:
 
 
 def _name(folder: Traversable | Path, label: str) -> str | None:
-    """The name of an entry; None where a file cannot be read, about which the loader has more to say."""
+    """Return the name of an entry; None if a file cannot be read, which the loader reports."""
     try:
         return entry_name(folder, label)
     except OSError:
@@ -156,7 +156,7 @@ def _name(folder: Traversable | Path, label: str) -> str | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, whoever else writes it at the same time."""
+    """Write a file atomically, even if other processes write it at the same time."""
     handle, scratch = tempfile.mkstemp(dir=path.parent)
     try:
         with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor
@@ -168,7 +168,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _superfluous(folder: Path) -> list[Path]:
-    """The files that were not used for longest, what killed processes left included."""
+    """Return the least recently used files, including those that killed processes left."""
     newest = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return newest[_KEPT:]
 
@@ -177,6 +177,6 @@ def _digest(name: str, payload: bytes) -> bytes:
     return hashlib.sha256(name.encode() + payload).digest()
 
 
-def _is_ours(found: os.stat_result) -> bool:
-    """Whether nobody else can have written a file: what is read here is unpickled, and its programs run."""
-    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & _OTHERS
+def _is_private(found: os.stat_result) -> bool:
+    """Return whether only this user can have written a file: it is unpickled, and its programs run."""
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & _SHARED

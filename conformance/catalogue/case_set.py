@@ -1,4 +1,4 @@
-"""Cases of several folders put together: all of them, or every problem that any of them has."""
+"""Combine the cases of several folders: return all of them, or raise every problem of any of them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["files_of", "whole"]
 
 
 def files_of(folder: Traversable | Path) -> list[Traversable | Path]:
-    """The case files of a folder, by name; none where there is no folder."""
+    """Return the case files of a folder, by name; none if there is no folder."""
     entries = sorted(folder.iterdir(), key=lambda entry: entry.name) if folder.is_dir() else []
     return [entry for entry in entries if entry.name.endswith(".yaml")]
 
 
 def whole(found: Iterable[Case | Problem]) -> tuple[Case, ...]:
-    """The cases, where nothing is wrong with any and no two have the same id.
+    """Return the cases if nothing is wrong with any and no two have the same id.
 
     Raises:
         CaseError: with every problem.

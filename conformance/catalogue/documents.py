@@ -1,6 +1,6 @@
-"""The YAML edge as pydantic models: which keys there are, what type each has, and what editors say about it.
+"""Pydantic models of the YAML files: their keys, the type of each, and the description that editors show.
 
-Only the form is checked here. What must hold between keys (inputs and calls, params and text) is checked by
+Only the form is checked here. The rules between keys (inputs and calls, params and text) are checked by
 `conformance.catalogue.loader`; the JSON Schemas of `conformance/schemas` are generated from these models.
 """
 
@@ -85,7 +85,7 @@ ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"
 Text = Annotated[str, StringConstraints(min_length=1)]
 Size = Annotated[int, Field(ge=0)]
 SizeOrParam = Annotated[
-    # Only one of the two is tried, so that a wrong size is told once.
+    # Only one of the two is tried, so that a wrong size is reported once.
     Annotated[Size, Tag("int")] | Annotated[Name, Tag("str")],
     Discriminator(lambda value: "str" if isinstance(value, str) else "int"),
 ]
@@ -150,7 +150,7 @@ class AxesDocument(StrictModel):
 
 
 class CallDocument(StrictModel):
-    """One call of the compiled function in a sequence; what is not given stays as the variant says."""
+    """One call of the compiled function in a sequence; keys that are not given keep the variant's values."""
 
     grad: Grad | None = Field(default=None, description="Ambient grad mode of this call.")
     autocast: Autocast | None = Field(default=None, description="Ambient autocast of this call.")
@@ -216,47 +216,45 @@ class SampleDocument(StrictModel):
 
 
 class NestDocument(StrictModel):
-    """All nests of some modes, but those that a rule of `conformance.program.nests` leaves out."""
+    """All nests of some modes, except those that a rule of `conformance.program.nests` prunes."""
 
     modes: dict[ModeName, Annotated[dict[Form, list[Clause]], Field(min_length=1)]] = Field(
         min_length=1, description="Modes, the forms each is given in, and the clauses that this tests."
     )
-    ambient: list[AmbientName] = Field(min_length=1, description="What the caller holds around a nest.")
-    depth: Annotated[int, Field(ge=1, le=3)] = Field(description="How many levels the deepest have.")
+    ambient: list[AmbientName] = Field(min_length=1, description="Ambient modes of the caller around a nest.")
+    depth: Annotated[int, Field(ge=1, le=3)] = Field(description="How many levels the deepest nests have.")
     sample: SampleDocument | None = Field(default=None, description="Some nests that are deeper still.")
 
 
 class PairDocument(StrictModel):
     """Two nests that must do the same, for each value of each name in `each`."""
 
-    left: list[Text] = Field(min_length=1, description="Levels, outermost first, e.g. no_grad_with; the id is theirs.")
+    left: list[Text] = Field(min_length=1, description="Levels, outermost first, e.g. no_grad_with; they form the id.")
     right: list[Text] = Field(description="Levels of the nest that must do the same; [] is no nest.")
     each: dict[Name, Annotated[list[Text], Field(min_length=1)]] = Field(
         default_factory=dict, description="Words for ${name} in left and right, in all combinations."
     )
-    ambient: list[AmbientName] = Field(default=["enabled"], min_length=1, description="What the caller holds.")
-    slow: bool = Field(default=True, description="Whether backends that compile slowly run some of it unasked.")
+    ambient: list[AmbientName] = Field(default=["enabled"], min_length=1, description="Ambient modes.")
+    slow: bool = Field(default=True, description="Whether backends that compile slowly run some of it by default.")
 
 
 class LawDocument(StrictModel):
-    """What must hold of pairs of nests, whatever either of them gives."""
+    """A law: pairs of nests that must give the same results, whatever these are."""
 
     title: Text = Field(description="What must hold, as one sentence.")
     clauses: list[Clause] = Field(default_factory=list, description="Clauses of cases/SPEC.md it follows from.")
-    pairs: list[PairDocument] = Field(min_length=1, description="The nests it is held against.")
+    pairs: list[PairDocument] = Field(min_length=1, description="The pairs of nests it is checked on.")
 
 
 class FamilyDocument(StrictModel):
     """Cases that are generated: all nests of some modes, or pairs of nests that must do the same."""
 
-    id: FamilyId = Field(
-        description="What the ids of its cases start with; the area in it is how the file's name does."
-    )
+    id: FamilyId = Field(description="Prefix of the ids of its cases; its area is also the prefix of the file's name.")
     title: Text = Field(description="What its cases show, as one sentence.")
     clauses: list[Clause] = Field(default_factory=list, description="Clauses that each of its cases tests.")
     inputs: dict[str, InputDocument] = Field(default_factory=dict, description="Arguments of each program, by name.")
     setup: str = Field(default="", description="As in a case; it defines what `probe` calls.")
-    probe: Text = Field(description="One call, e.g. probe(a): what is done and looked at in each place of a nest.")
+    probe: Text = Field(description="One call, e.g. probe(a), made and observed at each place of a nest.")
     requires: list[CapabilityName] = Field(default_factory=list, description="Capabilities the probe needs.")
     nest: NestDocument | None = Field(default=None, description="All nests to a depth.")
     laws: dict[LawName, LawDocument] | None = Field(default=None, min_length=1, description="Laws, by name.")
@@ -266,7 +264,7 @@ class CaseFileDocument(StrictModel):
     """One file of cases: `cases/<area>_<topic>.yaml`."""
 
     topic: Text = Field(description="What the cases of this file have in common.")
-    # Each case is held against its model on its own, so that a bad one does not hide what is wrong with another.
+    # Each case is validated on its own, so that a bad one does not hide the problems of the rest.
     cases: list[SkipValidation[CaseDocument]] = Field(default=[], min_length=1, description="The cases.")
     families: list[SkipValidation[FamilyDocument]] = Field(default=[], min_length=1, description="Generated cases.")
 
@@ -275,15 +273,15 @@ class ExpectationDocument(StrictModel):
     """One known failure of a backend; `<name>.expected.yaml` is a list of these."""
 
     cases: Text | Annotated[list[Text], Field(min_length=1)] = Field(
-        description="A glob over case ids, or a list of such; one that matches no case is an error."
+        description="A glob over case ids, or a list of globs; one that matches no case is an error."
     )
     excluded: list[Text] = Field(
-        default=[], alias="except", description="Globs over case ids that it is not about, each of which excludes some."
+        default=[], alias="except", description="Globs over case ids to exclude; each must exclude some."
     )
     variants: dict[str, Scalar] = Field(default_factory=dict, description="Axis values that the variant must have.")
     outcome: Literal["fail", "error", "crash", "timeout", "vacuous"] = Field(description="What happens.")
     checks: list[CheckName] = Field(default_factory=list, description="Which MUST checks fail; no other may.")
-    also: list[CheckName] = Field(default=[], description="MUST checks that fail beside those in some of the cases.")
+    also: list[CheckName] = Field(default=[], description="MUST checks that also fail in some of the cases.")
     raises: Text | None = Field(
         default=None, description="Regular expression found in 'Type: message' of an error or crash."
     )

@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 __all__ = ["broken_family", "covering", "expand"]
 
 _USUAL = 2  # levels that nests have unless deeper ones are asked for
-_OURS = re.compile(r"seen|level[0-9]+")
+_TAKEN = re.compile(r"seen|level[0-9]+")
 
 
 def expand(form: FamilyDocument, base: Case) -> Iterator[Case]:
-    """Make every case of a family of which nothing is broken.
+    """Generate every case of a family that breaks no rule.
 
     Args:
         form: the family.
-        base: a case with what its cases have in common.
+        base: a case with the fields that its cases share.
     """
     if form.nest:
         yield from _nests(form, form.nest, base)
@@ -45,13 +45,13 @@ def expand(form: FamilyDocument, base: Case) -> Iterator[Case]:
 
 
 def broken_family(form: FamilyDocument) -> Iterator[Broken]:
-    """Every rule that `form` breaks, apart from what holds of inputs and of the texts of any case."""
+    """Yield every rule that `form` breaks, except the rules for inputs and texts of any case."""
     if bool(form.nest) == bool(form.laws):
         yield Broken(path=(), message="a family needs either a nest or laws")
     yield from _probe(form.probe)
     for name in form.inputs:
-        if _OURS.fullmatch(name):
-            message = f"the input {name!r} would hide a name that generated programs use"
+        if _TAKEN.fullmatch(name):
+            message = f"the input {name!r} would shadow a name that generated programs use"
             yield Broken(path=("inputs", name), message=message, key=True)
     if form.nest:
         yield from _broken_nest(form.nest)
@@ -61,9 +61,9 @@ def broken_family(form: FamilyDocument) -> Iterator[Broken]:
 
 
 def covering(points: Sequence[Point]) -> list[Point]:
-    """Few points that show each pair of values of two factors which any of them shows.
+    """Choose few points that contain each pair of values of two factors which any of them contains.
 
-    The factors are the mode and the form of each level (none, where there is no such level), and the ambient mode.
+    The factors are the mode and the form of each level ('' if there is no such level), and the ambient mode.
     """
     deepest = max((len(point.levels) for point in points), default=0)
     return [points[index] for index in pairwise([_factors(point, deepest) for point in points])]
@@ -104,7 +104,7 @@ def _grammar(nest: NestDocument) -> Grammar:
 
 
 def _tiers(grammar: Grammar, nest: NestDocument) -> dict[Point, Tier]:
-    """The points that are run, and where each is when nobody asks for it."""
+    """Return the points that are run, each with its tier."""
     usual = [point for depth in range(1, min(nest.depth, _USUAL) + 1) for point in grammar.points(depth)]
     deep = [point for depth in range(_USUAL + 1, nest.depth + 1) for point in grammar.points(depth)]
     if nest.sample:
@@ -114,7 +114,7 @@ def _tiers(grammar: Grammar, nest: NestDocument) -> dict[Point, Tier]:
 
 
 def _census(form: FamilyDocument, nest: NestDocument, grammar: Grammar) -> Family:
-    """How many points there are, and how many each rule leaves out."""
+    """Return the family with its number of points, and the number that each rule prunes."""
     drawn = [nest.sample.depth] if nest.sample else []
     depths = [*range(1, nest.depth + 1), *drawn]
     each = [grammar.pruned(depth) for depth in depths]
@@ -141,7 +141,7 @@ def _law(form: FamilyDocument, name: str, law: LawDocument, base: Case) -> Itera
 
 
 def _pairs(name: str, pair: PairDocument, probe: str, base: Case) -> Iterator[Case]:
-    """Make a case of each combination of words; slow backends run so many that each word and ambient mode occurs."""
+    """Generate a case of each combination of words; slow backends run enough to see each word and ambient mode."""
     choices = [*pair.each.values(), pair.ambient]
     rounds = range(max(map(len, choices)) if pair.slow else 0)
     diagonal = {tuple(words[index % len(words)] for words in choices) for index in rounds}
@@ -175,7 +175,7 @@ def _once(*clauses: Iterable[str]) -> tuple[str, ...]:
 
 
 def _probe(text: str) -> Iterator[Broken]:
-    """The probe stands in the middle of lines of ours, so it is one expression that ends where it seems to."""
+    """Check the probe: it is put into generated lines, so it must be one complete expression."""
     try:
         trees = [ast.parse(text, mode="eval"), ast.parse(f"({text})", mode="eval")]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -195,15 +195,15 @@ def _broken_nest(nest: NestDocument) -> Iterator[Broken]:
     if nest.sample and nest.sample.depth <= nest.depth:
         message = f"a sample must be deeper than {nest.depth}, to which depth every point is run"
         yield Broken(path=("nest", "sample", "depth"), message=message)
-    elif nest.sample and 2 * nest.sample.count > (there_are := grammar.unpruned(nest.sample.depth)):
-        message = f"a sample of {nest.sample.count} is more than half of the {there_are} points of this depth"
+    elif nest.sample and 2 * nest.sample.count > (total := grammar.unpruned(nest.sample.depth)):
+        message = f"a sample of {nest.sample.count} is more than half of the {total} points of this depth"
         yield Broken(path=("nest", "sample", "count"), message=message)
 
 
 def _twice(path: Path, words: Sequence[str]) -> Iterator[Broken]:
     for index, word in enumerate(words):
         if word in words[:index]:
-            yield Broken(path=(*path, index), message=f"{word!r} stands here twice")
+            yield Broken(path=(*path, index), message=f"{word!r} is listed twice")
 
 
 def _broken_pair(path: Path, pair: PairDocument) -> Iterator[Broken]:

@@ -1,4 +1,4 @@
-"""From YAML files to cases: every problem of every file at once, each as file:line:column."""
+"""Load cases from YAML files: every problem of every file at once, each with file:line:column."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["case_of", "load_cases", "load_folder"]
 
-# What a program's check needs to know of its case; other keys may be wrong and it still says what it finds.
+# Keys that the check of a program needs; it reports its findings even if other keys are wrong.
 _CORE = frozenset({"id", "title", "program", "setup", "inputs", "axes"})
 
 
@@ -45,13 +45,13 @@ def load_cases(folders: Sequence[Traversable | Path] = ()) -> tuple[Case, ...]:
 
 
 def load_folder(folder: Traversable | Path, label: str) -> list[Case | Problem]:
-    """Read every `*.yaml` of a folder (or one file): the cases that are right, and what is wrong with others.
+    """Read every `*.yaml` of a folder (or one file): the valid cases, and the problems of the rest.
 
     Args:
         folder: of case files.
-        label: what locations call it.
+        label: its name in locations.
     """
-    # Nothing that is loaded becomes garbage in a cycle; to look for some takes a quarter of the time.
+    # Loading makes no cyclic garbage; to look for some takes a quarter of the time.
     with uncollected():
         return list(_load_folder(folder, label))
 
@@ -109,9 +109,9 @@ def _load_family(document: Document, path: Keys, data: object, topic: str) -> It
 
 
 def _base(document: Document, path: Keys, form: FamilyDocument, topic: str) -> Case:
-    """What the cases of a family have in common; its program is the probe alone, which is so checked where it stands.
+    """Return a case with what the cases of a family share; its program is the probe alone, to check it in its place.
 
-    The rest of their programs is our own text.
+    The rest of their programs is generated.
     """
     given, start = "return ", document.text_location((*path, "probe")) or document.location((*path, "probe"))
     return Case(
@@ -154,7 +154,7 @@ def _semantic_problems(document: Document, path: Keys, form: CaseDocument) -> It
 
 
 def _misplaced(document: Document, path: Keys, what: str, texts: Sequence[str]) -> Iterator[Problem]:
-    """An id in a file of another area, and texts whose lines are not the file's; `what` is such as `case 'a.b'`."""
+    """Report an id in a file of another area, and texts whose lines are not the file's; `what` is e.g. `case 'a.b'`."""
     stem, area = document.file.rpartition("/")[2].removesuffix(".yaml"), what.split("'")[1].partition(".")[0]
     if stem != area and not stem.startswith(f"{area}_"):
         hint = f"The file is named <area>_<topic>.yaml; the area of this id is {area!r}."
@@ -174,7 +174,7 @@ def _case(document: Document, path: Keys, form: CaseDocument, topic: str) -> Cas
 
 
 def case_of(form: CaseDocument, topic: str, location: Location) -> Case:
-    """The case that a document describes; where its texts are is left out."""
+    """Return the case that a document describes, without the places of its texts."""
     return Case(
         id=form.id,
         title=form.title,

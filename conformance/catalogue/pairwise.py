@@ -1,4 +1,4 @@
-"""A pairwise-covering subset: few candidates that together show every pair of values that any candidate shows."""
+"""A pairwise-covering subset: few candidates that together contain every pair of values that any candidate contains."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ Pair = tuple[int, "Hashable", int, "Hashable"]
 
 
 def pairs(candidate: Sequence[Hashable]) -> frozenset[Pair]:
-    """Every two values of a candidate, with the numbers of the factors they are values of."""
-    return frozenset((i, one, j, other) for (i, one), (j, other) in combinations(enumerate(candidate), 2))
+    """Return every two values of a candidate, with the indices of their factors."""
+    return frozenset((i, first, j, second) for (i, first), (j, second) in combinations(enumerate(candidate), 2))
 
 
 def pairwise(candidates: Sequence[Sequence[Hashable]]) -> list[int]:
     """Choose candidates, by index, so that each pair of values that occurs in any occurs in a chosen one.
 
-    A candidate is a sequence of values, one a factor. Greedy: always the candidate that shows the most pairs not yet
-    shown, the first of equals; so the same candidates in the same order give the same choice.
+    A candidate is a sequence of values, one per factor. Greedy: always the candidate that contains the most uncovered
+    pairs, the first of equals; so the same candidates in the same order give the same choice.
     """
-    shown = [pairs(candidate) for candidate in candidates]
-    missing = set[Pair]().union(*shown)
+    contained = [pairs(candidate) for candidate in candidates]
+    missing = set[Pair]().union(*contained)
     # What a candidate adds only ever shrinks, so an old count is an upper bound and few need to be counted again.
-    waiting = [(-len(each), index) for index, each in enumerate(shown)]
+    waiting = [(-len(each), index) for index, each in enumerate(contained)]
     heapq.heapify(waiting)
     chosen: list[int] = []
     while missing:
         index = waiting[0][1]
-        adds = (-len(shown[index] & missing), index)
+        adds = (-len(contained[index] & missing), index)
         if heapq.heapreplace(waiting, adds) == adds:
             chosen.append(index)
-            missing -= shown[index]
+            missing -= contained[index]
     return sorted(chosen)

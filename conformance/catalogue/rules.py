@@ -1,4 +1,4 @@
-"""What must hold between the keys of a case: inputs with their shapes, calls with inputs, params with texts."""
+"""Rules between the keys of a case: inputs with their shapes, calls with inputs, params with texts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Broken:
 
 
 def broken_rules(case: CaseDocument) -> Iterator[Broken]:
-    """Every rule that `case` breaks; its program is not looked at."""
+    """Yield every rule that `case` breaks, except those for its program."""
     yield from broken_inputs(case.inputs, case.axes.params)
     for index, call in enumerate(case.calls or ()):
         yield from _call(("calls", index), call, case.inputs)
@@ -49,7 +49,7 @@ def broken_rules(case: CaseDocument) -> Iterator[Broken]:
 def broken_inputs(
     inputs: Mapping[str, InputDocument], params: Mapping[str, Sequence[object]] = MappingProxyType({})
 ) -> Iterator[Broken]:
-    """Every rule that inputs break, which may name these params as sizes; paths start at `inputs`."""
+    """Yield every rule that inputs break, whose sizes may name these params; paths start at `inputs`."""
     for name, spec in inputs.items():
         path: Path = ("inputs", name)
         yield from _name(path, name)
@@ -66,7 +66,7 @@ def _name(path: Path, name: str) -> Iterator[Broken]:
     if not is_argument(name):
         yield Broken(path=path, message=f"{name!r} cannot be the name of an argument", key=True)
     elif name in ROOTS or name in BUILTINS or name == "program":
-        yield Broken(path=path, message=f"the input {name!r} would hide what programs mean by that name", key=True)
+        yield Broken(path=path, message=f"the input {name!r} would shadow a name that programs use", key=True)
 
 
 def _scalar(path: Path, spec: InputDocument) -> Iterator[Broken]:
@@ -75,8 +75,8 @@ def _scalar(path: Path, spec: InputDocument) -> Iterator[Broken]:
             path=path, message="an input needs a shape, or a scalar", hint="[] is a tensor without dimensions."
         )
         return
-    for other in sorted(spec.model_fields_set - {"scalar"}):
-        yield Broken(path=(*path, other), message=f"a scalar input has no {other!r}", key=True)
+    for field in sorted(spec.model_fields_set - {"scalar"}):
+        yield Broken(path=(*path, field), message=f"a scalar input has no {field!r}", key=True)
 
 
 def _named_sizes(path: Path, spec: InputDocument, params: Mapping[str, Sequence[object]]) -> Iterator[Broken]:
@@ -103,8 +103,8 @@ def _input(path: Path, spec: InputDocument) -> Iterator[Broken]:
     if spec.values is not None and in_numbers:
         yield from _count((*path, "values"), shape, spec.values)
     if spec.values is not None:
-        for other in sorted(spec.model_fields_set & {"distribution", "low", "high"}):
-            yield Broken(path=(*path, other), message=f"an input with values has no {other!r}", key=True)
+        for field in sorted(spec.model_fields_set & {"distribution", "low", "high"}):
+            yield Broken(path=(*path, field), message=f"an input with values has no {field!r}", key=True)
     elif {"low", "high"} & spec.model_fields_set:
         yield from _bounds(path, spec)
 
@@ -154,9 +154,9 @@ def _call(path: Path, call: CallDocument, inputs: Mapping[str, InputDocument]) -
         spec = tensors.get(name)
         if spec and spec.values is not None:
             yield from _count((*path, "shapes", name), shape, spec.values)
-    for name, wanted in call.requires_grad.items():
+    for name, requires_grad in call.requires_grad.items():
         dtype = tensors[name].dtype if name in tensors else None
-        if wanted and dtype and not _differentiable(dtype):
+        if requires_grad and dtype and not _differentiable(dtype):
             yield Broken(path=(*path, "requires_grad", name), message=f"a tensor of {dtype} has no gradient")
 
 
@@ -167,7 +167,7 @@ def _axes(axes: AxesDocument, inputs: Mapping[str, InputDocument]) -> Iterator[B
         texts = [str(value).lower() for value in given]
         for index, text in enumerate(texts):
             if text in texts[:index]:
-                yield Broken(path=("axes", *path, index), message=f"{given[index]!r} stands here twice")
+                yield Broken(path=("axes", *path, index), message=f"{given[index]!r} is listed twice")
     follows = any(spec.requires_grad and spec.dtype is None for spec in inputs.values())
     for index, dtype in enumerate(axes.dtype):
         if follows and not _differentiable(dtype):

@@ -1,4 +1,4 @@
-"""Cases, backends and what the user asked for -> a plan of requests."""
+"""Select cases, variants and backends for a plan of requests."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ __all__ = [
 SMOKE = "smoke"
 TIMEOUT_S = 120.0
 SLOW_COMPILE = "slow_compile"
-"""The tag of a backend that takes seconds to compile: of families it runs a covering subset unasked."""
+"""The tag of a backend that takes seconds to compile: by default it runs only a covering subset of families."""
 
 _FEW = 20  # names that a hint lists
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is to be run, in order, and the selection it came from.
+    """The requests to run, in order, and the selection they came from.
 
     `requests` are those of this shard. `scouts` are smoke cases of other shards: they are run here too, unrecorded, so
-    that the smoke gate decides the same everywhere. `total` and `digest` are of the whole plan, so that shards can be
-    told to belong together. `selection` holds what the user restricted.
+    that the smoke gate decides the same everywhere. `total` and `digest` are of the whole plan, so that shards of
+    one plan can be recognized. `selection` is what the user restricted.
     """
 
     requests: tuple[Request, ...]
@@ -125,13 +125,13 @@ def select(
 
 
 def decided(request: Request, torch_version: str) -> tuple[Outcome, str] | None:
-    """The outcome and reason of a request that need not be run, or None."""
+    """Return the outcome and reason of a request that need not be run, or None."""
     backend, case = request.backend, request.case
     if backend.broken is not None:
         return Outcome.ERROR, f"the backend cannot be used: {backend.broken}"
     if backend.unavailable is not None:
         return Outcome.SKIP, backend.unavailable
-    # Who does not claim to draw the same random numbers is judged on all else.
+    # A backend that does not claim to draw the same random numbers is still judged on all else.
     if missing := (case.requires | request.variant.requires) - backend.capabilities - {Capability.RNG}:
         return Outcome.UNSUPPORTED, f"needs {', '.join(sorted(missing))}"
     if not holds(case.torch, torch_version):
@@ -140,18 +140,18 @@ def decided(request: Request, torch_version: str) -> tuple[Outcome, str] | None:
 
 
 def is_smoke(request: Request) -> bool:
-    """Whether the smoke gate looks at it."""
+    """Return whether the smoke gate uses a request."""
     return SMOKE in request.case.tags
 
 
 def digest(keys: Iterable[tuple[str, str, str]]) -> str:
-    """Twelve digits that tell whether two plans hold the same requests, in whatever order."""
+    """Return twelve digits that are the same for plans with the same requests, in whatever order."""
     lines = sorted("\t".join(key) for key in keys)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def _within(extent: Extent, cases: list[Case]) -> list[Case]:
-    """Those of the cases that an extent takes."""
+    """Return the cases that an extent includes."""
     if extent is not Extent.QUICK:
         return cases
     if quick := [case for case in cases if Extent.QUICK in case.tags]:
@@ -161,7 +161,7 @@ def _within(extent: Extent, cases: list[Case]) -> list[Case]:
 
 
 def _is_due(case: Case, variant: Variant, backend: BackendInfo, globs: Sequence[str]) -> bool:
-    """Whether a variant runs on a backend: by its tier, unless its case is asked for by full id."""
+    """Return whether a variant runs on a backend: by its tier, unless its case is selected by full id."""
     if variant.tier is Tier.DEFAULT or case.id in globs:
         return True
     return variant.tier is Tier.FAST and SLOW_COMPILE not in backend.tags
@@ -189,7 +189,7 @@ def _choose(
 
 
 def case_names(cases: Iterable[Case]) -> set[str]:
-    """The ids of cases, and the globs that mean all those of an area or topic."""
+    """Return the ids of cases, and the globs for all cases of an area or topic."""
     ids = [case.id.split(".") for case in cases]
     folders = {".".join([*parts[:depth], "*"]) for parts in ids for depth in range(1, len(parts))}
     return folders | {".".join(parts) for parts in ids}
@@ -208,8 +208,8 @@ def _choose_variants(
 
 
 def _is_asked(case: Case, variant: Variant, texts: Sequence[str], case_globs: Sequence[str]) -> bool:
-    """Of a case named in full, an id names that one variant; elsewhere it stands for all that have its values."""
-    ids = {one.id for one in case.variants} if case.id in case_globs else set()
+    """For a case named in full, an id selects that variant; otherwise it selects all variants with its values."""
+    ids = {each.id for each in case.variants} if case.id in case_globs else set()
     return any(text == variant.id if text in ids else _fits(variant, text) for text in texts)
 
 
@@ -221,14 +221,14 @@ def _fits(variant: Variant, text: str) -> bool:
 def _requests(
     backend: BackendInfo, pairs: Sequence[tuple[Case, Variant]], seed: int, timeout_s: float | None
 ) -> Iterator[Request]:
-    # A broken backend is one row that says so, not hundreds.
+    # A broken backend is one row, not hundreds.
     for case, variant in pairs[:1] if backend.broken is not None else pairs:
         limit = time_limit(case, backend, timeout_s)
         yield Request(case=case, backend=backend, variant=variant, seed=seed, timeout_s=limit)
 
 
 def plan_of(requests: Collection[Request]) -> Plan:
-    """A plan of requests that are at hand, whatever they were selected from."""
+    """Return a plan of given requests, whatever they were selected from."""
     return Plan(
         requests=tuple(requests),
         backends=tuple({request.backend.name: request.backend for request in requests}.values()),
@@ -239,7 +239,7 @@ def plan_of(requests: Collection[Request]) -> Plan:
 
 
 def time_limit(case: Case, backend: BackendInfo, asked: float | None) -> float:
-    """Seconds one request may compute or sleep: as asked for, else as the case says, else the backend, else 120."""
+    """Return the seconds one request may compute or sleep: the given limit, else the case's, the backend's, or 120."""
     return asked or case.timeout_s or backend.compile_timeout_s or TIMEOUT_S
 
 
@@ -268,7 +268,7 @@ def _part(whole: tuple[Request, ...], index: int, count: int) -> tuple[Request, 
 
 
 def require(found: bool, what: str, given: str, known: Collection[str]) -> None:
-    """Refuse what matches nothing, with the names that are like it, or all where they are few.
+    """Refuse what matches nothing, with similar names, or with all names if there are few.
 
     Raises:
         SelectionError: nothing was found.

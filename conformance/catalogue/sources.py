@@ -1,4 +1,4 @@
-"""Every case there is: the packaged ones, those that installed packages bring, and those of further folders."""
+"""All cases: the packaged ones, those that installed packages bring, and those of further folders."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ GROUP = "conformance.cases"
 """The entry points that name folders of cases: `mylib.cases` is the folder `cases` of the package `mylib`."""
 
 PACKAGED = "conformance.cases"
-_LABEL = "cases"  # what locations call the packaged folder where there is no other
+_LABEL = "cases"  # name of the packaged folder in locations if it is the only one
 
 
 def collect(folders: Sequence[Path] = (), read: Reader | None = None) -> tuple[Case, ...]:
-    """The cases of every home.
+    """Return the cases of every folder.
 
     Args:
         folders: of case files, beyond what is installed.
-        read: gives what a folder holds, of which locations begin with a label; default: as this user's cache has it.
+        read: reads a folder, given the label that its locations begin with; default: through this user's cache.
 
     Raises:
         CaseError: with every problem of every file, and of every entry point.
@@ -49,7 +49,7 @@ def collect(folders: Sequence[Path] = (), read: Reader | None = None) -> tuple[C
 
 
 def homes(folders: Sequence[Path] = ()) -> tuple[Traversable | Path, ...]:
-    """Where cases are: the packaged ones, those of installed packages by name of their entry points, and `folders`.
+    """Return the folders of cases: the packaged one, those of installed packages by entry point name, and `folders`.
 
     Raises:
         CaseError: an entry point names no folder.
@@ -59,7 +59,7 @@ def homes(folders: Sequence[Path] = ()) -> tuple[Traversable | Path, ...]:
 
 
 def _folder(point: EntryPoint) -> Path:
-    """The folder that an entry point names; no code of the package runs."""
+    """Return the folder that an entry point names; no code of the package runs."""
     package, _, rest = point.value.strip().replace(":", ".").partition(".")
     spec = find_spec(package) if package else None
     for place in (spec.submodule_search_locations or ()) if spec else ():
@@ -72,10 +72,10 @@ def _folder(point: EntryPoint) -> Path:
 
 
 def case_called(case_id: str, folders: Sequence[Path] = ()) -> Case:
-    """The case that has an id.
+    """Return the case that has an id.
 
     Raises:
-        SelectionError: there is none; those with similar ids are named.
+        SelectionError: there is none; the message suggests similar ids.
         CaseError: the cases cannot be read.
     """
     known = collect(folders)

@@ -23,20 +23,20 @@ _ENOUGH = 2  # cases of a clause
 
 
 def clauses(text: str | None = None) -> dict[str, Location]:
-    """Each clause and where it stands; `text` is that of the specification, in place of the packaged one."""
+    """Return each clause and its place; `text` is the specification to read in place of the packaged one."""
     text = (files("conformance.cases") / "SPEC.md").read_text(encoding="utf-8") if text is None else text
     found = ((match[1], text.count("\n", 0, match.start()) + 1) for match in _CLAUSE.finditer(text))
     return {clause: Location(file="cases/SPEC.md", line=line, column=5) for clause, line in found}
 
 
 def clause_texts() -> dict[str, str]:
-    """Each clause of the packaged specification in one line, its reason and links included."""
+    """Return each clause of the packaged specification in one line, with its reason and links."""
     text = (files("conformance.cases") / "SPEC.md").read_text(encoding="utf-8")
     return {found[1]: " ".join(found[2].split()) for found in _WHOLE.finditer(text)}
 
 
 def uncovered(cases: Iterable[Case], known: dict[str, Location]) -> list[Problem]:
-    """Clauses that fewer than two cases test, and clauses that cases name and the specification does not."""
+    """Report clauses that fewer than two cases test, and clauses of cases that the specification does not have."""
     cases = list(cases)
     tested = Counter(clause for case in cases for clause in case.clauses)
     problems = [
@@ -45,7 +45,7 @@ def uncovered(cases: Iterable[Case], known: dict[str, Location]) -> list[Problem
         if tested[clause] < _ENOUGH
     ]
     return problems + [
-        Problem(case.location, f"unknown clause {clause!r} in case {case.id!r}", "The clauses stand in cases/SPEC.md.")
+        Problem(case.location, f"unknown clause {clause!r} in case {case.id!r}", "The clauses are in cases/SPEC.md.")
         for case in cases
         for clause in case.clauses
         if clause not in known

@@ -1,4 +1,4 @@
-"""The decorator that says how a user's own function is called, and the case that is made of one."""
+"""The decorator that declares how a user's own function is called, and the case made from one."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ __all__ = ["as_case", "case", "declaration_of", "input_spec", "refuse_malformed"
 
 F = TypeVar("F")
 
-_OPTIONS = "the options"  # what messages call them
+_OPTIONS = "the options"  # their name in messages
 
 _INPUT = re.compile(r"(?P<dtype>[a-z0-9]+)?\[(?P<shape>[\d, ]*)\](?P<flags>(,\w+)*)")
 _TAKEN = frozenset({*ROOTS, "program"})
-_AS_USERS: Mapping[str, list[Any]] = {"dynamic": ["auto"]}
-"""What `torch.compile(function)` does by itself, where a case file has another default."""
+_DEFAULTS: Mapping[str, list[Any]] = {"dynamic": ["auto"]}
+"""The defaults of `torch.compile(function)` where a case file has another default."""
 
 
 def case(
@@ -53,9 +53,9 @@ def case(
     tolerance: Mapping[str, float] | None = None,
     timing: bool = False,
 ) -> Callable[[F], F]:
-    """Say how `conformance check` is to call a function; the function itself stays as it is.
+    """Declare how `conformance check` calls a function; the function itself is unchanged.
 
-    Beside `inputs`, all is as in a case file (`cases/README.md`).
+    Except for `inputs`, all is as in a case file (`cases/README.md`).
 
     >>> @conformance.case(inputs={"a": "float32[4],requires_grad"}, grad=["enabled", "disabled"])
     ... def double(a):
@@ -68,17 +68,17 @@ def case(
         grad: ambient grad modes to call it in: enabled, disabled, inference.
         autocast: ambient autocast: off, bfloat16, float16.
         dtype: dtypes of inputs that name none.
-        dynamic: what `torch.compile(dynamic=...)` is given: True, False, or "auto", its own default and the one here.
+        dynamic: values of `torch.compile(dynamic=...)`: True, False, or "auto", its own default and the one here.
         graph_breaks: how many are allowed.
         requires: capabilities without which a backend need not run it.
         raises: the exception that the uncompiled function must raise: `ValueError`, or `backward:RuntimeError`.
-        checks: checks that are asked for, or raised to MUST.
+        checks: checks to enable, or to raise to MUST.
         calls: the sequence of calls on one compiled function, such as `[{}, {"grad": "disabled"}]`.
         tolerance: by dtype, the relative error that is allowed.
-        timing: whether it is timed too, where it conforms.
+        timing: whether it is timed too, if it conforms.
     """
     axes = {"grad": list(grad), "autocast": list(autocast), "dtype": list(dtype), "dynamic": list(dynamic)}
-    declared = _said(
+    declared = _nonempty(
         inputs=dict(inputs or {}),
         axes={name: values for name, values in axes.items() if values},
         graph_breaks=graph_breaks,
@@ -97,21 +97,21 @@ def case(
     return mark
 
 
-def _said(**keys: Any) -> dict[str, Any]:  # noqa: ANN401 - keys of a case, of which each has its own type
-    """What is said of a function: those keys of a case that say something."""
+def _nonempty(**keys: Any) -> dict[str, Any]:  # noqa: ANN401 - keys of a case, of which each has its own type
+    """Return the keys of a case that have a value."""
     return {name: value for name, value in keys.items() if value}
 
 
 def declaration_of(texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """What the options of `conformance check` say of a function, by name of the option.
+    """Convert options of `conformance check`, by name, to keys of a case.
 
     Raises:
-        UsageError: one is not of the form that it has to have.
+        UsageError: one is malformed.
     """
     dynamic = [{"true": True, "false": False}.get(word, word) for word in texts.get("dynamic", ())]
-    return _said(
+    return _nonempty(
         inputs=_pairs("input", texts, "x=float32[4,4],requires_grad"),
-        axes=_said(dynamic=dynamic),
+        axes=_nonempty(dynamic=dynamic),
         requires=list(texts.get("requires", ())),
         raises=_raised(texts.get("raises", ("",))[-1]),
         checks=dict.fromkeys(texts.get("check", ()), "must"),
@@ -123,14 +123,14 @@ def declaration_of(texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
 
 
 def refuse_malformed(texts: Mapping[str, Sequence[str]]) -> None:
-    """Refuse options of `conformance check` that are not right whatever the function is.
+    """Refuse options of `conformance check` that are wrong for any function.
 
     Raises:
-        UsageError: one is not of its form, or names a check, capability, dtype or mode that there is not.
+        UsageError: one is malformed, or names an unknown check, capability, dtype or mode.
     """
     given = declaration_of(texts)
     inputs = tuple(given.get("inputs", {}))
-    # Calls may speak of inputs that a function makes, of which nothing is known here.
+    # Calls may refer to inputs that a function makes, which are not known here.
     known = {name: value for name, value in given.items() if name != "calls"}
     as_case(UserFunction(ref=_OPTIONS, call=", ".join(f"{name}={name}" for name in inputs), arguments=inputs), known)
 
@@ -145,7 +145,7 @@ def _pairs(option: str, texts: Mapping[str, Sequence[str]], form: str) -> dict[s
 
 
 def _read(option: str, text: str) -> Any:  # noqa: ANN401 - what a case file has there
-    """A value as a case file has it."""
+    """Parse a value as in a case file."""
     document = compose(text, f"--{option}")
     if document.problems:
         raise UsageError(str(document.problems[0]))
@@ -153,15 +153,15 @@ def _read(option: str, text: str) -> Any:  # noqa: ANN401 - what a case file has
 
 
 def _raised(text: str) -> dict[str, str]:
-    """`{"stage": "backward", "type": "RuntimeError"}` of `backward:RuntimeError`."""
+    """Return `{"stage": "backward", "type": "RuntimeError"}` of `backward:RuntimeError`."""
     stage, _, kind = text.rpartition(":")
-    return _said(stage=stage, type=kind)
+    return _nonempty(stage=stage, type=kind)
 
 
 def input_spec(text: str) -> InputSpec:
-    """The input that `float32[4,4],requires_grad` describes: a dtype if it is not the variant's, sizes, and flags.
+    """Return the input of `float32[4,4],requires_grad`: a dtype if it is not the variant's, sizes, and flags.
 
-    A Python number is its own text: `3`, `0.5`, `true`.
+    A Python number is written as it is: `3`, `0.5`, `true`.
 
     Raises:
         UsageError: it is neither.
@@ -173,7 +173,7 @@ def input_spec(text: str) -> InputSpec:
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
     except yaml.YAMLError:
-        reason = "it is not to be read"
+        reason = "it cannot be parsed"
     if not reason and isinstance(form.scalar, str):
         reason = "it is no number"
     if reason:
@@ -194,24 +194,24 @@ def _tensor(found: re.Match[str]) -> dict[str, Any]:
 
 
 def as_case(user: UserFunction, given: Mapping[str, Any] = MappingProxyType({})) -> Case:
-    """A case that calls the function, read as those of a case file are.
+    """Return a case that calls the function, checked as those of a case file are.
 
     Args:
         user: the function.
-        given: keys of the case in place of those declared; inputs are texts by name.
+        given: keys of the case that replace declared ones; inputs are texts by name.
 
     Raises:
-        UsageError: nothing says what the inputs are, or what is given or declared is not right.
+        UsageError: an input is missing, or something given or declared is wrong.
     """
-    said = {**user.declared, **given}
+    keys = {**user.declared, **given}
     for name in ("inputs", "axes"):
-        said[name] = {**user.declared.get(name, {}), **given.get(name, {})}
-    specs = _inputs(user, {name: input_spec(text) for name, text in said.pop("inputs").items()})
+        keys[name] = {**user.declared.get(name, {}), **given.get(name, {})}
+    specs = _inputs(user, {name: input_spec(text) for name, text in keys.pop("inputs").items()})
     callee = user.name.rpartition(".")[2]
     callee += "_" * (callee in specs or callee in _TAKEN)
     data = {
-        **said,
-        "axes": {**_AS_USERS} | {name: list(dict.fromkeys(values)) for name, values in said["axes"].items() if values},
+        **keys,
+        "axes": {**_DEFAULTS} | {name: list(dict.fromkeys(values)) for name, values in keys["axes"].items() if values},
         "id": f"user.{re.sub(r'[^a-z0-9]+', '_', user.name.lower()).strip('_') or 'function'}",
         "title": user.title or f"{user.ref} does compiled what it does uncompiled",
         "setup": (
@@ -226,7 +226,7 @@ def as_case(user: UserFunction, given: Mapping[str, Any] = MappingProxyType({}))
 
 
 def _form(user: UserFunction, data: dict[str, Any], specs: Mapping[str, InputSpec]) -> CaseDocument:
-    """The document of a case, which says of inputs only what rules need to know of them."""
+    """Return the document of a case, with only the part of its inputs that rules need."""
     known = {
         name: {"shape": list(spec.shape)} if spec.scalar is None else {"scalar": spec.scalar}
         for name, spec in specs.items()
@@ -245,12 +245,12 @@ def _form(user: UserFunction, data: dict[str, Any], specs: Mapping[str, InputSpe
 
 
 def _inputs(user: UserFunction, given: dict[str, InputSpec]) -> dict[str, InputSpec]:
-    """All inputs: those that a function makes, and those that are given in their place."""
+    """Return all inputs: those that a function makes, and those that are given in their place."""
     specs = {name: InputSpec(maker=(user.maker, user.ref)) for name in user.arguments} if user.maker else {}
     specs |= given
     if missing := [name for name in user.arguments if name not in specs]:
         message = (
-            f"nothing says what {', '.join(missing)} of {typed(user.ref)} is\n"
+            f"no input is given for {', '.join(missing)} of {typed(user.ref)}\n"
             f"  Write a function {INPUTS}() beside it that returns its arguments, or give"
             f" --input '{missing[0]}=float32[4,4],requires_grad'."
         )
@@ -259,7 +259,7 @@ def _inputs(user: UserFunction, given: dict[str, InputSpec]) -> dict[str, InputS
 
 
 def _call(user: UserFunction, specs: Mapping[str, InputSpec]) -> str:
-    """The call, with arguments that have a default and were given beyond those it needs."""
+    """Return the call, with given arguments that have a default beyond those it needs."""
     further = [name for name in specs if name not in user.arguments]
     if unfit := [name for name in specs if not is_argument(name)]:
         message = f"{unfit[0]!r} cannot be the name of an argument"

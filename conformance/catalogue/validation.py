@@ -1,4 +1,4 @@
-"""A part of a YAML document held against a pydantic model: the model, or every problem at its place."""
+"""Validate a part of a YAML document by a pydantic model: return the model, or every problem at its place."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KEY = "[key]"
 def validate(
     model: type[M], document: Document, data: object, path: Path = (), *, subject: str = ""
 ) -> tuple[M | None, list[Problem]]:
-    """Hold `data`, which stands at `path` of the document, against `model`; nothing is raised.
+    """Validate `data`, which is at `path` of the document, by `model`; nothing is raised.
 
     Args:
         model: what the data should be.
@@ -42,7 +42,7 @@ def validate(
 
 
 def first_problem(model: type[BaseModel], error: ValidationError) -> str:
-    """The first thing that a model does not allow, with a hint in a line of its own, where there is no document."""
+    """Return the first problem of a model, with a hint on a line of its own, for data without a document."""
     return "\n  ".join(filter(None, _words(model, error.errors(include_url=False)[0])))
 
 
@@ -55,7 +55,7 @@ def _problem(model: type[BaseModel], document: Document, base: Path, subject: st
 
 
 def _words(model: type[BaseModel], detail: ErrorDetails) -> tuple[str, str]:
-    """Message and hint for one finding of pydantic."""
+    """Return message and hint for one finding of pydantic."""
     local, given, context = detail["loc"], detail["input"], detail.get("ctx", {})
     place, name, hint = _place(local), local[-1] if local else "", ""
     match detail["type"]:
@@ -79,7 +79,7 @@ def _words(model: type[BaseModel], detail: ErrorDetails) -> tuple[str, str]:
 
 
 def _place(local: tuple[int | str, ...]) -> str:
-    """`inputs.a.shape[0]`: the path as one reads it. Names of union members, which pydantic adds, are left out."""
+    """Format a path as `inputs.a.shape[0]`, without the names of union members that pydantic adds."""
     text = ""
     for step in local:
         if isinstance(step, int):
@@ -90,7 +90,7 @@ def _place(local: tuple[int | str, ...]) -> str:
 
 
 def _keys(model: type[BaseModel], local: tuple[int | str, ...]) -> list[str]:
-    """The keys that `model` allows at a path within it."""
+    """Return the keys that `model` allows at a path within it."""
     here: Any = model
     for step in local:
         here = _inside(here)
@@ -99,7 +99,7 @@ def _keys(model: type[BaseModel], local: tuple[int | str, ...]) -> list[str]:
 
 
 def _inside(annotation: Any) -> Any:  # noqa: ANN401 (annotations are anything)
-    """`Model` of `Model | None` and of `Annotated[Model, ...]`: what an annotation says once its wrappers are off."""
+    """Return `Model` of `Model | None` and of `Annotated[Model, ...]`: an annotation without its wrappers."""
     while get_origin(annotation) in {Union, UnionType, Annotated}:
         annotation = get_args(annotation)[0]
     return annotation

@@ -1,6 +1,6 @@
-"""A case as text, and its texts as syntax trees: the case file that gives it, and setup and program to be edited.
+"""Write a case as a case file, and edit its setup and program as syntax trees.
 
-What `dump` writes, `conformance.catalogue.loader` reads back to an equal case. Keys stand in the order of the
+What `dump` writes, `conformance.catalogue.loader` reads back to an equal case. Keys are in the order of the
 catalogue's files, defaults are left out, setup and program are literal blocks.
 """
 
@@ -33,35 +33,35 @@ _AXES = ("grad", "autocast", "dtype", "dynamic")
 
 
 def dump(case: Case) -> str:
-    """The YAML of a file that holds this case alone. Comments and blanks at the ends of lines are lost.
+    """Return the YAML of a file with this case alone. Comments and blanks at the ends of lines are lost.
 
     Raises:
-        UsageError: no file can say it: it has a twin, variants that are no product of axes, or calls a function of a
-            user.
+        UsageError: no file can express it: it has a twin, variants that are no product of axes, or calls a user's
+            function.
     """
     data = {"topic": case.topic, "cases": [_case(case)]}
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH, default_flow_style=False)
 
 
 def filename(case: Case) -> str:
-    """The name of a file for one case: `<area>_<topic>_<name>.yaml` of the id `area.topic.name`."""
+    """Return the name of a file for one case: `<area>_<topic>_<name>.yaml` of the id `area.topic.name`."""
     return f"{'_'.join(case.id.split('.'))}.yaml"
 
 
 Edit = Mapping[ast.AST, Sequence[ast.AST]]
-"""What is put in the place of nodes of a tree; nothing, where a node is dropped."""
+"""The replacements of nodes of a tree; empty to drop a node."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Texts:
-    """Setup and program as syntax trees, with the params of the first variant in their places."""
+    """Setup and program as syntax trees, with the params of the first variant substituted."""
 
     setup: ast.Module
     program: ast.Module
 
     @classmethod
     def of(cls, case: Case) -> Texts:
-        """Those of a case."""
+        """Parse those of a case."""
         params = case.variants[0].params
         setup, program = (parsing.parse(substitute(text, params)) for text in (case.setup, case.program))
         return cls(setup=setup, program=program)
@@ -80,7 +80,7 @@ class Texts:
     @cached_property
     def simple(self) -> list[ast.stmt]:
         """Every statement that has no blocks."""
-        return [one for block in self.blocks for one in block if not hasattr(one, "body")]
+        return [statement for block in self.blocks for statement in block if not hasattr(statement, "body")]
 
     @cached_property
     def loaded(self) -> set[str]:
@@ -93,17 +93,17 @@ class Texts:
         return [node for node in named if isinstance(node.ctx, ast.Load)]
 
     def calls(self, name: str) -> list[ast.Call]:
-        """Every call of what has a name."""
+        """Every call of a name."""
         loads = {*self.loads(name)}
         return [node for node in self.nodes if isinstance(node, ast.Call) and node.func in loads]
 
     def attributes(self, name: str) -> list[ast.Attribute]:
-        """Every attribute taken of what has a name."""
+        """Every attribute access on a name."""
         loads = {*self.loads(name)}
         return [node for node in self.nodes if isinstance(node, ast.Attribute) and node.value in loads]
 
     def put_into(self, case: Case) -> Case:
-        """The case with these texts."""
+        """Return the case with these texts."""
         setup, program = (
             f"{ast.unparse(ast.fix_missing_locations(tree))}\n" if tree.body else ""
             for tree in (self.setup, self.program)
@@ -111,29 +111,29 @@ class Texts:
         return replace(case, setup=setup, program=program)
 
     def edited(self, edit: Edit) -> Texts:
-        """Both after an edit; these trees stay as they are."""
+        """Return both after an edit; these trees stay as they are."""
         (setup,), (program,) = (edited(tree, edit) for tree in (self.setup, self.program))
         assert isinstance(setup, ast.Module)  # noqa: S101 - an edit replaces no module
         assert isinstance(program, ast.Module)  # noqa: S101
         return Texts(setup=setup, program=program)
 
     def without_unused(self) -> Texts:
-        """Without the definitions of the setup that nothing reads."""
-        defined = {one: _defined(one) for one in self.setup.body}
+        """Drop the definitions of the setup that nothing reads."""
+        defined = {statement: _defined(statement) for statement in self.setup.body}
         unused: dict[ast.AST, Sequence[ast.AST]] = {
-            one: [] for one, names in defined.items() if names and names.isdisjoint(self.loaded)
+            statement: [] for statement, names in defined.items() if names and names.isdisjoint(self.loaded)
         }
         return self.edited(unused).without_unused() if unused else self
 
 
 def edited(node: ast.AST, edit: Edit) -> Sequence[ast.AST]:
-    """What stands in the place of a node after an edit, which reaches into what is put there too.
+    """Return the replacement of a node after an edit, which applies inside replacements too.
 
     A block that is left empty gets a `pass`; the node itself stays as it is.
     """
     if node in edit:
-        others = {other: new for other, new in edit.items() if other is not node}
-        return [made for new in edit[node] for made in edited(new, others)]
+        rest = {old: new for old, new in edit.items() if old is not node}
+        return [made for new in edit[node] for made in edited(new, rest)]
     values = {name: _edited_field(value, edit) for name, value in ast.iter_fields(node)}
     if values.get("body") == [] and not isinstance(node, ast.Module):
         values["body"] = [ast.Pass()]
@@ -142,13 +142,13 @@ def edited(node: ast.AST, edit: Edit) -> Sequence[ast.AST]:
 
 def _edited_field(value: object, edit: Edit) -> object:
     if isinstance(value, list):
-        made = (edited(one, edit) if isinstance(one, ast.AST) else [one] for one in value)
-        return [one for several in made for one in several]
+        made = (edited(item, edit) if isinstance(item, ast.AST) else [item] for item in value)
+        return [item for items in made for item in items]
     return edited(value, edit)[0] if isinstance(value, ast.AST) else value
 
 
 def _defined(statement: ast.stmt) -> set[str]:
-    """The names that a statement of a setup is there to define."""
+    """Return the names that a statement of a setup defines."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return {statement.name}
     targets = statement.targets if isinstance(statement, ast.Assign) else []
@@ -156,13 +156,13 @@ def _defined(statement: ast.stmt) -> set[str]:
 
 
 class _Block(str):
-    """A text whose lines are lines of the file."""
+    """A text written as a literal block."""
 
     __slots__ = ()
 
 
 class _Row(dict[str, Any]):
-    """A mapping on one line."""
+    """A mapping written on one line."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -178,7 +178,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _string(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-    """Plain only where both YAML 1.1 and our loader read it as text."""
+    """Write a text plain only if both YAML 1.1 and the suite's loader read it as text."""
     as_text = dumper.resolve(yaml.ScalarNode, value, (True, False)) == _STRING  # type: ignore[no-untyped-call]
     return dumper.represent_scalar(_STRING, value, style=None if as_text and compose(value, "").data == value else '"')
 
@@ -206,9 +206,9 @@ _Dumper.add_representer(list, _list)
 def _case(case: Case) -> dict[str, Any]:
     if case.twin or case.function:
         what = "has a twin" if case.twin else "calls a function in a file"
-        message = f"{case.id} {what}, which no case file can give"
+        message = f"{case.id} {what}, which no case file can express"
         raise UsageError(message)
-    told: dict[str, Any] = {
+    keys: dict[str, Any] = {
         "id": case.id,
         "title": case.title,
         "clauses": list(case.clauses),
@@ -222,14 +222,14 @@ def _case(case: Case) -> dict[str, Any]:
         "raises": _raises(case.raises) if case.raises else None,
         "graph_breaks": case.graph_breaks,
         "recompiles": case.recompiles,
-        "requires": [str(one) for one in Capability if one in case.requires],
+        "requires": [str(each) for each in Capability if each in case.requires],
         "checks": _Row({name: str(level) for name, level in case.checks.items()}),
         "tolerance": _Row(case.tolerance),
         "torch": case.torch,
         "timeout_s": case.timeout_s,
     }
     # `recompiles: 0` is no default.
-    return {key: value for key, value in told.items() if value or (key == "recompiles" and value is not None)}
+    return {key: value for key, value in keys.items() if value or (key == "recompiles" and value is not None)}
 
 
 def _input(spec: InputSpec) -> _Row:
@@ -245,9 +245,9 @@ def _call(call: Call) -> dict[str, Any]:
     return named
 
 
-def _changed(one: InputSpec | Call, default: InputSpec | Call) -> dict[str, Any]:
-    """The fields that are not as in the default, tuples as lists."""
-    values = {field.name: getattr(one, field.name) for field in fields(one)}
+def _changed(spec: InputSpec | Call, default: InputSpec | Call) -> dict[str, Any]:
+    """Return the fields that differ from the default, tuples as lists."""
+    values = {field.name: getattr(spec, field.name) for field in fields(spec)}
     changed = {name: value for name, value in values.items() if value != getattr(default, name)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
 
@@ -257,10 +257,10 @@ def _raises(raises: ExpectedRaise) -> _Row:
 
 
 def _axes(case: Case) -> _Row:
-    """The axes whose product the variants are."""
-    named = {name: list(dict.fromkeys(getattr(one, name) for one in case.variants)) for name in _AXES}
-    params = {name: _distinct([one.params[name] for one in case.variants]) for name in case.variants[0].params}
-    if [_point(one) for one in case.variants] != [
+    """Return the axes whose product the variants are."""
+    named = {name: list(dict.fromkeys(getattr(each, name) for each in case.variants)) for name in _AXES}
+    params = {name: _distinct([each.params[name] for each in case.variants]) for name in case.variants[0].params}
+    if [_point(each) for each in case.variants] != [
         (*fixed, tuple(zip(params, values, strict=True)))
         for fixed in product(*named.values())
         for values in product(*params.values())
@@ -268,12 +268,12 @@ def _axes(case: Case) -> _Row:
         message = f"the variants of {case.id} are no product of axes"
         raise UsageError(message)
     axes: dict[str, Any] = {name: values for name, values in named.items() if values != [getattr(Variant(), name)]}
-    axes |= {"dynamic": ["auto" if one is None else one for one in named["dynamic"]]} if "dynamic" in axes else {}
+    axes |= {"dynamic": ["auto" if each is None else each for each in named["dynamic"]]} if "dynamic" in axes else {}
     return _Row(axes, **({"params": _Row(params)} if params else {}))
 
 
 def _distinct(values: list[Any]) -> list[Any]:
-    """Each value once; `1`, `1.0` and `True` are three."""
+    """Return each value once; `1`, `1.0` and `True` are three."""
     return list({(type(value), value): value for value in values}.values())
 
 

@@ -1,4 +1,4 @@
-"""YAML with marks: plain data, and for every key and value the place in the file where it stands.
+"""YAML with marks: plain data, and the place in the file of every key and value.
 
 Scalars are read as YAML 1.2 reads them: only `true` and `false` are booleans (`on`, `off`, `yes`, `no` are words) and
 `1e-5` is a number. Duplicate keys, aliases and tags are problems, not features: a file means what it shows.
@@ -38,7 +38,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """One YAML file: its data, what is wrong with its form, and where everything stands.
+    """One YAML file: its data, the problems of its form, and the place of everything.
 
     `data` is made of dict, list, str, int, float, bool and None; keys are text. It is None where the YAML is malformed.
     """
@@ -50,15 +50,15 @@ class Document:
     root: yaml.Node | None
 
     def location(self, path: Path = (), *, key: bool = False) -> Location:
-        """Where the value at `path` starts, or its key; a path that leads nowhere gives its last step that exists."""
+        """Return where the value at `path`, or its key, starts; a missing path gives its last existing step."""
         key_node, node = self._nodes(path)
         return _location(self.file, key_node if key and key_node else node)
 
     def text_location(self, path: Path) -> Location | None:
-        """Where the first character of a text stands, if its lines are lines of the file; else None.
+        """Return the place of the first character of a text if its lines are lines of the file; else None.
 
-        In a literal block (`|`) that is the line below the mark, at the block's indentation. A folded or quoted text of
-        several lines has lines of its own.
+        In a literal block (`|`) that is the line below the mark, at the block's indentation. The lines of a folded or
+        quoted text of several lines are not those of the file.
         """
         _, node = self._nodes(path)
         start = _location(self.file, node)
@@ -87,7 +87,7 @@ class Document:
 
 
 def compose(text: str, file: str) -> Document:
-    """Read `text`; what is wrong with it is in the document's `problems`, nothing is raised."""
+    """Read `text`; its problems are in the document's `problems`, nothing is raised."""
     try:
         root = yaml.compose(text, Loader=_Loader)
     except (yaml.YAMLError, UnicodeError, RecursionError) as error:
@@ -98,20 +98,20 @@ def compose(text: str, file: str) -> Document:
 
 
 class _Reader:
-    """Turns nodes into plain data and collects what is wrong with their form."""
+    """Turns nodes into plain data and collects the problems of their form."""
 
     def __init__(self, file: str) -> None:
         self.problems: list[Problem] = []
         self._file = file
-        self._seen: set[int] = set()
+        self._visited: set[int] = set()
 
     def read(self, node: yaml.Node, depth: int) -> object:
-        """Plain data of `node`; a refused part is None."""
+        """Return the plain data of `node`; a refused part is None."""
         refusal = self._refusal(node, depth)
         if refusal:
             self._refuse(node, refusal)
             return None
-        self._seen.add(id(node))
+        self._visited.add(id(node))
         if isinstance(node, yaml.ScalarNode):
             return _scalar(node)
         if isinstance(node, yaml.SequenceNode):
@@ -130,7 +130,7 @@ class _Reader:
         return data
 
     def _refusal(self, node: yaml.Node, depth: int) -> str:
-        if id(node) in self._seen:
+        if id(node) in self._visited:
             return "aliases (&name, *name) are not allowed; write the value again"
         if depth > _DEEPEST:
             return f"nested deeper than {_DEEPEST} levels"

@@ -1,7 +1,7 @@
-"""The time that a child may take: what it computes and sleeps counts, what it waits for a processor or a disk does not.
+"""The time limit of a child: computing and sleeping count, waiting for a processor or a disk does not.
 
 So its limit means the same on a loaded machine as on an idle one. A child that sleeps for ever ends at its limit, one
-that waits for ever at a far bound on the clock.
+that waits for ever at a much larger bound on wall-clock time.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 __all__ = ["CLOCK_FACTOR", "Allowance"]
 
-CLOCK_FACTOR = 10  # the bound on the clock, in limits
-_LOOKS = 10  # how often a child is looked at within its limit
-_LEAST_LOOK = 10  # how much oftener at most, near its end
-_ASLEEP = 0.1  # a child that computes less than this share, and is not seen to compute or wait, sleeps
+CLOCK_FACTOR = 10  # the bound on wall-clock time, in limits
+_POLLS = 10  # how often a child is polled within its limit
+_FASTER = 10  # how much more often at most, near its end
+_ASLEEP = 0.1  # a child that computes less than this share, and is not observed to compute or wait, sleeps
 
 
 class Allowance:
-    """What is left of the limit of a child, which begins now.
+    """The remaining time limit of a child that begins now.
 
     Args:
         limit_s: seconds that it may compute or sleep.
-        usage: what it and its descendants do, by its process id; None where that is not known.
-        clock: seconds on the clock.
+        usage: returns the usage of it and its descendants by its process id; None where that is not known.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -42,34 +42,34 @@ class Allowance:
     ) -> None:
         self.limit_s = limit_s
         self._usage, self._clock = usage, clock
-        self._start = self._seen = clock()
-        self._next = self._start + limit_s / _LOOKS
+        self._start = self._last = clock()
+        self._next = self._start + limit_s / _POLLS
         self._total_s = self._computed_s = self._slept_s = 0.0
 
     @property
-    def unseen_s(self) -> float:
-        """Seconds until it must be looked at again."""
+    def next_poll_s(self) -> float:
+        """Seconds until it must be polled again."""
         return max(0.0, self._next - self._clock())
 
     def exceeded(self, pid: int | None) -> Spent | None:
-        """How a child spent most of its limit, once it is over it; it is looked at only when that is due."""
-        if self.unseen_s:
+        """Return how a child spent most of its limit once it exceeds it, else None; poll only when that is due."""
+        if self.next_poll_s:
             return None
         now = self._clock()
-        self._charge(pid, now - self._seen)
-        self._seen = now
+        self._charge(pid, now - self._last)
+        self._last = now
         left = self.limit_s - self._computed_s - self._slept_s
         if left <= 0:
             return Spent.COMPUTING if self._computed_s >= self._slept_s else Spent.SLEEPING
         if now - self._start >= CLOCK_FACTOR * self.limit_s:
             return Spent.WAITING
-        look = self.limit_s / _LOOKS
-        self._next = now + min(look, max(left, look / _LEAST_LOOK))
+        interval = self.limit_s / _POLLS
+        self._next = now + min(interval, max(left, interval / _FASTER))
         return None
 
     def _charge(self, pid: int | None, passed_s: float) -> None:
         usage = None if pid is None else self._usage(pid)
-        if usage is None:  # the clock is all there is
+        if usage is None:  # only the clock is left
             self._computed_s += passed_s
             return
         computed_s = max(0.0, usage.computed_s - self._total_s)

@@ -1,7 +1,7 @@
-"""What a forked child of the server does: shut itself in, call its task's function, report, and end.
+"""A forked child of the server: it isolates itself, calls its task's function, reports, and ends.
 
 It never returns into the server's code. Its report goes over a descriptor of its own that no program it starts
-inherits; its output and whatever it does to the other descriptors cannot be taken for a report.
+inherits; neither its output nor what it does to other descriptors can be taken for a report.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Task:
 
 
 def run(parent: int, report: int, output: int, payload: bytes) -> NoReturn:
-    """Be the child of `parent`: do the pickled task, tell `report`, write to `output` what is printed."""
+    """Run as the child of `parent`: do the pickled task, write messages to `report` and printed text to `output`."""
     status = 1
     try:
-        _shut_in(parent, report, output)
-        status = _work(pickle.loads(payload), report)  # noqa: S301  it comes from our own parent
+        _isolate(parent, report, output)
+        status = _work(pickle.loads(payload), report)  # noqa: S301  it comes from the parent
         _flush()
     except BaseException:  # noqa: BLE001  not even KeyboardInterrupt may return into the server's code
         traceback.print_exc()
@@ -56,7 +56,7 @@ def run(parent: int, report: int, output: int, payload: bytes) -> NoReturn:
         os._exit(status)
 
 
-def _shut_in(parent: int, report: int, output: int) -> None:
+def _isolate(parent: int, report: int, output: int) -> None:
     os.setsid()
     die_with_parent(parent)
     signal.set_wakeup_fd(-1)
@@ -74,7 +74,7 @@ def _shut_in(parent: int, report: int, output: int) -> None:
 
 
 def _work(task: Task, report: int) -> int:
-    """Do the task and report; returns the exit status."""
+    """Do the task and report; return the exit status."""
     _limit_memory(task.memory_bytes)
     try:
         module, _, name = task.function.partition(":")
@@ -88,7 +88,7 @@ def _work(task: Task, report: int) -> int:
         _send(report, "exhausted", f"it ran out of the {task.memory_bytes / _GIB:g} GiB of memory it may use")
     except SystemExit as error:
         return _exit_status(error)
-    except Exception as error:  # noqa: BLE001  whatever it is, it is told
+    except Exception as error:  # noqa: BLE001  whatever it is, it is reported
         traceback.print_exc()
         _send(report, "failed", f"{type(error).__name__}: {error}")
     return 0
@@ -108,7 +108,7 @@ def _exit_status(error: SystemExit) -> int:
 
 
 def _limit_memory(limit: int) -> None:
-    """Allow so many bytes beyond the server's. Data alone counts: CUDA reserves far more address space than it uses."""
+    """Allow `limit` bytes beyond the server's. Only data counts: CUDA reserves far more address space than it uses."""
     statm = Path("/proc/self/statm")
     if limit and statm.exists():
         most = limit + int(statm.read_text().split()[5]) * resource.getpagesize()
@@ -120,5 +120,5 @@ def _limit_memory(limit: int) -> None:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # closed by the task, or nobody reads any more
+        with suppress(OSError, ValueError):  # closed by the task, or no longer read
             stream.flush()

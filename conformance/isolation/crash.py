@@ -1,4 +1,4 @@
-"""What a process that died left in its output, as far as it says where that happened."""
+"""Find in the output of a process that died where that happened."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _STDLIB = sysconfig.get_paths()["stdlib"]
 
 
 def last_words(output: str) -> str:
-    """Where Python was when a signal killed it, else the last line of what was printed; empty where there is neither.
+    """Return where Python was when a signal killed it, else the last line of output, or '' if there is neither.
 
-    Of the stack, which `faulthandler` writes, the innermost frame is given that is neither of an installed package nor
-    of this one: that of a backend, or of a program.
+    Of the stack that `faulthandler` writes, it is the innermost frame outside installed packages and this one: that of
+    a backend or of a program.
     """
     lines = output.split("\n")
     headers = [number for number, line in enumerate(lines) if line.endswith(_STACK)]
     frames = [found for line in lines[headers[-1] :] if (found := _FRAME.fullmatch(line))] if headers else []
     if frames:
-        frame = next((each for each in frames if _is_theirs(each["file"])), frames[0])
+        frame = next((each for each in frames if _is_outside(each["file"])), frames[0])
         return f"in {frame['name']} at {PurePath(frame['file']).name}:{frame['line']}"
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f"last output: {last[:_LENGTH]}" if last else ""
 
 
-def _is_theirs(file: str) -> bool:
+def _is_outside(file: str) -> bool:
     path = PurePath(file)
     if path.is_relative_to(_OWN):
         return path.is_relative_to(_TESTS)

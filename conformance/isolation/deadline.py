@@ -1,4 +1,4 @@
-"""A moment at which work ends, whoever does it and however far it has come."""
+"""A moment at which work ends, however far it has come."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["Deadline", "StoppedError"]
 
 
 class StoppedError(Exception):
-    """Work was given up since its deadline has passed; nothing is known of its result."""
+    """Work was given up because its deadline has passed; its result is unknown."""
 
 
 class Deadline:
-    """A moment that may be moved while threads look at it.
+    """A moment that may be moved while threads check it.
 
     Args:
-        clock: gives seconds.
+        clock: returns seconds.
 
     Attributes:
         moment: when it passes, in seconds of the clock; infinite until it is set.
@@ -41,7 +41,7 @@ class Deadline:
         return not self.left_s
 
     def within(self, seconds: float) -> Deadline:
-        """A deadline so many seconds from now, or this one where that is sooner; it does not move with this one."""
+        """Return a deadline `seconds` from now, or at this one if that is sooner; it does not move with this one."""
         sooner = Deadline(self._clock)
         sooner.moment = min(self.moment, self._clock() + seconds)
         return sooner

@@ -34,13 +34,13 @@ WARM_UP = "conformance.execution.warmup:steps"
 # Threads of OpenMP do not survive a fork; one thread also makes a child's results and its time repeatable.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-# What the user may have set otherwise. Dynamo takes 32 MiB for a moment at each compile, to measure guards with cold
+# Defaults that the user may override. Dynamo takes 32 MiB for a moment at each compile, to measure guards with cold
 # caches: with huge pages that is 16 page faults, not 8192, and a child compiles 15 ms sooner.
 _DEFAULTS = {"TORCHINDUCTOR_COMPILE_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
-    """What a server starts with: this process's variables, those of a backend, and those that make it repeatable."""
+    """Return the variables of a server: this process's, those of a backend, and those that make it repeatable."""
     return {**_DEFAULTS, **os.environ, **_ONE_THREAD, **env}
 
 
@@ -52,10 +52,10 @@ class ForkServer:
         warm_up: `module:function`, a function that returns the steps it takes before it forks.
 
     Attributes:
-        left_out: steps that it did not take, since they would have made it unfit for forking or raised an exception.
+        left_out: steps that it skipped because they would have made it unfit for forking or raised an exception.
 
     Raises:
-        TorchError: no torch that it could serve is installed, or it lacks what the suite cannot do without.
+        TorchError: no supported torch is installed, or it lacks something that the suite requires.
         HarnessError: it does not start.
     """
 
@@ -68,41 +68,41 @@ class ForkServer:
         self._lock = threading.Lock()
         self._ending: str | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the server is
-        self._control, theirs = socket.socketpair()
-        with theirs:
+        self._control, server_end = socket.socketpair()
+        with server_end:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
-                [*COMMAND, str(theirs.fileno()), warm_up],
+                [*COMMAND, str(server_end.fileno()), warm_up],
                 env=environment(env),
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for us; we tell the server
+                pass_fds=[server_end.fileno()],
+                start_new_session=True,  # Ctrl-C must reach this process alone, which then stops the server
             )
         try:
             self.left_out = self._await_ready(env)
-        except BaseException:  # Ctrl-C too: while it warms up it does not see that nobody waits any longer
+        except BaseException:  # Ctrl-C too: during its warm-up the server does not notice that nobody waits any longer
             self._process.kill()
             self._process.wait()
             raise
 
     def _await_ready(self, env: Mapping[str, str]) -> tuple[LeftOut, ...]:
         try:
-            told = self._first_line()
-        except TimeoutError:  # nor would torch, tried by itself, tell why
+            reply = self._first_line()
+        except TimeoutError:  # importing torch alone would not explain it
             message = f"the fork server did not start: {self.stop()}"
             raise HarnessError(message) from None
-        if told and "refused" in told:
+        if reply and "refused" in reply:
             self.stop()
-            raise TorchError(told["refused"])
-        if told is None or "failed" in told:
+            raise TorchError(reply["refused"])
+        if reply is None or "failed" in reply:
             ending = self.stop()
-            message = f"the fork server did not start: {told['failed'] if told else ending}"
+            message = f"the fork server did not start: {reply['failed'] if reply else ending}"
             raise HarnessError(import_failure(installed(), environment(env)) or message)
-        return tuple(LeftOut(name=name, reason=reason) for name, reason in told["left_out"])
+        return tuple(LeftOut(name=name, reason=reason) for name, reason in reply["left_out"])
 
     def _first_line(self) -> dict[str, Any] | None:
-        """What the server says when it has warmed up, None where it ended; TimeoutError where it does neither."""
+        """Return the message of a warmed-up server, None if it ended; raise TimeoutError if it does neither."""
         data = bytearray()
         self._control.settimeout(START_LIMIT_S)
         while not data.endswith(b"\n") and (part := self._control.recv(_TAIL_BYTES)):
@@ -111,7 +111,7 @@ class ForkServer:
         return dict(json.loads(data)) if data.endswith(b"\n") else None
 
     def submit(self, task: Task, descriptors: Sequence[int]) -> None:
-        """Have a task done; `descriptors` are report, output and lifeline.
+        """Send a task to the server; `descriptors` are report, output and lifeline.
 
         Raises:
             OSError: the server is dead.
@@ -122,7 +122,7 @@ class ForkServer:
             self._control.sendall(payload)
 
     def stop(self) -> str:
-        """End the server, and with it every child; returns how it ended and its last words."""
+        """End the server, and with it every child; return how it ended and its last output."""
         with self._lock:
             if self._ending is None:
                 self._ending = self._end()
@@ -137,14 +137,14 @@ class ForkServer:
             status = self._process.wait()
         with self._log as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            said = log.read().decode(errors="replace")
-        return f"it ended with status {status}.\n{said}".strip()
+            output = log.read().decode(errors="replace")
+        return f"it ended with status {status}.\n{output}".strip()
 
     def abandon(self) -> None:
-        """Let go of a server that belongs to the process this one was forked from."""
+        """Release a server that belongs to the process this one was forked from."""
         self._control.close()
         self._log.close()
-        self._process.returncode = 0  # it is not our child: nothing to wait for
+        self._process.returncode = 0  # not a child of this process: nothing to wait for
 
 
 class ForkServers:
@@ -155,10 +155,10 @@ class ForkServers:
         self._servers: dict[frozenset[tuple[str, str]], ForkServer] = {}
 
     def get(self, env: Mapping[str, str], dead: ForkServer | None = None) -> ForkServer:
-        """Get the server for an environment, started where there is none yet or only the `dead` one.
+        """Return the server for an environment; start one if there is none yet or only the `dead` one.
 
         Raises:
-            TorchError: no torch that it could serve is installed.
+            TorchError: no supported torch is installed.
             HarnessError: it does not start, or was shut down while a request was running.
         """
         key = frozenset(env.items())
@@ -181,7 +181,7 @@ class ForkServers:
             server.stop()
 
     def forget(self) -> None:
-        """Start afresh in a process forked from this one: neither its servers nor its lock are ours."""
+        """Start afresh in a process forked from this one, which owns neither the servers nor the lock."""
         for server in self._servers.values():
             server.abandon()
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Python's garbage collector, out of the way."""
+"""Keep Python's garbage collector out of the way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["shared", "uncollected"]
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """No garbage is collected within; afterwards it is, if it was before."""
+    """Disable garbage collection within; enable it afterwards if it was enabled before."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -28,7 +28,7 @@ def uncollected() -> Iterator[None]:
 
 @contextmanager
 def shared() -> Iterator[None]:
-    """What is made within is out of the garbage collector's sight afterwards, so that forks share its memory."""
+    """Freeze what is made within, which the garbage collector then ignores, so that forks share its memory."""
     gc.disable()
     yield
     gc.enable()

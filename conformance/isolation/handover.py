@@ -1,4 +1,4 @@
-"""Objects of Python that are handed to another process in a file: a user's function, or a backend that has no name."""
+"""Python objects that are passed to another process in a file: a user's function, or a backend without a name."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["read", "write"]
 
 
 def write(path: Path, what: str, values: Mapping[str, object]) -> None:
-    """Pickle objects by name, and where modules are found that they are from.
+    """Pickle objects by name, with the search path of their modules.
 
     Args:
         path: the file.
-        what: how an error calls them.
+        what: their name in an error message.
         values: the objects.
 
     Raises:
@@ -36,7 +36,7 @@ def write(path: Path, what: str, values: Mapping[str, object]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The objects in a file, by name; whatever importing their modules raises passes through."""
+    """Return the objects in a file, by name; whatever importing their modules raises passes through."""
     paths, content = cloudpickle.loads(path.read_bytes())
     sys.path += [each for each in paths if each not in sys.path]
     values: dict[str, Any] = cloudpickle.loads(content)

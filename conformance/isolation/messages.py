@@ -1,4 +1,4 @@
-"""The messages of a child: lines of JSON that say which stage it is in, and then what came of its task.
+"""The messages of a child: lines of JSON with the stage it is in, and then the outcome of its task.
 
 `{"stage": ...}` as stages begin, then one of `result` (what the function returned), `refused` (its argument is wrong),
 `failed` (the function itself failed) or `exhausted` (no memory left). A child is not trusted: whatever it wrote,
@@ -27,10 +27,10 @@ def message(kind: MessageKind, body: object) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a child said before it ended: its last stage, and what came of its task, in plain JSON.
+    """The report of a child that ended: its last stage, and the outcome of its task, in plain JSON.
 
     `call` is the call of a program that the stage belongs to: the first compiles, a later one begins with its forward.
-    `malformed` says what could not be read; then `kind` is None, as it is when the child never said what came of it.
+    `malformed` is what could not be read; `kind` is then None, as it is if the child never reported an outcome.
     """
 
     stage: Stage = Stage.LOAD

@@ -1,9 +1,9 @@
-"""Steps that prepare this process and leave it fit to be forked: each is tried in a forked probe before it is taken.
+"""Steps that prepare this process for forking: each is tried in a forked probe before it is taken.
 
 A probe runs the steps one ahead of this process and reports what each left behind. A step after which the probe could
-no longer be forked safely, or could not go on at all, is left out here, and the steps behind it are tried in another
-probe, forked without it. With a free core this takes hardly longer than the steps alone. Required steps, without which
-there is nothing to prepare, are not tried before.
+no longer be forked safely, or could not continue at all, is left out here, and the steps after it are tried in another
+probe, forked without it. With a free core this takes hardly longer than the steps alone. Required steps are not tried
+in a probe.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _FILES = Path("/proc/self/fd")
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Something that is done once so that no fork has to.
+    """Work that is done once so that no fork has to do it.
 
     Args:
-        name: what the log calls it.
-        action: does it; what it raises leaves it out.
-        required: whether the steps behind it make no sense without it.
+        name: its name in the log.
+        action: does it; if it raises, the step is left out.
+        required: whether the steps after it depend on it.
     """
 
     name: str
@@ -59,12 +59,12 @@ class RequiredStepError(Exception):
 
 
 class UnfitError(Exception):
-    """A required step made this process unfit for forking, so that only another process can take none."""
+    """A required step made this process unfit for forking, so that another process has to start without any step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Residue:
-    """What of a process does not survive a fork, or is shared by forks that should not share it."""
+    """What of a process does not survive a fork, or must not be shared by forks."""
 
     threads: int
     processes: frozenset[int]
@@ -76,7 +76,7 @@ class _Residue:
         return cls(threads=threads(), processes=frozenset(children()), files=_open_files(), has_cuda=_has_cuda())
 
     def added(self, before: _Residue) -> str:
-        """What there is more of than before, in words; empty where there is nothing."""
+        """Describe what there is more of than before; '' if nothing."""
         found = []
         if (count := self.threads - before.threads) > 0:
             found.append(f"starts {count} thread{'s' if count > 1 else ''}")
@@ -90,7 +90,7 @@ class _Residue:
 
 
 def take(steps: Sequence[Step]) -> list[LeftOut]:
-    """Take steps in this process, which has one thread: the required ones, then the others, each in their order.
+    """Take steps in this process, which has one thread: the required ones, then the optional ones, each in their order.
 
     Returns:
         Those that were left out.
@@ -162,7 +162,7 @@ class _Probe:
             os.waitpid(self._pid, 0)
 
     def reports(self) -> str:
-        """Why the next step must be left out; empty where it is safe."""
+        """Return why the next step must be left out; '' if it is safe."""
         ready, _, _ = select.select([self._reports], [], [], STEP_LIMIT_S)
         if not ready:
             return f"did not end within {STEP_LIMIT_S:.0f} s"
@@ -177,12 +177,12 @@ class _Probe:
 
 
 def _explore(steps: Sequence[Step], report: int, parent: int) -> None:
-    """Be the probe: take steps, and report of each what makes a process unfit for forking."""
+    """Run as the probe: take steps, and report for each what makes a process unfit for forking."""
     try:
         die_with_parent(parent)
         before = _Residue.now()
         for step in steps:
-            with suppress(Exception):  # the process that takes the step says so
+            with suppress(Exception):  # the process that takes the step reports it
                 step.action()
             after = _Residue.now()
             unfit = after.added(before)
@@ -199,7 +199,7 @@ def _explore(steps: Sequence[Step], report: int, parent: int) -> None:
 
 
 def _open_files() -> frozenset[tuple[str, str]]:
-    """Descriptor and target of each open file."""
+    """Return descriptor and target of each open file."""
     found = set()
     for entry in _FILES.iterdir() if _FILES.exists() else ():
         with suppress(OSError):  # the descriptor of the listing itself

@@ -1,4 +1,4 @@
-"""What the standard library does not offer for processes: three Linux settings and looks into /proc."""
+"""Process functions that the standard library lacks: three Linux settings and reads of /proc."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _MADV_COLLAPSE = 25
 _HUGE_PAGE = 1 << 21
-_BUSY = frozenset("RD")  # states of threads that have a processor or wait for one, or for a disk
+_BUSY = frozenset("RD")  # states of threads that run, or wait for a processor or a disk
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What a process and its descendants do with their time.
+    """How a process and its descendants spend their time.
 
     Args:
-        computed_s: processor time, that of ended processes which were waited for included.
-        is_busy: whether some thread has a processor, or waits for one or for a disk; else all of them sleep.
+        computed_s: processor time, including that of ended processes which were waited for.
+        is_busy: whether some thread runs, or waits for a processor or a disk; else all of them sleep.
     """
 
     computed_s: float
@@ -59,12 +59,12 @@ def adopt_orphans() -> None:
 
 
 def children() -> set[int]:
-    """List the children of this process; empty where the system does not tell."""
+    """List the children of this process; empty if the system does not list them."""
     return set(_children(os.getpid()))
 
 
 def usage(leader: int) -> Usage | None:
-    """See what a process and its descendants do with their time; None where the system does not tell."""
+    """Measure how a process and its descendants spend their time; None if the system does not report it."""
     family = list(_family(leader))
     if not (times := [time for pid in family for time in _times(pid)]):
         return None
@@ -107,19 +107,19 @@ def _states(pid: int) -> list[str]:
 
 
 def _stat(folder: Path) -> list[str]:
-    """The fields behind the name of a program, which may hold anything."""
+    """Return the fields after the program's name, which may contain any character."""
     return (folder / "stat").read_text().rpartition(") ")[2].split()
 
 
 def kill_group(leader: int) -> None:
-    """Kill a process and the group it leads, be it led already or not yet."""
+    """Kill a process and the group it leads, even if it does not lead one yet."""
     for kill in (os.killpg, os.kill):
         with suppress(ProcessLookupError, PermissionError):
             kill(leader, signal.SIGKILL)
 
 
 def threads() -> int:
-    """Count the threads of this process, those that Python does not know of included."""
+    """Count the threads of this process, including those unknown to Python."""
     tasks = Path("/proc/self/task")
     return len(list(tasks.iterdir())) if tasks.exists() else threading.active_count()
 
@@ -127,7 +127,7 @@ def threads() -> int:
 def take_huge_pages() -> None:
     """Put this process's memory on huge pages (Linux 6.1 or later), so that forking and ending a fork copy less.
 
-    Measured with torch loaded: a fork takes 2 ms, not 5, and its end 7, not 10. It is only a wish: the kernel may not.
+    Measured with torch loaded: a fork takes 2 ms, not 5, and its end 7, not 10. The kernel may ignore the request.
     """
     maps = Path("/proc/self/maps")
     for line in maps.read_text().splitlines() if maps.exists() else []:

@@ -1,15 +1,15 @@
 """The fork server: started with `FD WARM-UP`, it warms up, then forks a child for each task it is sent.
 
-It is the other side of `isolate.py`. Over the control socket FD come pickled tasks, each with three descriptors:
+The parent side is `forkserver.py`. Over the control socket FD come pickled tasks, each with three descriptors:
 
-- `report`, a pipe: the child writes its messages there (`wire.py`), and only the child can;
+- `report`, a pipe: the child writes its messages there (`messages.py`), and only the child can;
 - `output`, a pipe: the child's stdout and stderr;
-- `lifeline`, a socket: the server writes the child's process id there, and in the end its wait status; when the other
-  side shuts it, the child and everything it started are killed.
+- `lifeline`, a socket: the server writes the child's process id there, and in the end its wait status; when the parent
+  shuts it down, the child and everything it started are killed.
 
-WARM-UP is `module:function`, a function that returns steps (`probe.py`); where one of them that is required makes the
-process unfit for forking, it begins anew without any. The first that it sends is a line of JSON: the steps that it left
-out, or why it refuses this torch, or why it failed.
+WARM-UP is `module:function`, a function that returns steps (`probe.py`); if a required one makes the process unfit for
+forking, the server restarts without any. Its first message is a line of JSON: the steps that it left out, or why it
+refuses this torch, or why it failed.
 
 The server has one thread, never runs an op and never reads what children write. When the control socket closes, the
 parent is gone: everything is killed and the server ends. When the server is killed, the kernel kills its children.
@@ -50,14 +50,14 @@ sys.path.insert(0, "")
 main(int(sys.argv[1]), *sys.argv[2:])
 """
 COMMAND = (sys.executable, "-P", "-c", _START, str(Path(__file__).parents[2]))
-"""What starts a server, but for the arguments of `main`.
+"""The command that starts a server, without the arguments of `main`.
 
-It has this very package, whatever lies in the working directory; all else there can be imported, as with `python -m`.
+It imports this very package, whatever is in the working directory; all else there can be imported, as with `python -m`.
 """
 
 
 def main(descriptor: int, warm_up: str, unfit: str = "") -> None:
-    """Warm up, say so, and serve until the parent is gone; `unfit` is why an earlier warm-up was given up."""
+    """Warm up, report it, and serve until the parent is gone; `unfit` is why an earlier warm-up was given up."""
     with socket.socket(fileno=descriptor) as control:
         try:
             left_out = [LeftOut(name=warm_up, reason=unfit)] if unfit else _warmed(warm_up)
@@ -68,7 +68,7 @@ def main(descriptor: int, warm_up: str, unfit: str = "") -> None:
             _send(control, {"failed": str(error)})
             raise
         except UnfitError as error:
-            os.execv(sys.executable, [*COMMAND, str(control.fileno()), warm_up, str(error)])  # noqa: S606  ourselves
+            os.execv(sys.executable, [*COMMAND, str(control.fileno()), warm_up, str(error)])  # noqa: S606  this program
         for step in left_out:
             sys.stderr.write(f"left out of the warm-up: {step.name}: {step.reason}\n")
         adopt_orphans()
@@ -104,9 +104,9 @@ class _Server:
 
     def __exit__(self, *_: object) -> None:
         for pid in list(self._lifelines):
-            self._lifelines.pop(pid).close()  # so that nobody takes this end for the child's own doing
+            self._lifelines.pop(pid).close()  # so that this kill is not taken for the child's own end
             kill_group(pid)
-        while children():  # what a killed child had started is ours now
+        while children():  # what a killed child had started is now a child of this process
             self._reap()
 
     def serve(self) -> None:
@@ -146,7 +146,7 @@ class _Server:
         self._selector.register(lifeline, selectors.EVENT_READ, partial(self._cut, pid))
 
     def _cut(self, pid: int) -> None:
-        """Kill a child that nobody waits for any longer; its end is told as any other."""
+        """Kill a child that nobody waits for any longer; its end is reported as any other."""
         self._selector.unregister(self._lifelines[pid])
         kill_group(pid)
 
@@ -179,7 +179,7 @@ def _send_number(lifeline: socket.socket, number: int) -> None:
 
 
 def _ended_child() -> int | None:
-    """Find a child that has ended, and leave it as it is."""
+    """Return a child that has ended, without reaping it."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

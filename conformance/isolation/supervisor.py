@@ -1,6 +1,6 @@
-"""Wait for one child of the fork server: read its report and output, hold it to its time, say how it ended.
+"""Wait for one child of the fork server: read its report and output, enforce its time limit, return how it ended.
 
-The time is that in which it computes or sleeps (`allowance.py`): on a loaded machine it may take longer on the clock.
+The limit is on the time it computes or sleeps (`allowance.py`): on a loaded machine it may take longer on the clock.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CHUNK = 1 << 16
 _EXCERPT_BYTES = 4096
 _REPORT_BYTES = 16 << 20
 _LAST_READS = 64
-_GLANCE_S = 0.5  # how often a deadline is looked at, which may be moved
+_DEADLINE_POLL_S = 0.5  # how often to check a deadline, which may be moved
 KILL_LIMIT_S = 30.0  # for the server to kill a child; it does nothing else, so this is never short
 
 
@@ -41,7 +41,7 @@ class ServerDiedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Exit:
-    """How a child ended and what it left; `ended` is None when it reported what came of its task and exited well."""
+    """How a child ended, its report and output; `ended` is None if it reported an outcome and exited normally."""
 
     ended: Ended | None
     report: Report
@@ -50,13 +50,13 @@ class Exit:
 
 
 def attend(server: ForkServer, task: Task, timeout_s: float, deadline: Deadline | None = None) -> Exit:
-    """Have a task done by a child of the server and wait for its end; over its time it is killed.
+    """Run a task in a child of the server and wait for its end; kill it if it exceeds its time limit.
 
     Args:
-        server: that forks the child.
-        task: of the child.
+        server: forks the child.
+        task: what the child runs.
         timeout_s: seconds that the child may compute or sleep.
-        deadline: when nobody waits for it any longer, whatever it does.
+        deadline: when to stop waiting for it, whatever it does.
 
     Raises:
         ServerDiedError: the server ended meanwhile.
@@ -82,7 +82,7 @@ class Excerpt:
         self._dropped = 0
 
     def add(self, data: bytes) -> None:
-        """Take the next part."""
+        """Append the next part."""
         room = self._size - len(self._head)
         self._head += data[:room]
         self._tail += data[room:]
@@ -96,7 +96,7 @@ class Excerpt:
 
 
 class _Message:
-    """All of a text up to a limit; what is over it says that the child is to be killed."""
+    """A text up to a limit; beyond it, the child must be killed."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -134,7 +134,7 @@ class _Watch:
         return far
 
     def begin(self, server: ForkServer, task: Task) -> None:
-        """Hand the far ends to the server; afterwards only it and the child hold them."""
+        """Pass the far ends to the server; afterwards only it and the child have them."""
         try:
             server.submit(task, [*self._far_ends, self._far_lifeline.fileno()])
         except OSError as error:
@@ -145,11 +145,11 @@ class _Watch:
                 os.close(far)
 
     def wait(self, allowance: Allowance) -> int:
-        """Read until the server tells the child's wait status; kill the child when it is over a limit."""
+        """Read until the server sends the child's wait status; kill the child if it exceeds a limit."""
         pid: int | None = None
         cut: float | None = None
         while True:
-            for key, _ in self._selector.select(_until(cut) if cut else self._unseen_s(allowance)):
+            for key, _ in self._selector.select(_until(cut) if cut else self._next_poll_s(allowance)):
                 if key.data is not None:
                     self._read(key)
                 elif pid is None:
@@ -167,10 +167,10 @@ class _Watch:
                 cut = time.monotonic() + KILL_LIMIT_S
                 self._lifeline.shutdown(socket.SHUT_WR)
 
-    def _unseen_s(self, allowance: Allowance) -> float:
-        """Seconds until the child must be looked at again."""
+    def _next_poll_s(self, allowance: Allowance) -> float:
+        """Return the seconds until the child must be polled again."""
         left = self._deadline.left_s
-        return min(allowance.unseen_s, left, _GLANCE_S) if math.isfinite(left) else allowance.unseen_s
+        return min(allowance.next_poll_s, left, _DEADLINE_POLL_S) if math.isfinite(left) else allowance.next_poll_s
 
     def _number(self) -> int:
         data = self._lifeline.recv(NUMBER.size)
@@ -188,20 +188,20 @@ class _Watch:
         return status
 
     def _read(self, key: selectors.SelectorKey) -> bool:
-        """Read what is there; False when there is nothing, or nothing more will come."""
+        """Read available data; return False if there is none, or the stream has ended."""
         try:
             data = os.read(key.fd, _CHUNK)
         except BlockingIOError:
             return False
         if data:
             key.data.add(data)
-        # Nothing more is read of a report that is too large, so that the child waits for its end in vain.
+        # A report that is too large is no longer read, so that its child blocks until it is killed.
         if not data or (key.data is self._report and self._report.is_over):
             self._selector.unregister(key.fd)
         return bool(data)
 
     def exit(self, status: int, duration_s: float) -> Exit:
-        """Put together what is known after the end."""
+        """Combine what is known after the end."""
         report = Report() if self._report.is_over else read_report(bytes(self._report.data))
         return Exit(ended=self._ended(status, report), report=report, output=str(self._output), duration_s=duration_s)
 

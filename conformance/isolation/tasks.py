@@ -1,8 +1,8 @@
-"""Run a function in a process of its own: forked warm, limited in time and memory, killed with all it started.
+"""Run a function in a process of its own: forked warm, limited in time and memory, killed with all that it started.
 
-A process that calls `run_task` keeps one fork server (`server.py`) for each set of environment variables that is asked
-for. Whatever a child does is a result; an error is only a fork server that does not start, or that dies twice under
-one task. `CONFORMANCE_MEMORY_GIB` (default 4; 0 is no limit) says how much memory a child may take.
+A process that calls `run_task` keeps one fork server (`server.py`) for each set of environment variables. Whatever a
+child does is a result; an error is only a fork server that does not start, or that dies twice under one task.
+`CONFORMANCE_MEMORY_GIB` (default 4; 0 is no limit) limits the memory of a child.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ os.register_at_fork(after_in_child=_SERVERS.forget)
 
 
 def result(kind: type[T], end: Exit) -> T | Ended | str:
-    """What a child returned, or how it ended, or what it said was wrong."""
+    """Return the result of a child, or how it ended, or its error message with its output."""
     if end.ended:
         return end.ended
     if end.report.kind != "result":
@@ -49,7 +49,7 @@ def result(kind: type[T], end: Exit) -> T | Ended | str:
 
 
 def refusal(end: Exit) -> str:
-    """What a child said that it was asked wrongly for; empty where it did not."""
+    """Return the usage error reported by the child, or ''."""
     return end.report.body if end.ended is None and end.report.kind == "refused" else ""
 
 
@@ -78,7 +78,7 @@ def run_task(
 
 
 def shutdown() -> None:
-    """End every fork server and all that runs in them; a later `run` starts them anew."""
+    """End every fork server and all that runs in them; a later `run_task` starts new ones."""
     _SERVERS.shutdown()
 
 

@@ -1,6 +1,6 @@
 """The installed release of torch and its build, read without importing it.
 
-`importlib.metadata` leaves out the local part of PyPI's wheels: it says 2.13.0 where torch itself says 2.13.0+cu130.
+`importlib.metadata` leaves out the local part of PyPI's wheels: it has 2.13.0 where torch itself has 2.13.0+cu130.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["NONE", "TorchRelease", "import_failure", "installed", "unsupported"]
 NONE = "none"
 """The version and the build of a torch that is not installed or cannot be read."""
 
-_OURS = "torch-compile-conformance"
-_MAKERS = {"rocm": "ROCm", "hip": "ROCm", "cuda": "CUDA", "xpu": "XPU"}
-"""What `torch/version.py` names for a build, in the order in which it decides."""
+_DISTRIBUTION = "torch-compile-conformance"
+_BUILDS = {"rocm": "ROCm", "hip": "ROCm", "cuda": "CUDA", "xpu": "XPU"}
+"""Constants of `torch/version.py` that identify a build, by precedence."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TorchRelease:
-    """What is installed under the name of torch.
+    """The installed torch.
 
     Attributes:
         version: with its local part, such as 2.13.0+cu130.
@@ -53,10 +53,10 @@ class TorchRelease:
 
 
 def installed() -> TorchRelease:
-    """The torch that `import torch` would find, whether or not it can be imported."""
+    """Return the torch that `import torch` would find, whether or not it can be imported."""
     try:
         spec = find_spec("torch")
-    except ValueError as error:  # a module that somebody put in its place
+    except ValueError as error:  # another module was put in its place
         return TorchRelease(problem=f"the version of torch cannot be read: {error}")
     if spec is None:
         return TorchRelease(problem="torch is not installed")
@@ -72,12 +72,14 @@ def installed() -> TorchRelease:
     try:
         Version(version)
     except InvalidVersion:
-        return TorchRelease(folder=folder, problem=f"the version of torch cannot be read: {path} says {version!r}")
+        return TorchRelease(
+            folder=folder, problem=f"the version of torch cannot be read: {path} has version {version!r}"
+        )
     return TorchRelease(version=version, build=_build(constants), folder=folder)
 
 
 def unsupported(release: TorchRelease) -> str | None:
-    """Why nothing can be run with a release, in one line: it is missing, unreadable or too old; None where it can be.
+    """Return why a release cannot be used, in one line: it is missing, unreadable or too old; None if it can be.
 
     The range is that of this package's own metadata.
     """
@@ -85,16 +87,16 @@ def unsupported(release: TorchRelease) -> str | None:
     needed = f"this suite needs torch{','.join(map(str, bounds))}"
     if release.problem:
         return f"{release.problem}: {needed}; install it"
-    base = Version(Version(release.version).base_version)  # a pre-release counts as what it leads to
+    base = Version(Version(release.version).base_version)  # a pre-release counts as its final release
     if any(bound.operator == ">=" and base < Version(bound.version) for bound in bounds):
         return f"torch {release.version} is too old: {needed}; install a newer one"
     return None
 
 
 def import_failure(release: TorchRelease, env: Mapping[str, str]) -> str | None:
-    """How `import torch` fails in a process of its own with these variables, in one paragraph; None where it does not.
+    """Return how `import torch` fails in a process of its own with these variables, or None if it works.
 
-    It ends with the last line of the exception, which names what is missing.
+    The text contains the last line of the exception, which names what is missing.
     """
     done = subprocess.run(
         [sys.executable, "-c", "import torch"], env=env, capture_output=True, text=True, errors="replace", check=False
@@ -108,12 +110,12 @@ def import_failure(release: TorchRelease, env: Mapping[str, str]) -> str | None:
 
 
 def _range() -> SpecifierSet:
-    needed = map(Requirement, metadata.requires(_OURS) or ())
+    needed = map(Requirement, metadata.requires(_DISTRIBUTION) or ())
     return next(each.specifier for each in needed if each.name == "torch")
 
 
 def _constants(text: str) -> dict[str, str]:
-    """The names that a module binds to text at its top level."""
+    """Return the names that a module binds to text at its top level."""
     found: dict[str, str] = {}
     for node in ast.parse(text).body:
         match node:
@@ -125,5 +127,5 @@ def _constants(text: str) -> dict[str, str]:
 
 
 def _build(constants: Mapping[str, str]) -> str:
-    made_for = (f"{maker} {constants[name]}" for name, maker in _MAKERS.items() if constants.get(name))
-    return next(made_for, "CPU")
+    found = (f"{build} {constants[name]}" for name, build in _BUILDS.items() if constants.get(name))
+    return next(found, "CPU")

@@ -24,7 +24,7 @@ class Location:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """What locations sort by."""
+        """Sort key of locations."""
         return (self.file, self.line, self.column)
 
     def __str__(self) -> str:
@@ -35,10 +35,10 @@ class Location:
 class InputSpec:
     """One argument of the program: a seeded tensor, a literal tensor, or a Python scalar.
 
-    A size in `shape` may be the name of a param, whose value in a variant it then is. `dtype` None means the
+    A size in `shape` may name a param; the size is then the param's value in the variant. `dtype` None means the
     variant's dtype. `stride` None means contiguous. `values` gives the numbers row by row. With `scalar` set it is a
-    plain Python value and every other field is ignored; so it is with `maker`: a function of the user makes it,
-    together with all other arguments of another (references of both, see `conformance.observation.user_code`).
+    plain Python value and every other field is ignored, as with `maker`: the import paths of a user's function that
+    makes the arguments and of the function that takes them (see `conformance.observation.user_code`).
     """
 
     shape: tuple[int | str, ...] = ()
@@ -55,7 +55,7 @@ class InputSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One call of the compiled function in a sequence; what is None stays as the variant says.
+    """One call of the compiled function in a sequence; fields that are None keep the variant's values.
 
     `shapes`, `requires_grad` and `scalars` change inputs by name. `perturb` changes the weights of the case's
     modules in place before the call. `inplace` multiplies each floating result in place by two before backward.
@@ -73,7 +73,7 @@ class Call:
 
 
 CALLS = (Call(), Call(perturb=True))
-"""The sequence of a case that gives none: a call, and another on new values and changed weights."""
+"""The default sequence: one call, and a second on new values and changed weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ class ExpectedRaise:
 class Variant:
     """One point of a case's axes. `dynamic` None is PyTorch's automatic dynamic shapes.
 
-    `tier` says where it is run unless it is asked for; it is no part of the id.
+    `tier` is where it runs unless it is requested; it is not part of the id.
     """
 
     grad: str = "enabled"
@@ -107,13 +107,13 @@ class Variant:
 
     @property
     def requires(self) -> frozenset[Capability]:
-        """What a backend must claim for the modes that the caller holds."""
+        """Capabilities that a backend must claim for the ambient modes of the caller."""
         grad = {"disabled": {Capability.GRAD_MODE}, "inference": {Capability.INFERENCE_MODE}}.get(self.grad, set())
         return frozenset(grad if self.autocast == "off" else grad | {Capability.AUTOCAST, Capability(self.autocast)})
 
     @property
     def id(self) -> str:
-        """Stable and readable: grad always, other axes only where they leave the default."""
+        """A stable, readable id: grad always, other axes only where they differ from the default."""
         defaults = {"autocast": "off", "dtype": "float32", "dynamic": "false"}
         parts = [f"{name}={value}" for name, value in self.axes.items() if defaults.get(name) != value]
         return ",".join(parts)
@@ -141,11 +141,11 @@ class Case:
     """One program, its inputs, and what must hold of it.
 
     `setup` runs once per role, uncompiled: it defines helpers, modules and optimizers the program uses.
-    `checks` raises a check to MUST (and switches on those that a case must ask for).
-    `recompiles` None allows one for each call that changes something guards must see.
-    `may_raise` says that the uncompiled program may raise, for nobody has declared it: then so must the backend.
+    `checks` raises a check to MUST (and enables those that run only on request).
+    `recompiles` None allows one for each call that changes something guards depend on.
+    `may_raise` means that the uncompiled program may raise without `raises`: the backend must then raise too.
     `twin` is another program over the same inputs and setup that must do the same (a metamorphic law).
-    `family` is what generated the case, if anything did. `function` is what the program calls, where that is a user's.
+    `family` generated the case, if any did. `function` is the user's function that the program calls, if any.
     """
 
     id: str

@@ -1,7 +1,6 @@
-"""The checks, one file each, and their catalogue.
+"""The catalogue of checks: their names, their levels and what they compare.
 
-Importing this package imports no torch: the parent needs the names, only a child runs the checks
-(`conformance.checks.registry`).
+Importing it imports no torch: the parent needs the names, only a child runs the checks (`conformance.checks.registry`).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ __all__ = ["CATALOGUE", "CheckSpec"]
 
 @dataclass(frozen=True, kw_only=True)
 class CheckSpec:
-    """What one check is called, how much it weighs, and what it sees. `asked` ones run only where a case asks."""
+    """Name of one check, its level, and what it compares. With `asked`, it runs only for cases that request it."""
 
     name: str
     level: Level

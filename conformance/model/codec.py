@@ -1,9 +1,4 @@
-"""One codec for everything that leaves a process: dataclasses of `model.py` to plain JSON and back.
-
-The report of a child is lines of JSON, one message each: `{"stage": ...}` as stages begin, then one that says what came
-of its task: `result` (what the function returned), `refused` (its argument is wrong), `failed` (the function itself
-failed) or `exhausted` (no memory left). A child is not trusted: whatever it wrote, reading it raises nothing.
-"""
+"""One codec for everything that leaves a process: dataclasses of `conformance.model` to plain JSON and back."""
 
 from __future__ import annotations
 
@@ -37,6 +32,6 @@ def from_plain(kind: type[T], plain: object) -> T:
 
 
 def encode(plain: object) -> str:
-    """Write plain values as one line of JSON. NaN and infinities survive; text that UTF-8 cannot hold becomes `?`."""
+    """Write plain values as one line of JSON. NaN and infinities survive; text that UTF-8 cannot encode becomes `?`."""
     text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
     return text.encode("utf-8", "replace").decode("utf-8")

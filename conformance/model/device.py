@@ -1,4 +1,4 @@
-"""The device that programs run on: the one place that names it."""
+"""The device that programs run on, named only here."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ PRECISIONS = ("complex128", "float64", "complex64", "float32", "float16", "bfloa
 
 
 EXHAUSTIVE = "exhaustive"
-"""The tag of every generated case; to ask for it is to ask for all their variants, on every backend."""
+"""The tag of every generated case; selecting it selects all their variants, on every backend."""
 
 
 class Outcome(StrEnum):
@@ -52,7 +52,7 @@ _FAILURES = frozenset({Outcome.VACUOUS, Outcome.FAIL, Outcome.ERROR, Outcome.CRA
 
 
 class Verdict(StrEnum):
-    """The outcome held against the backend's expectations; the gate counts these."""
+    """The outcome after the backend's expectations are applied; the gate counts these."""
 
     PASS = "pass"
     VACUOUS = "vacuous"
@@ -115,10 +115,10 @@ class Stage(StrEnum):
 
 
 class Fault(StrEnum):
-    """Whose fault it is that a request is invalid; never the backend's."""
+    """The cause of an invalid request; never the backend."""
 
     CASE = "case"
-    """It does not build, or does not do uncompiled what it declares."""
+    """It does not build, or its uncompiled program does not do what it declares."""
     REFERENCE = "reference"
     """The uncompiled program cannot be observed, or differs from itself."""
     ORACLE = "oracle"
@@ -130,7 +130,7 @@ class Fault(StrEnum):
 
 
 class Spent(StrEnum):
-    """How a child spent the time that it may take."""
+    """How a child spent its time limit."""
 
     COMPUTING = "computing"
     SLEEPING = "sleeping"
@@ -145,7 +145,7 @@ class Level(StrEnum):
 
 
 class Grade(StrEnum):
-    """How near numbers are, best first; `nothing` is that of a check that had nothing to compare."""
+    """How closely numbers agree, best first; `nothing` means that there was nothing to compare."""
 
     NOTHING = "nothing"
     BITWISE = "bitwise"
@@ -168,7 +168,7 @@ class Kind(StrEnum):
 
 
 class Capability(StrEnum):
-    """What a backend claims and a case requires."""
+    """A feature that a backend may claim and a case may require."""
 
     TRAINING = "training"
     GRAD_MODE = "grad_mode"
@@ -190,18 +190,18 @@ class Capability(StrEnum):
 
 
 class Extent(StrEnum):
-    """How much of the suite a run takes."""
+    """How much of the suite a run includes."""
 
     QUICK = "quick"
     """Cases with the tag `quick`, chosen so that nearly every defect of the kill matrix shows in one of them."""
     DEFAULT = "default"
-    """All but generated cases that are run only when they are asked for."""
+    """All but generated cases that run only on request."""
     EXHAUSTIVE = "exhaustive"
     """Everything."""
 
 
 class Tier(StrEnum):
-    """Where a case is run when nobody asks for it by tag or by its full id."""
+    """Where a case runs unless it is selected by tag or by its full id."""
 
     DEFAULT = "default"
     """On every backend."""
@@ -212,4 +212,4 @@ class Tier(StrEnum):
 
 
 TIMING_TAG = "timing"
-"""What cases are tagged with that are worth timing."""
+"""The tag of cases that are worth timing."""

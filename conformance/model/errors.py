@@ -11,7 +11,7 @@ discover   `BackendError`      a backend is unknown, or its module cannot be use
 expect     `ExpectationError`  an expectations file is malformed or stale
 isolate    `TorchError`        torch is not installed, or older than what the suite supports
 isolate    `HarnessError`      the fork server cannot start or died
-record     `RecordFileError`   a file that was named is not there, unreadable, or of another kind
+record     `RecordFileError`   a given file is missing, unreadable, or of another kind
 record     `RecordError`       a record file cannot be written, or must not be published
 record     `UsageError`        a record file to be continued holds another run
 =========  ==================  ==============================================================
@@ -65,15 +65,15 @@ class BackendError(UsageError):
 
 
 class TorchError(UsageError):
-    """No torch is installed that anything could be run with."""
+    """No supported torch is installed."""
 
 
 class Problem:
-    """One thing wrong in one place of one file.
+    """One mistake at one place of a file.
 
     Args:
-        location: where it stands.
-        message: what was seen.
+        location: its place.
+        message: what is wrong.
         hint: what to do about it; may be empty.
     """
 
@@ -114,7 +114,7 @@ class RecordError(ConformanceError):
 
 
 class RecordFileError(RecordError, UsageError):
-    """Record files that were named are not there, cannot be read, are of another kind, or do not belong together."""
+    """Given record files are missing, unreadable, of another kind, or do not belong together."""
 
     exit_code = 2
 

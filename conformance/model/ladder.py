@@ -1,4 +1,4 @@
-"""PyTorch's own backends in compiler order, and the order that they give to all others."""
+"""PyTorch's own backends in compiler order, and all backends sorted by it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["LADDER", "by_ladder"]
 
 
 LADDER = ("eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition", "inductor")
-"""PyTorch's own backends in compiler order: the first rung that differs names the culprit."""
+"""PyTorch's own backends in compiler order: the first rung that differs identifies the faulty layer."""
 
 
 def by_ladder(backends: Iterable[str]) -> list[str]:
-    """Order names: the rungs of the ladder first, bottom up, then the others by the alphabet."""
+    """Sort names: the rungs of the ladder first, bottom up, then the remaining ones alphabetically."""
     rank = {name: place for place, name in enumerate(LADDER)}
     return sorted(set(backends), key=lambda name: (rank.get(name, len(rank)), name))

@@ -1,4 +1,4 @@
-"""What is asked for: a backend as the parent knows it, one request, and a known failure."""
+"""A backend as the parent process knows it, one request, and a known failure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["BackendInfo", "Expectation", "Request", "Selection"]
 
 @dataclass(frozen=True, kw_only=True)
 class BackendInfo:
-    """What the parent knows of a backend: words only; its callables stay in the child.
+    """A backend as plain data for the parent process; its callables stay in the child.
 
-    `ref` is what a child resolves again. `broken` says why it cannot be used at all, `unavailable` why not on this
-    machine. `packages` maps distribution to installed version. `expectations` is the path of its expectations file.
+    `ref` is the backend spec that a child resolves again. `broken` is why it cannot be used at all, `unavailable` why
+    not on this machine. `packages` maps distribution to installed version. `expectations` is its expectations file.
     `tolerance` maps dtypes to the largest relative error it claims, where that is more than the suite allows.
     """
 
@@ -82,10 +82,10 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """One entry of a backend's known failures, of `cases` but for `excluded`.
+    """One known failure of a backend, for `cases` except `excluded`.
 
-    `checks` fail, `also` may fail beside them, no other may. It holds where the version of torch, those of the
-    backend's `packages` and the `platform` (a glob) are as it says.
+    `checks` fail, `also` may fail too, no other check may. It applies where the versions of torch and of the backend's
+    `packages` and the `platform` (a glob) match.
     """
 
     cases: str

@@ -1,4 +1,4 @@
-"""What comes of a request: the attempt as a child reports it, and the record that a run writes."""
+"""The result of a request: the attempt as a child reports it, and the record that a run writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Raised:
-    """An exception as words. `kinds` are the class names of its MRO, most derived first, `object` left out."""
+    """An exception as text. `kinds` are the class names of its MRO, most derived first, `object` left out."""
 
     stage: Stage
     type: str
@@ -34,17 +34,17 @@ class Raised:
 
 
 NO_EXCEPTION = "no exception"
-"""What a difference of exceptions says of the side that raised nothing."""
+"""How a difference of exceptions shows the side that raised nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
     """One observable that differs. Numbers are absent where they have no meaning.
 
-    `path` is like `output[0]['x']`, `grad(a)`, `call[1].output`. `kind` says what differs: values, dtype, shape,
+    `path` is like `output[0]['x']`, `grad(a)`, `call[1].output`. `kind` is what differs: values, dtype, shape,
     stride, requires_grad, ... `ulp` is in units of the expected dtype. `error_actual` and `error_expected` are
     relative to the fp64 reference; `allowed` is the bound that was exceeded, in words. `under` is the configuration
-    that it shows under, by dotted name under torch, as Python; empty where it shows without any. `twin` says that the
+    that it occurs under, by dotted name under torch, as Python; empty if it occurs without any. `twin` is set if the
     program's twin differs from it. `stage` is that of an exception, `limit` the largest count that is allowed.
     """
 
@@ -68,13 +68,13 @@ class Difference:
 
     @property
     def place(self) -> str:
-        """The path, said to be of the twin where it is."""
+        """The path, marked if it is the twin's."""
         return f"twin: {self.path}" if self.twin else self.path
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What one check found; `grade` only for checks that compare numbers, and for any that had nothing to compare."""
+    """The result of one check; `grade` only if it compares numbers or had nothing to compare."""
 
     check: str
     level: Level
@@ -94,7 +94,7 @@ class Evidence:
     """Proof that the backend compiled something.
 
     `mode_nodes` counts the nodes that set a mode in the captured graphs, `returned_unchanged` the graphs that the
-    backend returned as they came.
+    backend returned unchanged.
     """
 
     graphs: int = 0
@@ -109,9 +109,9 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a child ended that gave no usable report: killed by a signal, exited, or over its limit.
+    """How a child without a usable report ended: killed by a signal, exited, or over its limit.
 
-    `note` says why what it may have reported does not count; `limit_s` and `spent` are of one that was over its limit.
+    `note` is why its report, if any, does not count; `limit_s` and `spent` are set if it was over its limit.
     """
 
     signal: str | None = None
@@ -133,12 +133,12 @@ class Ended:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """What came of running one request in isolation, in numbers and words.
+    """The result of running one request in isolation, as plain data.
 
-    Either the child reported (`ended` is None) or it ended without a report. `invalid` says what is wrong with the
-    case, the reference or the harness, and `fault` with which of them. `raised` is what the compiled function raised
-    where the uncompiled one did not. `metrics` holds seconds (`*_s`), bytes (`*_bytes`) and counts. `call` is the call
-    that a child that died was in.
+    Either the child reported (`ended` is None) or it ended without a report. `invalid` is what is wrong with the case,
+    the uncompiled program, the oracle or the harness, and `fault` which of them. `raised` is what the compiled function
+    raised where the uncompiled one did not. `metrics` holds seconds (`*_s`), bytes (`*_bytes`) and counts. `call` is
+    the call during which a child died.
     """
 
     checks: tuple[CheckResult, ...] = ()
@@ -156,14 +156,14 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempts:
-    """What came of requests that were run one after another in one child, in their order; there may be fewer."""
+    """The results of requests run one after another in one child, in their order; there may be fewer."""
 
     made: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class AppliedExpectation:
-    """What a record keeps of the known failure that applied to it; `entry` is where that stands: file:line:column."""
+    """The known failure that applied to a record; `entry` is its place: file:line:column."""
 
     kind: Kind
     reason: str
@@ -175,9 +175,8 @@ class AppliedExpectation:
 class Record:
     """One line of a record file: one case x variant x backend.
 
-    `message` says what happened, `expectation_note` what the known failure that applied has to do with it: that it was
-    not met, or can be deleted. `ended` is how a child ended that died. `fault` is of an invalid one. `reproduce` is a
-    shell command.
+    `message` is what happened, `expectation_note` whether the known failure that applied was not met or can be deleted.
+    `ended` is how a child that died ended, `fault` the cause of an invalid request. `reproduce` is a shell command.
     """
 
     schema_version: int
@@ -210,13 +209,13 @@ class Record:
 
     @property
     def full_message(self) -> str:
-        """What happened, and on a line of its own what was expected instead."""
+        """What happened and, on its own line, what was expected instead."""
         return "\n".join(filter(None, [self.message, self.expectation_note]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """The machine and the software a run was made on."""
+    """The machine and the software of a run."""
 
     torch: str
     python: str

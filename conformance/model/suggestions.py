@@ -1,4 +1,4 @@
-"""What was probably meant by a word that is not known."""
+"""Suggestions for an unknown word."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["did_you_mean", "nearest"]
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3, key: Callable[[str], str] = str) -> str:
-    """Ask for the known words that are nearest: `Did you mean 'values'?`; empty where none is near.
+    """Return `Did you mean 'values'?` with the most similar known words, or '' if none is similar.
 
     Args:
-        word: that is not known.
-        known: those that are.
-        most: how many are named.
-        key: the part of a word that counts; of several words with the same part the first is named.
+        word: the unknown word.
+        known: the known words.
+        most: how many to suggest.
+        key: the part of a word to compare; of several words with the same part the first is suggested.
     """
     by_part = {key(each): each for each in reversed(list(known))}
     close = [by_part[part] for part in get_close_matches(key(word), by_part, n=most)]
@@ -26,7 +26,7 @@ def nearest(word: str, known: Iterable[str], most: int = 3, key: Callable[[str],
 
 
 def did_you_mean(word: str, known: Iterable[str], what: str = "") -> str:
-    """List the known words, and the nearest ones where there are any: `Known checks: ...  Did you mean 'values'?`."""
+    """List the known words, and the most similar ones if any: `Known checks: ...  Did you mean 'values'?`."""
     known = sorted(map(str, known))
     guess = nearest(word, known, most=2)
     plural = "capabilities" if what == "capability" else what and what + "s"

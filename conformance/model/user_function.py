@@ -1,4 +1,4 @@
-"""A user's own function in words: what `conformance check` is given, as a child describes it."""
+"""A user's own function as plain data: the one that `conformance check` is given, as a child describes it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 __all__ = ["DECLARED", "INPUTS", "PICKLE", "STATE", "UserFunction", "typed"]
 
 INPUTS = "inputs"
-"""The function beside a user's own that makes its arguments; `<function>_inputs` goes before it."""
+"""The function in the user's file that makes the arguments; `<function>_inputs` takes precedence."""
 
 PICKLE = ".pickle"
-"""How the name of a file ends that holds a function and what makes its inputs."""
+"""The suffix of a file with a pickled function and what makes its inputs."""
 
 DECLARED = "__conformance__"
-"""Where `conformance.case` leaves what it was given."""
+"""The attribute where `conformance.case` stores its arguments."""
 
 STATE = "__state__"
-"""The name in the namespace of a program of what gives all that a user's function reaches."""
+"""The name, in the namespace of a program, of the function that returns all state a user's function reaches."""
 
 
 def typed(ref: str) -> str:
-    """A reference as one types it in the working directory; of what Python handed over in a file, the name alone."""
+    """Shorten an import path for the working directory; of an object pickled in a file, return the name alone."""
     home, _, name = ref.rpartition(":")
     if home.endswith(PICKLE):
         return name
@@ -32,19 +32,19 @@ def typed(ref: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class UserFunction:
-    """What a reference holds, in words.
+    """The function at an import path, as plain data.
 
     Args:
-        ref: the reference.
-        call: how the arguments are handed on, as Python: `x, y, scale=scale`.
+        ref: the import path.
+        call: how the arguments are passed on, as Python: `x, y, scale=scale`.
         arguments: their names.
-        takes: names of all that it may be given; empty where that is anything.
-        maker: reference of the function that makes the arguments; empty where there is none.
-        declared: what `conformance.case` was given.
+        takes: names of all its parameters; empty if it accepts any.
+        maker: import path of the function that makes the arguments; empty if there is none.
+        declared: the arguments of `conformance.case`.
         title: the first line of its docstring.
         is_factory: whether it makes the module that is called.
         is_module: whether what is called is a module.
-        state: the modules and tensors that it reaches by a name of its file, or as its `self`, as Python.
+        state: the modules and tensors that it reaches as globals or as its `self`, as Python.
         callee: its name in the program of its case.
     """
 
@@ -67,5 +67,5 @@ class UserFunction:
 
     @property
     def name(self) -> str:
-        """Its name there, with dots where it is an attribute of something."""
+        """Its name there, dotted if it is an attribute of something."""
         return self.ref.rpartition(":")[2]

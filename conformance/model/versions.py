@@ -1,4 +1,4 @@
-"""Versions of packages, held against what a case or an expectation says of them."""
+"""Versions of packages, compared with the specifiers of cases and expectations."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["holds"]
 
 
 def holds(specifier: str | None, version: str) -> bool:
-    """Whether a version meets a specifier; pre-releases and local builds count as what they lead to.
+    """Return whether a version satisfies a specifier, pre-releases and local builds included.
 
-    What is no version, such as the word for a package that is not installed, meets none.
+    A text that is not a version, such as the one for a package that is not installed, satisfies none.
     """
     try:
         return specifier is None or SpecifierSet(specifier).contains(Version(version), prereleases=True)

@@ -1,6 +1,6 @@
-"""Which attributes a program may use of values that are not a name of torch: an allow-list, and what it may not define.
+"""Attributes that a program may use, apart from names of torch: an allow-list, and the names that it may not define.
 
-What the program defines itself (methods, class attributes, what it assigns to) it may use too, unless that name is
+A program may also use attributes that it defines itself (methods, class attributes, assigned ones), unless the name is
 reserved: on another value it would reach a frame, a module, memory or a file.
 """
 
@@ -94,5 +94,5 @@ _RESERVED_NAMES = frozenset(_RESERVED.split())
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a program may not even define an attribute of this name, because on another value it reaches too far."""
+    """Return whether a program may not even define an attribute of this name, because it is unsafe on other values."""
     return name in _RESERVED_NAMES or _INSPECTION.match(name) is not None

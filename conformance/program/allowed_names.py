@@ -1,8 +1,8 @@
-"""What a program may name: allow-lists, because a list of what is forbidden always leaks.
+"""Names that a program may use: allow-lists, because a list of forbidden names always leaks.
 
-Modules of torch expose `os`, `sys` and `ctypes` as attributes, so a name under `torch`, `F` or `math` must stand here
+Modules of torch expose `os`, `sys` and `ctypes` as attributes, so a name under `torch`, `F` or `math` must be listed
 in full. Attributes of other values: `conformance.program.allowed_attributes`. No name here loads, stores, compiles or
-starts anything, and none is a module (a test holds torch against the list).
+starts anything, and none is a module (a test checks the list against torch).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 __all__ = ["BASES", "BUILTINS", "CONTEXTS", "DECORATORS", "DOTTED", "DUNDERS", "ROOTS"]
 
 ROOTS = frozenset({"F", "math", "torch"})
-"""Names that only ever start a dotted name; alone they would be a module in the hands of the program."""
+"""Names that may only start a dotted name; alone they would give the program a module."""
 
 
 def _under(prefix: str, names: str) -> frozenset[str]:
@@ -191,7 +191,7 @@ _CONTEXTS = """
 """
 
 CONTEXTS = _under("torch", _CONTEXTS)
-"""What a `with` may call, besides what the program defines."""
+"""Contexts that a `with` may call, besides those that the program defines."""
 
 _DECORATORS = """
     amp.custom_bwd amp.custom_fwd autograd.function.once_differentiable compiler.allow_in_graph compiler.disable
@@ -199,7 +199,7 @@ _DECORATORS = """
 """
 
 DECORATORS = CONTEXTS | frozenset({"classmethod", "property", "staticmethod"}) | _under("torch", _DECORATORS)
-"""What may stand behind an @, called or not, besides what the program defines."""
+"""Decorators, called or not, besides those that the program defines."""
 
 _EXCEPTIONS = """
     ArithmeticError AssertionError AttributeError Exception FloatingPointError IndexError KeyError LookupError
@@ -207,7 +207,7 @@ _EXCEPTIONS = """
 """
 
 BASES = frozenset({"torch.autograd.Function", "torch.nn.Module", *_EXCEPTIONS.split()})
-"""What a class may derive from, besides classes of the program."""
+"""Base classes, besides classes of the program."""
 
 _BUILTINS = """
     abs all any bool callable classmethod complex dict divmod enumerate filter float frozenset int isinstance iter

@@ -1,4 +1,4 @@
-"""From the text of a case to a Python function with source: substituted, checked, generated, loaded.
+"""Make a Python function with source from the text of a case: substitute, check, generate, load.
 
 The generated module has real source (in `linecache`), so a traceback, Dynamo and a reproduction script all show the
 same lines. Only `Program.load` runs anything, and only a child calls it.
@@ -41,15 +41,15 @@ class Program:
     def load(self) -> ModuleType:
         """Run the source in a module of its own; the function is its attribute `program`.
 
-        Importing what the source names (torch) happens here.
+        This imports torch.
         """
         lines = self.source.splitlines(keepends=True)
-        # No modification time: `linecache.checkcache` then keeps what is in no file.
+        # No modification time: `linecache.checkcache` then keeps an entry without a file.
         linecache.cache[self.filename] = (len(self.source), None, lines, self.filename)
         module = ModuleType("program")
         module.__file__ = self.filename
         code = compile(self.source, self.filename, "exec", dont_inherit=True)
-        exec(code, module.__dict__)  # noqa: S102 (the text was held against the subset when the case was loaded)
+        exec(code, module.__dict__)  # noqa: S102 (the text was checked against the subset when the case was loaded)
         return module
 
 
@@ -61,29 +61,29 @@ def generate(case: Case, variant: Variant) -> Program:
 
 
 def placeholders(text: str) -> frozenset[str]:
-    """The names that stand as `${name}` in `text`."""
+    """Return the names that occur as `${name}` in `text`."""
     return frozenset(_PLACEHOLDER.findall(text))
 
 
 def substitute(text: str, params: Mapping[str, Scalar]) -> str:
-    """Put the values of `params` in the place of `${name}`; a name without a value stays."""
+    """Replace each `${name}` by its value in `params`; a name without a value stays."""
     return _PLACEHOLDER.sub(lambda found: str(params.get(found[1], found[0])), text)
 
 
 def problems(case: Case) -> list[Problem]:
-    """Everything in setup and program that is outside the subset, for each variant, at its place in the YAML file."""
+    """Return everything in setup and program outside the subset, for each variant, with its place in the YAML file."""
     found: dict[str, Problem] = {}
-    seen: list[Mapping[str, Scalar]] = []
+    checked: list[Mapping[str, Scalar]] = []
     for variant in case.variants:
-        if variant.params not in seen:
-            seen.append(variant.params)
+        if variant.params not in checked:
+            checked.append(variant.params)
             found.update({str(problem): problem for problem in _problems(case, variant.params)})
     return list(found.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """Setup or program: its text as it stands in the YAML file, where that is, and what is put into it."""
+    """Setup or program: its text as written in the YAML file, the place of the text, and the params to substitute."""
 
     written: str
     place: Location
@@ -105,7 +105,7 @@ class _Part:
         return Problem(here, f"{finding.message} in case {case_id!r}", finding.hint)
 
     def _written_column(self, line: str, column: int) -> int:
-        """Map a column of the substituted line to the line as written; within a value it is its placeholder's."""
+        """Map a column of the substituted line to the line as written; one within a value maps to its placeholder."""
         shift = 0
         for found in _PLACEHOLDER.finditer(line):
             start, value = found.start() + 1, substitute(found[0], self.params)
@@ -126,7 +126,7 @@ def _problems(case: Case, params: Mapping[str, Scalar]) -> Iterator[Problem]:
 
 
 def _findings(setup: _Part, program: _Part, inputs: Iterable[str]) -> Iterator[tuple[_Part, Violation]]:
-    """What is wrong with each text; the program knows what the setup defines, not the other way round."""
+    """Yield the violations of each text; the program may use names that the setup defines, not vice versa."""
     known = Vocabulary()
     setups: list[tuple[_Part, Iterable[str]]] = [(setup, ())] if setup.written else []
     for part, names in [*setups, (program, inputs)]:
@@ -147,12 +147,12 @@ def _findings(setup: _Part, program: _Part, inputs: Iterable[str]) -> Iterator[t
 def _unknown_param(found: re.Match[str], part: _Part) -> Violation:
     before = found.string[: found.start()]
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    hint = f"Known params: {', '.join(sorted(part.params)) or 'none'}. They stand under axes.params."
+    hint = f"Known params: {', '.join(sorted(part.params)) or 'none'}. They are declared under axes.params."
     return Violation(line=line, column=column, message=f"unknown param {found[0]!r}", hint=hint)
 
 
 def _assemble(case: Case, params: Mapping[str, Scalar]) -> tuple[str, int, int]:
-    """The source, and the lines at which setup and program start in it."""
+    """Return the source, and the lines at which setup and program start in it."""
     setup, program = substitute(case.setup, params).rstrip(), substitute(case.program, params).rstrip()
     head = f"{_HEADER}\n\n{setup}\n" if setup else _HEADER
     head += f"\n\ndef program({', '.join(case.inputs)}):\n"
@@ -160,7 +160,7 @@ def _assemble(case: Case, params: Mapping[str, Scalar]) -> tuple[str, int, int]:
 
 
 def _uncompilable(case: Case, setup: _Part, program: _Part) -> list[tuple[_Part, Violation]]:
-    """What only the compiler sees, such as a `break` outside a loop; nothing is executed."""
+    """Find what only the compiler detects, such as a `break` outside a loop; nothing is executed."""
     source, setup_line, program_line = _assemble(case, program.params)
     try:
         compile(source, "<program>", "exec", dont_inherit=True)

@@ -20,21 +20,21 @@ _LEVELS = {ast.dump(ast.parse(mode.text, mode="eval").body): name for name, mode
 
 
 def nest(case: Case) -> str:
-    """The nesting of the modes of a program, without names and operations: `disabled: no_grad_with(set_true_call)`."""
-    around = next((name for name, one in AMBIENT.items() if one == case.variants[0]), case.variants[0].id)
+    """Describe how a program nests modes, without names and operations: `disabled: no_grad_with(set_true_call)`."""
+    around = next((name for name, variant in AMBIENT.items() if variant == case.variants[0]), case.variants[0].id)
     called = [_words(call.grad, call.autocast) for call in case.calls]
     held = ", ".join(dict.fromkeys([around, *filter(None, called)]))
-    inside = _told(parsing.parse(case.program).body)
+    inside = _description(parsing.parse(case.program).body)
     return f"{held}: {inside}" if inside else held
 
 
 def levels_of(program: str) -> Iterator[tuple[int, NestLevel]]:
-    """Every level of a program with its depth, the outermost ones at 1, in the order of the text."""
+    """Yield every level of a program with its depth, from 1 for the outermost, in the order of the text."""
     yield from _levels(parsing.parse(program).body, 1)
 
 
 def modes_of(text: str) -> set[str]:
-    """The modes of `MODES` that a text names, in whatever form."""
+    """Return the modes of `MODES` that occur in a text, in any form."""
     calls = (node for node in ast.walk(parsing.parse(text)) if isinstance(node, ast.Call))
     return {_LEVELS[dumped] for call in calls if (dumped := ast.dump(call)) in _LEVELS}
 
@@ -43,10 +43,10 @@ def _words(grad: str | None, autocast: str | None) -> str:
     return " ".join(filter(None, [grad, autocast]))
 
 
-def _told(body: Sequence[ast.stmt]) -> str:
+def _description(body: Sequence[ast.stmt]) -> str:
     parts = []
     for statement in body:
-        inner = ", ".join(filter(None, map(_told, _bodies(statement))))
+        inner = ", ".join(filter(None, map(_description, _bodies(statement))))
         level = _level(statement)
         parts.append(f"{level}({inner})" if level and inner else str(level or inner))
     return ", ".join(filter(None, parts))
@@ -62,13 +62,13 @@ def _levels(body: Sequence[ast.stmt], depth: int) -> Iterator[tuple[int, NestLev
 
 
 def _bodies(statement: ast.stmt) -> list[list[ast.stmt]]:
-    """The blocks of a statement that has any."""
+    """Return the blocks of a statement, if any."""
     named = (getattr(statement, name, []) for name in ("body", "orelse", "finalbody"))
     return [body for body in named if body]
 
 
 def _level(statement: ast.stmt) -> NestLevel | None:
-    """The mode that a statement sets, and in which form."""
+    """Return the mode that a statement sets and its form, or None."""
     match statement:
         case ast.With(items=[ast.withitem(context_expr=context)]):
             return _mode(context, "with")

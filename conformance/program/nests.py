@@ -1,4 +1,4 @@
-"""Nests of modes: their grammar, the rules that leave points of it out, and the program of each.
+"""Nests of modes: their grammar, the rules that prune its points, and the program of each point.
 
 A point is a sequence of levels, outermost first, under an ambient mode. A level is a mode in a form: `with` (a block),
 `def` (a decorated function, called at once) or `call` (a plain call of `set_grad_enabled`, which lasts).
@@ -38,7 +38,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """How a mode is written, what a backend must claim to be asked for it, and whether a plain call sets it."""
+    """A mode: its Python text, the capabilities that it requires, and whether a plain call sets it."""
 
     text: str
     requires: frozenset[Capability]
@@ -62,10 +62,10 @@ MODES = {
     "float16": Mode(text=f'torch.autocast("{DEVICE}", dtype=torch.float16)', requires=_AUTOCAST | {Capability.FLOAT16}),
     "autocast_off": Mode(text=f'torch.autocast("{DEVICE}", enabled=False)', requires=_AUTOCAST),
 }
-"""The modes of the grammar, by the words that ids use."""
+"""The modes of the grammar, by their names in ids."""
 
 FORMS = {"with": "block", "def": "decorator", "call": "call"}
-"""The forms of a level, and what they are called in titles."""
+"""The forms of a level, and their names in titles."""
 
 AMBIENT = {
     "enabled": Variant(),
@@ -74,22 +74,22 @@ AMBIENT = {
     "bfloat16": Variant(autocast="bfloat16"),
     "float16": Variant(autocast="float16"),
 }
-"""What the caller holds around a point."""
+"""The ambient modes that the caller may set around a point."""
 
 RULES = {
     "exchange": "deeper than one level, bfloat16 and float16 are taken for symmetric: of two points that differ by"
-    " exchanging them, the one that meets bfloat16 first is run",
-    "spelling": "deeper than one level, set_grad_enabled stands only as a call: as a block or a decorator it says what"
-    " enable_grad and no_grad say",
+    " exchanging them, the one with bfloat16 first is run",
+    "spelling": "deeper than one level, set_grad_enabled is used only as a call: as a block or a decorator it does what"
+    " enable_grad and no_grad do",
     "forms": "three levels deep, or two under an ambient mode, levels that are no call share one form",
     "no_effect": "three levels deep, autocast is switched off only where it is on",
 }
-"""Why a point is left out; of several reasons the one met first counts, going inwards, in this order at each level."""
+"""Why a point is pruned; of several reasons the first one counts, going inwards, in this order at each level."""
 
 _DEEP = 3
 _SYMMETRIC = ("bfloat16", "float16")
 SAYS = {"set_true": "enable_grad", "set_false": "no_grad"}
-"""Modes that say what another one says."""
+"""Modes that are equivalent to another mode."""
 
 
 class NestLevel(NamedTuple):
@@ -116,7 +116,7 @@ class Point(NamedTuple):
 
 
 class _State(NamedTuple):
-    """What the rules need to know of the levels outside: `form` is the one that a deep nest has taken, or empty."""
+    """What the rules need to know of the outer levels: `form` is the form that a deep nest has taken, or ''."""
 
     depth: int
     mixed: bool
@@ -133,11 +133,11 @@ class Grammar:
     ambient: tuple[str, ...] = tuple(AMBIENT)
 
     def size(self, depth: int) -> int:
-        """How many points of exactly this depth there are."""
+        """Return the number of points of exactly this depth."""
         return int(len(self.levels) ** depth) * len(self.ambient)
 
     def pruned(self, depth: int) -> dict[str, int]:
-        """How many points of exactly this depth each rule leaves out."""
+        """Return how many points of exactly this depth each rule prunes."""
         left_out = dict.fromkeys(RULES, 0)
         states: Counter[_State] = Counter()
         for ambient in self.ambient:
@@ -156,24 +156,24 @@ class Grammar:
         return left_out
 
     def unpruned(self, depth: int) -> int:
-        """How many points of exactly this depth no rule leaves out."""
+        """Return how many points of exactly this depth no rule prunes."""
         return self.size(depth) - sum(self.pruned(depth).values())
 
     def points(self, depth: int) -> Iterator[Point]:
-        """Every point of exactly this depth that no rule leaves out, by ambient mode, outer levels first."""
+        """Yield every point of exactly this depth that no rule prunes, by ambient mode, outer levels first."""
         for ambient in self.ambient:
             state = self._start(depth, ambient)
             if not isinstance(state, str):
                 yield from (Point(levels, ambient) for levels in self._below(state, depth))
 
     def sample(self, depth: int, count: int, seed: int) -> list[Point]:
-        """So many different points that no rule leaves out, each as likely; the same ones for the same seed, sorted.
+        """Draw `count` different points that no rule prunes, uniformly; sorted, and the same for the same seed.
 
         Raises:
-            ValueError: it would be more than half of them.
+            ValueError: `count` is more than half of them.
         """
-        if 2 * count > (there_are := self.unpruned(depth)):
-            message = f"a sample of {count} is more than half of the {there_are} points that are {depth} deep"
+        if 2 * count > (total := self.unpruned(depth)):
+            message = f"a sample of {count} is more than half of the {total} points that are {depth} deep"
             raise ValueError(message)
         draw = random.Random(seed).random  # noqa: S311 - a sample, no secret; the one method that never changes
         found: set[Point] = set()
@@ -198,12 +198,12 @@ class Grammar:
 
     @cached_property
     def _exchangeable(self) -> bool:
-        """Whether exchanging bfloat16 and float16 leads from points of this grammar to points of it."""
+        """Whether exchanging bfloat16 and float16 maps points of this grammar to points of it."""
         first, second = ({level.form for level in self.levels if level.mode == mode} for mode in _SYMMETRIC)
         return first == second and len({*_SYMMETRIC} & {*self.ambient}) != 1
 
     def _start(self, depth: int, ambient: str) -> _State | str:
-        """Before the first level: what the rules need to know, or the rule that leaves out all there is."""
+        """Return the state before the first level, or the rule that prunes every point."""
         if depth > 1 and ambient == _SYMMETRIC[1] and self._exchangeable:
             return "exchange"
         on = ambient in _SYMMETRIC
@@ -211,7 +211,7 @@ class Grammar:
         return _State(depth=depth, mixed=mixed, form="", seen_bfloat16=ambient == _SYMMETRIC[0], autocast=on)
 
     def _step(self, state: _State, level: NestLevel) -> _State | str:
-        """After one more level: what the rules need to know, or the rule that leaves it out."""
+        """Return the state after one more level, or the rule that prunes it."""
         depth, mixed, form, seen, on = state
         mode, own = level
         if depth > 1 and mode == _SYMMETRIC[1] and not seen and self._exchangeable:
@@ -232,13 +232,13 @@ class Grammar:
 
 
 def level_of(text: str) -> NestLevel | None:
-    """The level that is written `<mode>_<form>`, or None if there is none."""
+    """Return the level that is written `<mode>_<form>`, or None."""
     mode, _, form = text.rpartition("_")
     return NestLevel(mode, form) if (mode, form) in LEVELS else None
 
 
 def requires(levels: Sequence[NestLevel]) -> frozenset[Capability]:
-    """What a backend must claim to be asked for a nest; what holds around it is the variant's affair."""
+    """Return the capabilities that a nest requires, without those of the ambient mode, which the variant requires."""
     return frozenset[Capability]().union(*(MODES[level.mode].requires for level in levels))
 
 
@@ -249,7 +249,7 @@ def program(levels: Sequence[NestLevel], probe: str, *, innermost: bool = False)
     """
     observe = f"seen.append({probe})"
     lines = _lines(levels, 1, observe, every=not innermost)
-    # A nest that ends as it began, or not at all, is observed after its end too.
+    # Whether a nest restores the modes is visible only after its end.
     after = [observe] if innermost else []
     return "\n".join(["seen = []", *lines, *after, "return seen", ""])
 
@@ -259,7 +259,7 @@ def _lines(levels: Sequence[NestLevel], number: int, observe: str, *, every: boo
         return [observe]
     text, form = MODES[levels[0].mode].text, levels[0].form
     inner = _lines(levels[1:], number + 1, observe, every=every)
-    if form == "call":  # it lasts, so the last look inside is the look after it
+    if form == "call":  # it lasts, so the last observation inside is the one after it
         return [*([observe] if every else []), text, *inner]
     head = [f"with {text}:"] if form == "with" else ["", f"@{text}", f"def level{number}():"]
     tail = [] if form == "with" else ["", f"level{number}()"]

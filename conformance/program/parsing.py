@@ -1,4 +1,4 @@
-"""Python's syntax trees, made by one thread at a time.
+"""Parse Python in one thread at a time.
 
 CPython 3.11 and 3.12 count how deep a tree is for all threads together: two that parse at once may fail with
 `SystemError: AST constructor recursion depth mismatch` [https://github.com/python/cpython/issues/106905].
@@ -15,7 +15,7 @@ _LOCK = Lock()
 
 
 def parse(text: str) -> ast.Module:
-    """The tree of a text, which may be asked for from any thread.
+    """Return the syntax tree of a text; safe to call from any thread.
 
     Raises:
         SyntaxError: it is not Python.

@@ -1,6 +1,6 @@
-"""What a program may contain: a syntax tree held against allow-lists of node types, names and attributes.
+"""What a program may contain: a syntax tree checked against allow-lists of node types, names and attributes.
 
-Nothing here runs a program. A case from a stranger is data: what does not fit is a finding with its place.
+Nothing here runs a program. An untrusted case is data: each violation is reported with its place.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _EXPRESSIONS = """
 _NODES = tuple(getattr(ast, name) for name in f"{_STATEMENTS} {_EXPRESSIONS}".split())
 _REGISTER = frozenset({"add_module", "register_buffer", "register_module", "register_parameter"})
 _DEEPEST = 200
-"""Levels of a syntax tree; Python's own limit depends on the recursion limit that happens to be set in a process."""
+"""Depth of a syntax tree; Python's own limit depends on the recursion limit that happens to be set in a process."""
 _SCOPES = (ast.FunctionDef, ast.ClassDef, ast.Lambda)
 
 
@@ -47,7 +47,7 @@ class Violation:
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """What a text defines itself: names, classes, and attributes (of its classes, assigned to, or registered)."""
+    """Names, classes and attributes (of its classes, assigned to, or registered) that a text defines itself."""
 
     names: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
@@ -55,7 +55,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, nodes: Sequence[ast.AST], inputs: Iterable[str] = ()) -> Vocabulary:
-        """Everything that the nodes of a tree bind, and the names of its inputs."""
+        """Collect everything that the nodes of a tree bind, and the names of its inputs."""
         bound = (name for node in nodes for name in _bound(node))
         classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
         members = (name for each in classes for part in each.body for node in _own(part) for name in _bound(node))
@@ -75,7 +75,7 @@ class Vocabulary:
 
 
 def parse(text: str) -> ast.Module | Violation:
-    """Read the tree of `text`, or what keeps it from being Python."""
+    """Return the tree of `text`, or what keeps it from being Python."""
     odd = next((index for index, char in enumerate(text) if not char.isprintable() and char not in "\n\t"), None)
     if odd is not None:
         before = text[:odd]
@@ -99,7 +99,7 @@ def _is_deeper(tree: ast.AST, levels: int) -> bool:
 
 
 def check(nodes: Sequence[ast.AST], text: str, known: Vocabulary) -> Iterator[Violation]:
-    """Every node of the tree of `text` outside the subset; `known` is what it may use besides the surface of torch.
+    """Yield every violation in the tree of `text`; `known` is what it may use besides the names of torch.
 
     The nodes are in the order of `ast.walk`.
     """
@@ -112,7 +112,7 @@ def check(nodes: Sequence[ast.AST], text: str, known: Vocabulary) -> Iterator[Vi
 
 
 def check_body(tree: ast.Module) -> Iterator[Violation]:
-    """What only the body of the program must and must not do: it returns (or raises), and it is no generator."""
+    """Check what only the body of the program must do: return (or raise), and not yield."""
     own = [node for statement in tree.body for node in _own(statement)]
     for node in own:
         if isinstance(node, ast.Yield | ast.YieldFrom):
@@ -134,7 +134,7 @@ class _Checker:
         self._chained: set[ast.AST] = set()
 
     def visit(self, node: ast.AST) -> Iterator[_Found]:
-        """Everything wrong with one node; parents come before their children."""
+        """Yield the violations of one node; parents must be visited before their children."""
         if isinstance(node, ast.stmt | ast.expr) and not isinstance(node, _NODES):
             yield node, f"{_word(node)} is not part of the subset", ""
         match node:
@@ -247,7 +247,7 @@ def _methods(node: ast.AST) -> list[ast.AST]:
 
 
 def _dotted(node: ast.expr) -> str | None:
-    """`torch.nn.Linear` of a chain of attributes that starts at a root; None for every other expression."""
+    """Return `torch.nn.Linear` of a chain of attributes that starts at a root; None for every other expression."""
     chain = _chain(node)
     root = chain[-1]
     if not isinstance(node, ast.Attribute) or not isinstance(root, ast.Name) or root.id not in ROOTS:
@@ -290,7 +290,7 @@ def _dunder_hint(node: ast.AST) -> str:
 
 
 def _closest(word: str, known: Iterable[str]) -> str:
-    """Names whose last part is nearly the last part of `word`; of several in different places the shortest."""
+    """Suggest names whose last part resembles that of `word`; of names with the same last part, the shortest."""
     root, dot, _ = word.partition(".")
     named = sorted((name for name in known if name.startswith(root + dot) or not dot), key=len, reverse=True)
     return nearest(word, named[::-1], most=2, key=lambda name: name.rpartition(".")[2])

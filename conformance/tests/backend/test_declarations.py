@@ -47,7 +47,7 @@ def test_expectations_are_found_without_a_fork_server(mine: Path) -> None:
 
 
 def test_what_cannot_be_declared_is_left_out(mine: Path) -> None:
-    """A module that raises, a version that is not installed, and a name that nobody declares cost no other backend."""
+    """A module that raises, a version that is not installed, and an undeclared name affect no other backend."""
     assert mine.exists()
     assert declarations.expectations(["quiet", "raises", "old", "unknown"]) == {"quiet": None}
 

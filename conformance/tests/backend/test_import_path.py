@@ -69,7 +69,7 @@ def test_every_name_that_a_file_binds_is_there(step: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ref", "said"),
+    ("ref", "message"),
     [
         ("step.py:los", "no 'los' in step.py; it has os, j, .*\n  Did you mean 'loss'"),
         ("step.py:inside", "no 'inside' in step.py"),
@@ -80,9 +80,9 @@ def test_every_name_that_a_file_binds_is_there(step: Path) -> None:
     ],
 )
 @pytest.mark.usefixtures("step")
-def test_what_is_not_there_is_refused(ref: str, said: str) -> None:
+def test_what_is_not_there_is_refused(ref: str, message: str) -> None:
     """With what was probably meant."""
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         refuse_absent(ref)
 
 
@@ -98,7 +98,7 @@ def test_what_is_not_there_is_refused(ref: str, said: str) -> None:
     ],
 )
 def test_what_a_text_does_not_show_is_left_to_the_run(step: Path, more: str) -> None:
-    """A name may come from a star import, from what was executed, or in a file that others must refuse."""
+    """A name may come from a star import, from what was executed, or the file is refused elsewhere."""
     step.write_text(f"{TEXT}\n{more}\n")
     refuse_absent("step.py:made")
 
@@ -113,7 +113,7 @@ def test_what_is_inside_a_module_is_left_to_the_run(step: Path, ref: str) -> Non
 
 @pytest.mark.usefixtures("step")
 def test_a_file_without_a_name_is_answered_with_its_functions() -> None:
-    """Each as the command that checks it; what makes inputs is none."""
+    """Each as the command that checks it, without those that make inputs."""
     with pytest.raises(UsageError) as refused:
         refuse_function("step.py")
     assert str(refused.value) == (
@@ -124,7 +124,7 @@ def test_a_file_without_a_name_is_answered_with_its_functions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ref", "said"),
+    ("ref", "message"),
     [
         ("loss", "'loss' is not of the form path/to/file.py:function or module:function"),
         ("step.py:", "is not of the form"),
@@ -135,18 +135,18 @@ def test_a_file_without_a_name_is_answered_with_its_functions() -> None:
         ("null.py:f", "null.py"),
     ],
 )
-def test_what_is_no_function_of_a_user_is_refused(step: Path, ref: str, said: str) -> None:
-    """Whatever is wrong with the text of its file is said with its line."""
+def test_what_is_no_function_of_a_user_is_refused(step: Path, ref: str, message: str) -> None:
+    """Mistakes in its file are reported with their line."""
     (step.parent / "folder.py").mkdir()
     (step.parent / "empty.py").write_text("")
     (step.parent / "broken.py").write_text("x = 1\ndef f(:\n")
     (step.parent / "null.py").write_bytes(b"\0")
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         refuse_function(ref)
 
 
 def test_functions_stand_in_the_order_of_the_file(step: Path) -> None:
-    """Those for others."""
+    """Only the public ones."""
     assert functions(parsed(step)) == ["loss", "Net"]
 
 

@@ -38,7 +38,7 @@ def describe(ref: str) -> BackendInfo:
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Write a module `declaring` whose Backend has more arguments; gives a reference to it by path."""
+    """Write a module `declaring` whose Backend has more arguments; return its path and attribute."""
 
     def write(more: str) -> str:
         path = tmp_path / "declaring.py"
@@ -75,25 +75,23 @@ def test_entry_point_is_found(install: Callable[[str], None]) -> None:
 
 
 def test_entry_point_with_another_name_is_broken(install: Callable[[str], None]) -> None:
-    """A backend must be called what its entry point is called, or its name would not find it again."""
+    """A backend must have the name of its entry point, or its name would not find it again."""
     install("other")
-    assert describe("other").broken == (
-        "ValueError: the entry point 'other' declares a backend that calls itself 'mine'"
-    )
+    assert describe("other").broken == "ValueError: the entry point 'other' declares a backend named 'mine'"
 
 
-def test_two_distributions_with_one_name_are_told(install: Callable[..., None]) -> None:
-    """Neither is taken for the other: the row says whose they are, and how to name the one that is meant."""
+def test_two_distributions_with_one_name_are_reported(install: Callable[..., None]) -> None:
+    """Neither is preferred: the row contains their distributions, and how to name the intended one."""
     install("mine")
     install("mine", "another")
     assert describe("mine").broken == (
         "ValueError: several distributions declare a backend 'mine': another (declaring:backend), declaring"
-        " (declaring:backend); name the one that is meant as module:attribute"
+        " (declaring:backend); name the intended one as module:attribute"
     )
 
 
 def test_a_name_of_an_in_tree_backend_cannot_be_taken(install: Callable[..., None]) -> None:
-    """A plug-in that calls itself eager does not pass for PyTorch's."""
+    """A plug-in named eager is not taken for PyTorch's."""
     install("eager")
     broken = describe("eager").broken
     assert broken is not None
@@ -121,14 +119,14 @@ def test_path_and_attribute(write: Write) -> None:
 
 
 def test_declared_imports_are_imported(write: Write, tmp_path: Path) -> None:
-    """What a backend wants imported is imported with it."""
+    """The declared imports of a backend are imported with it."""
     (tmp_path / "registers.py").write_text("")
     resolution.resolve(write("imports=('registers',)"))
     assert "registers" in sys.modules
 
 
 @pytest.mark.parametrize(
-    ("ref", "said"),
+    ("ref", "message"),
     [
         ("declaring:bakend", r"unknown attribute 'bakend' in .*\n  Did you mean 'backend' or 'Backend'\?"),
         ("declaring:zzz", r"unknown attribute 'zzz' in .*\n  It has Backend, Capability, compiler, backend\."),
@@ -137,10 +135,10 @@ def test_declared_imports_are_imported(write: Write, tmp_path: Path) -> None:
         ("/no/such/file.py:backend", r"no file /no/such/file\.py"),
     ],
 )
-def test_unknown_names_are_refused(write: Write, ref: str, said: str) -> None:
+def test_unknown_names_are_refused(write: Write, ref: str, message: str) -> None:
     """What does not exist is the caller's mistake, with what was probably meant."""
     write("")
-    with pytest.raises(BackendError, match=said):
+    with pytest.raises(BackendError, match=message):
         describe(ref)
 
 
@@ -183,7 +181,7 @@ def test_description_has_what_the_backend_declares(write: Write) -> None:
 
 
 def test_unavailable_backend_says_why(write: Write) -> None:
-    """A backend that cannot run on this machine says so, and torch is not asked for its name."""
+    """A backend that cannot run here has the reason, and torch does not look up its name."""
     assert describe(write("available=lambda: 'no such device'")).unavailable == "no such device"
 
 
@@ -203,12 +201,12 @@ def test_a_factory_makes_the_compiler(tmp_path: Path, write: Write) -> None:
 
 def test_a_factory_beside_a_named_backend_is_broken(write: Write) -> None:
     """It would not be clear which of them is tested."""
-    said = "ValueError: mine has a factory and names a backend in compile: it can have one compiler"
-    assert describe(write("factory=lambda: compiler")).broken == said
+    message = "ValueError: mine has a factory and names a backend in compile: it can have one compiler"
+    assert describe(write("factory=lambda: compiler")).broken == message
 
 
 def test_a_tolerance_for_an_unknown_dtype_is_broken(write: Write) -> None:
-    """A slip would be a claim that nobody reads."""
+    """A misspelt claim would have no effect."""
     broken = describe(write('tolerance={"float23": 1e-4}')).broken
     assert broken is not None
     assert broken.startswith("ValueError: a tolerance for float23; tolerances are by dtype: complex128, float64")
@@ -224,7 +222,7 @@ def test_a_tolerance_for_an_unknown_dtype_is_broken(write: Write) -> None:
     ],
 )
 def test_pinned_distributions_have_to_be_there(write: Write, packages: str, broken: str | None) -> None:
-    """Results of another version than the one that is meant are nobody's."""
+    """Results of another version would be attributed to the pinned one."""
     info = describe(write(f"packages=({packages})"))
     assert (info.broken or "").startswith(broken or "")
     assert (info.broken is None) is (broken is None)
@@ -271,19 +269,19 @@ class TestInIsolation:
         assert (info.name, info.broken, info.capabilities) == (f"torch:{name}", None, Capability.all())
 
     @pytest.mark.parametrize(
-        ("ref", "said"),
+        ("ref", "message"),
         [
             ("inductr", "unknown backend 'inductr'.\n  Did you mean 'inductor'"),
             ("aot_eager_default_partitioner", "Did you mean 'torch:aot_eager_default_partitioner'"),
-            ("zzzzzz", "unknown backend 'zzzzzz'.\n  Declared are eager, "),
+            ("zzzzzz", "unknown backend 'zzzzzz'.\n  Declared backends: eager, "),
             ("torch:inductr", "unknown backend 'torch:inductr'.\n  Did you mean 'inductor'"),
         ],
     )
-    def test_unknown_name_gets_close_matches(self, ref: str, said: str) -> None:
+    def test_unknown_name_gets_close_matches(self, ref: str, message: str) -> None:
         """A name that nobody declares is refused, with what was probably meant."""
         with pytest.raises(BackendError) as caught:
             attempts.describe(ref)
-        assert said in str(caught.value)
+        assert message in str(caught.value)
 
     def test_name_unknown_to_torch_is_broken(self, tmp_path: Path) -> None:
         """A Backend whose name torch does not know cannot work."""
@@ -298,26 +296,28 @@ class TestInIsolation:
         assert attempts.describe("mine.py:compiler").ref == f"{tmp_path}/mine.py:compiler"
 
     def test_crash_in_import_is_broken(self, tmp_path: Path) -> None:
-        """A backend whose import kills the process is broken, and nobody else is hurt."""
+        """A backend whose import kills the process is broken, and no other backend is affected."""
         path = tmp_path / "mine.py"
         path.write_text("import os; os.abort()")
         assert attempts.describe(f"{path}:x").broken == "while it was loaded: killed by SIGABRT"
 
     @pytest.mark.parametrize(
-        ("change", "said"),
+        ("change", "message"),
         [
             ("torch.set_default_dtype(torch.float64)", "default_dtype from torch.float32 to torch.float64"),
             ("torch.set_grad_enabled(False)", "grad_mode from True to False"),
             ("torch.autocast('cpu').__enter__()", "autocast from False to True"),
         ],
     )
-    def test_a_module_that_changes_what_programs_mean_is_broken(self, tmp_path: Path, change: str, said: str) -> None:
-        """Whoever installs it would get other results of code that never uses it."""
+    def test_a_module_that_changes_what_programs_mean_is_broken(
+        self, tmp_path: Path, change: str, message: str
+    ) -> None:
+        """Code that never uses it would give other results."""
         path = tmp_path / "mine.py"
         path.write_text(f"import torch\n{change}\ndef compiler(gm, example_inputs): return gm")
         info = attempts.describe(f"{path}:compiler")
         assert info.name == "compiler"
-        assert (info.broken or "").startswith(f"loading it changes what every program means: {said}")
+        assert (info.broken or "").startswith(f"loading it changes what every program means: {message}")
 
     def test_hang_in_import_is_broken(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A backend whose import never ends is broken."""

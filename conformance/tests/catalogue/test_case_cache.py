@@ -76,8 +76,8 @@ def test_cases_are_listed_without_yaml_and_pydantic(tmp_path: Path) -> None:
     """That is what makes the second command quick, and every one after it."""
     program = """
 import atexit, sys
-wanted = {"conformance.catalogue.loader", "pydantic", "yaml"}
-atexit.register(lambda: print(*sorted(wanted & set(sys.modules)), file=sys.stderr))
+watched = {"conformance.catalogue.loader", "pydantic", "yaml"}
+atexit.register(lambda: print(*sorted(watched & set(sys.modules)), file=sys.stderr))
 from conformance.cli.main import main
 main(["list"])
 """
@@ -119,10 +119,10 @@ def test_what_locations_name_is_part_of_it(cache: CaseCache, mine: Path, change:
 
 
 def test_every_module_that_makes_cases_is_named() -> None:
-    """They are what the loader imports of this package, and what holds what it gives."""
+    """They are the modules of this package that the loader imports."""
     program = "import sys, conformance.catalogue.loader; print(*sys.modules)"
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    loaded = {name for name in told.split() if name.startswith("conformance.")}
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    loaded = {name for name in output.split() if name.startswith("conformance.")}
     named = {f"conformance.{name}".replace("/__init__", "").replace("/", ".") for name in MAKERS}
     assert named == loaded | {"conformance.catalogue.case_cache"}
 
@@ -172,7 +172,7 @@ def test_a_truncated_entry_is_made_anew(cache: CaseCache, mine: Path, entry: Pat
 @pytest.mark.usefixtures("planted")
 @pytest.mark.parametrize("content", [b"garbage", b"\x80\x05N.", b"{" * 4096])
 def test_a_foreign_file_is_made_anew(cache: CaseCache, mine: Path, entry: Path, content: bytes) -> None:
-    """A file of somebody else in its place is replaced; it is not unpickled."""
+    """A foreign file in its place is replaced; it is not unpickled."""
     entry.write_bytes(content)
     assert list(cache.read(mine, "mine")) == load_folder(mine, "mine")
     assert cache._get(entry.name) == load_folder(mine, "mine")
@@ -238,7 +238,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(
 
 
 def test_processes_that_write_at_once_leave_one_whole_entry(mine: Path, tmp_path: Path) -> None:
-    """Each reads the same cases, whoever was first, and nothing else is left."""
+    """Each reads the same cases, whichever was first, and nothing else is left."""
     folder = tmp_path / "cache"
     program = f"""
 import sys
@@ -267,7 +267,7 @@ for _ in range(300):
 
 
 def test_what_has_a_problem_is_not_remembered(cache: CaseCache, mine: Path, tmp_path: Path) -> None:
-    """It is read each time, and says the same each time."""
+    """It is read each time, with the same problems each time."""
     (mine / "demo_broken.yaml").write_text(CASES.replace("return", "import os; return"))
     first, again = (list(map(str, cache.read(mine, "mine"))) for _ in range(2))
     assert first == again == list(map(str, load_folder(mine, "mine")))
@@ -277,7 +277,7 @@ def test_what_has_a_problem_is_not_remembered(cache: CaseCache, mine: Path, tmp_
 def test_a_file_that_changes_while_it_is_read_is_not_remembered(
     cache: CaseCache, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was read need not be what the name of the entry says."""
+    """What was read need not match the name of the entry."""
     names = iter(["before", "after"])
     monkeypatch.setattr(case_cache, "entry_name", lambda *_: next(names))
     assert list(cache.read(mine, "mine")) == load_folder(mine, "mine")
@@ -294,8 +294,8 @@ def test_what_was_not_used_for_longest_goes(cache: CaseCache, mine: Path, entry:
     assert len(list(entry.parent.iterdir())) == 16
 
 
-def test_a_missing_file_is_the_loaders_affair(cache: CaseCache, mine: Path) -> None:
-    """What cannot be read is told as ever."""
+def test_a_missing_file_is_reported_by_the_loader(cache: CaseCache, mine: Path) -> None:
+    """A file that cannot be read is reported as without a cache."""
     (mine / "demo_gone.yaml").symlink_to(mine / "nowhere")
     assert "cannot be read" in str(cache.read(mine, "mine")[-1])
 
@@ -309,7 +309,7 @@ def test_a_missing_file_is_the_loaders_affair(cache: CaseCache, mine: Path) -> N
     ],
 )
 def test_the_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, base: str, expected: str) -> None:
-    """As the XDG base directory specification says: a path that is not absolute is ignored."""
+    """As in the XDG base directory specification: a path that is not absolute is ignored."""
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("XDG_CACHE_HOME", base)
     assert user_folder() == Path(expected)

@@ -1,4 +1,4 @@
-"""The cases of the suite as a whole: what together they have to cover."""
+"""What the cases of the suite have to cover together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CASES = load_cases()
 
 
 def areas(case: Case) -> set[str]:
-    """What the caller holds around the variants of a case."""
+    """Return the ambient modes of the variants of a case."""
     return {variant.grad for variant in case.variants} | {variant.autocast for variant in case.variants}
 
 
@@ -46,11 +46,11 @@ def test_the_smoke_gate_has_three_cases() -> None:
 
 
 def test_every_capability_is_required_somewhere() -> None:
-    """A claim that no case looks at means nothing."""
+    """A claim that no case requires is never tested."""
     assert {need for case in CASES for need in case.requires} == Capability.all()
 
 
 def test_every_ambient_mode_is_driven() -> None:
     """Callers hold every grad mode and autocast, and go backward from there."""
-    seen = set[str]().union(*map(areas, CASES))
-    assert seen >= {"enabled", "disabled", "inference", "off", "bfloat16", "float16"}
+    actual = set[str]().union(*map(areas, CASES))
+    assert actual >= {"enabled", "disabled", "inference", "off", "bfloat16", "float16"}

@@ -73,7 +73,7 @@ def tiers(case: Case) -> dict[str, Tier]:
 
 
 def test_a_family_of_nests_becomes_cases(tmp_path: Path) -> None:
-    """One case a sequence of levels, with everything the family says and the clauses of its levels."""
+    """One case per sequence of levels, with everything that the family declares and the clauses of its levels."""
     cases = {case.id: case for case in load(tmp_path, demo=family(NEST))}
 
     case = cases["demo.modes.no_grad_with.set_true_call"]
@@ -88,7 +88,7 @@ def test_a_family_of_nests_becomes_cases(tmp_path: Path) -> None:
     assert case.twin == ""
 
 
-def test_ids_stand_by_depth_and_name(tmp_path: Path) -> None:
+def test_ids_are_sorted_by_depth_and_name(tmp_path: Path) -> None:
     """Single levels first; a mode without another spelling among the modes keeps its blocks."""
     ids = [case.id.removeprefix("demo.modes.") for case in load(tmp_path, demo=family(NEST))]
 
@@ -148,7 +148,7 @@ def test_a_family_of_laws_becomes_pairs_of_programs(tmp_path: Path) -> None:
 
 
 def test_each_word_of_a_law_runs_everywhere_once(tmp_path: Path) -> None:
-    """Slow backends see each word and each ambient mode, but not their product; nothing, where a pair says so."""
+    """Slow backends see each word and each ambient mode, but not their product; none, if a pair says `slow: false`."""
     cases = {case.id.removeprefix("demo.modes.same."): tiers(case) for case in load(tmp_path, demo=family(LAW))}
 
     everywhere = [
@@ -189,7 +189,7 @@ BAD = {
     ),
     "an ambient mode twice": (
         "nest: {modes: {no_grad: {with: []}}, ambient: [enabled, enabled], depth: 1}",
-        "12:61: 'enabled' stands here twice",
+        "12:61: 'enabled' is listed twice",
         "",
     ),
     "too deep": ("nest: {modes: {no_grad: {with: []}}, ambient: [enabled], depth: 9}", "12:69: nest.depth", "9"),
@@ -205,7 +205,7 @@ BAD = {
     ),
     "a word of a law twice": (
         "laws: {s: {title: x, pairs: [{left: ['${m}_with'], right: [], each: {m: [no_grad, no_grad]}}]}}",
-        "12:87: 'no_grad' stands here twice",
+        "12:87: 'no_grad' is listed twice",
         "",
     ),
     "no laws": ("laws: {}", "12:11: laws: dictionary should have", ""),
@@ -238,12 +238,12 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("part", "said", "hint"), BAD.values(), ids=BAD)
-def test_a_bad_family_is_refused_at_its_place(tmp_path: Path, part: str, said: str, hint: str) -> None:
-    """One thing wrong is one problem that says where, what, and what to do."""
+@pytest.mark.parametrize(("part", "message", "hint"), BAD.values(), ids=BAD)
+def test_a_bad_family_is_refused_at_its_place(tmp_path: Path, part: str, message: str, hint: str) -> None:
+    """One mistake is one problem with its place, a message and a hint."""
     (problem,) = refused(tmp_path, demo=family(part).lstrip("\n"))
 
-    assert problem.startswith(f"demo.yaml:{said}")
+    assert problem.startswith(f"demo.yaml:{message}")
     assert hint in problem
 
 
@@ -269,7 +269,7 @@ BAD_HEADS = {
     "an input in the way": (
         "{a: {shape: [4]",
         "{seen: {shape: [4]}, a: {shape: [4]",
-        "6:14: the input 'seen' would hide",
+        "6:14: the input 'seen' would shadow",
     ),
     "an input without a shape": ("{a: {shape: [4], ", "{a: {", "6:17: an input needs a shape"),
     "an input that is no argument": ("{a: {shape", "{1a: {shape: [1]}, a: {shape", "6:14: '1a' cannot be the name"),
@@ -280,16 +280,16 @@ BAD_HEADS = {
 }
 
 
-@pytest.mark.parametrize(("old", "new", "said"), BAD_HEADS.values(), ids=BAD_HEADS)
-def test_a_bad_head_of_a_family_is_refused_at_its_place(tmp_path: Path, old: str, new: str, said: str) -> None:
-    """Inputs, setup and probe are a stranger's, and are held against the rules of any case."""
+@pytest.mark.parametrize(("old", "new", "message"), BAD_HEADS.values(), ids=BAD_HEADS)
+def test_a_bad_head_of_a_family_is_refused_at_its_place(tmp_path: Path, old: str, new: str, message: str) -> None:
+    """Inputs, setup and probe are untrusted, and are checked by the rules of any case."""
     problem, *_ = refused(tmp_path, demo=family(NEST).lstrip("\n").replace(old, new, 1))
 
-    assert problem.startswith(f"demo.yaml:{said}")
+    assert problem.startswith(f"demo.yaml:{message}")
 
 
-def test_cases_and_families_stand_in_one_file(tmp_path: Path) -> None:
-    """A family's ids are held against those of cases too."""
+def test_cases_and_families_may_share_a_file(tmp_path: Path) -> None:
+    """A family's ids must differ from those of cases too."""
     case = "cases:\n  - {id: demo.modes.no_grad_with, title: x, inputs: {a: {shape: [1]}}, program: return a}\n"
     (problem,) = refused(tmp_path, demo=case + family(NEST).lstrip("\n"))
 
@@ -330,8 +330,8 @@ def test_the_default_run_stays_in_hand() -> None:
     assert 60 <= len(LAWS) <= 110
 
 
-def test_the_readme_of_the_cases_tells_the_truth() -> None:
-    """Its numbers are those of the suite, and every rule stands in it."""
+def test_the_readme_of_the_cases_is_right() -> None:
+    """Its numbers are those of the suite, and every rule is in it."""
     text = (files("conformance.cases") / "README.md").read_text(encoding="utf-8")
     assert NESTS[0].family is not None
     for depth, points in NESTS[0].family.points.items():
@@ -345,7 +345,7 @@ def test_the_readme_of_the_cases_tells_the_truth() -> None:
 
 
 def test_the_two_sides_of_a_law_differ() -> None:
-    """A law says something; its sides are other programs."""
+    """A law is not trivial; its sides are different programs."""
     assert [case.id for case in LAWS if case.program == case.twin] == []
     assert [case.id for case in NESTS if case.twin] == []
 

@@ -125,7 +125,7 @@ def test_places_of_a_case_are_those_of_its_file(tmp_path: Path) -> None:
 
 
 def test_cases_keep_the_order_of_files_and_of_each_file(tmp_path: Path) -> None:
-    """Files are read by name, cases as they stand."""
+    """Files are read by name, cases in their order."""
     other = PLAIN.replace("demo.one", "abc.two")
     more = PLAIN + PLAIN.partition("cases:\n")[2].replace("demo.one", "demo.a")
 
@@ -148,7 +148,7 @@ def test_the_cases_of_the_suite_are_sound() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "demo.yaml:1:1: this must be a mapping of keys to values, not None in a file of cases"),
         ("- 1\n", "demo.yaml:1:1: this must be a mapping of keys"),
@@ -160,13 +160,13 @@ def test_the_cases_of_the_suite_are_sound() -> None:
         ("topic: [\n", "demo.yaml:2:1: malformed YAML"),
     ],
 )
-def test_a_file_that_holds_no_cases_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_a_file_that_holds_no_cases_is_refused(tmp_path: Path, text: str, message: str) -> None:
     """The outermost form of a file is checked like the rest."""
-    assert refused(tmp_path, demo=text)[0].startswith(said)
+    assert refused(tmp_path, demo=text)[0].startswith(message)
 
 
 def test_an_unknown_key_of_a_file_is_refused(tmp_path: Path) -> None:
-    """A misspelt topic is seen, and its cases are still read."""
+    """A misspelt topic is reported, and its cases are still read."""
     (first, second) = refused(tmp_path, demo=PLAIN.replace("topic", "topci"))
 
     assert first.startswith("demo.yaml:1:1: the key 'topic' is missing")
@@ -190,8 +190,8 @@ def test_every_problem_of_every_file_comes_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_an_id_stands_once_over_all_files(tmp_path: Path) -> None:
-    """The second of two cases with one id is refused, and says where the first is."""
+def test_an_id_is_unique_over_all_files(tmp_path: Path) -> None:
+    """The second of two cases with one id is refused, with the place of the first."""
     (problem,) = refused(tmp_path, demo_a=PLAIN, demo_b=PLAIN)
 
     assert problem.startswith("demo_b.yaml:3:5: duplicate case 'demo.one'")
@@ -225,7 +225,7 @@ def test_a_folder_without_cases_is_a_problem(tmp_path: Path) -> None:
 def test_any_damage_to_a_file_is_a_case_error_within_it(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Cut, doubled or replaced lines either load or give problems whose places lie within the file."""
+    """Cut, doubled or replaced lines either load or give problems whose places are within the file."""
     lines = FULL.strip("\n").splitlines()
     index = data.draw(st.integers(0, len(lines) - 1))
     lines[index : index + data.draw(st.integers(0, 2))] = data.draw(

@@ -12,10 +12,10 @@ CANDIDATES = st.integers(0, 5).flatmap(
 
 @given(candidates=CANDIDATES)
 def test_every_pair_of_values_that_occurs_is_shown(candidates: list[tuple[str, ...]]) -> None:
-    """No two values of two factors that meet in a candidate are missed."""
+    """No two values of two factors that occur in a candidate are missed."""
     chosen = pairwise(candidates)
-    wanted = frozenset().union(*map(pairs, candidates))
-    assert frozenset().union(*(pairs(candidates[index]) for index in chosen)) == wanted
+    expected = frozenset().union(*map(pairs, candidates))
+    assert frozenset().union(*(pairs(candidates[index]) for index in chosen)) == expected
 
 
 @given(candidates=CANDIDATES)

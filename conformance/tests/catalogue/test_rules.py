@@ -72,7 +72,7 @@ BAD = {
     ),
     "a value twice": (
         "inputs: {a: {shape: [4]}}\nprogram: return a\naxes: {grad: [enabled, enabled]}",
-        "7:28: 'enabled' stands here twice",
+        "7:28: 'enabled' is listed twice",
         "",
     ),
     "a negative size": ("inputs: {a: {shape: [-4]}}\nprogram: return a", "5:26: inputs.a.shape[0]", ""),
@@ -231,11 +231,11 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("lines", "said", "hint"), BAD.values(), ids=BAD)
-def test_a_bad_case_is_refused_at_its_place(tmp_path: Path, lines: str, said: str, hint: str) -> None:
-    """One thing wrong is one problem that says where, what, and what to do."""
-    text = one(lines).replace("doubles", "${op}") if "title" in said or "4:12" in said else one(lines)
+@pytest.mark.parametrize(("lines", "message", "hint"), BAD.values(), ids=BAD)
+def test_a_bad_case_is_refused_at_its_place(tmp_path: Path, lines: str, message: str, hint: str) -> None:
+    """One mistake is one problem with its place, a message and a hint."""
+    text = one(lines).replace("doubles", "${op}") if "title" in message or "4:12" in message else one(lines)
     (problem,) = refused(tmp_path, demo_one=text)
 
-    assert problem.startswith(f"demo_one.yaml:{said}")
+    assert problem.startswith(f"demo_one.yaml:{message}")
     assert hint in problem

@@ -55,7 +55,7 @@ def test_an_id_names_one_variant_of_a_case_named_in_full() -> None:
     ],
 )
 def test_restrictions_keep_the_cases_they_name(asked: dict[str, list[str]], expected: set[str]) -> None:
-    """Globs and tags are alternatives among themselves, and stand in the plan's selection."""
+    """Globs and tags are alternatives among themselves, and are in the plan's selection."""
     plan = select(CASES, BACKENDS[:1], **asked)  # type: ignore[arg-type]
     assert {request.case.id for request in plan.requests} == expected
     assert plan.selection.given == {
@@ -148,7 +148,7 @@ def test_what_a_backend_runs_follows_from_tiers_unless_it_is_asked_for(
 
 
 def test_what_runs_only_when_asked_for_says_so() -> None:
-    """A glob that reaches only such cases is told how to ask."""
+    """For a glob that matches only such cases, the error explains how to request them."""
     with pytest.raises(
         SelectionError, match=r"runs only when it is asked for\.\n  Add --tier exhaustive, or name a case"
     ):
@@ -203,7 +203,7 @@ def test_every_shard_sees_every_smoke_request(count: int) -> None:
         assert sorted([*own, *(request.key for request in part.scouts)]) == sorted(smoke)
 
 
-def test_the_digest_tells_plans_apart_whatever_their_order() -> None:
+def test_the_digest_distinguishes_plans_whatever_their_order() -> None:
     """It depends on the requests alone."""
     keys = [request.key for request in select(CASES, BACKENDS).requests]
     assert digest(keys) == digest(reversed(keys)) == select(CASES, reversed(BACKENDS)).digest
@@ -211,7 +211,7 @@ def test_the_digest_tells_plans_apart_whatever_their_order() -> None:
 
 
 def test_a_broken_backend_is_one_request() -> None:
-    """A plug-in that cannot be loaded is one row that says so."""
+    """A plug-in that cannot be loaded is one row with the reason."""
     plan = select(CASES, [a_backend("bad", broken="ImportError: no such module"), BACKENDS[0]])
     assert [request.backend.name for request in plan.requests].count("bad") == 1
 
@@ -231,7 +231,7 @@ def test_a_broken_backend_is_one_request() -> None:
             a_case(requires=frozenset({Capability.TRAINING, Capability.COMPLEX, Capability.AUTOCAST})),
             (Outcome.UNSUPPORTED, "needs autocast, training"),
         ),
-        # Who does not claim to draw the same random numbers is judged on all else.
+        # A backend that does not claim to draw the same random numbers is still judged on all else.
         (a_backend(capabilities=frozenset()), a_case(requires=frozenset({Capability.RNG})), None),
         (a_backend(), a_case(torch=">=2.14"), (Outcome.SKIP, "needs torch >=2.14, this is 2.13.0+cpu")),
         (a_backend(), a_case(torch=">=2.13"), None),

@@ -24,7 +24,7 @@ cases:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A distribution that brings cases, in a package that nobody may import."""
+    """A distribution that brings cases, in a package that must not be imported."""
     (tmp_path / "mylib" / "cases").mkdir(parents=True)
     (tmp_path / "mylib" / "__init__.py").write_text("raise SystemExit('imported')\n")
     (tmp_path / "mylib" / "cases" / "demo_plain.yaml").write_text(CASES)
@@ -55,11 +55,11 @@ def test_an_installed_package_brings_cases_and_is_not_imported(installed: Path, 
 
 
 @pytest.mark.parametrize("value", ["mylib.missing", "nowhere.cases", "mylib:missing"])
-def test_an_entry_point_that_names_no_folder_is_told(installed: Path, value: str) -> None:
-    """Whose it is, what it says, and what it should say."""
+def test_an_entry_point_that_names_no_folder_is_reported(installed: Path, value: str) -> None:
+    """The message has its distribution, its value, and the form that it should have."""
     declare(installed, value)
-    said = rf"mylib 1\.0: entry point 'mylib' of group .*: there is no folder '{value}'"
-    with pytest.raises(CaseError, match=said):
+    message = rf"mylib 1\.0: entry point 'mylib' of group .*: there is no folder '{value}'"
+    with pytest.raises(CaseError, match=message):
         collect()
 
 

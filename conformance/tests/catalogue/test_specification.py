@@ -15,8 +15,8 @@ def test_clauses_are_read_with_their_places() -> None:
     }
 
 
-def test_clauses_that_are_not_covered_are_told() -> None:
-    """One case is not enough, and a clause that nobody wrote cannot be tested."""
+def test_clauses_that_are_not_covered_are_reported() -> None:
+    """One case is not enough, and a clause that does not exist cannot be tested."""
     cases = [a_case("demo.first.one", clauses=("GM-1", "GM-9")), a_case("demo.first.two", clauses=("GM-1",))]
     first, second = map(str, uncovered(cases, clauses(TEXT)))
     assert "cases/SPEC.md:5:5: the clause GM-2 is tested by 0 cases" in first

@@ -57,9 +57,9 @@ def test_inputs_that_a_function_makes_come_from_it() -> None:
     assert case.inputs["y"] == InputSpec(shape=(2,), dtype="float32")
 
 
-def test_without_inputs_it_says_how_to_give_them() -> None:
+def test_without_inputs_the_error_explains_how_to_give_them() -> None:
     """The argument that is missing is named."""
-    with pytest.raises(UsageError, match=r"nothing says what y of .*\n.*inputs\(\).*--input 'y="):
+    with pytest.raises(UsageError, match=r"no input is given for y of .*\n.*inputs\(\).*--input 'y="):
         as_case(USER, {"inputs": {"x": "float32[2]"}})
 
 
@@ -111,7 +111,7 @@ def test_a_function_is_compiled_as_torch_compile_does_by_itself(axes: dict[str, 
     assert [variant.id for variant in case.variants] == ids
 
 
-SAID = {
+OPTIONS = {
     "requires": ["training"],
     "raises": ["backward:RuntimeError"],
     "check": ["double_backward"],
@@ -137,7 +137,7 @@ def test_what_is_typed_and_what_is_declared_make_the_same_case() -> None:
         pass
 
     plain = UserFunction(ref="m:function")
-    typed = as_case(plain, declaration_of(SAID))
+    typed = as_case(plain, declaration_of(OPTIONS))
     declared = as_case(replace(plain, declared=vars(function)["__conformance__"]))
     assert declared.tags == {"timing"}
     assert replace(declared, tags=typed.tags, function=typed.function) == typed
@@ -159,7 +159,7 @@ def test_what_is_typed_goes_before_what_is_declared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "text", "said"),
+    ("option", "text", "message"),
     [
         ("requires", "trianing", "unknown capability 'trianing'\n  .*Did you mean 'training'"),
         ("check", "gradient", "unknown check 'gradient'\n  .*Did you mean 'gradients'"),
@@ -172,9 +172,9 @@ def test_what_is_typed_goes_before_what_is_declared() -> None:
         ("dynamic", "maybe", "axes.dynamic"),
     ],
 )
-def test_what_is_typed_wrongly_is_told_as_of_a_case_file(option: str, text: str, said: str) -> None:
-    """With what was seen, and what may stand there."""
-    with pytest.raises(UsageError, match=said):
+def test_what_is_typed_wrongly_is_reported_as_in_a_case_file(option: str, text: str, message: str) -> None:
+    """With what was given, and what is allowed."""
+    with pytest.raises(UsageError, match=message):
         as_case(UserFunction(ref="m:f"), declaration_of({option: [text]}))
 
 

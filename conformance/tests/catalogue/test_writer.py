@@ -24,7 +24,7 @@ NOWHERE = Location(file="")
 
 
 def reloaded(case: Case) -> Case:
-    """The case that comes of writing a case and loading the file."""
+    """Write a case to a file and load it."""
     with TemporaryDirectory() as folder:
         Path(folder, writer.filename(case)).write_text(writer.dump(case), encoding="utf-8")
         (loaded,) = load_cases([Path(folder)])
@@ -32,7 +32,7 @@ def reloaded(case: Case) -> Case:
 
 
 def placeless(case: Case) -> Case:
-    """The case without the places where it stands."""
+    """Return the case without its places."""
     return replace(case, location=NOWHERE, program_location=None, setup_location=None)
 
 
@@ -43,7 +43,7 @@ def test_every_written_case_comes_back_equal() -> None:
 
 
 def test_a_small_case_reads_like_those_of_the_catalogue() -> None:
-    """Short maps stand on one line, the program in a block, and nothing that is a default."""
+    """Short maps are on one line, the program is in a block, and defaults are left out."""
     case = a_case(
         inputs={"a": InputSpec(shape=(4,), requires_grad=True), "k": InputSpec(scalar=2)},
         variants=(Variant(), Variant(autocast="bfloat16")),
@@ -84,7 +84,7 @@ def test_the_file_is_named_for_area_and_topic() -> None:
     ],
 )
 def test_what_the_catalogue_rarely_has_comes_back_equal(changes: dict[str, Any]) -> None:
-    """Each key is written as the loader wants it."""
+    """Each key is written as the loader reads it."""
     case = a_case(**changes)
     assert placeless(reloaded(case)) == placeless(case)
 
@@ -105,7 +105,7 @@ def test_any_title_and_text_comes_back_equal(title: str, scalar: str) -> None:
         ({"function": UserFunction(ref="m:f")}, "calls a function in a file"),
     ],
 )
-def test_what_no_file_can_say_is_refused(changes: dict[str, Any], words: str) -> None:
+def test_what_no_file_can_express_is_refused(changes: dict[str, Any], words: str) -> None:
     """A case that a file would change is not written."""
     with pytest.raises(UsageError, match=words):
         writer.dump(a_case(**changes))

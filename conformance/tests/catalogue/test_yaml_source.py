@@ -97,7 +97,7 @@ def test_a_missing_text_has_the_place_of_what_should_hold_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a: 1\nb: 2\na: 3\n", "f.yaml:3:1: duplicate key 'a'"),
         ("a: &x [*x]\n", "f.yaml:1:4: aliases"),
@@ -107,11 +107,11 @@ def test_a_missing_text_has_the_place_of_what_should_hold_it() -> None:
         ("[" * 30 + "]" * 30, "f.yaml:1:22: nested deeper than 20 levels"),
     ],
 )
-def test_what_hides_meaning_is_a_problem(text: str, said: str) -> None:
+def test_what_hides_meaning_is_a_problem(text: str, message: str) -> None:
     """Duplicate keys, aliases, keys that are no text, tags and deep nesting are refused at their place."""
     problems = compose(text, "f.yaml").problems
 
-    assert str(problems[0]).startswith(said)
+    assert str(problems[0]).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_malformed_yaml_is_one_problem_at_its_place(text: str, place: str) -> No
 
 
 def test_an_empty_file_has_no_data_and_no_problem() -> None:
-    """Nothing is a valid document; who reads it decides."""
+    """An empty document is valid; the reader decides."""
     document = compose("", "f.yaml")
 
     assert document.data is None
@@ -164,7 +164,7 @@ def test_json_is_read_as_json(data: Any) -> None:
 @settings(deadline=None)  # other work on the machine is no failure
 @given(st.text(max_size=200))
 def test_any_text_gives_a_document_and_places_within_it(text: str) -> None:
-    """No input raises, and every problem lies within the text."""
+    """No input raises, and every problem is within the text."""
     document = compose(text, "f.yaml")
 
     lines = len(text.splitlines()) + 1

@@ -19,12 +19,12 @@ class Machine:
 
     Args:
         share: how much of a second the child computes in each second, by how late it is.
-        is_busy: whether it computes or waits, by how late it is; None where nobody knows.
+        is_busy: whether it computes or waits, by how late it is; None where that is unknown.
     """
 
     def __init__(self, share: Callable[[float], float], is_busy: Callable[[float], bool | None]) -> None:
         self.now = self.computed_s = 0.0
-        self.looks = 0
+        self.polls = 0
         self._share, self._is_busy = share, is_busy
 
     def clock(self) -> float:
@@ -32,16 +32,16 @@ class Machine:
         return self.now
 
     def usage(self, _: int) -> Usage | None:
-        """What the child does now."""
-        self.looks += 1
+        """The usage of the child now."""
+        self.polls += 1
         is_busy = self._is_busy(self.now)
         return None if is_busy is None else Usage(computed_s=self.computed_s, is_busy=is_busy)
 
     def end(self, limit_s: float, pid: int | None = 1) -> tuple[Spent, float]:
-        """How the child spent its time until it is killed, and when that is."""
+        """Return how the child spent its time until it is killed, and when that is."""
         allowance = Allowance(limit_s, self.usage, self.clock)
         while (spent := allowance.exceeded(pid)) is None:
-            step = max(allowance.unseen_s, 1e-6)
+            step = max(allowance.next_poll_s, 1e-6)
             self.computed_s += step * self._share(self.now)
             self.now += step
         return spent, self.now
@@ -63,13 +63,13 @@ class Machine:
     ids=[
         "computes",
         "computes on a loaded machine",
-        "is between two computations when it is looked at",
+        "is between two computations when it is polled",
         "computes in two processes",
         "sleeps",
         "polls",
         "computes, then sleeps",
         "gets no processor",
-        "cannot be seen",
+        "cannot be observed",
     ],
 )
 def test_a_child_is_charged_what_it_computes_and_sleeps(
@@ -77,21 +77,21 @@ def test_a_child_is_charged_what_it_computes_and_sleeps(
 ) -> None:
     """What it waits for a processor or a disk is not its own, up to a bound on the clock."""
     machine = Machine(share, is_busy)
-    seen, end = machine.end(100.0)
-    assert seen is spent
+    actual, end = machine.end(100.0)
+    assert actual is spent
     assert end_s <= end + 1e-3 <= end_s + 10 + 1e-2
 
 
 @pytest.mark.parametrize("limit_s", [0.5, 120.0])
-def test_a_child_is_looked_at_seldom(limit_s: float) -> None:
-    """Ten times within its limit, somewhat oftener near its end, whatever the limit is."""
+def test_a_child_is_polled_seldom(limit_s: float) -> None:
+    """Ten times within its limit, somewhat more often near its end, whatever the limit is."""
     machine = Machine(lambda _: 0.5, lambda _: True)
     machine.end(limit_s)
-    assert 15 <= machine.looks <= 45
+    assert 15 <= machine.polls <= 45
 
 
 def test_a_child_without_an_id_is_held_to_the_clock() -> None:
-    """Until the fork server says which process it is, nothing else is known."""
+    """Until the fork server sends its process id, nothing else is known."""
     machine = Machine(lambda _: 0.1, lambda _: True)
     _, end = machine.end(100.0, pid=None)
-    assert (machine.looks, round(end)) == (0, 100)
+    assert (machine.polls, round(end)) == (0, 100)

@@ -19,17 +19,17 @@ Extension modules: numpy._core._multiarray_umath, torch._C (total: 25)
 
 
 def stack(home: str = "/home/me") -> str:
-    """What `faulthandler` writes when a signal comes."""
+    """Return what `faulthandler` writes on a signal."""
     return STACK.format(torch=pytest.__file__.rpartition("/pytest/")[0], home=home)
 
 
 def test_the_innermost_frame_of_the_users_own_code_is_quoted() -> None:
-    """Neither that of PyTorch, nor what stands below the stack."""
+    """Neither that of PyTorch, nor what is below the stack."""
     assert last_words(stack()) == "in inner at mine.py:12"
 
 
 def test_a_saboteur_of_these_tests_counts_as_a_backend() -> None:
-    """It stands in this package, whose other frames do not count."""
+    """It is in this package, whose other frames do not count."""
     home, _, _ = ref("process", "segfaults_at_run").rpartition("/")
     assert last_words(stack(home)) == "in inner at mine.py:12"
 

@@ -52,7 +52,7 @@ def test_compiling_imports_nothing(backend: str) -> None:
 
 @pytest.mark.torch
 def test_a_folder_does_not_shadow_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where another `conformance` lies the server has the one that started it; other modules there can be imported."""
+    """A server imports the `conformance` that started it, not one in the working directory, but other modules there."""
     (tmp_path / "conformance").mkdir()
     (tmp_path / "conformance" / "__init__.py").write_text("raise RuntimeError")
     warm_up = (
@@ -89,11 +89,11 @@ def test_memory_limit_can_be_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.torch
 def test_server_ends_with_its_parents_socket() -> None:
-    """A server whose parent has gone ends in peace, and stopping it twice says the same."""
+    """A server whose parent has gone ends normally, and stopping it twice returns the same."""
     server = ForkServer({})
-    said = server.stop()
-    assert said.startswith("it ended with status 0.")  # and what was left out of its warm-up, on a build for GPUs
-    assert server.stop() == said
+    ending = server.stop()
+    assert ending.startswith("it ended with status 0.")  # and what was left out of its warm-up, on a build for GPUs
+    assert server.stop() == ending
 
 
 def test_kill_group_reaches_the_group() -> None:
@@ -127,19 +127,19 @@ _REAPER = (
 def test_a_process_that_computes_is_seen(program: str) -> None:
     """Its processor time grows, and it is busy, whichever of its threads and descendants works."""
     with _started(program) as started:
-        before = _seen(started, lambda usage: usage.is_busy and usage.computed_s > 0)
-        assert _seen(started, lambda usage: usage.computed_s > before.computed_s).is_busy
+        before = _observed(started, lambda usage: usage.is_busy and usage.computed_s > 0)
+        assert _observed(started, lambda usage: usage.computed_s > before.computed_s).is_busy
 
 
 def test_a_process_that_sleeps_is_seen() -> None:
     """It is not busy, and has the time of what it waited for."""
     with _started(_REAPER) as started:
-        first = _seen(started, lambda usage: not usage.is_busy and usage.computed_s > 0.2)
+        first = _observed(started, lambda usage: not usage.is_busy and usage.computed_s > 0.2)
         assert process.usage(started.pid) == first
 
 
-def test_a_process_that_is_gone_tells_nothing() -> None:
-    """It has no usage."""
+def test_a_process_that_is_gone_has_no_usage() -> None:
+    """None is returned."""
     with subprocess.Popen(["/bin/true"]) as ended:
         ended.wait()
     assert process.usage(ended.pid) is None
@@ -153,10 +153,10 @@ def _started(program: str) -> Iterator[subprocess.Popen[bytes]]:
         process.kill_group(started.pid)
 
 
-def _seen(started: subprocess.Popen[bytes], is_right: Callable[[Usage], bool]) -> Usage:
-    """The first usage that is right."""
+def _observed(started: subprocess.Popen[bytes], is_expected: Callable[[Usage], bool]) -> Usage:
+    """Return the first usage that is as expected."""
     deadline = time.monotonic() + 30
-    while (usage := process.usage(started.pid)) is None or not is_right(usage):
+    while (usage := process.usage(started.pid)) is None or not is_expected(usage):
         assert time.monotonic() < deadline, usage
         time.sleep(0.02)
     return usage
@@ -199,7 +199,7 @@ def test_process_dies_with_its_parent() -> None:
         os._exit(0)
     os.close(write)
     os.waitpid(middle, 0)
-    assert os.read(read, 1) == b""  # nobody holds the other end any more
+    assert os.read(read, 1) == b""  # no process holds the other end any more
     os.close(read)
 
 

@@ -1,4 +1,4 @@
-"""What children may do to us, one test each; `misbehaving.py` holds what they do."""
+"""How children may misbehave, one test each; `misbehaving.py` contains their code."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_flood_of_forged_lines_is_only_output() -> None:
 
 
 def test_segfault_is_named_with_its_stage_and_traceback() -> None:
-    """A segfault is a crash by SIGSEGV at the last stage reported, and says where it was."""
+    """A segfault is a crash by SIGSEGV at the last stage reported, with its place in the output."""
     made = attempt("segfaults")
     assert (made.ended, made.stage) == (Ended(signal="SIGSEGV"), Stage.COMPILE)
     assert "in segfaults" in made.output
@@ -142,7 +142,7 @@ def test_system_exit_is_an_exit(code: object, status: int) -> None:
 
 
 def test_crash_after_report_wins() -> None:
-    """A child that reported and then crashed has crashed, and we say that it had reported."""
+    """A child that reported and then crashed has crashed, with a note that it had reported."""
     assert str(attempt("crashes_after_report").ended) == "killed by SIGSEGV (after it had reported its result)"
 
 
@@ -151,7 +151,7 @@ def test_crash_after_report_wins() -> None:
     [("hangs", Spent.SLEEPING), ("computes_forever", Spent.COMPUTING), ("waits_for_a_program", Spent.COMPUTING)],
 )
 def test_hang_is_killed_at_its_limit(task: str, spent: Spent) -> None:
-    """A child deaf to SIGTERM is killed when its time is over, at the stage it had reached, and it says how it went."""
+    """A child that ignores SIGTERM is killed when its time is over, with the stage and how it was spent."""
     made = attempt(task, timeout_s=1.0)
     assert (made.ended, made.stage) == (Ended(timed_out=True, limit_s=1.0, spent=spent), Stage.BACKWARD)
     assert 1.0 <= made.duration_s < 30.0
@@ -171,7 +171,7 @@ def test_processes_left_behind_die(tmp_path: Path) -> None:
 
 
 def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that takes too much memory is a crash that says so."""
+    """A child that takes too much memory is a crash with that reason."""
     monkeypatch.setenv("CONFORMANCE_MEMORY_GIB", "0.5")
     assert str(attempt("eats_memory").ended) == "exited with status 0 (it ran out of the 0.5 GiB of memory it may use)"
 
@@ -204,7 +204,7 @@ def test_unknown_task_is_invalid() -> None:
 
 
 def test_garbage_on_every_descriptor_is_a_crash() -> None:
-    """Garbage in the report is the child's fault and an exception of nobody."""
+    """Garbage in the report is the child's fault and raises no exception."""
     made = attempt("writes_everywhere")
     assert made.ended is not None
     assert "its report is malformed: cannot read b'garbage'" in made.ended.note
@@ -273,8 +273,8 @@ def test_server_that_dies_twice_is_an_error() -> None:
 
 
 _PARENT = f"""
-from conformance.isolation import tasks
 import sys
+from conformance.isolation import tasks
 tasks.run_task("{TASKS}:leaves_processes_and_hangs", sys.argv[1], env={{}}, timeout_s=600)
 """
 
@@ -336,7 +336,7 @@ def test_server_that_cannot_start_is_an_error(tmp_path: Path) -> None:
 
 
 def test_torch_that_does_not_import_is_an_error(tmp_path: Path) -> None:
-    """The error is the end of the exception, and nothing else of what the server said."""
+    """The error is the end of the exception, and nothing else of the server's output."""
     (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
     with pytest.raises(HarnessError, match=r"^torch does not import: ImportError: no torch here\n  This is torch "):
         tasks.run_task(f"{TASKS}:behaves", None, env={"PYTHONPATH": str(tmp_path)}, timeout_s=60)

@@ -54,7 +54,7 @@ def torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("__version__ = '2.15.0a0+git1234567'", "torch 2.15.0a0+git1234567 (CPU build)"),
     ],
 )
-def test_the_version_and_the_build_are_what_torch_says(torch: Path, text: str, build: str) -> None:
+def test_the_version_and_the_build_are_those_of_torch(torch: Path, text: str, build: str) -> None:
     """Whatever the distribution is called, the local part of the version is there."""
     (torch / "version.py").write_text(text)
     assert str(torch_release.installed()) == build
@@ -66,8 +66,8 @@ def test_the_version_and_the_build_are_what_torch_says(torch: Path, text: str, b
         (None, "No such file or directory: '{folder}/version.py'"),
         ("__version__ = '2.13.0", "unterminated string literal"),
         ("\0", "null bytes"),
-        ("cuda = '13.0'", "{folder}/version.py says ''"),
-        (wheel("Unknown"), "{folder}/version.py says 'Unknown'"),
+        ("cuda = '13.0'", "{folder}/version.py has version ''"),
+        (wheel("Unknown"), "{folder}/version.py has version 'Unknown'"),
     ],
 )
 def test_a_version_that_cannot_be_read_is_none(torch: Path, text: str | None, problem: str) -> None:
@@ -89,7 +89,7 @@ def test_what_is_no_package_cannot_be_read(torch: Path) -> None:
 
 
 def test_a_stand_in_without_origin_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module that somebody put in the place of torch does not say where it comes from."""
+    """Another module in the place of torch has no origin."""
     stand_in = type(sys)("torch")
     monkeypatch.setitem(sys.modules, "torch", stand_in)
     assert "cannot be read: torch.__spec__ is" in torch_release.installed().problem
@@ -105,13 +105,13 @@ def test_the_version_names_the_suite_torch_and_python(torch: Path) -> None:
 
 
 def test_records_name_the_build(torch: Path) -> None:
-    """The environment of a run is told apart from that of another build of the same release."""
+    """The environment of a run differs from that of another build of the same release."""
     (torch / "version.py").write_text(wheel("2.13.0+cu130", cuda="13.0"))
     assert environment.capture().torch == "2.13.0+cu130"
 
 
 def needed() -> str:
-    """What this package requires of torch, as the checkout says."""
+    """Return the torch that this package requires, from the checkout."""
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     return next(str(text) for text in project["dependencies"] if Requirement(text).name == "torch")
 
@@ -128,7 +128,7 @@ def needed() -> str:
     ],
 )
 def test_what_is_older_than_the_range_is_unsupported(version: str, refused: str | None) -> None:
-    """The range is the one that the package requires; a pre-release counts as what it leads to."""
+    """The range is the one that the package requires; a pre-release counts as its final release."""
     found = torch_release.unsupported(torch_release.TorchRelease(version=version, build="CPU"))
     assert found == (refused.format(needed=needed()) if refused else None)
 
@@ -138,8 +138,8 @@ def test_what_is_installed_here_is_supported() -> None:
     assert torch_release.unsupported(torch_release.installed()) is None
 
 
-def test_a_missing_torch_is_refused_and_the_version_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A run ends before anything starts, in one line; what only reads still works."""
+def test_a_missing_torch_is_refused_and_the_version_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A run ends before anything starts, in one line; commands that only read still work."""
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.chdir(tmp_path)
     tasks.shutdown()
@@ -180,7 +180,7 @@ def test_what_is_installed_is_validated_without_a_torch(torch: Path) -> None:
 def test_a_backend_that_needs_torch_to_be_declared_is_left_out_without_one(
     torch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its expectations are not checked, and that is a problem that is told."""
+    """Its expectations are not checked, which is reported as a problem."""
     (torch / "version.py").write_text(wheel("2.9.1"))
     monkeypatch.setattr(declarations, "expectations", lambda _: {})
     result = CliRunner().invoke(main, ["validate"])

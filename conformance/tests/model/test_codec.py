@@ -88,12 +88,12 @@ def test_report_has_last_stage_and_result() -> None:
 
 @pytest.mark.parametrize("kind", ["refused", "failed", "exhausted"])
 def test_report_of_another_end(kind: messages.MessageKind) -> None:
-    """What is no result is a text that says what happened."""
+    """An outcome that is no result is a text with the reason."""
     assert messages.read_report(messages.message(kind, "why")) == messages.Report(kind=kind, body="why")
 
 
 def test_empty_report_says_nothing() -> None:
-    """A child that wrote nothing had begun, and no more is known."""
+    """Of a child that wrote nothing, only the start is known."""
     assert messages.read_report(b"") == messages.Report()
 
 

@@ -12,7 +12,7 @@ MODULES = {"torch": "torch", "F": "torch.nn.functional", "math": "math"}
 
 
 def resolve(dotted: str) -> object:
-    """What a dotted name stands for."""
+    """Return the value of a dotted name."""
     root, *steps = dotted.split(".")
     value: object = importlib.import_module(MODULES[root])
     for step in steps:
@@ -39,20 +39,20 @@ def test_no_allowed_attribute_is_reserved() -> None:
 
 
 def test_roots_are_no_builtins() -> None:
-    """The three roots are told apart from every other name."""
+    """The three roots differ from every other name."""
     assert set(MODULES) == ROOTS
     assert not ROOTS & BUILTINS
 
 
 @pytest.fixture(scope="module")
 def values() -> dict[str, object]:
-    """What every dotted name stands for; one that torch does not have is an AttributeError here."""
+    """The value of every dotted name; one that torch does not have is an AttributeError here."""
     return {dotted: resolve(dotted) for dotted in sorted(DOTTED)}
 
 
 @pytest.mark.torch
 def test_every_dotted_name_exists_and_is_no_module(values: dict[str, object]) -> None:
-    """A name stands for a function, a class or a constant; a module would hand over everything in it."""
+    """A name is that of a function, a class or a constant; a module would expose everything in it."""
     assert [dotted for dotted, value in values.items() if isinstance(value, ModuleType)] == []
 
 

@@ -31,7 +31,7 @@ def test_a_fault_after_a_param_is_placed_in_the_text_as_written() -> None:
     assert places == {"20:14", "20:17", "20:25", "20:33"}
 
 
-def test_a_fault_of_several_variants_is_said_once() -> None:
+def test_a_fault_of_several_variants_is_reported_once() -> None:
     """Variants that differ only in their modes, or that fail alike, give one problem."""
     variants = (Variant(), Variant(grad="disabled"), Variant(params={"n": 1}), Variant(params={"n": 2}))
 
@@ -59,7 +59,7 @@ def test_generated_source_is_a_module_with_one_function() -> None:
     )
 
 
-def test_generated_names_are_stable_and_tell_variants_apart() -> None:
+def test_generated_names_are_stable_and_distinguish_variants() -> None:
     """The file name is made of the ids, so that tracebacks and caches are the same in every process."""
     case = case_of("return a")
 
@@ -104,7 +104,7 @@ def programs(draw: st.DrawFn) -> str:
 @settings(deadline=None)  # other work on the machine is no failure
 @given(programs())
 def test_an_accepted_program_compiles_and_a_refused_one_has_places_within_it(text: str) -> None:
-    """Either nothing is wrong and the generated source compiles, or every place lies within the text."""
+    """Either nothing is wrong and the generated source compiles, or every place is within the text."""
     case = case_of(text)
     wrong = problems(case)
 

@@ -108,7 +108,7 @@ def test_the_rules_leave_out_what_they_say(nest: str, ambient: str, runs: bool) 
 
 
 def test_a_rule_rests_on_what_the_grammar_has() -> None:
-    """What stands for a point that is left out must be there itself."""
+    """The equivalent of a point that is left out must be there itself."""
     lone = Grammar(levels=levels("set_true_with float16_with"), ambient=("enabled",))
     assert sum(lone.pruned(2).values()) == 0
     assert len(list(lone.points(2))) == 4
@@ -130,12 +130,12 @@ def test_a_sample_reaches_all_of_the_grammar() -> None:
     drawn = WHOLE.sample(2, 300, seed=0)
     assert {point.ambient for point in drawn} == set(AMBIENT) - {"float16"}
     for depth in (0, 1):
-        seen = Counter(point.levels[depth] for point in drawn)
-        assert set(seen) == {point.levels[depth] for point in WHOLE.points(2)}
+        actual = Counter(point.levels[depth] for point in drawn)
+        assert set(actual) == {point.levels[depth] for point in WHOLE.points(2)}
 
 
 def test_a_sample_of_nearly_everything_is_refused() -> None:
-    """Whoever wants that much runs all of it."""
+    """So large a sample should be a full run."""
     with pytest.raises(ValueError, match="a sample of 51 is more than half of the 100 points that are 1 deep"):
         WHOLE.sample(1, 51, seed=0)
 
@@ -196,9 +196,9 @@ def test_every_program_is_within_the_subset(nest: tuple[NestLevel, ...], innermo
     nodes = list(ast.walk(tree))
     known = Vocabulary.of(nodes, ["a"]) | Vocabulary(names=frozenset({"probe"}))
     assert [*check(nodes, text, known), *check_body(tree)] == []
-    seen = sum(isinstance(node, ast.Name) and node.id == "probe" for node in ast.walk(tree))
+    observations = sum(isinstance(node, ast.Name) and node.id == "probe" for node in ast.walk(tree))
     calls = sum(level.form == "call" for level in nest)
-    assert seen == (2 if innermost else 1 + 2 * len(nest) - calls)
+    assert observations == (2 if innermost else 1 + 2 * len(nest) - calls)
 
 
 @given(nest=NESTS)
@@ -224,7 +224,7 @@ def test_a_nest_requires_what_its_modes_require() -> None:
 
 
 def test_every_nest_of_the_suite_is_named_after_its_levels() -> None:
-    """The id of a case says what its program does."""
+    """The id of a case describes its program."""
     for case in load_cases():
         if case.area == "nest":
             named = [level_of(part) for part in case.id.removeprefix("nest.modes.").split(".")]

@@ -98,9 +98,9 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize(("program", "said"), HOSTILE.items(), ids=range(len(HOSTILE)))
+@pytest.mark.parametrize(("program", "message"), HOSTILE.items(), ids=range(len(HOSTILE)))
 def test_what_is_outside_the_subset_is_refused_and_nothing_runs(
-    program: str, said: str, monkeypatch: pytest.MonkeyPatch
+    program: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hostile or broken program is a problem at its place in the YAML file; nothing of it is executed."""
 
@@ -108,9 +108,9 @@ def test_what_is_outside_the_subset_is_refused_and_nothing_runs(
         pytest.fail("a program was executed while it was checked")
 
     monkeypatch.setattr(builtins, "exec", forbidden)
-    said_of_it = found(program)
+    messages = found(program)
 
-    assert any(each.startswith(said) for each in said_of_it), said_of_it
+    assert any(each.startswith(message) for each in messages), messages
 
 
 ACCEPTED = {
@@ -181,5 +181,5 @@ def test_underscored_attributes_are_never_accepted(name: str) -> None:
 @settings(deadline=None)  # other work on the machine is no failure
 @given(st.text(max_size=60))
 def test_any_text_is_checked_without_an_exception(text: str) -> None:
-    """Whatever stands in a program, the answer is a list of problems."""
+    """Whatever the text of a program, the result is a list of problems."""
     assert all(problem.message for problem in problems(case_of(text, text)))
