@@ -148,9 +148,14 @@ class ForkServer:
 
 
 class ForkServers:
-    """The fork servers of this process, one for each set of environment variables."""
+    """The fork servers of this process, one for each set of environment variables.
 
-    def __init__(self) -> None:
+    Args:
+        warm_up: of each of them, as for `ForkServer`.
+    """
+
+    def __init__(self, warm_up: str = WARM_UP) -> None:
+        self._warm_up = warm_up
         self._lock = threading.Lock()
         self._servers: dict[frozenset[tuple[str, str]], ForkServer] = {}
 
@@ -170,7 +175,7 @@ class ForkServers:
             if server is None or server is dead:
                 if server is not None:
                     server.stop()
-                server = self._servers[key] = ForkServer(env)
+                server = self._servers[key] = ForkServer(env, self._warm_up)
             return server
 
     def shutdown(self) -> None:

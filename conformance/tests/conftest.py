@@ -35,7 +35,12 @@ def _alone() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under --benchmark-only deselect tests that are no benchmark, instead of skipping each with a line."""
+    """Put files that need torch first: they take longest, and no process may be left alone with one at the end.
+
+    Under --benchmark-only deselect tests that are no benchmark, instead of skipping each with a line.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("torch")}
+    items.sort(key=lambda item: item.path not in slow)
     if config.getoption("benchmark_only", default=False):
         timed = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=[item for item in items if item not in timed])

@@ -17,9 +17,14 @@ from conformance.isolation import probe
 from conformance.isolation.probe import Step
 from conformance.observation import torch_names
 
-__all__ = ["dying", "hanging", "leaving", "required_raises", "required_thread", "without_a_name"]
+__all__ = ["brief", "dying", "hanging", "leaving", "required_raises", "required_thread", "without_a_name"]
 
 _kept: list[object] = []
+
+
+def brief() -> list[Step]:
+    """No step: for tests of how servers start and end, which need nothing of torch."""
+    return []
 
 
 def _wait_for_ever() -> None:

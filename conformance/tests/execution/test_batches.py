@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _servers() -> Iterator[None]:
     yield
     tasks.shutdown()

@@ -20,9 +20,12 @@ from conformance.model.enums import Spent, Stage
 from conformance.model.errors import HarnessError, UsageError
 from conformance.model.request import Request
 from conformance.model.result import Ended
+from conformance.tests import warmups
 from conformance.tests.misbehaving import TASKS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from conformance.model.result import Attempt
 
 pytestmark = pytest.mark.torch
@@ -32,6 +35,15 @@ def attempt(task: str, argument: object = None, timeout_s: float = 60.0) -> Atte
     """Run one of the misbehaving tasks in isolation."""
     end = tasks.run_task(f"{TASKS}:{task}", argument, env={}, timeout_s=timeout_s)
     return attempts.attempt(end)
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Servers of this test alone, which start without torch: it is about how they start and end."""
+    servers = forkserver.ForkServers(f"{warmups.__name__}:brief")
+    monkeypatch.setattr(tasks, "_SERVERS", servers)
+    yield
+    servers.shutdown()
 
 
 def is_alive(pid: int) -> bool:
@@ -236,6 +248,7 @@ def test_threads_run_tasks_at_once() -> None:
         assert hanging.result().ended == Ended(timed_out=True, limit_s=3.0, spent=Spent.SLEEPING)
 
 
+@pytest.mark.usefixtures("brief")
 def test_backend_environment_has_a_server_of_its_own() -> None:
     """A backend's environment variables are set in its children, and in no other's."""
     name = "CONFORMANCE_TEST_VARIABLE"
@@ -246,6 +259,7 @@ def test_backend_environment_has_a_server_of_its_own() -> None:
     assert [attempts.attempt(end).invalid for end in ends] == ["set", "unset", "set"]
 
 
+@pytest.mark.usefixtures("brief")
 def test_dead_server_is_replaced() -> None:
     """When the fork server was killed between two tasks, the next one gets a new server."""
     server = int(attempt("says_where").metrics["server"])
@@ -254,11 +268,13 @@ def test_dead_server_is_replaced() -> None:
     assert attempt("says_where").metrics["server"] != server
 
 
+@pytest.mark.usefixtures("brief")
 def test_task_is_repeated_when_the_server_dies(tmp_path: Path) -> None:
     """When the fork server dies under a task, the task runs once more."""
     assert attempt("kills_the_server", argument=str(tmp_path / "killed")).invalid == "survived"
 
 
+@pytest.mark.usefixtures("brief")
 def test_task_is_repeated_when_the_server_no_longer_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork server that does not kill a child that is over its time is itself killed and replaced."""
     monkeypatch.setattr(supervisor, "KILL_LIMIT_S", 0.5)
@@ -266,6 +282,7 @@ def test_task_is_repeated_when_the_server_no_longer_answers(tmp_path: Path, monk
     assert attempt("stops_the_server", argument=str(tmp_path / "stopped"), timeout_s=1.0).invalid == "survived"
 
 
+@pytest.mark.usefixtures("brief")
 def test_server_that_dies_twice_is_an_error() -> None:
     """A task under which the fork server dies again is an error of the harness."""
     with pytest.raises(HarnessError, match="the fork server died twice"):
@@ -291,6 +308,7 @@ def test_children_die_with_the_parent(tmp_path: Path) -> None:
     assert die([int(word) for word in path.read_text().split()[:-1]])
 
 
+@pytest.mark.usefixtures("brief")
 def test_shutdown_ends_running_tasks() -> None:
     """Shutting down ends what runs; the waiting thread gets an error, not a second try."""
     with ThreadPoolExecutor(1) as pool:
