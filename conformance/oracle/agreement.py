@@ -46,4 +46,4 @@ def _differences(prediction: Prediction, call: CallObservation) -> Iterator[str]
         left = (state.grad_mode, state.inference_mode, state.autocast, state.autocast_dtype)
         right = (modes.grad, modes.inference, modes.autocast, f"torch.{modes.dtype}")
         if left != right:
-            yield f"after_call: grad, inference, autocast, dtype are {left}, the oracle predicts {right}"
+            yield f"after_call: grad, inference, autocast and its dtype are {left}, the oracle predicts {right}"

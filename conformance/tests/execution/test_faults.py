@@ -96,7 +96,7 @@ def floods(gm, example_inputs):
 
 ROWS = {
     "fine": ("pass", ""),
-    "hands_back": ("vacuous", "every graph was handed back as it came"),
+    "hands_back": ("vacuous", "every graph was returned as it came"),
     "raises_in_compile": ("error", "raised in compile: BackendCompilerFailed: .*this graph is too beautiful"),
     "raises_in_forward": ("error", "raised in forward: ValueError: not today"),
     "raises_in_backward": ("error", "raised in backward: ValueError: no way back"),

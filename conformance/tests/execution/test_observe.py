@@ -413,7 +413,7 @@ ENGAGED = "mine = Backend(name='mine', compile={{'backend': 'eager'}}, engaged={
     [
         ("lambda: None", None),
         ("lambda: 'eager did the work'", "eager did the work"),
-        ("None", "every graph was handed back as it came, for PyTorch to run it"),
+        ("None", "every graph was returned as it came, for PyTorch to run it"),
         ("lambda: missing", "engaged() raised NameError: name 'missing' is not defined"),
     ],
 )

@@ -61,7 +61,7 @@ def test_the_traceback_is_the_innermost_frames_without_folders() -> None:
 
     frames = caught(lambda: deep(10)).traceback
     assert len(frames) == 6
-    assert all(frame.startswith("test_raised.py:") and frame.endswith(" in deep") for frame in frames)
+    assert all(frame.startswith("test_exceptions.py:") and frame.endswith(" in deep") for frame in frames)
 
 
 def test_an_exception_never_raised_has_no_traceback() -> None:
