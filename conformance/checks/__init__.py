@@ -1,4 +1,4 @@
-"""The checks, one file each: what was observed of both sides -> whether it is the same, and where it differs.
+"""The checks, one file each: compare the observations of both sides and report where they differ.
 
 Imports only `model`, `program`, `isolation`, `backend`, `catalogue` and `observation`; not `oracle` nor `verdict`.
 """

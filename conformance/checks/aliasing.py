@@ -16,9 +16,9 @@ __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """Compare relations in every call, and what changes when the caller writes into a result of the last one."""
-    looked_at = any(holds_tensors(actual.outputs) for _, actual, _ in pair.returned_calls())
-    return Finding(must=(*_relations(pair), *_reaches(pair))).if_any(looked_at=looked_at)
+    """Compare relations in every call, and what changes when the caller writes into a result of the last call."""
+    compared = any(holds_tensors(actual.outputs) for _, actual, _ in pair.returned_calls())
+    return Finding(must=(*_relations(pair), *_reaches(pair))).if_any(compared=compared)
 
 
 def _relations(pair: Pair) -> Iterator[Difference]:
@@ -28,7 +28,7 @@ def _relations(pair: Pair) -> Iterator[Difference]:
 
 def _reaches(pair: Pair) -> Iterator[Difference]:
     last = len(pair.case.calls) - 1
-    # Who raised has no results to write into; that is the business of the exceptions.
+    # A side that raised has no results to write into; the check of exceptions reports it.
     if pair.actual.complete and any(index == last for index, _, _ in pair.returned_calls()):
         yield from _unequal(pair.actual.reaches, pair.expected.reaches, "writing into ", "reach", "nothing")
 
@@ -37,6 +37,6 @@ def _unequal(
     actual: Mapping[str, str], expected: Mapping[str, str], prefix: str, kind: str, absent: str
 ) -> Iterator[Difference]:
     for path in dict.fromkeys([*expected, *actual]):
-        seen, wanted = actual.get(path, absent), expected.get(path, absent)
-        if seen != wanted:
-            yield Difference(path=prefix + path, kind=kind, actual=seen, expected=wanted)
+        left, right = actual.get(path, absent), expected.get(path, absent)
+        if left != right:
+            yield Difference(path=prefix + path, kind=kind, actual=left, expected=right)

@@ -18,31 +18,31 @@ __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """Compare modes, hooks, default dtype and RNG state with those left uncompiled; see whether a plain op works."""
+    """Compare modes, hooks, default dtype and RNG state with the uncompiled program's, and that a plain op works."""
     return Finding(must=tuple(_differences(pair)))
 
 
 def _differences(pair: Pair) -> Iterator[Difference]:
     for index, actual, expected in pair.calls():
         for name in ("after_call", "after_backward"):
-            seen, wanted = getattr(actual, name), getattr(expected, name)
-            if seen is not None and wanted is not None:
-                own = None if pair.claims_rng else (actual.rng_before, expected.rng_before)
-                yield from _unequal(seen, wanted, f"call[{index}].{name}", own)
+            left, right = getattr(actual, name), getattr(expected, name)
+            if left is not None and right is not None:
+                before = None if pair.claims_rng else (actual.rng_before, expected.rng_before)
+                yield from _unequal(left, right, f"call[{index}].{name}", before)
 
 
 def _unequal(
     actual: AmbientState, expected: AmbientState, where: str, before: tuple[str, str] | None
 ) -> Iterator[Difference]:
-    """What differs; given the states of the generator before the call, only whether it moved is compared of it."""
-    wanted, found = asdict(expected), asdict(actual)
+    """Fields that differ; given generator states before the call, only whether each generator advanced is compared."""
+    actual_fields, expected_fields = asdict(actual), asdict(expected)
     if before is not None:
-        found["rng"], wanted["rng"] = (
-            _moved(state.rng, was) for state, was in zip((actual, expected), before, strict=True)
+        actual_fields["rng"], expected_fields["rng"] = (
+            _moved(state.rng, start) for state, start in zip((actual, expected), before, strict=True)
         )
-    for name, seen in found.items():
-        if seen != wanted[name]:
-            yield Difference(path=f"{where}.{name}", kind="state", actual=str(seen), expected=str(wanted[name]))
+    for name, value in actual_fields.items():
+        if value != (right := expected_fields[name]):
+            yield Difference(path=f"{where}.{name}", kind="state", actual=str(value), expected=str(right))
 
 
 def _moved(state: str, before: str) -> str:

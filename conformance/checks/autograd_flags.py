@@ -1,4 +1,4 @@
-"""autograd_flags: how autograd sees the results, and the inputs after the call."""
+"""autograd_flags: autograd properties of the results, and of the inputs after the call."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _FLAGS = ("requires_grad", "is_leaf", "grad_fn", "is_inference")
 def check(pair: Pair) -> Finding:
     """Compare requires_grad, is_leaf, whether there is a grad_fn, and is_inference, in every call."""
     calls = [actual for _, actual, _ in pair.returned_calls()]
-    looked_at = any(holds_tensors(call.outputs, call.tracked) for call in calls)
-    return Finding(must=tuple(_differences(pair))).if_any(looked_at=looked_at)
+    compared = any(holds_tensors(call.outputs, call.tracked) for call in calls)
+    return Finding(must=tuple(_differences(pair))).if_any(compared=compared)
 
 
 def _differences(pair: Pair) -> Iterator[Difference]:
     for index, actual, expected in pair.returned_calls():
         for name in ("outputs", "tracked"):
-            for one in compare_facts(getattr(actual, name), getattr(expected, name), _FLAGS):
-                yield replace(one, path=f"call[{index}].{one.path}")
+            for difference in compare_facts(getattr(actual, name), getattr(expected, name), _FLAGS):
+                yield replace(difference, path=f"call[{index}].{difference.path}")

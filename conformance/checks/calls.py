@@ -19,7 +19,7 @@ __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """Compare every call after the first: new values, changed weights, the case's sequence; zero signs as advisory."""
+    """Compare every call after the first: new values, changed weights, the case's sequence; zero signs are advisory."""
     found = _later(pair, pair.returned_calls(), "outputs") + _later(pair, pair.quiet_calls(), "gradients")
     return replace(Finding.of(found), should=tuple(_zero_signs(pair)))
 
@@ -28,7 +28,7 @@ def _zero_signs(pair: Pair) -> Iterator[Difference]:
     for index, actual, expected in pair.returned_calls():
         if index > 0:
             found = zero_signs(actual.outputs, expected.outputs)
-            yield from (replace(one, path=f"call[{index}].{one.path}") for one in found)
+            yield from (replace(each, path=f"call[{index}].{each.path}") for each in found)
 
 
 def _later(pair: Pair, calls: Iterable[tuple[int, CallObservation, CallObservation]], name: str) -> Comparison:
@@ -36,6 +36,6 @@ def _later(pair: Pair, calls: Iterable[tuple[int, CallObservation, CallObservati
     for index, actual, expected in calls:
         if index > 0:
             where = f"call[{index}].{name}"
-            seen, wanted = getattr(actual, name), getattr(expected, name)
-            total += compare_leaves(seen, wanted, reference=pair.reference, where=where).within(f"call[{index}]")
+            left, right = getattr(actual, name), getattr(expected, name)
+            total += compare_leaves(left, right, reference=pair.reference, where=where).within(f"call[{index}]")
     return total

@@ -1,4 +1,4 @@
-"""compiled: a pass is worth something only if the backend compiled a graph and the graph ran."""
+"""compiled: whether the backend compiled a graph and the graph ran, without which a pass means nothing."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """Ask for a captured graph, a call of what the backend made of it, and no word of a fallback."""
-    seen = pair.evidence
-    if seen is None:
+    """Require a captured graph, a call of what the backend compiled from it, and no reported fallback."""
+    evidence = pair.evidence
+    if evidence is None:
         return Finding()
     if pair.fallback:
         return Finding(must=(_difference("engaged", pair.fallback, "the backend itself did the work"),))
     if pair.is_idle:
         unchanged = "every graph was returned as it came, for PyTorch to run it"
         return Finding(must=(_difference("returned_unchanged", unchanged, "the backend itself did the work"),))
-    if not seen.graphs:
-        skipped = f"no graph ({seen.frames_skipped} frames skipped, {seen.graph_breaks} graph breaks)"
+    if not evidence.graphs:
+        skipped = f"no graph ({evidence.frames_skipped} frames skipped, {evidence.graph_breaks} graph breaks)"
         return Finding(must=(_difference("graphs", skipped, "at least one graph compiled"),))
-    if not seen.backend_calls:
+    if not evidence.backend_calls:
         return Finding(must=(_difference("backend_calls", "none", "what the backend compiled was called"),))
     return Finding()
 

@@ -19,21 +19,21 @@ __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """Compare stage (call or backward) and kind (nearest built-in class); an exception of one side alone breaks it."""
+    """Compare stage (call or backward) and kind (nearest built-in class); an exception on only one side breaks it."""
     must = tuple(_stage_and_kind(pair))
     return Finding(must=must, should=tuple(_exact_type(pair)), message="" if must else _undeclared(pair))
 
 
 def _stage_and_kind(pair: Pair) -> Iterator[Difference]:
     for index, actual, expected in pair.calls():
-        seen, wanted = _coarse(actual.raised), _coarse(expected.raised)
-        if seen != wanted:
+        left, right = _coarse(actual.raised), _coarse(expected.raised)
+        if left != right:
             in_backward = any(each and each.stage is Stage.BACKWARD for each in (actual.raised, expected.raised))
             yield Difference(
                 path=f"call[{index}]",
                 kind="exception",
-                actual=seen,
-                expected=wanted,
+                actual=left,
+                expected=right,
                 stage=Stage.BACKWARD if in_backward else Stage.FORWARD,
             )
 
@@ -50,7 +50,7 @@ def _exact_type(pair: Pair) -> Iterator[Difference]:
 
 
 def _undeclared(pair: Pair) -> str:
-    """What is first raised uncompiled where nothing is declared: whoever reads the result may not have meant that."""
+    """The first uncompiled exception if the case declares none: it may be unintended."""
     raised = next((call.raised for call in pair.expected.calls if call.raised), None)
     if raised is None or not pair.case.may_raise:
         return ""

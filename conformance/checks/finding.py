@@ -1,4 +1,4 @@
-"""What a check is given and what it gives back."""
+"""Input and result of a check."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Finding", "Pair", "holds_tensors"]
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A role held against the uncompiled program.
+    """A role to compare with the uncompiled program.
 
-    `reference` None compares bits alone (uncompiled against itself). `fallback` says why the backend's own word is that
-    something else did the work; `is_idle` that it has no word, and returned every graph as it came. `breaks` are the
+    `reference` None compares bits alone (uncompiled with itself). `fallback` is the backend's report that something
+    else did the work; `is_idle` is whether it has no such report and returned every graph unchanged. `breaks` are the
     places where graphs break, with reasons. The byte counts are None where they could not be measured. `twin` is the
-    compiled role of the case's other program, if it has one. Without `claims_rng` random numbers need not be the same.
+    compiled role of the case's second program, if it has one. Without `claims_rng` random numbers may differ.
     """
 
     case: Case
@@ -44,21 +44,21 @@ class Pair:
     claims_rng: bool = True
 
     def calls(self) -> Iterator[tuple[int, CallObservation, CallObservation]]:
-        """Index, actual and expected of every call that both sides made."""
+        """Yield index, actual and expected of every call that both sides made."""
         for index, (actual, expected) in enumerate(zip(self.actual.calls, self.expected.calls, strict=False)):
             yield index, actual, expected
 
     def returned_calls(self) -> Iterator[tuple[int, CallObservation, CallObservation]]:
-        """Those calls that gave the caller a result to use on both sides, whatever backward did with it."""
+        """Yield the calls that returned a result on both sides, even if backward raised."""
         return (item for item in self.calls() if _returned(item[1]) and _returned(item[2]))
 
     def quiet_calls(self) -> Iterator[tuple[int, CallObservation, CallObservation]]:
-        """Those calls in which neither side raised."""
+        """Yield the calls in which neither side raised."""
         return (item for item in self.calls() if item[1].raised is None and item[2].raised is None)
 
 
 def holds_tensors(*leaves: Leaves) -> bool:
-    """Whether there is a tensor among leaves, so that its facts can be compared."""
+    """Whether any leaf is a tensor, so that there are facts to compare."""
     return any("dtype" in leaf.facts for each in leaves for leaf in each.values())
 
 
@@ -68,7 +68,7 @@ def _returned(call: CallObservation) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a check found: differences that break a MUST, differences that break a SHOULD, and the worst grade."""
+    """Result of a check: differences that break a MUST, differences that break a SHOULD, and the worst grade."""
 
     must: tuple[Difference, ...] = ()
     should: tuple[Difference, ...] = ()
@@ -77,9 +77,9 @@ class Finding:
 
     @classmethod
     def of(cls, comparison: Comparison) -> Finding:
-        """A comparison of numbers, whose differences break a MUST."""
+        """Return the finding of a comparison of numbers, whose differences break a MUST."""
         return cls(must=comparison.differences, grade=comparison.grade, message=comparison.message)
 
-    def if_any(self, *, looked_at: bool) -> Finding:
-        """The same, said to be of nothing where there was nothing to look at."""
-        return self if looked_at or self.must or self.should else replace(self, grade=Grade.NOTHING)
+    def if_any(self, *, compared: bool) -> Finding:
+        """Return the same finding, with the grade `nothing` if nothing was compared."""
+        return self if compared or self.must or self.should else replace(self, grade=Grade.NOTHING)

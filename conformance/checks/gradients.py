@@ -1,4 +1,4 @@
-"""gradients: what the first backward left on every input and parameter, for random cotangents."""
+"""gradients: gradients of every input and parameter after the first backward, for random cotangents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""graph_count: graph breaks and recompiles against what the case allows."""
+"""graph_count: graph breaks and recompiles, compared with the limits of the case."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BREAKS = "graph_breaks"
 
 
 def check(pair: Pair) -> Finding:
-    """Compare with the case's own limits, or one recompile of each frame for each kind of call after the first."""
+    """Compare with the case's limits, by default one recompile of each frame for each kind of call after the first."""
     excesses = tuple(_excesses(pair))
     is_broken = any(each.path == _BREAKS for each in excesses)
     return Finding(should=excesses, message="; ".join(pair.breaks) if is_broken else "")
@@ -32,9 +32,9 @@ def _excesses(pair: Pair) -> Iterator[Difference]:
         _BREAKS: (pair.evidence.graph_breaks, pair.case.graph_breaks),
         "recompiles": (pair.evidence.recompiles, _allowed_recompiles(pair.case)),
     }
-    for path, (seen, allowed) in counts.items():
-        if seen > allowed:
-            yield Difference(path=path, kind="count", actual=str(seen), expected=f"at most {allowed}", limit=allowed)
+    for path, (count, allowed) in counts.items():
+        if count > allowed:
+            yield Difference(path=path, kind="count", actual=str(count), expected=f"at most {allowed}", limit=allowed)
 
 
 def _allowed_recompiles(case: Case) -> int:
@@ -45,6 +45,6 @@ def _allowed_recompiles(case: Case) -> int:
 
 
 def _guarded(call: Call) -> tuple[object, ...]:
-    """What guards may see of a call: everything but new values."""
-    mappings = (tuple(sorted(one.items())) for one in (call.shapes, call.requires_grad, call.scalars))
+    """Everything of a call that guards may depend on: all but values."""
+    mappings = (tuple(sorted(each.items())) for each in (call.shapes, call.requires_grad, call.scalars))
     return (call.grad, call.autocast, call.dtype, *mappings)

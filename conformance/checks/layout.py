@@ -18,21 +18,21 @@ __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """Compare how results lie in memory, in every call; strides of sizes below two move nothing, but can be read."""
-    looked_at = any(holds_tensors(actual.outputs, actual.gradients) for _, actual, _ in pair.returned_calls())
+    """Compare the memory layout of results in every call; strides of sizes below two only show when read."""
+    compared = any(holds_tensors(actual.outputs, actual.gradients) for _, actual, _ in pair.returned_calls())
     return Finding(
         must=tuple(_differences(pair, "outputs", ("stride", "storage_offset", "channels_last", "conjugated"))),
         should=(
             *_differences(pair, "outputs", ("stride of size 1",)),
             *_differences(pair, "gradients", ("stride",)),
         ),
-    ).if_any(looked_at=looked_at)
+    ).if_any(compared=compared)
 
 
 def _differences(pair: Pair, name: str, facts: tuple[str, ...]) -> Iterator[Difference]:
     for index, actual, expected in pair.returned_calls():
-        seen, wanted = getattr(actual, name), getattr(expected, name)
-        for one in compare_facts(seen, wanted, facts):
-            # Another shape is the business of the values; its strides would only repeat that.
-            if seen[one.path].facts.get("shape") == wanted[one.path].facts.get("shape"):
-                yield replace(one, path=f"call[{index}].{one.path}")
+        left, right = getattr(actual, name), getattr(expected, name)
+        for each in compare_facts(left, right, facts):
+            # The check of values reports another shape; its strides would only repeat that.
+            if left[each.path].facts.get("shape") == right[each.path].facts.get("shape"):
+                yield replace(each, path=f"call[{index}].{each.path}")

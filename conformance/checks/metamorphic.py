@@ -1,7 +1,7 @@
-"""metamorphic: the case's twin, another program that must do the same, held against the program on one backend.
+"""metamorphic: the case's twin, a second program that must do the same, compared with the program on one backend.
 
-No reference is asked, and none is needed: two spellings of one computation differ by no more than rounding, whatever
-either of them should have given.
+No fp64 reference is needed: two ways to write one computation differ by no more than rounding, whatever the right
+result is.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "hold"]
 
-_LOOKS = (values.check, gradients.check, calls.check, autograd_flags.check, ambient.check, exceptions.check)
+_CHECKS = (values.check, gradients.check, calls.check, autograd_flags.check, ambient.check, exceptions.check)
 
 
 def check(pair: Pair) -> Finding:
-    """Hold results, gradients, flags, exceptions and what is left behind of the twin against the program's."""
+    """Compare results, gradients, flags, exceptions and ambient state of the twin with those of the program."""
     return Finding() if pair.twin is None else hold(pair.case, pair.twin, pair.actual)
 
 
 def hold(case: Case, twin: RoleObservation, program: RoleObservation) -> Finding:
     """Compare two roles that must do the same; numbers must be close in the sense of `torch.testing`."""
     both = Pair(case=case, actual=twin, expected=program, reference=NoReference())
-    found = [look(both) for look in _LOOKS]
-    differences = [replace(one, twin=True) for each in found for one in each.must]
+    found = [run(both) for run in _CHECKS]
+    differences = [replace(difference, twin=True) for each in found for difference in each.must]
     grades = [each.grade for each in found if each.grade is not None]
     return Finding(must=tuple(differences), grade=max(grades, key=lambda grade: grade.rank, default=Grade.BITWISE))

@@ -1,4 +1,4 @@
-"""mutation: what the caller handed over, after each call and each backward; version counters as advisory."""
+"""mutation: what the caller passed in, after each call and each backward; version counters are advisory."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def check(pair: Pair) -> Finding:
 
 
 def _by_backward(pair: Pair, index: int, actual: CallObservation, expected: CallObservation) -> Comparison:
-    """Hold against each other what backward changed on either side, and the gradients that it was given."""
+    """Compare what backward changed on either side, and the gradients that were passed to it."""
     both = [path for path in expected.handed if path in actual.handed]
-    unchanged = _left_alone(actual) & _left_alone(expected)
-    looked_at = [path for path in both if path not in unchanged]
+    unchanged = _unchanged(actual) & _unchanged(expected)
+    compared = [path for path in both if path not in unchanged]
     return compare_leaves(
-        {path: actual.handed[path] for path in looked_at},
-        {path: expected.handed[path] for path in looked_at},
+        {path: actual.handed[path] for path in compared},
+        {path: expected.handed[path] for path in compared},
         reference=pair.reference,
         where=f"call[{index}].handed",
     )
 
 
-def _left_alone(call: CallObservation) -> set[str]:
-    """What is after backward as it was before: state that has been compared already, and cotangents as drawn."""
+def _unchanged(call: CallObservation) -> set[str]:
+    """Paths that backward left unchanged: state that has been compared already, and cotangents as drawn."""
     before = {f"after_backward.{name}": leaf for name, leaf in call.tracked.items()} | call.cotangents
     kept = {path: leaf for path, leaf in before.items() if path in call.handed}
     return kept.keys() - set(changed(kept, call.handed))
@@ -54,8 +54,8 @@ def _left_alone(call: CallObservation) -> set[str]:
 
 def _versions(pair: Pair) -> Iterator[Difference]:
     for index, actual, expected in pair.calls():
-        for name, wanted in expected.versions.items():
-            seen = actual.versions.get(name, 0)
-            if seen != wanted:
+        for name, right in expected.versions.items():
+            left = actual.versions.get(name, 0)
+            if left != right:
                 path = f"call[{index}].{name}"
-                yield Difference(path=path, kind="version", actual=f"+{seen}", expected=f"+{wanted}")
+                yield Difference(path=path, kind="version", actual=f"+{left}", expected=f"+{right}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_checks"]
 
-_KEPT = 5  # differences told per check; the rest are counted
+_KEPT = 5  # differences kept per check; the rest are counted
 
 # Each check is the function `check` of the module that has its name.
 _CHECKS: Mapping[str, Callable[[Pair], Finding]] = {

@@ -1,4 +1,4 @@
-"""retention: what an earlier call returned is, after the later calls, what it was."""
+"""retention: whether later calls change what an earlier call returned."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """Hold what changed since each call returned it against what changed uncompiled; compare what changed in both."""
+    """Compare which results changed after they were returned, and the numbers of those that changed on both sides."""
     if not (pair.actual.complete and pair.expected.complete):
         return Finding(grade=Grade.NOTHING)
-    changed, wanted = _changed(pair.actual), _changed(pair.expected)
-    both = [path for path in wanted if path in changed]
-    late = compare_leaves(
+    actual, expected = _changed(pair.actual), _changed(pair.expected)
+    both = [path for path in expected if path in actual]
+    numbers = compare_leaves(
         {path: pair.actual.retained[path] for path in both},
         {path: pair.expected.retained[path] for path in both},
         reference=pair.reference,
         where="retained",
     )
-    seen = Comparison(
-        differences=tuple(_surprises(changed, wanted, pair)),
+    paths = Comparison(
+        differences=tuple(_unexpected(actual, expected, pair)),
         grade=Grade.BITWISE if holds_tensors(pair.expected.retained) else Grade.NOTHING,
     )
-    return Finding.of(late + seen)
+    return Finding.of(numbers + paths)
 
 
-def _surprises(changed: list[str], wanted: list[str], pair: Pair) -> Iterator[Difference]:
+def _unexpected(actual: list[str], expected: list[str], pair: Pair) -> Iterator[Difference]:
     known = pair.expected.retained
-    for path in [path for path in changed if path not in wanted and path in known]:
+    for path in [path for path in actual if path not in expected and path in known]:
         yield Difference(path=path, kind="retained", actual="changed by a later call", expected="unchanged")
-    for path in [path for path in wanted if path not in changed and path in pair.actual.retained]:
+    for path in [path for path in expected if path not in actual and path in pair.actual.retained]:
         yield Difference(path=path, kind="retained", actual="unchanged", expected="changed by a later call")
 
 

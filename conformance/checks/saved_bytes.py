@@ -1,4 +1,4 @@
-"""saved_bytes: what autograd keeps for backward; deterministic, and nothing for a no_grad region."""
+"""saved_bytes: bytes that autograd saves for backward; deterministic, and zero for a no_grad region."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """A compiled function keeps no more bytes than the uncompiled one."""
-    seen, wanted = pair.actual_bytes, pair.expected_bytes
-    if seen is None or wanted is None or seen <= wanted:
+    """Require that a compiled function saves no more bytes than the uncompiled one."""
+    left, right = pair.actual_bytes, pair.expected_bytes
+    if left is None or right is None or left <= right:
         return Finding()
-    difference = Difference(path="saved for backward", kind="bytes", actual=f"{seen} B", expected=f"at most {wanted} B")
+    difference = Difference(path="saved for backward", kind="bytes", actual=f"{left} B", expected=f"at most {right} B")
     return Finding(should=(difference,))

@@ -1,4 +1,4 @@
-"""values: what the first call returned. A compile step that runs on the real inputs shows here and only here."""
+"""values: results of the first call. A compile step that runs on the real inputs shows here and only here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["check"]
 
 
 def check(pair: Pair) -> Finding:
-    """Compare structure, shape, dtype, NaN and infinity positions, then numbers; signs of zero as advisory."""
+    """Compare structure, shape, dtype, NaN and infinity positions, then numbers; signs of zero are advisory."""
     for index, actual, expected in pair.returned_calls():
         if index == 0:
             where = "call[0].outputs"

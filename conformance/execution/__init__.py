@@ -1,4 +1,4 @@
-"""From a plan to records: what the child does with a request, attempts, the runner, sessions, the warm-up.
+"""From a plan to records: a request in a child, attempts, the runner, sessions, the warm-up.
 
 Imports only `model`, `program`, `isolation`, `backend`, `catalogue`, `observation`, `oracle`, `checks`, `verdict` and
 `records`.

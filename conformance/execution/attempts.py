@@ -1,4 +1,4 @@
-"""Requests run in processes of their own, one in a child or several, and what comes of them as attempts."""
+"""Run requests in child processes, one or several per child, and return attempts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IMPORT_LIMIT_S = 60.0
 
 
 def run(request: Request, deadline: Deadline | None = None) -> Attempt:
-    """Run one request in a child and wait for what comes of it; may be called from any thread or executor.
+    """Run one request in a child and wait for its attempt; may be called from any thread or executor.
 
     Raises:
         HarnessError: the fork server does not start, or died twice.
@@ -39,17 +39,17 @@ def run(request: Request, deadline: Deadline | None = None) -> Attempt:
 
 
 def run_batch(requests: Sequence[Request]) -> list[Attempt]:
-    """Run requests of one backend, several in one child as long as each is a plain pass.
+    """Run requests of one backend, several in one child as long as each passes.
 
-    What is anything else is run again alone, and what stands behind it in another child: a process in which something
-    went wrong proves nothing. When the child died or was over its limit, each is run alone.
+    Any other request is run again alone, and those after it in another child: results of a process in which something
+    went wrong are not trusted. If the child died or exceeded its limit, each is run alone.
 
     Raises:
         HarnessError: the fork server does not start, or died twice.
     """
     attempts: list[Attempt] = []
-    while len(waiting := requests[len(attempts) :]) > 1:
-        passes = _passes(waiting)
+    while len(pending := requests[len(attempts) :]) > 1:
+        passes = _passes(pending)
         if passes is None:
             break
         attempts += passes
@@ -61,15 +61,15 @@ def run_batch(requests: Sequence[Request]) -> list[Attempt]:
 def sweep(requests: Sequence[Request], deadline: Deadline | None = None) -> list[Attempt]:
     """Run requests of one backend in as few children as their failures allow.
 
-    As `run_batch`, but what is no pass is not run again alone: of thousands of programs, those that matter will be.
+    Like `run_batch`, but a request that does not pass is not run again alone: the caller repeats those that matter.
 
     Raises:
         HarnessError: the fork server does not start, or died twice.
         StoppedError: the deadline has passed.
     """
     attempts: list[Attempt] = []
-    while waiting := requests[len(attempts) :]:
-        made = _together(waiting, deadline)
+    while pending := requests[len(attempts) :]:
+        made = _together(pending, deadline)
         if made is None:
             break
         attempts += made
@@ -77,13 +77,13 @@ def sweep(requests: Sequence[Request], deadline: Deadline | None = None) -> list
 
 
 def _passes(requests: Sequence[Request]) -> list[Attempt] | None:
-    """The plain passes that requests begin with, run in one child; None when it gave no result."""
+    """The leading passes of requests, run in one child; None if it gave no result."""
     made = _together(requests)
     return None if made is None else list(takewhile(lambda attempt: outcome(attempt) is Outcome.PASS, made))
 
 
 def _together(requests: Sequence[Request], deadline: Deadline | None = None) -> Sequence[Attempt] | None:
-    """The attempts made in one child, the last of which may be no pass; None when it gave no result."""
+    """The attempts made in one child, of which only the last may not be a pass; None if it gave no result."""
     limit = max(request.timeout_s for request in requests)
     function, env = "conformance.execution.observe:run_all", requests[0].backend.env
     end = tasks.run_task(function, tuple(requests), env=env, timeout_s=limit, deadline=deadline)
@@ -92,7 +92,7 @@ def _together(requests: Sequence[Request], deadline: Deadline | None = None) -> 
 
 
 def attempt(end: Exit) -> Attempt:
-    """Turn how a child ended and what it said into the attempt it made."""
+    """Turn the exit and the result of a child into an attempt."""
     made = tasks.result(Attempt, end)
     if isinstance(made, Ended):
         made = Attempt(ended=made, stage=end.report.stage, call=end.report.call)
@@ -102,10 +102,10 @@ def attempt(end: Exit) -> Attempt:
 
 
 def describe(ref: str) -> BackendInfo:
-    """Resolve a backend in a child: an import that raises, hangs or ends the process makes it a broken one.
+    """Describe a backend in a child; one whose import raises, hangs or ends the process is described as broken.
 
     Raises:
-        BackendError: nothing has that name.
+        BackendError: no backend has that name.
         HarnessError: the fork server does not start, or died twice.
     """
     ref = absolute(ref)

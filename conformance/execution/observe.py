@@ -1,4 +1,4 @@
-"""Child side: one request -> uncompiled twice, compiled once, every check -> an Attempt of numbers and words."""
+"""Child side: run one request uncompiled twice and compiled once, run every check, and return an Attempt."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
 
     Args:
         request: what to run; its backend is resolved again here.
-        report: told each stage as it begins, so that a crash or a timeout can be placed.
+        report: called with each stage as it begins, so that the stage of a crash or timeout is known.
 
     Returns:
-        What was observed. Nothing a program or a backend raises escapes; what is no `Exception` ends the child.
+        What was observed. Any `Exception` of a program or backend is caught; another exception ends the child.
     """
     report(Stage.BUILD)
     subject = _Subject(request)
     try:
         role = subject.uncompiled()
-    except Exception as error:  # noqa: BLE001 - a case that does not build is our fault, not the backend's
+    except Exception as error:  # noqa: BLE001 - a case that does not build is the suite's fault
         raised = describe(error, Stage.BUILD)
         why = f"the case does not build: {raised.type}: {raised.message}"
         return Attempt(invalid=why, fault=Fault.CASE, stage=Stage.BUILD)
@@ -61,7 +61,7 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
     try:
         expected, expected_bytes = perform(role), saved_bytes(role)
         agreed, disagreement = agreement.compare(request, expected)
-        invalid = _disqualified(subject, expected, disagreement)
+        invalid = _invalid_attempt(subject, expected, disagreement)
     except Exception as error:  # noqa: BLE001 - inputs that cannot be made
         raised = describe(error, Stage.REFERENCE)
         why = f"the uncompiled program cannot be observed: {raised.type}: {raised.message}"
@@ -80,10 +80,10 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
 
 
 def run_all(requests: Sequence[Request], report: Callable[[Stage], None]) -> Attempts:
-    """Run requests one after another in this process, until one of them is anything but a pass.
+    """Run requests one after another in this process, until one of them does not pass.
 
-    Each attempt carries its own duration. Between them `torch.compiler.reset()` drops what was compiled; what PyTorch
-    keeps beyond that, such as the results of fake tensors it remembers, later ones share.
+    Each attempt has its own duration. Between them `torch.compiler.reset()` drops what was compiled; other caches of
+    PyTorch, such as that of fake tensors, are shared.
     """
     made: list[Attempt] = []
     for request in requests:
@@ -107,54 +107,54 @@ class _Subject:
         return program_build.generate(self.request.case, self.request.variant)
 
     def build(self) -> ModuleType:
-        """Build a fresh namespace of the program, seeded as every other role's."""
+        """Build a fresh namespace of the program, seeded as for every other role."""
         seeding.seed_default(self.request.seed)
         return self._source.load()
 
     def uncompiled(self) -> Role:
-        """The program as it is."""
+        """Return the uncompiled role."""
         module = self.build()
         return Role(request=self.request, module=module, function=module.program)
 
     @cached_property
     def twin(self) -> _Subject | None:
-        """The case's other program, as a subject of its own."""
+        """The case's second program, as a subject of its own."""
         case = self.request.case
         if not case.twin:
             return None
         return _Subject(replace(self.request, case=replace(case, id=f"{case.id} twin", program=case.twin, twin="")))
 
 
-def _disqualified(subject: _Subject, expected: RoleObservation, disagreement: str | None) -> Attempt | None:
-    """The attempt of a request that says nothing of any backend, by what is wrong first, or None."""
+def _invalid_attempt(subject: _Subject, expected: RoleObservation, disagreement: str | None) -> Attempt | None:
+    """The attempt of an invalid request, with the first reason, or None."""
     request = subject.request
-    tries: tuple[tuple[Fault, Callable[[], str | None]], ...] = (
+    tests: tuple[tuple[Fault, Callable[[], str | None]], ...] = (
         (Fault.CASE, lambda: _wrong_with_case(request, expected)),
         (Fault.REFERENCE, lambda: _unreadable(expected)),
         (Fault.ORACLE, lambda: disagreement),
         (Fault.REFERENCE, lambda: _unstable(subject, expected)),
         (Fault.LAW, lambda: _broken_law(subject, expected)),
     )
-    found = ((fault, why) for fault, tried in tries if (why := tried()))
+    found = ((fault, why) for fault, test in tests if (why := test()))
     return next((Attempt(invalid=why, fault=fault, stage=Stage.REFERENCE) for fault, why in found), None)
 
 
 def _wrong_with_case(request: Request, expected: RoleObservation) -> str | None:
-    """Why the program does not do, uncompiled, what the case says, or None."""
-    seen = [call.raised for call in expected.calls if call.raised]
-    wanted = request.case.raises
+    """How the uncompiled program contradicts the `raises` of its case, or None."""
+    actual = [call.raised for call in expected.calls if call.raised]
+    declared = request.case.raises
     if request.case.may_raise:
         return None
-    for raised in seen:
-        if wanted is None or (raised.type, raised.stage) != (wanted.type, wanted.stage):
-            return f"the uncompiled program raised {_words(raised)}, which the case does not declare"
-    if wanted is not None and not seen:
-        return f"the case declares {wanted.type} at stage {wanted.stage}, and the uncompiled program raised nothing"
+    for raised in actual:
+        if declared is None or (raised.type, raised.stage) != (declared.type, declared.stage):
+            return f"the uncompiled program raised {_describe(raised)}, which the case does not declare"
+    if declared is not None and not actual:
+        return f"the case declares {declared.type} at stage {declared.stage}, and the uncompiled program raised nothing"
     return None
 
 
 def _unreadable(expected: RoleObservation) -> str | None:
-    """Which tensor the uncompiled program gives, or is given, that has no numbers to compare, or None."""
+    """The first result or argument of the uncompiled program whose numbers cannot be read, or None."""
     for index, call in enumerate(expected.calls):
         for leaves in (call.outputs, call.tracked, call.gradients):
             if found := unreadable(leaves):
@@ -166,7 +166,7 @@ def _unreadable(expected: RoleObservation) -> str | None:
     return None
 
 
-def _words(raised: Raised) -> str:
+def _describe(raised: Raised) -> str:
     return f"{raised.type} at stage {raised.stage}: {raised.message}"
 
 
@@ -186,7 +186,7 @@ def _unstable(subject: _Subject, expected: RoleObservation) -> str | None:
 
 
 def _broken_law(subject: _Subject, expected: RoleObservation) -> str | None:
-    """How the case's two programs differ uncompiled, where they must not, or None."""
+    """How the case's two programs differ uncompiled, or None."""
     if subject.twin is None:
         return None
     broken = metamorphic.hold(subject.request.case, perform(subject.twin.uncompiled()), expected).must
@@ -205,7 +205,7 @@ class _Compiled:
         self.dispatching = ambient.dispatching_as_now()
 
     def against(self, expected: RoleObservation, expected_bytes: int | None) -> Attempt:
-        """Run the compiled role and hold it against the uncompiled one, and against its twin if it has one."""
+        """Run the compiled role and compare it with the uncompiled one, and with its twin if it has one."""
         self.report(Stage.COMPILE)
         try:
             watch = Watch()
@@ -215,7 +215,7 @@ class _Compiled:
             return Attempt(raised=describe(error, Stage.COMPILE), stage=Stage.COMPILE)
         actual = perform(role)
         evidence = watch.evidence(compiled_backward=any(call.compiled_backward for call in actual.calls))
-        broken_at = graph_breaks.places()  # since the watch was made
+        breaks = graph_breaks.places()  # since the watch was made
         actual_bytes = saved_bytes(role) if actual.complete else None
         pair = Pair(
             case=self.subject.request.case,
@@ -223,7 +223,7 @@ class _Compiled:
             expected=expected,
             reference=Reference(self.subject.request, self.subject.build),
             evidence=evidence,
-            breaks=broken_at,
+            breaks=breaks,
             fallback=_fallback(self.backend),
             is_idle=_is_idle(self.backend, evidence),
             actual_bytes=actual_bytes,
@@ -238,7 +238,7 @@ class _Compiled:
         if raised is None and not pair.claims_rng and any(call.draws for call in expected.calls):
             checks = self._drawing_uncompiled_baseline(pair, checks)
         return Attempt(
-            # What holds of a sequence that an exception cut short holds of next to nothing.
+            # A check that holds for a sequence cut short by an exception means little.
             checks=tuple(check for check in checks if not check.held) if raised else checks,
             evidence=evidence,
             raised=raised,
@@ -247,13 +247,13 @@ class _Compiled:
         )
 
     def _drawing_uncompiled_baseline(self, pair: Pair, checks: tuple[CheckResult, ...]) -> tuple[CheckResult, ...]:
-        """Checks of a program that draws, with what breaks where the backend is told to draw the same numbers."""
+        """Checks of a program that draws, plus those that break if the backend is set to draw the same numbers."""
         if not self.backend.eager_random:
             return checks
         info = self.subject.request.backend
         claiming = replace(info, capabilities=info.capabilities | {Capability.RNG})
         subject = _Subject(replace(self.subject.request, backend=claiming))
-        torch.compiler.reset()  # code that roles share, such as PyTorch's own, is compiled already, without the switch
+        torch.compiler.reset()  # code shared by roles, such as PyTorch's own, was compiled without the switch
         with patched(self.backend.eager_random):
             actual = perform(self._role(subject, pair.expected))
         reference = Reference(subject.request, subject.build)
@@ -278,31 +278,31 @@ class _Compiled:
 
 
 def _under(configuration: Mapping[str, str], result: CheckResult) -> CheckResult:
-    """A result that shows under some configuration alone."""
-    return replace(result, differences=tuple(replace(one, under=configuration) for one in result.differences))
+    """A result that occurs only under a configuration."""
+    return replace(result, differences=tuple(replace(each, under=configuration) for each in result.differences))
 
 
 def _fallback(backend: Backend) -> str | None:
-    """What did the work in the backend's place, by its own word, or None."""
+    """What did the work in place of the backend, as it reports itself, or None."""
     if backend.engaged is None:
         return None
     try:
         return backend.engaged()
-    except Exception as error:  # noqa: BLE001 - a backend that cannot tell has not shown that it did the work
+    except Exception as error:  # noqa: BLE001 - without an answer the backend has not shown that it did the work
         raised = describe(error, Stage.COMPARE)
         return f"engaged() raised {raised.type}: {raised.message}"
 
 
-def _is_idle(backend: Backend, seen: Evidence) -> bool:
-    """Whether every graph came back as it was, from a backend that does not tell whether it did the work."""
-    return backend.engaged is None and 0 < seen.graphs == seen.returned_unchanged
+def _is_idle(backend: Backend, evidence: Evidence) -> bool:
+    """Whether a backend without `engaged` returned every graph unchanged."""
+    return backend.engaged is None and 0 < evidence.graphs == evidence.returned_unchanged
 
 
 def _unexpected(actual: RoleObservation, expected: RoleObservation) -> Raised | None:
     """The first exception of the compiled role in a call where the uncompiled one raised none."""
-    for seen, wanted in zip(actual.calls, expected.calls, strict=False):
-        if seen.raised and not wanted.raised:
-            return seen.raised
+    for compiled, uncompiled in zip(actual.calls, expected.calls, strict=False):
+        if compiled.raised and not uncompiled.raised:
+            return compiled.raised
     return None
 
 

@@ -1,4 +1,4 @@
-"""What the pytest plugin does once something of the suite is collected: plan the requests and run each."""
+"""Session of the pytest plugin: plan the requests when the suite is collected, and run each."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ __all__ = ["Session", "named"]
 
 
 def named(ref: str) -> BackendInfo:
-    """A backend of which nothing is known but how it is named: a `Backend` in a module may call itself otherwise."""
+    """Return a backend known only by its spec; a `Backend` in a module may have another name."""
     return BackendInfo(ref=absolute(ref), name=name_of(ref))
 
 
 class Session:
-    """The plan of one pytest session, and the way to run one request of it.
+    """The plan of one pytest session, with a method to run one request.
 
     Args:
-        describe: gives what is known of a backend.
-        backends: how each backend is named; none means every declared one.
+        describe: returns the description of a backend.
+        backends: specs of backends; none means every declared one.
         cases: globs over case ids.
         variants: axes that a variant must have.
-        tags: of which a case must have one.
+        tags: tags of which a case must have one.
 
     Raises:
-        ConformanceError: something given matches nothing, or a file is malformed.
+        ConformanceError: an option matches nothing, or a file is malformed.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Session:
         self._executor = ThreadPoolExecutor(max_workers=1)
 
     def run(self, request: Request) -> Record:
-        """Run one request in a process of its own, unless its outcome is known before."""
+        """Run one request in a process of its own, unless its outcome is already decided."""
         (record,) = Run(
             replace(self.plan, requests=(request,)),
             self._executor,
@@ -75,6 +75,6 @@ class Session:
         return record
 
     def close(self) -> None:
-        """Stop what requests run on."""
+        """Stop the executor and the fork server."""
         self._executor.shutdown()
         tasks.shutdown()

@@ -1,4 +1,4 @@
-"""A plan and any executor of `concurrent.futures` -> records, as they are completed."""
+"""Run a plan on an executor of `concurrent.futures` and yield records as they are completed."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ if TYPE_CHECKING:
 __all__ = ["BATCH", "Run", "records"]
 
 BATCH = 16
-SLOW_BATCH = 4  # where compiling takes seconds: so that two jobs stay busy, and a limit is not reached by many
+SLOW_BATCH = 4  # where compiling takes seconds: keeps two jobs busy, and few requests share a time limit
 
 Batch = tuple["Request", ...]
 
 _MESSAGE = 2000  # characters
-_DOWN = frozenset({Verdict.FAIL, Verdict.ERROR, Verdict.CRASH, Verdict.TIMEOUT, Verdict.VACUOUS})
+_BROKEN = frozenset({Verdict.FAIL, Verdict.ERROR, Verdict.CRASH, Verdict.TIMEOUT, Verdict.VACUOUS})
 
 
 class Run:
-    """The execution of a plan; iterating over it, once, does the work and gives each record as it is completed.
+    """The execution of a plan; iterating over it, once, runs it and yields each record as it is completed.
 
-    Smoke cases come first. A backend that fails every one of them is gated: the rest of its requests is not run.
+    Smoke cases run first. A backend that fails every one of them is gated: the rest of its requests is not run.
 
     Args:
-        plan: what to run.
-        executor: where to run it.
+        plan: the requests.
+        executor: the executor to run them on.
         expectations: the known failures of each backend, by its name.
-        environment: what the records are made on.
-        run_id: which run the records belong to.
-        folders: of cases beyond the packaged ones; the commands that reproduce records name them.
-        done: records of this plan that exist already; their requests are not run again.
-        jobs: how many requests the executor runs at a time; not many more are handed to it.
+        environment: the environment of the run.
+        run_id: id of the run.
+        folders: folders of cases beyond the packaged ones, for the commands that reproduce records.
+        done: existing records of this plan; their requests are not run again.
+        jobs: how many requests the executor runs at a time; not many more are submitted.
         max_fail: how many red verdicts stop the run.
-        smoke_gate: whether the smoke cases decide on the rest.
-        submit: runs the requests of a batch and gives an attempt each; what it raises ends the run, once the records
-            that are complete have been given.
-        batch: how many requests of one area share a process at most; smoke cases and those that are expected to fail
+        smoke_gate: whether a backend that fails all smoke cases is gated.
+        submit: runs the requests of a batch and returns an attempt each; an exception ends the run, after the records
+            that are complete.
+        batch: how many requests of one area may share a process; smoke cases and those that are expected to fail
             never do.
 
     Attributes:
@@ -100,7 +100,7 @@ class Run:
                 future.cancel()
 
     def _batches(self, requests: Iterable[Request], size: int) -> Iterator[Batch]:
-        """Put requests of one area and backend together, each batch where its last one stood."""
+        """Batch requests of one area and backend, each batch at the position of its last request."""
         filling: dict[tuple[str, str], list[Request]] = {}
         for request in requests:
             if is_smoke(request) or self._judge.expects(request):
@@ -114,23 +114,23 @@ class Run:
         yield from (tuple(batch) for batch in filling.values() if batch)
 
     def _start(self, running: dict[Future[Sequence[Attempt]], Batch]) -> Iterator[Record]:
-        """Hand batches to the executor while there is room; requests that need no run are records at once."""
-        while self._todo and not self.stopped and len(running) < self._room and self._gate.knows(self._todo[0][0]):
+        """Submit batches while there is room; yield records of requests that need no run."""
+        while self._todo and not self.stopped and len(running) < self._room and self._gate.is_decided(self._todo[0][0]):
             batch = self._todo.popleft()
-            if reason := self._gate.closed_to(batch[0]):
+            if reason := self._gate.reason_to_skip(batch[0]):
                 self.gated[batch[0].backend.name] = reason
                 continue
-            left = []
+            to_run = []
             for request in batch:
                 if (settled := decided(request, self._judge.environment.torch)) is not None:
                     yield from self._take(self._judge.settled(request, *settled))
                 else:
-                    left.append(request)
-            if left and not self.stopped:
-                running[self._executor.submit(self._submit, tuple(left))] = tuple(left)
+                    to_run.append(request)
+            if to_run and not self.stopped:
+                running[self._executor.submit(self._submit, tuple(to_run))] = tuple(to_run)
 
     def _collect(self, running: dict[Future[Sequence[Attempt]], Batch]) -> Iterator[Record]:
-        """Wait for at least one result; what went wrong in the harness is raised after the results."""
+        """Wait for at least one result; an error of the harness is raised after the results."""
         if self.stopped:
             for future in [future for future in running if future.cancel()]:
                 del running[future]
@@ -159,7 +159,7 @@ class Run:
 def _in_order(
     plan: Plan, known: Mapping[tuple[str, str, str], Record], *, smoke_gate: bool
 ) -> tuple[list[Request], set[tuple[str, str, str]]]:
-    """What is to be run, smoke cases first, and the keys of what is run only for the gate to look at."""
+    """The requests to run, smoke cases first, and the keys of those run only for the gate."""
     todo = [request for request in plan.requests if request.key not in known]
     if not smoke_gate:
         return todo, set()
@@ -175,7 +175,7 @@ def records(
     expectations: Mapping[str, Sequence[Expectation]] | None = None,
     run_id: str = "",
 ) -> Iterator[Record]:
-    """Run all of a plan that is no run of its own: no smoke case decides on the rest, and nothing is written."""
+    """Run all of a plan as part of another command: without smoke gate, and without a record file."""
     executor = ThreadPoolExecutor(environment.threads)
     try:
         yield from Run(
@@ -196,42 +196,42 @@ def records(
 
 
 class _Gate:
-    """Watches the smoke cases of each backend."""
+    """Tracks the smoke cases of each backend."""
 
     def __init__(self, requests: Iterable[Request], known: Mapping[tuple[str, str, str], Record]) -> None:
         keys = [request.key for request in requests if is_smoke(request)]
         self._smoke = frozenset(keys)
-        self._awaited = Counter(backend for backend, _, _ in keys)
-        self._up: set[str] = set()
-        self._down: dict[tuple[str, str, str], str] = {}
+        self._pending = Counter(backend for backend, _, _ in keys)
+        self._passing: set[str] = set()
+        self._failing: dict[tuple[str, str, str], str] = {}
         for record in known.values():
             self.note(record)
 
     def note(self, record: Record) -> None:
-        """Take account of a record; only those of smoke cases count."""
+        """Register a record; only those of smoke cases count."""
         if record.key not in self._smoke:
             return
-        self._awaited[record.backend] -= 1
-        if record.verdict in _DOWN:
-            self._down[record.key] = f"{record.case_id} / {record.variant}: {record.full_message}"
+        self._pending[record.backend] -= 1
+        if record.verdict in _BROKEN:
+            self._failing[record.key] = f"{record.case_id} / {record.variant}: {record.full_message}"
         else:
-            self._up.add(record.backend)
+            self._passing.add(record.backend)
 
-    def knows(self, request: Request) -> bool:
-        """Whether it can say if the request is to be run."""
-        return is_smoke(request) or not self._awaited[request.backend.name]
+    def is_decided(self, request: Request) -> bool:
+        """Whether it is decided if the request is to be run."""
+        return is_smoke(request) or not self._pending[request.backend.name]
 
-    def closed_to(self, request: Request) -> str | None:
-        """Why the request is not to be run, or None."""
+    def reason_to_skip(self, request: Request) -> str | None:
+        """Return why the request is not to be run, or None."""
         name = request.backend.name
-        down = sorted(key for key in self._down if key[0] == name)
-        if request.key in self._smoke or name in self._up or not down:
+        failing = sorted(key for key in self._failing if key[0] == name)
+        if request.key in self._smoke or name in self._passing or not failing:
             return None
-        return f"all {len(down)} smoke requests failed, the rest was not run; the first: {self._down[down[0]]}"
+        return f"all {len(failing)} smoke requests failed, the rest was not run; the first: {self._failing[failing[0]]}"
 
 
 class _Judge:
-    """Makes records of what came of requests."""
+    """Makes records of attempts."""
 
     def __init__(
         self,
@@ -254,11 +254,11 @@ class _Judge:
         return match(self._expectations.get(request.backend.name, ()), request.case.id, request.variant)
 
     def attempted(self, request: Request, attempt: Attempt) -> Record:
-        """The record of a request that was run."""
+        """Return the record of a request that was run."""
         return self._record(request, outcome(attempt), attempt)
 
     def settled(self, request: Request, happened: Outcome, reason: str) -> Record:
-        """The record of a request that need not be run."""
+        """Return the record of a request that need not be run."""
         return self._record(request, happened, Attempt(invalid=reason))
 
     def _record(self, request: Request, happened: Outcome, attempt: Attempt) -> Record:
@@ -280,7 +280,7 @@ class _Judge:
             evidence=attempt.evidence,
             raised=attempt.raised,
             metrics=attempt.metrics,
-            # What the backend does not claim is no use of an entry: it is stale.
+            # A capability that the backend does not claim does not use an entry: the entry is stale.
             expectation=expectation_summary(expectation) if happened is not Outcome.UNSUPPORTED else None,
             expectation_note=note,
             ended=attempt.ended,

@@ -1,4 +1,4 @@
-"""One `conformance run`, from its options to its result: discover, plan, run, write, and what the gate makes of it."""
+"""One `conformance run`, from its options to its result: discover, plan, run, write, and the exit code."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ __all__ = ["Options", "Result", "Session", "prepare"]
 
 _INTERRUPTED = 130
 _FAST_S, _SLOW_S = 0.15, 1.5
-"""What a request took, on average, where compiling is fast and where it is slow: 2 cores, torch 2.15, no warm cache."""
-_FEW = 3  # minutes that are told in seconds
-_BATCHES_A_JOB = 4  # at least, unless told: a run of few requests keeps every job busy, and tells results as they come
+"""Average seconds of a request with a fast and a slow compiler: 2 cores, torch 2.15, no warm cache."""
+_FEW = 3  # minutes, below which the estimate is in seconds
+_BATCHES_A_JOB = 4  # at least, without --batch: a small run keeps every job busy, and shows results as they come
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the user asked for; the names are those of `conformance run`. Without `records` see `kept`."""
+    """Options of `conformance run`, under their names. Without `records` see `kept`."""
 
     records: Path | None = None
     backends: Sequence[str] = ()
@@ -64,7 +64,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came of a run. `records` are all of the file, those of an earlier, interrupted run included."""
+    """Result of a run. `records` are all of the file, including those of an earlier, interrupted run."""
 
     path: Path
     records: Sequence[Record]
@@ -76,7 +76,7 @@ class Result:
 
     @property
     def exit_code(self) -> int:
-        """0 where nothing is red, 1 with findings, 130 after Ctrl-C."""
+        """0 if nothing is red, 1 with findings, 130 after Ctrl-C."""
         if self.interrupted:
             return _INTERRUPTED
         return int(bool(self.stale) or not all(record.verdict.is_green for record in self.records))
@@ -97,7 +97,7 @@ class Session:
 
     @property
     def resumed(self) -> str:
-        """What there was of an earlier run, in words; empty where there was nothing."""
+        """Message on the records of an earlier run; empty if there are none."""
         if not (self.done or self.writer.dropped):
             return ""
         cut = "; its last line was cut off, and that request runs again" if self.writer.dropped else ""
@@ -105,7 +105,7 @@ class Session:
 
     @property
     def estimate(self) -> str:
-        """How much there is to do, and about how long it takes here; a machine may be twice as fast or as slow."""
+        """Message on the number of requests left and their rough duration, right within a factor of two."""
         done = {record.key for record in self.done}
         left = [request.backend for request in self.plan.requests if request.key not in done]
         if not left:
@@ -120,11 +120,11 @@ class Session:
 
     @property
     def remaining(self) -> int:
-        """How many records are to come, if no backend is gated."""
+        """The number of records to come, if no backend is gated."""
         return len(self.plan.requests) - len(self.done)
 
     def execute(self, advance: Callable[[Record], None]) -> Result:
-        """Run, write each record as it comes and then tell `advance`; Ctrl-C ends it with what there is."""
+        """Run, write each record as it comes and then call `advance` with it; Ctrl-C ends the run early."""
         jobs = self.options.jobs or self.environment.threads
         executor = ThreadPoolExecutor(jobs)
         run = self._run(executor, jobs)
@@ -133,7 +133,7 @@ class Session:
             with self.writer:
                 try:
                     for record in run:
-                        records.append(record)  # first: what the file has, the summary counts
+                        records.append(record)  # first: the summary counts what the file has
                         self.writer.write(record)
                         advance(record)
                 except KeyboardInterrupt:
@@ -161,19 +161,19 @@ class Session:
         )
 
     def _result(self, run: Run, records: Sequence[Record], *, interrupted: bool) -> Result:
-        whole = self.writer.finished and not self.plan.selection.given and self.plan.shard is None
+        is_complete = self.writer.finished and not self.plan.selection.given and self.plan.shard is None
         return Result(
             path=self.path,
             records=records,
             planned=len(self.plan.requests),
             gated=run.gated,
-            stale=self._stale(run.gated, records) if whole else (),
+            stale=self._stale(run.gated, records) if is_complete else (),
             interrupted=interrupted,
             stopped=run.stopped and not self.writer.finished,
         )
 
     def _stale(self, gated: Mapping[str, str], records: Sequence[Record]) -> list[Expectation]:
-        """The entries nothing used, of the backends whose cases were all run."""
+        """The unused entries, of the backends whose cases were all run."""
         entries: list[Expectation] = []
         for info in self.plan.backends:
             if info.name not in gated and info.broken is None and info.unavailable is None:
@@ -182,7 +182,7 @@ class Session:
         return entries
 
     def _omitted(self, backend: str) -> list[tuple[str, Variant]]:
-        """What was not to be run on a backend, of cases that are not run in full unasked."""
+        """Variants that the plan omits on a backend, of cases not run in full by default."""
         planned = {(r.case.id, r.variant.id) for r in self.plan.requests if r.backend.name == backend}
         every = [(case.id, variant) for case in self.cases for variant in case.variants]
         return [(case_id, variant) for case_id, variant in every if (case_id, variant.id) not in planned]
@@ -192,7 +192,7 @@ def prepare(options: Options) -> Session:
     """Read cases and expectations, describe the backends, plan, and open the record file.
 
     Raises:
-        ConformanceError: whatever is wrong with what was asked for, before anything has run.
+        ConformanceError: an option, case or expectation is wrong; nothing has run.
     """
     cases = collect(options.folders)
     if options.expectations:
@@ -229,7 +229,7 @@ def prepare(options: Options) -> Session:
 
 
 def _kept(options: Options, header: Header) -> Path:
-    """The file of a run for which none was named."""
+    """The record file of a run without `--records`."""
     if options.resume:
         return kept.to_continue(Kind.RUN, partial(belongs, header=header))
     return kept.new(Kind.RUN)

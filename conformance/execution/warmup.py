@@ -1,8 +1,8 @@
-"""What the fork server does once so that no child has to: imports, tables built on first use, a rehearsed compile.
+"""Warm-up that the fork server does once for all children: imports, tables built on first use, a rehearsed compile.
 
 Nothing here runs a kernel or changes what a program computes. Much of it is private to PyTorch, so a name that another
-release lacks is left out: it makes children slower, not wrong, but for what a killed compiler leaves behind. So is what
-would leave a thread behind (`probe.py`).
+release lacks is skipped: children are slower, not wrong, except for files of a killed compiler. A step that would leave
+a thread running is skipped too (`probe.py`).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _IMPORTS = (
     "torch._dynamo",
     "torch._functorch.aot_autograd",
     "torch._inductor.compile_fx",
-    # What a first compile, forward and backward imported in a fresh process (torch 2.13) beyond the above, where it
-    # takes a millisecond or more.
+    # Further imports of a first compile, forward and backward in a fresh process (torch 2.13) that take a
+    # millisecond or more.
     "torch._dynamo.dce_extra_outputs",
     "torch._dynamo.repro.after_dynamo",
     "torch._functorch._aot_autograd.subclass_codegen",
@@ -60,8 +60,8 @@ _IMPORTS = (
 )
 _OWN_IMPORTS = ("conformance.execution.observe", "conformance.backend.resolution")
 
-# Functions that remember their result, called as a compile calls them. The three `lazy_init` build Inductor's patterns
-# with fake tensors, for which no kernel runs; they take 0.2 s of each process that compiles with Inductor.
+# Functions that cache their result, called as a compile calls them. The three `lazy_init` build Inductor's patterns
+# with fake tensors, for which no kernel runs; each process that compiles with Inductor would spend 0.2 s on them.
 _TABLES = (
     "torch._dynamo.backends.registry:_lazy_import",
     "torch._dynamo.trace_rules:get_torch_obj_rule_map",
@@ -80,7 +80,7 @@ _TABLES = (
     "torch._inductor.fx_passes.pre_grad:lazy_init",
     "conformance.backend.resolution:_declared",
 )
-# Dynamo tells the stack of every graph it makes, for which Python reads the sources of who called: 1.3 MB.
+# Dynamo formats the stack of every graph it makes, for which Python reads the sources of the callers: 1.3 MB.
 _SOURCES = (
     "torch._compile",
     "torch._dynamo.bytecode_transformation",
@@ -99,14 +99,14 @@ _TABLES_OF_DEVICE = ("torch._inductor.fx_passes.joint_graph:lazy_init",)
 
 
 def steps() -> list[Step]:
-    """Everything that a fork server does before it is asked for a child, in order."""
+    """Return the steps that a fork server takes before it forks a child, in order."""
     return [
         Step(name="import torch", action=_import_torch, required=True),
         Step(name="look private names up", action=torch_names.require, required=True),
         *(Step(name=f"import {name}", action=partial(import_module, name)) for name in _IMPORTS),
         *(Step(name=f"import {name}", action=partial(import_module, name), required=True) for name in _OWN_IMPORTS),
-        *(Step(name=f"call {name}", action=partial(_remember, name)) for name in _TABLES),
-        *(Step(name=f"call {name}", action=partial(_remember_of_device, name)) for name in _TABLES_OF_DEVICE),
+        *(Step(name=f"call {name}", action=partial(_call_cached, name)) for name in _TABLES),
+        *(Step(name=f"call {name}", action=partial(_call_cached_for_device, name)) for name in _TABLES_OF_DEVICE),
         Step(name="read the sources of Dynamo", action=_read_sources),
         Step(name="build the codecs", action=_build_codecs, required=True),
         Step(name="have compilers write whole files", action=have_inductor_write_whole),
@@ -119,10 +119,10 @@ def steps() -> list[Step]:
 
 
 def _import_torch() -> None:
-    """Import torch for one thread, and have each fork make its thread pool anew before anything uses it.
+    """Import torch with one thread, and let each fork recreate its thread pool before anything uses it.
 
-    PyTorch itself does so at the first use after a fork, but not safely: where a CUDA build starts its threads of
-    autograd, all of them use it at once, and of 100 forks 8 died of "Invalid thread pool!" (torch 2.15).
+    PyTorch does so at the first use after a fork, but not safely: the autograd threads of a CUDA build all use it at
+    once, and of 100 forks 8 died of "Invalid thread pool!" (torch 2.15).
     """
     torch = import_module("torch")
     torch.set_num_threads(1)
@@ -140,10 +140,10 @@ def _build_codecs() -> None:
 
 
 def _skip_timing_of_guards() -> None:
-    """Have Dynamo not time the guards of what it compiled.
+    """Stop Dynamo from timing the guards of compiled code.
 
-    It only logs how long they took, and flushes the processor's cache before. Measured: 25 ms and 8,000 page faults of
-    each compile, a quarter of a request on the `eager` backend.
+    It only logs the time, and flushes the processor's cache before. Measured: 25 ms and 8,000 page faults of each
+    compile, a quarter of a request on the `eager` backend.
     """
     guards = import_module("torch._dynamo.guards")
     if hasattr(guards, "profile_guard_manager"):
@@ -151,12 +151,12 @@ def _skip_timing_of_guards() -> None:
 
 
 def _rehearse(backend: str, run: Callable[[Callable[..., Any]], None]) -> None:
-    """Compile a program for fake tensors, and forget it.
+    """Compile a program for fake tensors, and reset Dynamo.
 
-    Python specializes bytecode as it runs. Whatever of Dynamo and AOTAutograd has run here is neither specialized again
-    by each child, nor copied because of it. Measured: a nest of modes alone in a child takes 140 ms on aot_eager, not
-    180, and 105 on pre_dispatch_eager, not 127. A CUDA build starts a thread for each device slot at the first
-    backward, so that the rehearsals with one are left out there.
+    Python specializes bytecode as it runs. Code of Dynamo and AOTAutograd that has run here is not specialized again in
+    each child, whose memory pages are then not copied. Measured: a nest of modes alone in a child takes 140 ms instead
+    of 180 on aot_eager, and 105 instead of 127 on pre_dispatch_eager. A CUDA build starts a thread for each device slot
+    at the first backward, so the rehearsals with backward are skipped there.
     """
     torch = import_module("torch")
     try:
@@ -179,8 +179,8 @@ def _forward_and_backward(compiled: Callable[..., Any]) -> None:
 
 
 def _program(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Modes, views and a decorated function, as cases have them."""
-    import torch  # noqa: PLC0415  Dynamo is to meet the module by its usual name
+    """Modes, views and a decorated function, as in cases."""
+    import torch  # noqa: PLC0415  so that Dynamo sees the module under its usual name
 
     with torch.no_grad():
         low = a.sin() @ b
@@ -194,10 +194,10 @@ def _program(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return inner(a) + low, half.sum(), a.view(-1), b.t()
 
 
-def _remember(name: str, *arguments: object) -> None:
+def _call_cached(name: str, *arguments: object) -> None:
     module, _, path = name.partition(":")
     attrgetter(path)(import_module(module))(*arguments)
 
 
-def _remember_of_device(name: str) -> None:
-    _remember(name, import_module("torch").device(DEVICE))
+def _call_cached_for_device(name: str) -> None:
+    _call_cached(name, import_module("torch").device(DEVICE))

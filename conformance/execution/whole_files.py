@@ -1,7 +1,7 @@
-"""What a compiler that Inductor runs writes appears whole or not at all: of a killed one nothing is read.
+"""Make the output of compilers that Inductor runs appear atomically: no partial file of a killed one is read.
 
-Inductor writes all other files of its cache so itself, and the lock that a killed process held ends with it. The cache
-is thus shared by all children, and warm.
+Inductor writes all other files of its cache atomically, and the lock of a killed process ends with it. All children can
+thus share a warm cache.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ __all__ = ["have_inductor_write_whole", "writing_whole"]
 
 
 def have_inductor_write_whole() -> None:
-    """Have every compiler that Inductor runs here, and in forks of this process, write to a file of its own first."""
+    """Let every compiler that Inductor runs in this process and its forks write to a temporary file first."""
     builder = import_module("torch._inductor.cpp_builder")
     vars(builder)["run_compile_cmd"] = writing_whole(builder.run_compile_cmd)
 
 
 def writing_whole(compile_: Compile) -> Compile:
-    """A function that runs a command in a folder, and puts what follows `-o` in its place once it is written.
+    """Return a function that runs a command in a folder, and moves the output of `-o` into place once it is written.
 
     Args:
-        compile_: runs a command, given as one text and the folder.
+        compile_: runs a command, given as a string, in a folder.
     """
 
     @functools.wraps(compile_)
-    def compile_whole(cmd_line: str, cwd: str) -> None:  # Inductor names them so
+    def compile_whole(cmd_line: str, cwd: str) -> None:  # parameter names of Inductor
         words = shlex.split(cmd_line)
         if "-o" not in words[:-1]:
             compile_(cmd_line, cwd)

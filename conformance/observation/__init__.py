@@ -1,4 +1,4 @@
-"""Child side: a program driven through its calls, snapshots of what it gives, and comparing them.
+"""Child side: run a program through its calls, take snapshots of the results and compare them.
 
 Imports only `model`, `program`, `isolation`, `backend` and `catalogue`.
 """

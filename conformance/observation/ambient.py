@@ -1,4 +1,4 @@
-"""The state around a call: what a driver sets, and what a call leaves behind."""
+"""Ambient state around a call: capture, set and restore it."""
 
 # ruff: noqa: SLF001 - some of this state has no public reader
 
@@ -67,22 +67,22 @@ def capture() -> AmbientState:
         dispatch_modes=torch._C._len_torch_dispatch_stack(),
         threads=torch.get_num_threads(),
         matmul_precision=torch.get_float32_matmul_precision(),
-        flush_denormal=sys.float_info.min * 0.5 == 0.0,  # a mode of the processor, so Python's floats tell
+        flush_denormal=sys.float_info.min * 0.5 == 0.0,  # a mode of the processor, so Python's floats show it
         rng=rng(),
         python_rng=_digest(repr(random.getstate()).encode()),
-        works=_trouble(),
+        works=_failure(),
     )
 
 
 def dispatching_as_now() -> AbstractContextManager[object]:
-    """Operations find their kernels as they do now, also where a compiler has since left its dispatch keys behind."""
+    """Return a context in which operations dispatch as now, even if a compiler has since leaked dispatch keys."""
     return torch._C._ForceDispatchKeyGuard(
         torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
     )
 
 
 def _nesting() -> int:
-    """How many autocast regions are open; the counter can only be read by moving it."""
+    """The number of open autocast regions; the counter can only be read by changing it."""
     level = torch.autocast_increment_nesting()
     torch.autocast_decrement_nesting()
     return level - 1
@@ -104,8 +104,8 @@ def _digest(state: bytes) -> str:
     return hashlib.sha256(state).hexdigest()[:12]
 
 
-def _trouble() -> str | None:
-    """What an ordinary operation does wrong, or None."""
+def _failure() -> str | None:
+    """Describe how an ordinary operation fails, or return None."""
     try:
         result = (torch.ones(2, dtype=torch.float64) + 1).tolist()
     except Exception as error:  # noqa: BLE001 - whatever a broken process raises is the observation
@@ -115,7 +115,7 @@ def _trouble() -> str | None:
 
 @contextlib.contextmanager
 def applied(*, grad: str, autocast: str) -> Iterator[None]:
-    """The ambient modes a variant or call asks for, as a driver would write them."""
+    """Apply the ambient modes that a variant or call asks for."""
     with contextlib.ExitStack() as stack:
         if grad == "inference":
             stack.enter_context(torch.inference_mode())
@@ -127,9 +127,9 @@ def applied(*, grad: str, autocast: str) -> Iterator[None]:
 
 
 def restore(state: AmbientState) -> None:
-    """Put back what a call left changed, so that the next one starts as it should.
+    """Restore what a call left changed, so that the next call starts in the same state.
 
-    Inference mode is held by an object this module does not own; it stays, and was reported.
+    Inference mode is held by an object that this module does not own: it stays, and has been reported.
     """
     while torch._C._len_torch_function_stack() > state.function_modes:
         torch._C._pop_torch_function_stack()

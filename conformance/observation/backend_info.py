@@ -1,4 +1,4 @@
-"""Child side: what a backend is, in words."""
+"""Child side: describe a backend."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["describe_backend"]
 
 
 def describe_backend(ref: str, report: Callable[[Stage], None]) -> BackendInfo:
-    """Say in words what a backend is; one that raises on import, or exits, is described as broken.
+    """Describe a backend; one that raises on import, or exits, is described as broken.
 
     Raises:
-        BackendError: nothing has that name.
+        BackendError: no backend has that name.
     """
     report(Stage.LOAD)
     before = _state()
@@ -40,7 +40,7 @@ def describe_backend(ref: str, report: Callable[[Stage], None]) -> BackendInfo:
 
 
 def _state() -> dict[str, object]:
-    """The ambient state of PyTorch where that is loaded, but for what each role sets anew, or only changes speed."""
+    """The ambient state of PyTorch if it is loaded, without what each role sets itself or only affects speed."""
     if "torch" not in sys.modules:
         return {}
     state = asdict(import_module("conformance.observation.ambient").capture())
@@ -52,7 +52,7 @@ def _describe(ref: str) -> BackendInfo:
     unavailable = backend.available() if backend.available else None
     compiler = backend.compile.get("backend", backend.name)
     if unavailable is None and isinstance(compiler, str):
-        import_module("torch._dynamo").lookup_backend(compiler)  # raises where torch does not know it or cannot load it
+        import_module("torch._dynamo").lookup_backend(compiler)  # raises if torch does not know it or cannot load it
     return BackendInfo(
         ref=ref,
         name=backend.name,

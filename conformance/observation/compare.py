@@ -1,4 +1,4 @@
-"""Trees of snapshots -> differences, with numbers; never a bool."""
+"""Compare trees of snapshots: the differences, with numbers."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "NoReference", "compare_facts", "compare_leaves", "zero_signs"]
 
-_WORDS = 120  # characters of a value shown in a difference
+_VALUE_LENGTH = 120  # characters of a value shown in a difference
 
 
 class NoReference:
-    """Stands where nothing exact can be asked: what is not close differs."""
+    """Used where there is no fp64 reference: what is not close differs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """What differs between two sets of leaves, the worst grade of what was compared, and a remark.
 
-    That None is None on both sides, as the gradients of what takes no part are, is no comparison.
+    None on both sides, such as the gradient of an unused input, does not count as compared.
     """
 
     differences: tuple[Difference, ...] = ()
@@ -50,45 +50,45 @@ class Comparison:
         )
 
     def within(self, call: str) -> Comparison:
-        """The same with paths that name the call they belong to."""
-        return replace(self, differences=tuple(replace(one, path=f"{call}.{one.path}") for one in self.differences))
+        """Return the same comparison with the call prefixed to every path."""
+        return replace(self, differences=tuple(replace(each, path=f"{call}.{each.path}") for each in self.differences))
 
 
 def compare_facts(actual: Leaves, expected: Leaves, names: Sequence[str]) -> tuple[Difference, ...]:
-    """Facts that differ, for the leaves both sides have."""
+    """Return the facts that differ, for the leaves both sides have."""
     return tuple(_fact_differences(actual, expected, names))
 
 
 def _fact_differences(actual: Leaves, expected: Leaves, names: Sequence[str]) -> Iterator[Difference]:
     for path in (path for path in expected if path in actual):
         for name in names:
-            seen, wanted = actual[path].facts.get(name, "absent"), expected[path].facts.get(name, "absent")
-            if seen != wanted:
-                yield Difference(path=path, kind=name, actual=seen, expected=wanted)
+            actual_fact, expected_fact = (leaves[path].facts.get(name, "absent") for leaves in (actual, expected))
+            if actual_fact != expected_fact:
+                yield Difference(path=path, kind=name, actual=actual_fact, expected=expected_fact)
 
 
 def compare_leaves(
     actual: Leaves, expected: Leaves, *, reference: Fp64Reference | NoReference | None = None, where: str = ""
 ) -> Comparison:
-    """Compare leaf by leaf: which there are, then shape, dtype and numbers.
+    """Compare leaf by leaf: presence, then shape, dtype and numbers.
 
     Args:
-        actual: what the backend gave, by path.
-        expected: what the uncompiled program gave, by path.
-        reference: the fp64 reference, asked only for leaves that are not close; None compares bits alone.
-        where: the set of leaves these are, as the reference knows it, e.g. `call[0].outputs`.
+        actual: leaves of the compiled program, by path.
+        expected: leaves of the uncompiled program, by path.
+        reference: the fp64 reference, run only for leaves that are not close; None compares bits alone.
+        where: name of this set of leaves in the reference, e.g. `call[0].outputs`.
     """
     total = Comparison(differences=tuple(_missing(actual, expected)))
     for path in (path for path in expected if path in actual):
         found = _compare_leaf(path, actual[path], expected[path], reference, where)
         if found.differences and reference is not None and not isinstance(reference, NoReference):
-            found = _forgiving_draws(found, path, actual[path], reference.other_draws(where, path))
+            found = _allowing_other_draws(found, path, actual[path], reference.other_draws(where, path))
         total += found
     return total if not total.differences else replace(total, grade=Grade.DIFFERS)
 
 
-def _forgiving_draws(found: Comparison, path: str, actual: Leaf, drawn: Sequence[Leaf]) -> Comparison:
-    """Where other random numbers may be drawn, hold their statistics against those of uncompiled runs."""
+def _allowing_other_draws(found: Comparison, path: str, actual: Leaf, drawn: Sequence[Leaf]) -> Comparison:
+    """Where other random numbers may be drawn, compare statistics with those of uncompiled runs instead."""
     if not drawn:
         return found
     differences = tuple(unlike(path, actual, drawn))
@@ -99,24 +99,24 @@ def _forgiving_draws(found: Comparison, path: str, actual: Leaf, drawn: Sequence
 
 
 def zero_signs(actual: Leaves, expected: Leaves) -> Iterator[Difference]:
-    """Leaves in which a zero has the other sign; `1 / x`, `atan2` and `copysign` tell."""
+    """Return leaves in which a zero has the opposite sign, as `1 / x`, `atan2` and `copysign` show."""
     for path in (path for path in expected if path in actual):
-        one, other = actual[path].data, expected[path].data
-        if one is None or other is None or one.shape != other.shape or one.dtype != other.dtype:
+        left, right = actual[path].data, expected[path].data
+        if left is None or right is None or left.shape != right.shape or left.dtype != right.dtype:
             continue
-        if one.dtype in CLOSE and (flipped := _flipped(one, other)).any():
-            yield _Pair(path=path, actual=one, expected=other).difference("sign of zero", flipped)
+        if left.dtype in CLOSE and (flipped := _flipped(left, right)).any():
+            yield _Pair(path=path, actual=left, expected=right).difference("sign of zero", flipped)
 
 
-def _flipped(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def _flipped(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Elementwise: zero on both sides, with different signs."""
-    if one.is_complex():
-        return _flipped(torch.view_as_real(one), torch.view_as_real(other)).any(-1)
-    return (one == 0) & (other == 0) & (one.signbit() != other.signbit())
+    if left.is_complex():
+        return _flipped(torch.view_as_real(left), torch.view_as_real(right)).any(-1)
+    return (left == 0) & (right == 0) & (left.signbit() != right.signbit())
 
 
 def _missing(actual: Leaves, expected: Leaves) -> Iterator[Difference]:
-    """Leaves that one side has alone; parts of a tensor that the other side has in another form are not counted."""
+    """Leaves that only one side has; parts of a tensor that the other side has in another form do not count."""
     inside = {path + step for leaves in (actual, expected) for path, leaf in leaves.items() for step in leaf.parts}
     for path in [path for path in expected if path not in actual and path not in inside]:
         yield Difference(path=path, kind="presence", actual="absent", expected=_describe(expected[path]))
@@ -126,7 +126,7 @@ def _missing(actual: Leaves, expected: Leaves) -> Iterator[Difference]:
 
 def _describe(leaf: Leaf) -> str:
     if "dtype" not in leaf.facts:
-        return repr(leaf.value)[:_WORDS]
+        return repr(leaf.value)[:_VALUE_LENGTH]
     return f"{leaf.facts['dtype']} tensor of shape {leaf.facts['shape']}"
 
 
@@ -143,15 +143,15 @@ def _compare_leaf(
     if actual.parts and actual.parts == expected.parts:
         return Comparison()  # its parts are leaves of their own
     if actual.data is None or expected.data is None:
-        # Not even uncompiled may it pass with numbers that nobody can read: its repetition differs: an invalid case.
-        seen, wanted = ("unreadable" if leaf.data is None else _describe(leaf) for leaf in (actual, expected))
-        return Comparison(differences=(Difference(path=path, kind="values", actual=seen, expected=wanted),))
+        # Unreadable numbers pass nowhere: in the repetition of the uncompiled program they make the case invalid.
+        left, right = ("unreadable" if leaf.data is None else _describe(leaf) for leaf in (actual, expected))
+        return Comparison(differences=(Difference(path=path, kind="values", actual=left, expected=right),))
     return _compare_tensors(_Pair(path=path, actual=actual.data, expected=expected.data), reference, where)
 
 
 def _compare_values(path: str, actual: Leaf, expected: Leaf) -> Comparison:
     kind = type(expected.value)
-    # Each role has objects of its own: those without an equality are of one type, which was seen above, and no more.
+    # Each role has its own objects: without an equality only their types can be compared, as was done above.
     if expected.value is None or (kind.__eq__ is object.__eq__ and not is_plain(expected.value)):
         return Comparison()
     if _equal(actual.value, expected.value):
@@ -160,25 +160,25 @@ def _compare_values(path: str, actual: Leaf, expected: Leaf) -> Comparison:
     return Comparison(differences=(difference,))
 
 
-def _equal(one: object, other: object) -> bool:
+def _equal(left: object, right: object) -> bool:
     """Equality of two values of one type.
 
     Raises:
         TypeError: values of that class cannot be compared.
     """
-    if isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other):
+    if isinstance(left, float) and isinstance(right, float) and math.isnan(left) and math.isnan(right):
         return True
     try:
-        return bool(one == other)
+        return bool(left == right)
     except Exception as error:
-        kind = f"{type(one).__module__}.{type(one).__qualname__}"
+        kind = f"{type(left).__module__}.{type(left).__qualname__}"
         message = f"values of the class {kind} cannot be compared: {type(error).__name__}: {error}"
         raise TypeError(message) from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Pair:
-    """Two tensors of one shape and dtype, and the numbers a difference between them is told with."""
+    """Two tensors of one shape and dtype, and the numbers that describe their difference."""
 
     path: str
     actual: torch.Tensor
@@ -189,16 +189,16 @@ class _Pair:
         return self.expected.dtype
 
     def difference(self, kind: str, wrong: torch.Tensor, **extra: float | str | None) -> Difference:
-        """A difference with its numbers; `wrong` marks the elements that differ."""
+        """Return a difference with its numbers; `wrong` marks the elements that differ."""
         first = tuple(int(i) for i in wrong.nonzero()[0]) if wrong.any() else None
-        seen, wanted = (self.actual[first], self.expected[first]) if first is not None else (self.actual, self.expected)
+        left, right = (self.actual[first], self.expected[first]) if first is not None else (self.actual, self.expected)
         gap, scale = gaps(self.actual, self.expected), sizes(self.expected)
         finite = gap.isfinite() & (scale > 0)
         return Difference(
             path=self.path,
             kind=kind,
-            actual=str(seen.tolist())[:_WORDS],
-            expected=str(wanted.tolist())[:_WORDS],
+            actual=str(left.tolist())[:_VALUE_LENGTH],
+            expected=str(right.tolist())[:_VALUE_LENGTH],
             max_abs=largest(gap[gap.isfinite()]),
             max_rel=largest((gap / scale)[finite]),
             ulp=largest((gap / spacings(self.actual, self.expected))[gap.isfinite()]) if self.dtype in CLOSE else None,
@@ -215,9 +215,9 @@ def _compare_tensors(pair: _Pair, reference: Fp64Reference | NoReference | None,
         return Comparison(grade=Grade.BITWISE)
     if reference is None or pair.dtype not in CLOSE:
         return Comparison(differences=(pair.difference("values", ~same),))
-    astray = _nonfinite_mismatch(pair.actual, pair.expected)
-    if astray.any():
-        return Comparison(differences=(pair.difference("nonfinite", astray),))
+    nonfinite = _nonfinite_mismatch(pair.actual, pair.expected)
+    if nonfinite.any():
+        return Comparison(differences=(pair.difference("nonfinite", nonfinite),))
     near = _near(pair)
     if near.all():
         return Comparison(grade=Grade.CLOSE)
@@ -227,25 +227,25 @@ def _compare_tensors(pair: _Pair, reference: Fp64Reference | NoReference | None,
 
 
 def _near(pair: _Pair) -> torch.Tensor:
-    """Elementwise `assert_close`, whose absolute tolerance shrinks with a tensor of nothing but small numbers."""
+    """Elementwise `assert_close`, with a smaller absolute tolerance for a tensor of only small numbers."""
     rtol, atol = CLOSE[pair.dtype]
     size = sizes(pair.expected)
     return gaps(pair.actual, pair.expected) <= atol * min(1.0, largest(size) or 0.0) + rtol * size
 
 
-def _bitwise(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def _bitwise(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Elementwise: equal bits, or NaN on both sides."""
-    if one.is_complex():
-        return _bitwise(torch.view_as_real(one), torch.view_as_real(other)).all(-1)
-    same = one == other
-    if not one.is_floating_point():
+    if left.is_complex():
+        return _bitwise(torch.view_as_real(left), torch.view_as_real(right)).all(-1)
+    same = left == right
+    if not left.is_floating_point():
         return same
-    return (same & (one.signbit() == other.signbit())) | (one.isnan() & other.isnan())
+    return (same & (left.signbit() == right.signbit())) | (left.isnan() & right.isnan())
 
 
-def _nonfinite_mismatch(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def _nonfinite_mismatch(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Elementwise: NaN or infinite on one side, or infinities of different sign."""
-    return ~gaps(one, other).isfinite() & ~(one.isfinite() & other.isfinite())
+    return ~gaps(left, right).isfinite() & ~(left.isfinite() & right.isfinite())
 
 
 def _by_reference(pair: _Pair, wrong: torch.Tensor, reference: Fp64Reference, where: str) -> Comparison:

@@ -1,6 +1,6 @@
-"""One role of a program (uncompiled, its repetition, fp64, compiled) driven through the calls of its case.
+"""Run one role of a program (uncompiled, its repetition, fp64, compiled) through the calls of its case.
 
-The driver is never compiled: ambient modes, the calls, what the caller does to results, and backward.
+The driver is never compiled: it sets ambient modes, makes the calls, writes to results and runs backward.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ __all__ = ["CallObservation", "Role", "RoleObservation", "differentiable", "perf
 
 @dataclass(kw_only=True)
 class CallObservation:
-    """What one call of the sequence did, in snapshots. Paths: `output...`, input names, `module.weight`.
+    """Snapshots of one call of the sequence. Paths: `output...`, input names, `module.weight`.
 
-    `handed` is what the caller handed over as backward left it: inputs and state as `after_backward.a`, and the
-    gradients that backward was given as `cotangent(output)`; `cotangents` are those before backward.
+    `handed` is what the caller passed in, as it is after backward: inputs and state as `after_backward.a`, and the
+    gradients passed to backward as `cotangent(output)`; `cotangents` are those before backward.
     """
 
     outputs: Leaves = field(default_factory=dict)
@@ -58,7 +58,7 @@ class CallObservation:
 
     @property
     def draws(self) -> bool:
-        """Whether the call or its backward moved PyTorch's generator."""
+        """Whether the call or its backward advanced PyTorch's generator."""
         return any(
             state is not None and state.rng != self.rng_before for state in (self.after_call, self.after_backward)
         )
@@ -66,9 +66,9 @@ class CallObservation:
 
 @dataclass(kw_only=True)
 class RoleObservation:
-    """What a role did over all calls.
+    """Snapshots of a role over all calls.
 
-    `retained` are the outputs of every call, looked at again after the last one. `reaches` says what changed when the
+    `retained` are the outputs of every call, read again after the last one. `reaches` lists what changed when the
     caller wrote into each output of the last call. `complete` is False when an exception ended the sequence.
     """
 
@@ -80,13 +80,12 @@ class RoleObservation:
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """A program ready to be driven: its namespace, the function to call, and how its inputs are prepared.
+    """A program ready to run: its namespace, the function to call, and how its inputs are prepared.
 
-    `prepare` maps each input tensor to what this role gets (fp64 gets it in float64), None hands them on as made;
-    `cotangent` maps each cotangent. What the program does in call `i`, forward and backward, is done within
-    `around(i)`; what the driver does is not. `stops` says whether an exception ends the sequence: nothing that follows
-    can be compared with what was done without one. `reseed` is added to the seed of what the program draws, and to no
-    other.
+    `prepare` maps each input tensor to what this role gets (fp64 gets it in float64), None passes them on as made;
+    `cotangent` maps each cotangent. The program runs call `i`, forward and backward, within `around(i)`; the driver's
+    own operations do not. `stops(i)` is whether an exception in call `i` ends the sequence, because later calls could
+    not be compared with ones made without it. `reseed` is added only to the seed of the program's random draws.
     """
 
     request: Request
@@ -113,7 +112,7 @@ class Role:
 
 
 def perform(role: Role) -> RoleObservation:
-    """Drive a role through its calls, then look back at what the calls returned."""
+    """Run a role through its calls, then read again what the calls returned."""
     observation = RoleObservation()
     returned: dict[str, object] = {}
     for index, call in enumerate(role.request.case.calls):
@@ -130,7 +129,7 @@ def perform(role: Role) -> RoleObservation:
 
 
 class _Driver:
-    """One call: its arguments, its results, and what is done with them."""
+    """One call: its arguments, its results, and what the caller does with them."""
 
     def __init__(self, role: Role, call: Call, index: int) -> None:
         self.role, self.call, self.index = role, call, index
@@ -142,26 +141,26 @@ class _Driver:
         self.observed = CallObservation()
 
     def run(self, earlier: Mapping[str, object]) -> CallObservation:
-        """Call, observe, go backward, observe."""
+        """Call, observe, run backward, observe."""
         self._renew_weights()
         base, versions = ambient.capture(), {name: _version(tensor) for name, tensor in self._tracked().items()}
         self.role.report(Stage.COMPILE if self.index == 0 else Stage.FORWARD)
         self._forward()
         ambient.restore(base)
-        seen, tracked = self.observed, self._tracked()
-        seen.versions = {name: _version(tensor) - versions.get(name, 0) for name, tensor in tracked.items()}
-        seen.tracked = snapshot.take_all(tracked)
-        seen.relations = snapshot.relations(self.results, tracked | dict(earlier))
-        if seen.raised is None and self.call.inplace:
+        observed, tracked = self.observed, self._tracked()
+        observed.versions = {name: _version(tensor) - versions.get(name, 0) for name, tensor in tracked.items()}
+        observed.tracked = snapshot.take_all(tracked)
+        observed.relations = snapshot.relations(self.results, tracked | dict(earlier))
+        if observed.raised is None and self.call.inplace:
             self._write_into_results()
-        seen.outputs = snapshot.take_all(self.results)
-        if seen.raised is None and self.call.backward:
+        observed.outputs = snapshot.take_all(self.results)
+        if observed.raised is None and self.call.backward:
             self._backward(tracked)
             ambient.restore(base)
-        return seen
+        return observed
 
     def _keep_gradients(self) -> None:
-        """Let inputs that were computed from others keep their gradients, as leaves do."""
+        """Let inputs that were computed from other tensors keep their gradients, as leaves do."""
         for name, value in self.arguments.items():
             for _, leaf in _leaves_of(name, value):
                 if leaf.requires_grad and not leaf.is_leaf and leaf.grad_fn is not None:
@@ -194,12 +193,12 @@ class _Driver:
             self.observed.after_call = ambient.capture()
 
     def _write_into_results(self) -> None:
-        """What a caller does who scales a result in place; autograd must see it wherever it is seen uncompiled."""
+        """Scale results in place, as a caller may; autograd must notice it wherever it does uncompiled."""
         try:
             for value in self.results.values():
                 if isinstance(value, torch.Tensor) and value.is_floating_point():
                     value.mul_(2)
-        except Exception as error:  # noqa: BLE001 - uncompiled it may be refused, and then so must the backend
+        except Exception as error:  # noqa: BLE001 - where it is refused uncompiled, the backend must refuse it too
             self.observed.raised = describe(error, Stage.FORWARD)
 
     def _backward(self, tracked: Mapping[str, object]) -> None:
@@ -210,10 +209,10 @@ class _Driver:
         except Exception as error:  # noqa: BLE001 - what backward raises is the observation
             self.observed.raised = describe(error, Stage.BACKWARD)
         self.observed.after_backward = ambient.capture()
-        left = {f"grad({name})": value.grad for name, value in _leaves(tracked).items()}
-        self.observed.gradients = snapshot.take_all(left) | self.observed.gradients
-        late = {f"after_backward.{name}": value for name, value in tracked.items()}
-        self.observed.handed = snapshot.take_all(self.cotangents | late)
+        accumulated = {f"grad({name})": value.grad for name, value in _leaves(tracked).items()}
+        self.observed.gradients = snapshot.take_all(accumulated) | self.observed.gradients
+        afterwards = {f"after_backward.{name}": value for name, value in tracked.items()}
+        self.observed.handed = snapshot.take_all(self.cotangents | afterwards)
 
     def _differentiate(self, tracked: Mapping[str, object]) -> None:
         results = differentiable(self.results)
@@ -230,16 +229,16 @@ class _Driver:
     def _differentiate_twice(
         self, values: list[torch.Tensor], cotangents: list[torch.Tensor], leaves: Mapping[str, torch.Tensor]
     ) -> None:
-        wanted = list(leaves.values())
+        inputs_ = list(leaves.values())
         found: tuple[torch.Tensor | None, ...] = torch.autograd.grad(
-            values, wanted, cotangents, create_graph=True, allow_unused=True
+            values, inputs_, cotangents, create_graph=True, allow_unused=True
         )
         first = {f"grad({name})": value for name, value in zip(leaves, found, strict=True)}
         self.observed.gradients = snapshot.take_all(first)
         again = {path: value for path, value in first.items() if value is not None and value.requires_grad}
         if again:
             second = torch.autograd.grad(
-                list(again.values()), wanted, self._cotangents(again, "second"), allow_unused=True
+                list(again.values()), inputs_, self._cotangents(again, "second"), allow_unused=True
             )
             self.observed.second_gradients = snapshot.take_all(
                 {f"grad(grad({name}))": value for name, value in zip(leaves, second, strict=True)}
@@ -269,7 +268,7 @@ def _arguments(role: Role, call: Call, index: int) -> dict[str, object]:
 
 
 def _leaves_of(name: str, value: object) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors of an argument by path: its name, or `name[0]['key']` in what a user's function made."""
+    """The tensors of an argument by path: its name, or `name[0]['key']` if a user's function made it."""
     if isinstance(value, torch.Tensor):
         yield name, value
     elif not isinstance(value, bool | int | float | str):
@@ -279,9 +278,9 @@ def _leaves_of(name: str, value: object) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def differentiable(results: Mapping[str, object]) -> dict[str, torch.Tensor]:
-    """Results to go backward from: those with a history.
+    """Results to run backward from: those with a `grad_fn`.
 
-    A leaf would prove nothing, and a view of one made under no_grad requires gradients without having any.
+    A leaf would test nothing, and a view of one made under no_grad requires gradients without a `grad_fn`.
     """
     return {
         path: value
@@ -291,7 +290,7 @@ def differentiable(results: Mapping[str, object]) -> dict[str, torch.Tensor]:
 
 
 def _leaves(tracked: Mapping[str, object]) -> dict[str, torch.Tensor]:
-    """Tensors in which gradients gather."""
+    """Tensors in which gradients accumulate."""
     tensors = {name: value for name, value in tracked.items() if isinstance(value, torch.Tensor)}
     return {name: value for name, value in tensors.items() if value.is_leaf or value.retains_grad}
 
@@ -304,26 +303,26 @@ def _version(tensor: object) -> int:
 
 
 def _write_to_outputs(results: Mapping[str, object], everything: Mapping[str, object]) -> dict[str, str]:
-    """Write into each result, as its owner may, and say what changed."""
+    """Write into each result, as the caller may, and list what changed."""
     reaches: dict[str, str] = {}
-    memory = {path: snapshot.memory(other) for path, other in everything.items() if isinstance(other, torch.Tensor)}
+    memory = {name: snapshot.memory(value) for name, value in everything.items() if isinstance(value, torch.Tensor)}
     for path, value in results.items():
         if not isinstance(value, torch.Tensor):
             continue
-        own, trouble = snapshot.memory(value), None
-        near = {other: everything[other] for other in memory if snapshot.may_overlap(own, memory[other])}
+        own, failure = snapshot.memory(value), None
+        near = {name: everything[name] for name in memory if snapshot.may_overlap(own, memory[name])}
         before = snapshot.take_all(near)
         try:
             with torch.inference_mode():
                 value.logical_not_() if value.dtype is torch.bool else value.add_(1)
         except Exception as error:  # noqa: BLE001 - a result that refuses to be written is an observation
-            trouble = f"raises {type(error).__name__}"
-        reaches[path] = trouble or ", ".join(snapshot.changed(before, snapshot.take_all(near)))
+            failure = f"raises {type(error).__name__}"
+        reaches[path] = failure or ", ".join(snapshot.changed(before, snapshot.take_all(near)))
     return reaches
 
 
 def saved_bytes(role: Role) -> int | None:
-    """Bytes of the distinct storages that autograd keeps for backward after the first call, made once more."""
+    """Bytes of the distinct storages that autograd saves for backward, measured in one more run of the first call."""
     sizes: dict[int, int] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -344,7 +343,7 @@ def saved_bytes(role: Role) -> int | None:
             kept = role.function(*arguments.values())
             total = sum(sizes.values())
             del kept
-    except Exception:  # noqa: BLE001 - the calls that count were made before; this one only measures
+    except Exception:  # noqa: BLE001 - the observed calls were made before; this one only measures
         return None
     finally:
         ambient.restore(base)

@@ -1,7 +1,7 @@
-"""Proof that a backend compiled something, counted from outside: Dynamo is given what a user gives it.
+"""Evidence that a backend compiled something, counted from outside: torch.compile is called as a user calls it.
 
-What Dynamo hands to backends, and what code calls that it generates, is looked at in two methods of its own
-(`torch_names.py` lists them); its counters are read. Neither the backend, its wrapper nor what it returns is replaced.
+What Dynamo passes to backends, and what its generated code calls, is observed in two of its methods (listed in
+`torch_names.py`); its counters are read. Neither the backend, its wrapper nor what it returns is replaced.
 """
 
 # ruff: noqa: SLF001 - what Dynamo does between a frame and its backend has no public name
@@ -36,13 +36,13 @@ _MODES = (
     torch.autograd.grad_mode._enter_inference_mode,
     torch.amp.autocast_mode._enter_autocast,
 )
-"""What a captured graph calls to set a mode."""
+"""Functions that a captured graph calls to set a mode."""
 
 
 class GraphWatch:
-    """Counts the graphs that Dynamo hands to backends within it; a context manager that can be entered again.
+    """Counts the graphs that Dynamo passes to backends within it; a reusable context manager.
 
-    What is compiled within it runs afterwards as it would have without.
+    Code compiled within it runs afterwards as if compiled without it.
     """
 
     def __init__(self) -> None:
@@ -50,17 +50,17 @@ class GraphWatch:
         self.returned_unchanged = 0
         self.mode_nodes = 0
         self._recompiled: set[object] = set()
-        for kept in (counters.clear, graph_break_reasons.clear, clear_compilation_metrics):
-            kept()
+        for clear in (counters.clear, graph_break_reasons.clear, clear_compilation_metrics):
+            clear()
 
     def __enter__(self) -> Self:
         compile_graph = OutputGraph.call_user_compiler
 
         def watched(graph: OutputGraph, module: torch.fx.GraphModule, example_inputs: list[torch.Tensor]) -> Any:  # noqa: ANN401 - what a backend returns
-            self._see(module)
-            captured = _written(module)
+            self._record(module)
+            captured = _content(module)
             compiled = compile_graph(graph, module, example_inputs)
-            self.returned_unchanged += _runs(compiled, module) and _written(module) == captured
+            self.returned_unchanged += _runs(compiled, module) and _content(module) == captured
             return compiled
 
         self._patch = mock.patch.object(OutputGraph, "call_user_compiler", watched)
@@ -72,21 +72,21 @@ class GraphWatch:
 
     @property
     def recompiles(self) -> int:
-        """How many of the graphs are of code that had been compiled before."""
+        """The number of graphs of code that had been compiled before."""
         return len(self._recompiled)
 
     @property
     def graph_breaks(self) -> int:
-        """How many places Dynamo broke a graph at, with the functions that it gave up for another.
+        """The number of places at which Dynamo broke a graph, plus functions that it skipped for another reason.
 
-        It meets a break in a function that it inlines once more in each of its callers, and counts it there too.
+        A break in an inlined function counts once more in each of its callers, as Dynamo counts it.
         """
         stacks = [reason.user_stack for reason in graph_break_reasons]
         places = {tuple((frame.filename, frame.lineno, frame.colno) for frame in stack[-1:]) for stack in stacks}
         broken = {(frame.filename, frame.name) for stack in stacks for frame in stack}
-        return len(places) + len(_given_up() - broken)
+        return len(places) + len(_skipped() - broken)
 
-    def _see(self, module: torch.fx.GraphModule) -> None:
+    def _record(self, module: torch.fx.GraphModule) -> None:
         self.graphs += 1
         self.mode_nodes += _mode_nodes(module)
         compile_id = torch._guards.CompileContext.current_compile_id()
@@ -95,7 +95,7 @@ class GraphWatch:
 
 
 class Watch(GraphWatch):
-    """Counts too how often what backends returned is called; the count goes on after it is left."""
+    """Also counts calls of what backends returned; counting goes on after the context is left."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,14 +117,14 @@ class Watch(GraphWatch):
         self._installs.stop()
         super().__exit__()
 
-    def _see(self, module: torch.fx.GraphModule) -> None:
-        super()._see(module)
+    def _record(self, module: torch.fx.GraphModule) -> None:
+        super()._record(module)
         self._names.add(module.meta["backend_id"])  # what the generated code calls it
 
     def _counted(self, compiled: Callable[..., Any]) -> Callable[..., Any]:
-        """What generated code calls in place of the function that Dynamo made of what a backend returned."""
+        """Return a wrapper, for generated code to call, of the function that Dynamo made from the backend's result."""
 
-        @skip  # it is called from compiled code, and Dynamo would look into it
+        @skip  # called from compiled code: Dynamo would trace it
         def counted(*args: Any) -> Any:  # noqa: ANN401 - whatever the graph takes and gives
             self.calls += 1
             return compiled(*args)
@@ -132,7 +132,7 @@ class Watch(GraphWatch):
         return counted
 
     def evidence(self, *, compiled_backward: bool) -> Evidence:
-        """What has been seen since this watch was made."""
+        """Return what was counted since this watch was made."""
         frames = counters["frames"]
         return Evidence(
             graphs=self.graphs,
@@ -146,21 +146,21 @@ class Watch(GraphWatch):
         )
 
 
-def _given_up() -> set[tuple[str | None, str | None]]:
-    """File and name of each function that Dynamo leaves to Python for a break in it, as one in a loop."""
+def _skipped() -> set[tuple[str | None, str | None]]:
+    """File and name of each function that Dynamo leaves to Python because of a graph break, such as one in a loop."""
     frames = get_compilation_metrics()
     return {(frame.co_filename, frame.co_name) for frame in frames if frame.fail_type == "Unsupported"}
 
 
 def _runs(compiled: object, graph: torch.fx.GraphModule) -> bool:
-    """Whether what a backend made is the graph itself, or a method of it."""
+    """Whether what a backend returned is the graph itself, or a method of it."""
     return compiled is graph or getattr(compiled, "__self__", None) is graph
 
 
-def _written(graph: torch.fx.GraphModule) -> list[object]:
-    """What a graph and the modules in it run, equal where nothing was changed.
+def _content(graph: torch.fx.GraphModule) -> list[object]:
+    """The content of a graph and its modules, equal if nothing was changed.
 
-    Their nodes and what was put in place of their own `forward`; the text of it takes 70 times as long to make.
+    Their nodes and replaced `forward` methods; generating the code of the graph takes 70 times as long.
     """
     modules = dict(graph.named_modules(remove_duplicate=False))
     return [(name, module, vars(module).get("forward"), _nodes(module)) for name, module in modules.items()]
@@ -172,7 +172,7 @@ def _nodes(module: torch.nn.Module) -> list[object]:
 
 
 def _mode_nodes(graph: torch.fx.GraphModule) -> int:
-    """How many nodes of a graph, and of the graphs inside it, set a mode."""
+    """The number of nodes of a graph, and of the graphs inside it, that set a mode."""
     inner = [module for module in graph.modules() if isinstance(module, torch.fx.GraphModule)]
     return sum(node.target in _MODES for module in inner for node in module.graph.nodes)
 
@@ -185,7 +185,7 @@ def compile_with(backend: Backend, function: Callable[..., Any], *, dynamic: boo
     """
     settings: dict[str, Any] = {"backend": backend.name, **backend.compile}
     if isinstance(options := settings.get("options"), dict):
-        settings["options"] = dict(options)  # torch.compile takes some of them out
+        settings["options"] = dict(options)  # torch.compile removes some of them
     return torch.compile(function, dynamic=dynamic, **settings)
 
 

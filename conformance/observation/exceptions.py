@@ -1,4 +1,4 @@
-"""Exceptions as words: type, message, kinds and a short traceback, without paths of this machine."""
+"""Exceptions as text: type, message, base classes and a short traceback, without paths of this machine."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _PATH = re.compile(r"(?<![\w:/])(?:/[^\s/:'\",()]+)+/(?=[^\s/:'\",()]+)")
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 _SUITE = f"{Path(__file__).parents[1]}{os.sep}"
 _IMPORTING = "<frozen importlib"
-_ADVICE = ("Set TORCHDYNAMO_VERBOSE=1", "Use tlparse", "You can suppress this exception")  # of no use to a reader here
+_ADVICE = ("Set TORCHDYNAMO_VERBOSE=1", "Use tlparse", "You can suppress this exception")  # of no use in a report
 
 
 def describe(error: BaseException, stage: Stage) -> Raised:
-    """Put an exception into words; one that came out of compiling is of the stage compile, wherever it surfaced."""
+    """Describe an exception; one raised by compilation has the stage compile, wherever it surfaced."""
     if stage is Stage.FORWARD and _while_compiling(error):
         stage = Stage.COMPILE
     return Raised(
@@ -39,48 +39,48 @@ def describe(error: BaseException, stage: Stage) -> Raised:
 
 
 def shorten(text: str) -> str:
-    """Bound a message, and drop what differs from machine to machine: folders and addresses."""
+    """Shorten a message, and remove what differs from machine to machine: folders and addresses."""
     lines = [line.rstrip() for line in _ADDRESS.sub("0x...", _PATH.sub("", text)).splitlines()]
     text = "\n".join(line for line in lines if line and not line.lstrip().startswith(_ADVICE))
     return text if len(text) <= _MESSAGE else text[:_MESSAGE] + " ..."
 
 
 def traceback_of(error: BaseException, home: str) -> str:
-    """The traceback as Python prints it, from the first line of the user's code on, indented.
+    """Return the traceback as Python prints it, from the first frame of the user's code on, indented.
 
     Args:
         error: what was raised.
-        home: the file of the user's code; where it is not in the traceback, only frames of the suite are left out.
+        home: the file of the user's code; if it is not in the traceback, only frames of the suite are left out.
     """
-    told = traceback.TracebackException.from_exception(error)
-    for each in _chained(told):
+    summary = traceback.TracebackException.from_exception(error)
+    for each in _chained(summary):
         names = [frame.filename for frame in each.stack]
         kept = each.stack[names.index(home) :] if home in names else each.stack
         own = [frame for frame in kept if not frame.filename.startswith((_SUITE, _IMPORTING))]
         each.stack = traceback.StackSummary.from_list(own)
-    return "\n".join(f"  {line}".rstrip() for line in "".join(told.format()).splitlines())
+    return "\n".join(f"  {line}".rstrip() for line in "".join(summary.format()).splitlines())
 
 
-def _chained(told: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
-    """An exception, and those that it came from."""
-    one: traceback.TracebackException | None = told
-    while one is not None:
-        yield one
-        one = one.__cause__ or one.__context__
+def _chained(summary: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+    """An exception, its cause or context, and so on."""
+    link: traceback.TracebackException | None = summary
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
 
 
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # noqa: BLE001 - an exception of a backend may not even know its own message
+    except Exception as broken:  # noqa: BLE001 - the __str__ of a backend's exception may raise
         return f"(no message: __str__ raised {type(broken).__name__})"
 
 
 def _while_compiling(error: BaseException) -> bool:
-    """Whether Dynamo was compiling a frame: it wraps what it meets, or shows in the traceback, or both."""
+    """Whether Dynamo was compiling a frame: it wraps the exception, or is in the traceback, or both."""
     if any(kind.__module__ == "torch._dynamo.exc" for kind in type(error).__mro__):
         return True
-    # A call of finished code does not pass through convert_frame.
+    # A call of compiled code does not pass through convert_frame.
     names = (frame.filename for frame in traceback.extract_tb(error.__traceback__))
     return any(name.endswith("_dynamo/convert_frame.py") for name in names)
 

@@ -1,9 +1,9 @@
-"""The rule that takes fp64 for the truth, and what it allows where uncompiled numbers are hardly determined themselves.
+"""The fp64 rule, and what it allows for ill-conditioned results.
 
-A result is held to fp64 within a tolerance, or ten times the error of the uncompiled result. Where that fails, it is
-asked how far the latter moves when all that goes in moves by a unit in the last place. The numbers of an honest backend
-lie within a few times that, and no rule can hold them nearer: a difference of large numbers, a gradient that is zero
-but for rounding.
+A result must be within a tolerance of fp64, or within ten times the error of the uncompiled result. Where that fails,
+the rule measures how far the uncompiled result moves when all inputs move by a unit in the last place. A correct
+backend is within a few times that distance, and no rule can demand more: a difference of large numbers, or a gradient
+that is zero but for rounding.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _USUAL = 0.99
 
 
 class Fp64Reference(Protocol):
-    """What is asked of the fp64 reference of a request, which `conformance.observation.fp64` makes.
+    """Interface of the fp64 reference of a request; `conformance.observation.fp64` implements it.
 
-    Leaves are named by the set that they are in, e.g. `call[0].outputs`, and their path there.
+    A leaf is named by its set of leaves, e.g. `call[0].outputs`, and its path there.
     """
 
     @property
     def overrides(self) -> Mapping[str, float]:
-        """By dtype, the largest relative error that the backend claims or the case allows."""
+        """By dtype, the larger of the relative errors that the backend declares and the case allows."""
 
     def precision(self, where: str) -> torch.dtype:
         """The lowest floating dtype on the path to a set of leaves."""
@@ -52,10 +52,10 @@ class Fp64Reference(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Ruling:
-    """Whether a tensor is right, and the numbers that decide it.
+    """Whether a tensor passes, and the numbers that decide it.
 
-    The errors are relative to the largest number of fp64, None where fp64 has no say. `bound` is absolute, `allowed`
-    says it in words, `remark` what is worth knowing of a tensor that is right.
+    The errors are relative to the largest number of fp64, None where fp64 is not usable. `bound` is absolute,
+    `allowed` describes it, `remark` is a note on a tensor that passes.
     """
 
     is_held: bool
@@ -67,7 +67,7 @@ class Ruling:
 
 
 def rule(actual: torch.Tensor, expected: torch.Tensor, reference: Fp64Reference, where: str, path: str) -> Ruling:
-    """Judge a tensor that is not close to uncompiled; the reference knows it as `path` in the leaves `where`."""
+    """Judge a tensor that is not close to uncompiled; in the reference it is `path` in the leaves `where`."""
     ideal = reference.leaf(where, path)
     if ideal is not None and not _is_meaningful(ideal, expected):
         ideal = None
@@ -80,7 +80,7 @@ def rule(actual: torch.Tensor, expected: torch.Tensor, reference: Fp64Reference,
 
 
 def _by_error(actual: torch.Tensor, expected: torch.Tensor, ideal: torch.Tensor | None, tolerance: float) -> Ruling:
-    """Hold actual to fp64; where the uncompiled result is far from it, or it has no say, to that result."""
+    """Compare with fp64, or with the uncompiled result where that is far from fp64 or fp64 is not usable."""
     error_actual = None if ideal is None else relative_error(actual, ideal)
     error_expected = None if ideal is None else relative_error(expected, ideal)
     if ideal is None or error_actual is None or error_expected is None or error_expected > DIRECT_ABOVE:
@@ -88,8 +88,8 @@ def _by_error(actual: torch.Tensor, expected: torch.Tensor, ideal: torch.Tensor 
         allowed = f"relative error {bound:.2g} against the uncompiled result; saw {error:.2g}"
     else:
         center, error, bound = ideal, error_actual, max(FACTOR * error_expected, tolerance)
-        seen = f"saw {error_actual:.2g}, uncompiled itself is off by {error_expected:.2g}"
-        allowed = f"relative error {bound:.2g} against fp64; {seen}"
+        errors = f"saw {error_actual:.2g}, uncompiled itself is off by {error_expected:.2g}"
+        allowed = f"relative error {bound:.2g} against fp64; {errors}"
     return Ruling(
         is_held=error <= bound,
         bound=bound * (largest(sizes(center)) or 1.0),
@@ -102,26 +102,26 @@ def _by_error(actual: torch.Tensor, expected: torch.Tensor, ideal: torch.Tensor 
 
 @dataclass(frozen=True, kw_only=True)
 class _Spread:
-    """How far uncompiled numbers at a leaf move, element by element, and by the last place of which dtype."""
+    """How far the uncompiled numbers of a leaf move, elementwise, for a unit in the last place of a dtype."""
 
     elements: torch.Tensor
     dtype: torch.dtype
 
     @property
     def size(self) -> float:
-        """How far all but one in a hundred move; what a threshold flips excuses itself alone."""
+        """How far 99% of the elements move: one flipped by a threshold excuses only itself."""
         return float(self.elements.flatten().kthvalue(math.ceil(_USUAL * self.elements.numel())).values)
 
     @property
     def limit(self) -> float:
-        """What an element of an honest result may be off by."""
+        """The largest error allowed for an element."""
         return moves_allowed(self.dtype) * self.size
 
-    def explains(self, one: torch.Tensor, other: torch.Tensor) -> bool:
-        """Whether two results are as near as uncompiled numbers are determined."""
+    def explains(self, left: torch.Tensor, right: torch.Tensor) -> bool:
+        """Whether the spread accounts for every difference between two results."""
         limits = (moves_allowed(self.dtype) * self.elements).clamp(min=self.limit)
-        off = gaps(one, other)
-        return bool((off <= limits)[off.isfinite() | (one.isfinite() & other.isfinite())].all())
+        off = gaps(left, right)
+        return bool((off <= limits)[off.isfinite() | (left.isfinite() & right.isfinite())].all())
 
     def __str__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
@@ -132,7 +132,7 @@ class _Spread:
 def _by_spread(
     actual: torch.Tensor, expected: torch.Tensor, ideal: torch.Tensor | None, ruling: Ruling, spread: _Spread
 ) -> Ruling:
-    """Forgive what is within the spread of uncompiled numbers, around fp64 where that explains them."""
+    """Allow what is within the spread of uncompiled numbers, around fp64 where the spread explains them."""
     is_near = ruling.error_expected is not None and ruling.error_expected <= DIRECT_ABOVE
     explains = ideal is not None and (is_near or spread.explains(expected, ideal))
     center, name = (ideal, "fp64") if ideal is not None and explains else (expected, "the uncompiled result")
@@ -145,14 +145,14 @@ def _by_spread(
 
 
 def _is_meaningful(ideal: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Whether float64 took the same path as the uncompiled program, as far as shape and finite numbers tell."""
+    """Whether float64 seems to take the same path as the uncompiled program, by shape and finite numbers."""
     if ideal.shape != expected.shape or ideal.is_complex() != expected.is_complex():
         return False
     return bool((ideal.isfinite() | ~expected.isfinite()).all())
 
 
 def _more_precise(error_actual: float | None, error_expected: float | None) -> str:
-    """Say so when the backend is clearly more precise than uncompiled: it computes in another dtype."""
+    """Remark on a backend that is clearly more precise than uncompiled: it computes in another dtype."""
     if error_actual is None or error_expected is None or error_actual * FACTOR > error_expected:
         return ""
     return f"is more precise than uncompiled: off by {error_actual:.2g} from fp64, uncompiled by {error_expected:.2g}"

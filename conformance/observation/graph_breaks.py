@@ -1,4 +1,4 @@
-"""Child side: where the graphs of a program break, and why, as Dynamo remembers it."""
+"""Child side: where the graphs of a program break, and why, as Dynamo records it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def forget() -> None:
 
 
 def places() -> tuple[str, ...]:
-    """Each break since then once: `step.py:7: Unsupported ...`; a place in the text of a case is `line 7`."""
-    return tuple(dict.fromkeys(map(_told, graph_break_reasons)))
+    """Return each distinct break since `forget`: `step.py:7: Unsupported ...`, or `line 7: ...` in a case's program."""
+    return tuple(dict.fromkeys(map(_text, graph_break_reasons)))
 
 
-def _told(reason: GraphCompileReason) -> str:
+def _text(reason: GraphCompileReason) -> str:
     why = reason.reason.strip().partition("\n")[0]
     if not reason.user_stack:
         return why

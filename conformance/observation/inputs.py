@@ -23,19 +23,19 @@ __all__ = [
 
 
 def make(case: Case, variant: Variant, call: Call, seed: int, index: int) -> dict[str, object]:
-    """The arguments of call `index`, by name: leaf tensors and Python scalars, or just what a user's function makes.
+    """Return the arguments of call `index`, by name: leaf tensors and Python scalars, or what a user's function makes.
 
     Raises:
         ValueError: an input does not fit its own description (shape, stride or number of values).
     """
-    made = _of_user(case, seed, index)
+    made = _user_made(case, seed, index)
     return {
         name: made[name] if spec.maker else _make_one(name, spec, variant, call, stream(seed, index, name))
         for name, spec in case.inputs.items()
     }
 
 
-def _of_user(case: Case, seed: int, index: int) -> dict[str, object]:
+def _user_made(case: Case, seed: int, index: int) -> dict[str, object]:
     makers = {spec.maker for spec in case.inputs.values() if spec.maker}
     made: dict[str, object] = {}
     for maker in makers:
@@ -53,7 +53,7 @@ def _make_one(
     sizes = call.shapes.get(name, spec.shape)
     shape = tuple(int(variant.params[size]) if isinstance(size, str) else size for size in sizes)
     dtype = getattr(torch, spec.dtype or call.dtype or variant.dtype)
-    # A stride given for one shape says nothing about another.
+    # A stride given for one shape does not apply to another.
     stride = spec.stride if shape == spec.shape else None
     requires_grad = call.requires_grad.get(name, spec.requires_grad)
     with torch.no_grad():
@@ -85,7 +85,7 @@ def _strided(numbers: torch.Tensor, dtype: torch.dtype, stride: tuple[int, ...] 
 def cotangent(output: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """A random cotangent for `output`: multiples of 1/16 in [-2, 2] without 0, exact in every floating dtype.
 
-    For a complex output its real and its imaginary part are.
+    For a complex output this holds for its real and imaginary parts.
     """
     real = _sixteenths(output.shape, generator)
     return (real + 1j * _sixteenths(output.shape, generator) if output.is_complex() else real).to(output)
@@ -97,7 +97,7 @@ def _sixteenths(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
 
 
 def perturb(parameters: Sequence[torch.Tensor], generator: torch.Generator) -> None:
-    """Change every weight in place: double or halve it, at random; make 1/16 of zero.
+    """Change every weight in place: double or halve it at random; zero becomes 1/16.
 
     This is exact in every dtype, so that weights and a float64 copy of them stay the same numbers.
     """

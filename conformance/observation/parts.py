@@ -1,7 +1,7 @@
-"""What a Python object holds: containers, dataclasses, modules and plain objects taken apart, each part by its path.
+"""The parts of Python objects (containers, dataclasses, modules, plain objects), each with its path.
 
-Nothing of an object is called: no property, no iterator of its own. Cycles end where they begin, and what is huge is
-looked at in part.
+No code of an object is called: no property, no iterator. A cycle is followed once, and of a huge object only a part is
+read.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 __all__ = ["copied", "is_plain", "leaves_of", "parts_of"]
 
-_MOST = 10_000  # parts of one container that are looked at, and objects of one walk
+_MOST = 10_000  # parts read of one container, and objects of one walk
 _PLAIN = (
     *(bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice, range, enum.Enum),
     *(torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size),
 )
 _CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
-_OF_MODULES = ("_parameters", "_buffers", "_modules")
+_REGISTRIES = ("_parameters", "_buffers", "_modules")
 
 
 def is_plain(value: object) -> bool:
-    """Whether it is a value that is compared as a whole: a number, a word, a dtype."""
+    """Whether it is a value that is compared as a whole: a number, a string, a dtype."""
     return isinstance(value, _PLAIN)
 
 
 def parts_of(value: object) -> Iterator[tuple[str, Any]]:
-    """The parts of an object by the step that leads to each, as Python: `[0]`, `['x']`, `.weight`.
+    """The parts of an object, each with the Python expression that leads to it: `[0]`, `['x']`, `.weight`.
 
-    Tensors, plain values, code, and what keeps its parts to itself have none.
+    Tensors, plain values, code and opaque objects have none.
     """
     if isinstance(value, (*_PLAIN, *_CODE, torch.Tensor)):
         return
@@ -56,14 +56,14 @@ def parts_of(value: object) -> Iterator[tuple[str, Any]]:
 
 def _of_module(module: torch.nn.Module) -> Iterator[tuple[str, Any]]:
     """Parameters, buffers and modules under the names that PyTorch gives them, then the attributes."""
-    held = vars(module)
-    for name in _OF_MODULES:
-        yield from ((f".{key}", each) for key, each in held.get(name, {}).items())
-    yield from ((f".{name}", each) for name, each in list(held.items()) if name not in _OF_MODULES)
+    attributes = vars(module)
+    for name in _REGISTRIES:
+        yield from ((f".{key}", each) for key, each in attributes.get(name, {}).items())
+    yield from ((f".{name}", each) for name, each in list(attributes.items()) if name not in _REGISTRIES)
 
 
 def _items(value: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
-    """Values by key, and keys that are no plain values by their place."""
+    """Values by key; keys that are not plain values are named by their position."""
     for index, (key, each) in zip(range(_MOST), list(value.items()), strict=False):
         yield (f"[{key!r}]" if is_plain(key) else f"[#{index}]"), each
         if not is_plain(key):
@@ -86,20 +86,19 @@ def _attributes(value: object) -> Iterator[tuple[str, Any]]:
 
 def _in_order(value: set[Any] | frozenset[Any]) -> list[Any]:
     """The elements of a set in an order that does not depend on where they are in memory."""
-    return sorted(value, key=lambda each: (type(each).__name__, _looks(each)))
+    return sorted(value, key=lambda each: (type(each).__name__, _sort_text(each)))
 
 
-def _looks(value: object) -> str:
+def _sort_text(value: object) -> str:
     tensors = [each for _, each in leaves_of(value, "") if isinstance(each, torch.Tensor)]
     numbers = [(tuple(each.shape), str(each.dtype), each.detach().reshape(-1)[:8].tolist()) for each in tensors]
     return repr(value if is_plain(value) else numbers)
 
 
 def leaves_of(value: object, path: str) -> Iterator[tuple[str, Any]]:
-    """Tensors and other values without parts, in an object and all that it holds, by path; `.structure` names its type.
+    """Tensors and other values without parts, at any depth in an object, by path; `.structure` names the object's type.
 
-    Code and objects that keep their parts to themselves are left out. What is held twice is given once, unless it is a
-    leaf.
+    Code and opaque objects are left out. An object that occurs twice is yielded once, unless it is a leaf.
     """
     seen: set[int] = set()
     pending: list[tuple[str, Any]] = [(path, value)]
@@ -119,29 +118,29 @@ def _is_array(value: object) -> bool:
 
 
 def copied(values: Mapping[str, object], convert: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, object]:
-    """The same values with other tensors: each is what `convert` gives for it, wherever and however often it is held.
+    """Return copies of values in which `convert` replaces each tensor, consistently wherever it occurs.
 
-    What cannot be copied, such as a lock or an iterator, is itself.
+    What cannot be copied, such as a lock or an iterator, is kept itself.
     """
     memo: dict[int, Any] = {}
     for name, value in values.items():
         for _, leaf in leaves_of(value, name):
             if isinstance(leaf, torch.Tensor) and id(leaf) not in memo:
-                memo[id(leaf)] = _as_found(convert(leaf), leaf)
+                memo[id(leaf)] = _like(convert(leaf), leaf)
     return {name: _copy(value, memo) for name, value in values.items()}
 
 
-def _as_found(made: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
-    """A parameter for a parameter."""
-    is_parameter = isinstance(found, torch.nn.Parameter) and not isinstance(made, torch.nn.Parameter)
+def _like(made: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
+    """Make a parameter of it if the original is one."""
+    is_parameter = isinstance(original, torch.nn.Parameter) and not isinstance(made, torch.nn.Parameter)
     return torch.nn.Parameter(made, made.requires_grad) if is_parameter else made
 
 
-def _copy(value: Any, memo: dict[int, Any]) -> Any:  # noqa: ANN401 - whatever it is
+def _copy(value: Any, memo: dict[int, Any]) -> Any:  # noqa: ANN401 - any value
     tried = dict(memo)
     try:
         made = copy.deepcopy(value, tried)
-    except Exception:  # noqa: BLE001 - what cannot be copied is handed over as it is
+    except Exception:  # noqa: BLE001 - what cannot be copied is passed on as it is
         return value
     memo.update(tried)
     return made

@@ -1,7 +1,7 @@
-"""What a function of a user reaches: modules and tensors in its closure, globals, defaults, and all that these hold.
+"""Modules and tensors that a user's function reaches: in its closure, globals, defaults, and all that these contain.
 
-Code is followed as far as it is the user's own: through functions, methods, partial objects and classes, not into
-installed packages. Nothing is called.
+Only the user's own code is followed, through functions, methods, partial objects and classes, not into installed
+packages. Nothing is called.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 __all__ = ["reachable"]
 
-_MOST = 20_000  # objects that are looked at
+_MOST = 20_000  # objects visited
 _INSTALLED = {"site-packages", "dist-packages"}
-_NOT_THEIRS = (Path(torch.__file__).parent, Path(sysconfig.get_paths()["stdlib"]))
+_NOT_USERS = (Path(torch.__file__).parent, Path(sysconfig.get_paths()["stdlib"]))
 
 
 def reachable(function: object, taken: Collection[str] = ()) -> dict[str, _Holder]:
-    """Modules and tensors that a function reaches, by the path that leads there: `net`, `models['net']`, `self.head`.
+    """Return modules and tensors that a function reaches, by path: `net`, `models['net']`, `self.head`.
 
-    A module is given once, for itself and all in it; so is a tensor, unless a module holds it. A function that is a
-    module itself is not given.
+    A module is listed once, for itself and all in it; so is a tensor, unless it is in a module. A function that is a
+    module itself is not listed.
 
     Args:
-        function: what is called.
-        taken: names that mean something else; what has such a name gets another.
+        function: the function to inspect.
+        taken: names already in use; a module or tensor of such a name gets another.
     """
     found: dict[str, _Holder] = {}
     names, seen = set(taken), set[int]()
@@ -63,15 +63,15 @@ def _free(name: str, names: Collection[str]) -> str:
 
 
 def _outermost(found: Mapping[str, _Holder], function: object) -> dict[str, _Holder]:
-    """Without what the function itself, or another one of them, holds already."""
+    """Leave out what is in the function itself, or in another module found."""
     modules = [each for each in (function, *found.values()) if isinstance(each, torch.nn.Module)]
-    inside = {id(each) for one in modules for each in one.modules() if each is not one}
-    held = inside | {id(each) for one in modules for each in (*one.parameters(), *one.buffers())}
+    inside = {id(each) for module in modules for each in module.modules() if each is not module}
+    held = inside | {id(each) for module in modules for each in (*module.parameters(), *module.buffers())}
     return {name: each for name, each in found.items() if id(each) not in held}
 
 
 def _steps(path: str, value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - any object
-    """What is one step from an object; what code names stands under its own name."""
+    """Objects one step from an object; those that code names go by that name."""
     if isinstance(value, types.FunctionType):
         yield from _of_function(value, path)
     elif isinstance(value, types.MethodType):
@@ -82,16 +82,16 @@ def _steps(path: str, value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 
     elif isinstance(value, (staticmethod, classmethod, property)):
         yield path, getattr(value, "__func__", None) or getattr(value, "fget", None)
     elif isinstance(value, type):
-        if _is_users(value):
+        if _is_users_class(value):
             yield from ((f"{path}.{name}" if path else name, each) for name, each in list(vars(value).items()))
     elif not isinstance(value, types.ModuleType):
         yield from (((path or "self") + step, each) for step, each in parts_of(value))
-        yield from ((path or "self", kind) for kind in type(value).__mro__ if _is_users(kind))
+        yield from ((path or "self", kind) for kind in type(value).__mro__ if _is_users_class(kind))
 
 
 def _of_function(function: types.FunctionType, path: str) -> Iterator[tuple[str, Any]]:
-    """Closure, globals that its code names, defaults, and what it wraps."""
-    if path and not _is_theirs(function.__code__.co_filename):
+    """Its closure, globals that its code names, defaults, and attributes (such as `__wrapped__`)."""
+    if path and not _is_users_file(function.__code__.co_filename):
         return
     code = function.__code__
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
@@ -104,7 +104,7 @@ def _of_function(function: types.FunctionType, path: str) -> Iterator[tuple[str,
         value = function.__globals__[name]
         if not isinstance(value, types.ModuleType):
             yield name, value
-        elif (file := getattr(value, "__file__", None)) and _is_theirs(file):
+        elif (file := getattr(value, "__file__", None)) and _is_users_file(file):
             yield from ((f"{name}.{each}", vars(value)[each]) for each in sorted(named & vars(value).keys()))
     positional = code.co_varnames[: code.co_argcount]
     defaults = function.__defaults__ or ()
@@ -121,16 +121,16 @@ def _names_of(code: types.CodeType) -> Iterator[str]:
             yield from _names_of(each)
 
 
-def _is_users(kind: type) -> bool:
-    """Whether a class is of the user's own code."""
+def _is_users_class(kind: type) -> bool:
+    """Whether a class is defined in the user's own code."""
     module = sys.modules.get(kind.__module__)
     file = getattr(module, "__file__", None)
-    return kind is not object and kind.__module__ != "builtins" and (file is None or _is_theirs(file))
+    return kind is not object and kind.__module__ != "builtins" and (file is None or _is_users_file(file))
 
 
 @functools.cache
-def _is_theirs(file: str) -> bool:
+def _is_users_file(file: str) -> bool:
     """Whether a file is the user's, and not of an installed package."""
     path = Path(file)
     installed = file.startswith("<frozen") or _INSTALLED & set(path.parts)
-    return not installed and not any(path.is_relative_to(home) for home in _NOT_THEIRS)
+    return not installed and not any(path.is_relative_to(home) for home in _NOT_USERS)

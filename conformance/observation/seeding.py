@@ -11,7 +11,7 @@ __all__ = ["seed_default", "stream"]
 
 
 def stream(seed: int, *names: object) -> torch.Generator:
-    """A random generator that depends on nothing but the seed and the names."""
+    """Return a random generator that depends only on the seed and the names."""
     text = "/".join(map(str, (seed, *names)))
     return torch.Generator().manual_seed(zlib.crc32(text.encode()))
 

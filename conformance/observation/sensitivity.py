@@ -1,4 +1,4 @@
-"""How far uncompiled results move when everything that goes in moves by a unit in the last place."""
+"""Observations of uncompiled runs whose inputs all move by a unit in the last place."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["TRIALS", "nudged"]
 
 TRIALS = 4
-"""How often everything is moved: of so many distances the largest is hardly ever a tenth of the usual one."""
+"""The number of perturbed runs: the largest of so many distances is hardly ever below a tenth of the usual one."""
 
-_COUNTS = 4096.0  # whole numbers up to here are flags, counts and labels, which no rounding makes
+_COUNTS = 4096.0  # whole numbers below are flags, counts and labels, which rounding does not produce
 
 
 def nudged(make: Callable[[], Role], unit: float) -> list[RoleObservation]:
-    """What a role does when its inputs, weights and cotangents are moved, several times, each in its own directions.
+    """Run a role several times with inputs, weights and cotangents moved, each time in other random directions.
 
     Args:
         make: makes the role anew.

@@ -1,4 +1,4 @@
-"""Values as they are at one moment: leaves with their numbers copied and their facts read, whatever a backend made."""
+"""Snapshots of values: leaves with their numbers copied and their facts read, even from broken tensors."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ __all__ = [
 class Leaf:
     """One leaf of a result, an input or a weight, as it was when the snapshot was taken.
 
-    `data` is a detached copy (None for what is no tensor). `value` is the leaf itself when it is no tensor, else None.
-    `facts` are words: shape, dtype, stride, requires_grad, ...; a fact that could not be read says so. The numbers of a
+    `data` is a detached copy (None if not a tensor). `value` is the leaf itself if it is not a tensor, else None.
+    `facts` are text: shape, dtype, stride, requires_grad, ..., or `unreadable: ...`. The numbers of a
     tensor that has `parts` (a sparse one, a subclass that wraps others) are leaves of their own, at `<path>._values()`.
     """
 
@@ -49,8 +49,8 @@ Leaves = dict[str, Leaf]
 _NESTED_SIZE = re.compile(r"\bj\d+\b")
 """The ragged size of a nested tensor, numbered as they are made."""
 
-_OF_PARTS = ("shape", "dtype", "device", "tensor_layout", "type")
-"""Facts of the tensors inside a tensor: the others are those of the tensor itself."""
+_PART_FACTS = ("shape", "dtype", "device", "tensor_layout", "type")
+"""Facts kept for the tensors inside a tensor: the others describe only the tensor itself."""
 
 
 def _stride(tensor: torch.Tensor) -> tuple[int | None, ...]:
@@ -61,9 +61,9 @@ def _stride(tensor: torch.Tensor) -> tuple[int | None, ...]:
 
 
 def _idle_stride(tensor: torch.Tensor) -> tuple[int | None, ...]:
-    """The other strides: those of sizes below two, which say where no element is."""
+    """The other strides: those of sizes below two, which address no element."""
     used = _stride(tensor)
-    return tuple(step if its is None else None for its, step in zip(used, tensor.stride(), strict=True))
+    return tuple(step if size is None else None for size, step in zip(used, tensor.stride(), strict=True))
 
 
 _READERS: dict[str, Callable[[torch.Tensor], object]] = {
@@ -85,7 +85,7 @@ _READERS: dict[str, Callable[[torch.Tensor], object]] = {
 
 
 def _read(tensor: torch.Tensor, reader: Callable[[torch.Tensor], object]) -> str:
-    """One fact as words; a broken tensor raises on attributes that every tensor has."""
+    """One fact as text; a broken tensor raises on attributes that every tensor has."""
     try:
         return _NESTED_SIZE.sub("j", str(reader(tensor)))
     except Exception as error:  # noqa: BLE001 - what a broken tensor raises is the observation
@@ -93,10 +93,10 @@ def _read(tensor: torch.Tensor, reader: Callable[[torch.Tensor], object]) -> str
 
 
 def flatten(tree: object, root: str) -> dict[str, object]:
-    """Leaves of nested containers by path, e.g. `output[0]['x']`; None is a leaf like any other.
+    """Return leaves of nested containers by path, e.g. `output[0]['x']`; None is a leaf like any other.
 
-    What PyTorch does not take apart but holds tensors (a dataclass, an object) is taken apart too: `output.loss`. The
-    containers themselves come last, as the words at `<root>.structure`.
+    An object with tensors that is no pytree node (a dataclass, say) is flattened too: `output.loss`. The containers
+    themselves come last, as text at `<root>.structure`.
     """
     pairs, structure = pytree.tree_flatten_with_path(tree, is_leaf=lambda node: node is None)
     leaves: dict[str, object] = {}
@@ -106,7 +106,7 @@ def flatten(tree: object, root: str) -> dict[str, object]:
 
 
 def _opened(value: object, path: str) -> dict[str, object]:
-    """The leaves in an object that holds tensors; any other is a leaf itself."""
+    """The leaves in an object that contains tensors; any other object is a leaf itself."""
     if isinstance(value, torch.Tensor) or is_plain(value):
         return {path: value}
     found = dict(leaves_of(value, path))
@@ -114,7 +114,7 @@ def _opened(value: object, path: str) -> dict[str, object]:
 
 
 def take(value: object) -> Leaf:
-    """Snapshot one value; of a tensor with parts, without them."""
+    """Take a snapshot of one value, without the parts of a tensor."""
     if isinstance(value, torch.Tensor):
         facts = {name: _read(value, reader) for name, reader in _READERS.items()}
         parts = tuple(inner(value))
@@ -129,7 +129,7 @@ def take(value: object) -> Leaf:
 
 
 def _of_numpy(value: object) -> Leaf | None:
-    """An array, or a number, as a tensor; None where PyTorch has no dtype for it."""
+    """An array or a number as a tensor; None if PyTorch has no dtype for it."""
     try:
         return take(torch.as_tensor(value).clone())
     except (TypeError, ValueError, RuntimeError):
@@ -137,7 +137,7 @@ def _of_numpy(value: object) -> Leaf | None:
 
 
 def take_all(values: Mapping[str, object]) -> Leaves:
-    """Snapshot values by path, with the parts of tensors that have some."""
+    """Take snapshots of values by path, including the parts of tensors that have some."""
     found: Leaves = {}
     for path, value in values.items():
         found[path] = take(value)
@@ -148,11 +148,11 @@ def take_all(values: Mapping[str, object]) -> Leaves:
 
 
 def _as_part(leaf: Leaf) -> Leaf:
-    return replace(leaf, facts={name: word for name, word in leaf.facts.items() if name in _OF_PARTS})
+    return replace(leaf, facts={name: word for name, word in leaf.facts.items() if name in _PART_FACTS})
 
 
 def unreadable(leaves: Leaves) -> tuple[str, Leaf] | None:
-    """The first tensor whose numbers nobody can read, if there is one."""
+    """Return the first tensor whose numbers cannot be read, if there is one."""
     for path, leaf in leaves.items():
         if "dtype" in leaf.facts and leaf.data is None and not leaf.parts:
             return path, leaf
@@ -172,7 +172,7 @@ def _copy(tensor: torch.Tensor) -> torch.Tensor | None:
 
 
 def _without_subclass(tensor: torch.Tensor) -> torch.Tensor:
-    """The ordinary tensor that a subclass adds methods to; raises for one that wraps another and has no memory."""
+    """The plain tensor under a subclass; raises for a subclass that wraps a tensor and has no memory."""
     with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001 - it has no public name
         plain = tensor.as_subclass(torch.Tensor)
     plain.reshape(-1)[:1].tolist()
@@ -180,7 +180,7 @@ def _without_subclass(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def memory(tensor: torch.Tensor) -> range | None:
-    """Addresses of a tensor's storage; None when they cannot be told: it has none, or raises when asked."""
+    """Return the addresses of a tensor's storage; None if it has none, or raises."""
     try:
         storage = tensor.untyped_storage()
         start = storage.data_ptr()
@@ -189,15 +189,15 @@ def memory(tensor: torch.Tensor) -> range | None:
         return None
 
 
-def may_overlap(one: range | None, other: range | None) -> bool:
-    """Whether a write to one memory may be seen in the other: not when both are known and apart."""
-    return one is None or other is None or (one.start < other.stop and other.start < one.stop)
+def may_overlap(left: range | None, right: range | None) -> bool:
+    """Whether a write to one memory range may change the other: not if both are known and disjoint."""
+    return left is None or right is None or (left.start < right.stop and right.start < left.stop)
 
 
 def relations(results: Mapping[str, object], others: Mapping[str, object]) -> dict[str, str]:
-    """Which results are, or share storage with, which other values: `"output[0] ~ a" -> "same object"`.
+    """Return which results are, or share storage with, which other values: `"output[0] ~ a" -> "same object"`.
 
-    Pairs without a relation are left out; a pair of results is named once. Empty tensors share nothing.
+    Pairs without a relation are left out; a pair of results occurs once. Empty tensors share nothing.
     """
     found: dict[str, str] = {}
     earlier = {path: (value, memory(value)) for path, value in others.items() if isinstance(value, torch.Tensor)}
@@ -205,23 +205,23 @@ def relations(results: Mapping[str, object], others: Mapping[str, object]) -> di
         if not isinstance(value, torch.Tensor):
             continue
         own = memory(value)
-        for name, (other, its) in earlier.items():
-            if value is other:
+        for name, (tensor, addresses) in earlier.items():
+            if value is tensor:
                 found[f"{path} ~ {name}"] = "same object"
-            elif own and its and own.start == its.start:
+            elif own and addresses and own.start == addresses.start:
                 found[f"{path} ~ {name}"] = "same storage"
         earlier[path] = (value, own)
     return found
 
 
 def changed(before: Leaves, after: Leaves) -> list[str]:
-    """Paths whose numbers are not the bits they were."""
+    """Return the paths whose numbers are no longer bitwise the same."""
     return [path for path, leaf in before.items() if path not in after or not _same_bits(leaf.data, after[path].data)]
 
 
-def _same_bits(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    if one.shape != other.shape or one.dtype != other.dtype:
+def _same_bits(left: torch.Tensor | None, right: torch.Tensor | None) -> bool:
+    if left is None or right is None:
+        return left is right
+    if left.shape != right.shape or left.dtype != right.dtype:
         return False
-    return torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))
+    return torch.equal(left.reshape(-1).view(torch.uint8), right.reshape(-1).view(torch.uint8))

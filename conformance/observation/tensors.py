@@ -1,4 +1,4 @@
-"""Tensors that are made of others (sparse, quantized, nested, subclasses that wrap tensors), and copies of any."""
+"""Tensors made of inner tensors (sparse, quantized, nested, wrapper subclasses), and copies of any tensor."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ if TYPE_CHECKING:
 
 __all__ = ["Copies", "inner"]
 
-_ROWS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
+_COMPRESSED_ROWS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
     ".crow_indices()": lambda t: t.crow_indices(),
     ".col_indices()": lambda t: t.col_indices(),
     ".values()": lambda t: t.values(),
 }
-_COLUMNS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
+_COMPRESSED_COLUMNS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
     ".ccol_indices()": lambda t: t.ccol_indices(),
     ".row_indices()": lambda t: t.row_indices(),
     ".values()": lambda t: t.values(),
 }
 _BY_LAYOUT: Mapping[torch.layout, Mapping[str, Callable[[torch.Tensor], torch.Tensor]]] = {
     torch.sparse_coo: {"._indices()": lambda t: t._indices(), "._values()": lambda t: t._values()},  # noqa: SLF001 - as stored
-    torch.sparse_csr: _ROWS,
-    torch.sparse_bsr: _ROWS,
-    torch.sparse_csc: _COLUMNS,
-    torch.sparse_bsc: _COLUMNS,
+    torch.sparse_csr: _COMPRESSED_ROWS,
+    torch.sparse_bsr: _COMPRESSED_ROWS,
+    torch.sparse_csc: _COMPRESSED_COLUMNS,
+    torch.sparse_bsc: _COMPRESSED_COLUMNS,
 }
 
 
 def inner(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The tensors that hold the numbers of one that has none of its own, by the step that leads to each, as Python.
+    """Return the inner tensors of a tensor, each with the Python expression that leads to it.
 
-    Empty for an ordinary tensor, and for one that does not give its parts.
+    Empty for an ordinary tensor, and for one whose inner tensors cannot be read.
     """
     try:
         with torch.no_grad():
             return _inner(tensor)
-    except Exception:  # noqa: BLE001 - what a broken tensor raises leaves it without parts, and so unreadable
+    except Exception:  # noqa: BLE001 - a broken tensor has no parts, and so is unreadable
         return {}
 
 
@@ -58,22 +58,22 @@ def _inner(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 class Copies:
-    """Copies of tensors that lie and hang together as the originals do.
+    """Copies of tensors that keep memory layout, aliasing and autograd relations.
 
-    Strides, offsets and shared memory are kept; a tensor that comes again is the same copy; a view of a tensor is one
-    of its copy, a leaf is a leaf, and what has a history has one, of one step.
+    Strides, offsets and shared memory are kept; a repeated tensor gets the same copy; a view becomes a view of the
+    copied base, a leaf a leaf, and a tensor with a `grad_fn` gets one, of one step.
 
     Args:
-        dtypes: what a dtype becomes, where the copies are to have others.
+        dtypes: the dtypes to convert, with their targets; others are kept.
     """
 
     def __init__(self, dtypes: Mapping[torch.dtype, torch.dtype] | None = None) -> None:
         self._dtypes = dtypes or {}
-        self._made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # originals are kept, so that an id stays theirs
+        self._made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # keeps originals alive, so ids stay unique
         self._storages: dict[tuple[int, torch.dtype | None], torch.UntypedStorage] = {}
 
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The copy of a tensor."""
+        """Return the copy of a tensor, the same each time."""
         if id(tensor) not in self._made:
             with torch.inference_mode(tensor.is_inference()):
                 self._made[id(tensor)] = tensor, self._copy(tensor)
@@ -81,7 +81,7 @@ class Copies:
 
     @property
     def has_cut(self) -> bool:
-        """Whether one of the originals was computed from another, of which its copy knows nothing."""
+        """Whether one original was computed from another, which the copies do not reproduce."""
         originals = [tensor for tensor, _ in self._made.values()]
         cut = [tensor for tensor in originals if tensor.grad_fn is not None and tensor._base is None]  # noqa: SLF001 - as below
         behind = {node for tensor in cut for node in _history(tensor)}
@@ -109,7 +109,7 @@ class Copies:
         return made if made.requires_grad == tensor.requires_grad else made.requires_grad_(tensor.requires_grad)
 
     def _plain(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The same numbers in the same place of a copy of the memory."""
+        """The same numbers at the same place in a copy of the memory."""
         found = tensor.detach()
         made = torch.empty(0, dtype=self._dtypes.get(found.dtype, found.dtype), device=found.device)
         made.set_(self._storage(found), found.storage_offset(), found.shape, found.stride())
@@ -117,7 +117,7 @@ class Copies:
         return torch._neg_view(made) if found.is_neg() else made  # noqa: SLF001 - so does this
 
     def _storage(self, found: torch.Tensor) -> torch.UntypedStorage:
-        """The copy of a tensor's memory, which those that share it share too, if they keep or change one dtype."""
+        """The copy of a tensor's memory, shared by all that share the original, if their dtypes convert alike."""
         storage, dtype = found.untyped_storage(), self._dtypes.get(found.dtype)
         place = storage.data_ptr(), dtype and found.dtype
         if place not in self._storages or not storage.data_ptr():
@@ -130,7 +130,7 @@ class Copies:
 
 
 def _history(tensor: torch.Tensor) -> Iterator[Any]:
-    """The nodes of autograd that a tensor was computed by, without its own."""
+    """The autograd nodes behind a tensor, without its own."""
     seen: set[Any] = set()
     pending = [tensor.grad_fn]
     while pending:

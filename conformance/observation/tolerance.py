@@ -1,4 +1,4 @@
-"""How near is near enough: `torch.testing` tolerances by dtype, and the rule that takes fp64 for the truth."""
+"""Tolerances: those of `torch.testing` by dtype, and those of the fp64 rule."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ CLOSE: Mapping[torch.dtype, tuple[float, float]] = MappingProxyType(
 # The fp64 rule: err(actual) <= max(FACTOR * err(expected), tolerance). Any factor from 2 to 30 gives the same verdicts.
 FACTOR = 10.0
 
-# Where uncompiled is this far from fp64, and the spread of its own numbers does not explain it, the reference says
-# nothing and both sides are compared directly.
+# Where uncompiled is this far from fp64, and the spread of its numbers does not explain it, the fp64 reference is not
+# used and both sides are compared directly.
 DIRECT_ABOVE = 5e-2
 
 # From most to least precise, with the tolerance of the rule.
@@ -46,19 +46,19 @@ REFERENCE: Mapping[torch.dtype, float] = MappingProxyType(
 
 
 def lowest(dtypes: Iterable[torch.dtype]) -> torch.dtype:
-    """The least precise floating dtype among `dtypes`; float64 when there is none."""
+    """Return the least precise floating dtype among `dtypes`; float64 if there is none."""
     order = list(REFERENCE)
     return max((dtype for dtype in dtypes if dtype in REFERENCE), key=order.index, default=torch.float64)
 
 
 def reference_tolerance(dtype: torch.dtype, overrides: Mapping[str, float]) -> float:
-    """Tolerance of the rule for the lowest precision on the path; case and backend may replace it by dtype name."""
+    """Return the fp64 rule's tolerance for the lowest precision on the path; `overrides` are by dtype name."""
     return overrides.get(str(dtype).removeprefix("torch."), REFERENCE[dtype])
 
 
 def moves_allowed(dtype: torch.dtype) -> float:
-    """How many times its own uncompiled spread, for a unit in the last place of a dtype, a result may be off.
+    """Return how many times the uncompiled spread, for a unit in the last place of a dtype, a result may be off.
 
-    A result that moves by no more than that unit is then held to the tolerance of its precision, as ever.
+    For a result that moves by no more than that unit, this is the tolerance of its precision.
     """
     return min(FACTOR, REFERENCE[dtype] / torch.finfo(dtype).eps)

@@ -1,7 +1,7 @@
-"""Every private name of PyTorch that the suite uses beyond its warm-up, and what becomes of it where one is missing.
+"""Every private name of PyTorch that the suite uses beyond its warm-up, and the effect of a missing one.
 
-What the warm-up uses only makes children slower where it is missing. `tests/test_torch_names.py` holds this table
-against the sources: a use that is not in it fails, and so does an entry that nothing uses.
+A name missing for the warm-up only makes children slower. `tests/observation/test_torch_names.py` compares this table
+with the sources: an unlisted use fails, and so does an unused entry.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ __all__ = ["NAMES", "TorchName", "Without", "find", "require"]
 
 
 class Without(StrEnum):
-    """What becomes of the suite without a name."""
+    """Effect of a missing name."""
 
     REFUSED = "nothing is run"
     ABSENT = "it is left out"
-    BROKEN = "the backend cannot be used, and has one row that says so"
+    BROKEN = "the backend cannot be used, and has one row with the reason"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,9 @@ class TorchName:
     """A private name.
 
     Args:
-        name: dotted, from `torch` on; a module stands for everything in it.
+        name: dotted, from `torch` on; a module covers everything in it.
         purpose: what the suite does with it.
-        without: what becomes of the suite without it.
+        without: effect if it is missing.
         used_by: the modules of the suite that use it, those of backends as `backends/name`.
     """
 
@@ -75,7 +75,7 @@ NAMES = (
     ),
     *_group(
         Without.REFUSED,
-        "says where graphs break, and why",
+        "reports where graphs break, and why",
         "torch._dynamo.output_graph.GraphCompileReason",
         "torch._dynamo.utils.graph_break_reasons",
         by=("observation/graph_breaks",),
@@ -138,7 +138,7 @@ NAMES = (
     ),
     *_group(
         Without.REFUSED,
-        "copies a user's inputs as they lie and hang together",
+        "copies a user's inputs with their layout and aliasing",
         "torch.Tensor._base",
         "torch._conj",
         "torch._neg_view",
@@ -206,7 +206,7 @@ NAMES = (
 
 
 def find(name: str) -> object | None:
-    """What a dotted name stands for, None where this release of torch lacks it; imports what it has to."""
+    """Return the object of a dotted name, None if this release of torch lacks it; imports modules as needed."""
     words = name.split(".")
     value: object = import_module(words[0])
     for index, word in enumerate(words[1:], 2):
@@ -222,14 +222,14 @@ def find(name: str) -> object | None:
 
 
 def require() -> None:
-    """Refuse a torch without the names that nothing can be run without.
+    """Refuse a torch without the names that every run needs.
 
     Raises:
-        TorchError: naming those that it lacks.
+        TorchError: with the missing names.
     """
     lacking = [each for each in NAMES if each.without is Without.REFUSED and find(each.name) is None]
     if lacking:
         version = getattr(import_module("torch"), "__version__", "")
-        told = "\n".join(f"  {each.name}, which {each.purpose}" for each in lacking)
-        message = f"torch {version} lacks what this suite cannot do without; use another release of torch:\n{told}"
+        missing = "\n".join(f"  {each.name}, which {each.purpose}" for each in lacking)
+        message = f"torch {version} lacks what this suite cannot do without; use another release of torch:\n{missing}"
         raise TorchError(message)

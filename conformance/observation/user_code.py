@@ -1,8 +1,8 @@
-"""A user's own function as the program of a case: what `conformance check` is given, described and loaded in a child.
+"""A user's function as the program of a case: the argument of `conformance check`, described and loaded in a child.
 
-A reference is `path/to/file.py:function`, `package.module:function`, or `path/to/file.pickle:function` for what Python
-handed over. Each role runs the user's code anew, with what lies beside it, so that it begins with its own state; what
-is installed is imported once. What a function's state is, `conformance.observation.reach` finds.
+Its spec is `path/to/file.py:function`, `package.module:function`, or `path/to/file.pickle:function` for a function
+passed by the Python API. Each role runs the user's code anew, with the files beside it, so that it begins with its own
+state; installed packages are imported once. `conformance.observation.reach` finds a function's state.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _PRIVATE = "conformance_user_main"
 
 
 def describe(ref: str, report: Callable[[Stage], None]) -> UserFunction:  # noqa: ARG001 - as every task of a child
-    """Load a user's function, which runs its file, and call what makes its inputs, if there is something.
+    """Load a user's function, which runs its file, and call the function that makes its inputs, if there is one.
 
     Raises:
-        UsageError: there is no such file or function, its inputs are not what it takes, or the user's code raises.
+        UsageError: there is no such file or function, its inputs do not fit its signature, or the user's code raises.
     """
     where = ref.rpartition(":")[0]
     with blamed(f"{typed(where)} raises {{}} while it is imported", where):
@@ -83,7 +83,7 @@ def describe(ref: str, report: Callable[[Stage], None]) -> UserFunction:  # noqa
 
 @contextmanager
 def blamed(message: str, home: str) -> Iterator[None]:
-    """Answer what the code of a user raises with its traceback; `{}` in the message is the type of the exception."""
+    """Turn an exception of user code into a UsageError with its traceback; `{}` in the message is its type."""
     try:
         yield
     except UsageError:
@@ -94,7 +94,7 @@ def blamed(message: str, home: str) -> Iterator[None]:
 
 
 def _named(function: object, home: object) -> Iterator[str]:
-    """What a function reaches, as far as it can be named from outside."""
+    """What a function reaches and can be named from outside."""
     for path in reachable(function):
         head = re.split(r"\W", path, maxsplit=1)[0]
         if hasattr(home, head) or (head == "self" and inspect.ismethod(function)):
@@ -102,7 +102,7 @@ def _named(function: object, home: object) -> Iterator[str]:
 
 
 def load(ref: str) -> Any:  # noqa: ANN401 - a function or a module
-    """The function with a state of its own, or the module that a factory makes.
+    """Return the function with its own state, or the module that a factory makes.
 
     Raises:
         UsageError: there is no such file or function, or it cannot be called.
@@ -111,22 +111,22 @@ def load(ref: str) -> Any:  # noqa: ANN401 - a function or a module
 
 
 def reached(function: object, taken: Collection[str]) -> Callable[[], Mapping[str, object]]:
-    """What gives the modules and tensors that a function reaches at that time, by the path that leads there.
+    """Return a callable that gives the modules and tensors that the function reaches when it is called, by path.
 
     Args:
-        function: what is called.
-        taken: names that mean something else; a module or tensor of such a name gets another.
+        function: the function to inspect.
+        taken: names already in use; a module or tensor of such a name gets another.
     """
     return partial(reachable, function, tuple(taken))
 
 
 def arguments(maker: str, ref: str, seed: int) -> dict[str, object]:
-    """What a function makes as arguments of what `ref` names, by name; what it draws depends on the seed alone.
+    """Return the arguments that `maker` makes for the function `ref`, by name; random draws depend only on the seed.
 
-    They are handed on exactly as they are made. If the function gives what it keeps, they are copies.
+    They are passed on exactly as made, or copied if `maker` returns objects that it keeps.
 
     Raises:
-        UsageError: they are not what it takes.
+        UsageError: they do not fit the signature.
     """
     if _keeps(maker, ref):
         return copied(_made_arguments(maker, ref, seed), Copies())
@@ -134,7 +134,7 @@ def arguments(maker: str, ref: str, seed: int) -> dict[str, object]:
 
 
 def _made_arguments(maker: str, ref: str, seed: int) -> dict[str, object]:
-    signature = _signature(_callable(ref), ref)  # first: to run the user's file may draw too
+    signature = _signature(_callable(ref), ref)  # first: running the user's file may draw too
     seed_default(seed)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(seed)
@@ -143,16 +143,16 @@ def _made_arguments(maker: str, ref: str, seed: int) -> dict[str, object]:
 
 @cache
 def _keeps(maker: str, ref: str) -> bool:
-    """Whether what a function makes at two times shares anything, so that a call would see what an earlier one did."""
-    one, other = (_made_arguments(maker, ref, seed=0) for _ in range(2))
-    return not _held_by(one).isdisjoint(_held_by(other))
+    """Whether two results of `maker` share anything, so that a call would see changes of an earlier one."""
+    first, second = (_made_arguments(maker, ref, seed=0) for _ in range(2))
+    return not _identities(first).isdisjoint(_identities(second))
 
 
-def _held_by(values: Mapping[str, object]) -> set[int]:
-    """Tensors, by what tells one from another while both are there, and the memory of those that have some."""
+def _identities(values: Mapping[str, object]) -> set[int]:
+    """Ids of the tensors in values, and the addresses of their memory."""
     found = [each for name, value in values.items() for _, each in leaves_of(value, name)]
     tensors = [each for each in found if isinstance(each, torch.Tensor)]
-    starts = {where.start for each in tensors if (where := memory(each))}
+    starts = {addresses.start for each in tensors if (addresses := memory(each))}
     return starts | {id(each) for each in tensors}
 
 
@@ -162,7 +162,7 @@ def _callable(ref: str) -> Any:  # noqa: ANN401 - a function or a module
 
 
 def _made(value: Any, ref: str) -> Any:  # noqa: ANN401 - a function or a module
-    """What is to be called: the value itself, the module that it makes, or a copy of the module that it is."""
+    """The callable: the value itself, the module that it makes, or a copy if it is a module."""
     if _is_factory(value):
         try:
             value = value()
@@ -180,7 +180,7 @@ def _made(value: Any, ref: str) -> Any:  # noqa: ANN401 - a function or a module
 
 
 def _bound(made: object, signature: inspect.Signature, maker: str, ref: str) -> inspect.BoundArguments:
-    """A mapping is arguments by name, a tuple or list those in order, anything else the only one."""
+    """Bind arguments: a dict by name, a tuple or list in order, anything else as the only one."""
     if made is None:
         message = f"{typed(maker)} returns None\n  It returns the arguments: by name, in order, or the only one."
         raise UsageError(message)
@@ -194,7 +194,7 @@ def _bound(made: object, signature: inspect.Signature, maker: str, ref: str) -> 
 
 
 def _declared(signature: inspect.Signature, given: Mapping[str, str]) -> inspect.BoundArguments:
-    """Those without a default, and those that are declared beside them."""
+    """Bind parameters without a default, and those declared."""
     needed = [
         each.name
         for each in signature.parameters.values()
@@ -204,19 +204,19 @@ def _declared(signature: inspect.Signature, given: Mapping[str, str]) -> inspect
 
 
 def _call(bound: inspect.BoundArguments) -> str:
-    """How the arguments are handed on, as Python; they have the names of `_flat`."""
-    by_name, words = False, []
+    """The arguments of the call as Python code, with the names of `_flat`."""
+    by_name, parts = False, []
     for name, parameter in bound.signature.parameters.items():
         if name not in bound.arguments:
-            by_name = by_name or parameter.kind not in _VARIADIC  # what comes after one that is left out
+            by_name = by_name or parameter.kind not in _VARIADIC  # those after an omitted parameter
             continue
         by_name = by_name or parameter.kind in {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
-        words += [f"{each}={each}" if by_name else each for each in _names(name, bound.arguments[name], parameter.kind)]
-    return ", ".join(words)
+        parts += [f"{each}={each}" if by_name else each for each in _names(name, bound.arguments[name], parameter.kind)]
+    return ", ".join(parts)
 
 
 def _flat(bound: inspect.BoundArguments) -> dict[str, object]:
-    """Arguments by name; those that `*args` takes are numbered."""
+    """Arguments by name; those of `*args` are numbered."""
     found: dict[str, object] = {}
     for name, value in bound.arguments.items():
         found |= _names(name, value, bound.signature.parameters[name].kind)
@@ -230,25 +230,25 @@ def _names(name: str, value: Any, kind: object) -> dict[str, object]:  # noqa: A
 
 
 def _is_factory(value: object) -> bool:
-    """Whether it is a class of modules, or a function without arguments that says that it returns a module."""
+    """Whether it is a module class, or a function without parameters that is annotated to return a module."""
     if isinstance(value, type):
         return issubclass(value, torch.nn.Module)
     if not inspect.isfunction(value) or inspect.signature(value).parameters:
         return False
-    told = inspect.get_annotations(value, eval_str=True).get("return")
-    return isinstance(told, type) and issubclass(told, torch.nn.Module)
+    returns = inspect.get_annotations(value, eval_str=True).get("return")
+    return isinstance(returns, type) and issubclass(returns, torch.nn.Module)
 
 
 def _signature(function: Any, ref: str) -> inspect.Signature:  # noqa: ANN401 - a function or a module
     try:
         return inspect.signature(getattr(function, "forward", function))
     except (TypeError, ValueError) as error:
-        message = f"what {typed(ref)} takes cannot be told ({error})\n  Name a Python function that calls it."
+        message = f"the signature of {typed(ref)} cannot be read ({error})\n  Name a Python function that calls it."
         raise UsageError(message) from error
 
 
 def _maker(ref: str) -> str:
-    """The reference of what makes the inputs, beside the function; empty where there is none."""
+    """The spec of the function that makes the inputs, in the same file; empty if there is none."""
     home, _, name = ref.rpartition(":")
     beside = _home(home)
     return next((f"{home}:{each}" for each in (f"{name}_{INPUTS}", INPUTS) if hasattr(beside, each)), "")
@@ -264,8 +264,8 @@ def _call_maker(maker: str) -> object:
     return made()
 
 
-def _found(home: object, ref: str) -> Any:  # noqa: ANN401 - whatever it is
-    """The attribute that a reference names."""
+def _found(home: object, ref: str) -> Any:  # noqa: ANN401 - any value
+    """The attribute that a spec names."""
     where, _, name = ref.rpartition(":")
     value: Any = home
     for step in name.split("."):
@@ -278,18 +278,18 @@ def _found(home: object, ref: str) -> Any:  # noqa: ANN401 - whatever it is
 
 
 @cache
-def _home(home: str) -> Any:  # noqa: ANN401 - a module, or what stands in a pickle
+def _home(home: str) -> Any:  # noqa: ANN401 - a module, or the content of a pickle
     return _run(home)
 
 
-def _run(home: str) -> Any:  # noqa: ANN401 - a module, or what stands in a pickle
-    """Run a user's file or module anew, and what lies beside it."""
+def _run(home: str) -> Any:  # noqa: ANN401 - a module, or the content of a pickle
+    """Run a user's file or module anew, with the modules beside it."""
     if home.endswith(PICKLE):
         return _unpickled(Path(home))
     if home.endswith(".py"):
         folder = Path(home).parent
         if str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))  # as if Python ran it: what lies beside it can be imported
+            sys.path.insert(0, str(folder))  # as if Python ran it: files beside it can be imported
     else:
         folder = _folder_of(home)
     _forget(folder)
@@ -303,15 +303,15 @@ def _run(home: str) -> Any:  # noqa: ANN401 - a module, or what stands in a pick
 
 
 def _folder_of(module: str) -> Path:
-    """Where the top-level package or module of a name lies."""
+    """The folder of the top-level package or module of a name."""
     spec = find_spec(module.partition(".")[0])
     return Path(spec.origin).parent if spec and spec.origin and spec.has_location else Path("/nowhere")
 
 
 def _forget(folder: Path) -> None:
-    """Let modules in a folder be imported anew; those of installed packages and of this one stay as they are.
+    """Let modules in a folder be imported anew, except those of installed packages and of this one.
 
-    Dynamo remembers by name those that it has met, whatever is imported under that name by then.
+    Dynamo caches modules by name, whatever is imported under that name later.
     """
     symbolic_convert._import_module.cache_clear()  # noqa: SLF001 - it has no public name
     for name, module in list(sys.modules.items()):
@@ -338,12 +338,12 @@ def _globals_of(value: object) -> Iterator[dict[str, Any]]:
         yield value.__globals__
     elif isinstance(value, torch.nn.Module):
         classes = {type(each) for each in value.modules()}
-        methods = (method for one in classes for method in vars(one).values() if isinstance(method, FunctionType))
+        methods = (method for each in classes for method in vars(each).values() if isinstance(method, FunctionType))
         yield from (method.__globals__ for method in methods)
 
 
 def _give_home(names: dict[str, Any]) -> None:
-    """What was defined in a script or notebook finds its globals there, and Dynamo by the name of their module."""
+    """Register the globals of code from a script or notebook as a module, as Dynamo looks them up by module name."""
     if names.get("__name__") == _MAIN:
         names["__name__"] = _PRIVATE
         home = ModuleType(_PRIVATE)

@@ -1,4 +1,4 @@
-"""The dispatch modes of the fp64 reference: one notes what is computed in and drawn, one widens and replays."""
+"""The dispatch modes of the fp64 reference: one records dtypes and random draws, one widens and replays."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WIDER = {
     torch.float32: torch.float64,
     torch.complex64: torch.complex128,
 }
-"""What a dtype is widened to; other dtypes stay."""
+"""The dtype that each dtype is widened to; others stay."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
     """One operator that drew random numbers: what it wrote into its arguments, and what it returned.
 
-    In `returned` the index of an argument in `written` stands where the operator returned that argument.
+    `returned` contains the index into `written` where the operator returned that argument.
     """
 
     operator: str
@@ -38,7 +38,7 @@ class Draw:
 
 
 class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the dtypes of everything that operators return, and the random numbers that they draw."""
+    """Records the dtypes of everything that operators return, and the random numbers that they draw."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -62,7 +62,7 @@ class Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Turns every floating dtype that a program asks for into float64, and replays draws in place of new ones.
 
     Args:
-        draws: what was drawn uncompiled, in order.
+        draws: the draws of the uncompiled program, in order.
     """
 
     def __init__(self, draws: Sequence[Draw]) -> None:
@@ -123,7 +123,7 @@ def _state(args: Sequence[Any], kwargs: dict[str, Any]) -> torch.Tensor:
 
 
 def _written(func: Operator, args: Sequence[Any], kwargs: dict[str, Any]) -> Iterator[torch.Tensor]:
-    """The tensors among an operator's arguments that its schema says it writes into."""
+    """The tensors among an operator's arguments that it writes into, by its schema."""
     for index, argument in enumerate(func._schema.arguments):  # noqa: SLF001 - the schema has no public name
         value = args[index] if index < len(args) else kwargs.get(argument.name)
         if isinstance(value, torch.Tensor) and argument.alias_info is not None and argument.alias_info.is_write:

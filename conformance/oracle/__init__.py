@@ -1,4 +1,4 @@
-"""A second opinion on what is right: the modes as PyTorch documents them, interpreted without PyTorch.
+"""The oracle: modes as PyTorch documents them, interpreted without PyTorch, to validate uncompiled results.
 
 Imports only `model`, `program`, `isolation`, `backend`, `catalogue` and `observation`; not `checks` nor `verdict`.
 """

@@ -1,4 +1,4 @@
-"""Uncompiled eager held against the oracle: a case where they differ is invalid until one is known to be wrong."""
+"""Compare uncompiled eager with the oracle: a case where they differ is invalid until one is known to be wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["compare"]
 
 
 def compare(request: Request, expected: RoleObservation) -> tuple[int, str | None]:
-    """On how many leaves both agree, and where they do not; 0 and None where nothing is predicted."""
+    """Return the number of leaves that agree, and the first disagreement; 0 and None if nothing is predicted."""
     try:
         predictions = predict(request.case, request.variant)
     except NotModelledError:
@@ -33,17 +33,17 @@ def compare(request: Request, expected: RoleObservation) -> tuple[int, str | Non
 
 def _differences(prediction: Prediction, call: CallObservation) -> Iterator[str]:
     for path, facts in prediction.facts.items():
-        seen = call.outputs[path].facts if path in call.outputs else {}
-        for name, wanted in facts.items():
-            if seen.get(name) != wanted:
-                yield f"{path}: {name} is {seen.get(name, 'absent')}, the oracle says {wanted}"
+        actual = call.outputs[path].facts if path in call.outputs else {}
+        for name, expected in facts.items():
+            if actual.get(name) != expected:
+                yield f"{path}: {name} is {actual.get(name, 'absent')}, the oracle predicts {expected}"
     for path, value in prediction.values.items():
         leaf = call.outputs.get(path)
         if leaf is None or leaf.value is not value:
-            yield f"{path}: it is {leaf.value if leaf else 'absent'}, the oracle says {value}"
+            yield f"{path}: it is {leaf.value if leaf else 'absent'}, the oracle predicts {value}"
     state, modes = call.after_call, prediction.modes
     if state is not None:
-        seen_modes = (state.grad_mode, state.inference_mode, state.autocast, state.autocast_dtype)
+        left = (state.grad_mode, state.inference_mode, state.autocast, state.autocast_dtype)
         right = (modes.grad, modes.inference, modes.autocast, f"torch.{modes.dtype}")
-        if seen_modes != right:
-            yield f"after_call: grad, inference, autocast and its dtype are {seen_modes}, the oracle says {right}"
+        if left != right:
+            yield f"after_call: grad, inference, autocast and its dtype are {left}, the oracle predicts {right}"

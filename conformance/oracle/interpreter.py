@@ -1,8 +1,8 @@
-"""The text of a program interpreted over modes and abstract tensors: no numbers, no shapes, and no PyTorch.
+"""Interpret the text of a program over modes and abstract tensors, without numbers, shapes or PyTorch.
 
-What the interpreter does not know it does not guess. A value it cannot follow is `UNKNOWN` and is not compared; a
-construct that could change modes in a way it does not follow, or a branch on what is unknown, ends the interpretation
-with `NotModelledError`.
+The interpreter does not guess. A value it does not model is `UNKNOWN` and is not compared; a construct that could
+change modes in a way it does not model, or a branch on an unknown value, ends the interpretation with
+`NotModelledError`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Interpreter", "NotModelledError"]
 
 
 class NotModelledError(Exception):
-    """The program does something that the oracle does not follow; the message says what."""
+    """The program does something that the oracle does not model; the message names it."""
 
 
 def _give_up(what: str) -> NoReturn:
@@ -40,7 +40,7 @@ class _Function:
 
 @dataclass(kw_only=True)
 class _Scope:
-    """Names and their values; names of the scopes outside are read, not set."""
+    """Names and their values; names of outer scopes are read, not set."""
 
     names: dict[str, object] = field(default_factory=dict)
     outside: _Scope | None = None
@@ -56,8 +56,8 @@ class _Return:
     value: object
 
 
-# What a program asks, and the arguments with which the answer is known; autocast is asked of a device, here of the CPU.
-_ASK: dict[str, tuple[list[object], Callable[[Modes], object]]] = {
+# Queries of a mode, the arguments for which the result is known, and the result; autocast is queried per device.
+_QUERIES: dict[str, tuple[list[object], Callable[[Modes], object]]] = {
     "torch.is_grad_enabled": ([], lambda modes: modes.grad),
     "torch.is_inference_mode_enabled": ([], lambda modes: modes.inference),
     "torch.is_autocast_enabled": ([DEVICE], lambda modes: modes.autocast),
@@ -65,14 +65,14 @@ _ASK: dict[str, tuple[list[object], Callable[[Modes], object]]] = {
 }
 _DTYPES = frozenset({"bfloat16", "float16", "float32", "float64"})
 _OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.MatMult: "matmul"}
-_MODULE = Unknown()  # a module of torch.nn: what it gives is unknown, and it leaves modes alone
-# Methods of tensors that no class of a program here defines otherwise, and that leave modes and flags alone.
-_READING = frozenset({"any", "argmax", "argmin", "detach", "expand", "float", "half", "item", "max", "mean", "min"}) | {
+_MODULE = Unknown()  # a module of torch.nn: its result is unknown, and it does not change modes
+# Methods of tensors that no class of a case's program redefines, and that do not change modes or flags.
+_PURE = frozenset({"any", "argmax", "argmin", "detach", "expand", "float", "half", "item", "max", "mean", "min"}) | {
     *("norm", "permute", "prod", "reshape", "softmax", "sum", "t", "transpose", "view")
 }
 _GRAD = {"torch.no_grad": False, "torch.enable_grad": True}
 _ROOTS = {"F", "math", "torch"}
-# What calls functions it is given, or changes modes or flags otherwise than by a context.
+# Functions that call their arguments, or change modes or flags other than by a context.
 _CALLERS = (
     "checkpoint",
     "func.",
@@ -89,17 +89,17 @@ class Interpreter:
     """One call of a program.
 
     Args:
-        modes: those that the caller holds; after `call`, those that are left behind.
+        modes: those of the caller; after `call`, those that the program leaves.
     """
 
     def __init__(self, modes: Modes) -> None:
         self.modes = modes
 
     def call(self, setup: ast.Module, program: ast.Module, inputs: Mapping[str, object]) -> object:
-        """Interpret the setup's definitions, then the program's body, and give what it returns.
+        """Interpret the setup's definitions, then the program's body, and return its result.
 
         Raises:
-            NotModelledError: it does something that the oracle does not follow.
+            NotModelledError: it does something that the oracle does not model.
         """
         scope, caller = _Scope(), self.modes
         self._body(setup.body, scope)
@@ -146,7 +146,7 @@ class Interpreter:
         return None
 
     def _known(self, node: ast.expr, scope: _Scope) -> Any:  # noqa: ANN401 - any value of Python
-        """A value that the flow depends on."""
+        """A value that control flow depends on."""
         value = self._value(node, scope)
         if isinstance(value, Unknown | Tensor):
             _give_up("a branch or loop on an unknown value")
@@ -165,7 +165,7 @@ class Interpreter:
         return done
 
     def _context(self, node: ast.expr, scope: _Scope) -> Context:
-        """The context that an expression makes where it is entered; one that was made before is not followed."""
+        """The context that a `with` item creates; one created earlier is not modelled."""
         if not isinstance(node, ast.Call):
             _give_up("a context object made before it is entered")
         name = _dotted(node.func) or ""
@@ -213,8 +213,8 @@ class Interpreter:
             case ast.Tuple(elts=targets) | ast.List(elts=targets):
                 known = isinstance(value, list | tuple) and len(value) == len(targets)
                 parts = value if known and isinstance(value, list | tuple) else [UNKNOWN] * len(targets)
-                for part, one in zip(targets, parts, strict=True):
-                    self._bind(part, one, scope)
+                for part, item in zip(targets, parts, strict=True):
+                    self._bind(part, item, scope)
             case _:
                 _give_up("assignment to a part of something")
 
@@ -245,13 +245,13 @@ class Interpreter:
         if isinstance(node, ast.Dict):
             keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
             if len(keys) < len(node.keys):
-                _give_up("keys that are no constants")
+                _give_up("keys that are not constants")
             return dict(zip(keys, (self._value(value, scope) for value in node.values), strict=True))
         parts = [self._value(part, scope) for part in node.elts]
         return tuple(parts) if isinstance(node, ast.Tuple) else parts
 
     def _children(self, node: ast.expr, scope: _Scope) -> None:
-        """Look at the parts of an expression whose value is unknown: a call among them may set a mode."""
+        """Interpret the parts of an expression whose value is unknown: a call among them may set a mode."""
         if isinstance(node, ast.Lambda | ast.Starred | ast.NamedExpr | ast.ListComp | ast.GeneratorExp):
             _give_up(type(node).__name__.lower())
         for child in ast.iter_child_nodes(node):
@@ -284,11 +284,11 @@ class Interpreter:
             return UNKNOWN
         values = [self._value(argument, scope) for argument in node.args]
         keywords = [self._value(keyword.value, scope) for keyword in node.keywords]
-        if name in _ASK:
-            arguments, answer = _ASK[name]
+        if name in _QUERIES:
+            arguments, answer = _QUERIES[name]
             return answer(self.modes) if values == arguments and not keywords else UNKNOWN
         if any(isinstance(value, _Function) for value in (*values, *keywords)):
-            _give_up("a function handed to another")
+            _give_up("a function passed to another")
         if name:
             return self._of_torch(name, values)
         if isinstance(node.func, ast.Attribute):
@@ -313,7 +313,7 @@ class Interpreter:
         if name == "append" and isinstance(owner, list) and len(values) == 1:
             owner.append(values[0])
             return None
-        if name in _READING:
+        if name in _PURE:
             return UNKNOWN
         if not isinstance(owner, Tensor) or name.endswith("_") or name == "backward":
             _give_up(f"a call of the method {name}")
@@ -321,13 +321,13 @@ class Interpreter:
 
 
 def _same(left: object, right: object) -> object:
-    """Whether two dtypes are the same one; what else is compared is unknown."""
+    """Whether two dtypes are the same; any other comparison is unknown."""
     dtypes = all(isinstance(each, str) and each in _DTYPES for each in (left, right))
     return left == right if dtypes else UNKNOWN
 
 
 def _dotted(node: ast.expr) -> str | None:
-    """`torch.amp.autocast` of a chain that starts at a module, with `F` written as it stands."""
+    """The dotted name of an attribute chain from a module, e.g. `torch.amp.autocast`; `F` stays `F`."""
     names: list[str] = []
     while isinstance(node, ast.Attribute):
         names.append(node.attr)

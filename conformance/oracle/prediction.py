@@ -1,8 +1,8 @@
-"""A second opinion on what is right: modes as PyTorch documents them, interpreted without PyTorch.
+"""Prediction of flags and modes of a case, from PyTorch's documentation and without PyTorch.
 
-Uncompiled eager is held against it: where the two differ, one of them is wrong, and the case is invalid until it is
-known which. The oracle predicts, for what a call returns, `requires_grad`, `is_inference`, dtype, and what
-`is_grad_enabled` and its kin say; and the modes that the call leaves behind.
+Uncompiled eager is compared with it: where the two differ, one of them is wrong, and the case is invalid until it is
+known which. For the results of a call, the oracle predicts `requires_grad`, `is_inference`, dtype, and the values of
+`is_grad_enabled` and similar queries; also the modes that the call leaves.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["NotModelledError", "Prediction", "predict"]
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What one call is predicted to give: facts of leaves by path, values of Python leaves by path, the modes left."""
+    """Prediction for one call: facts of tensors by path, values of Python leaves by path, and the modes it leaves."""
 
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     values: Mapping[str, bool] = field(default_factory=dict)
@@ -38,7 +38,7 @@ def predict(case: Case, variant: Variant) -> list[Prediction]:
     """Interpret each call of a case in one variant.
 
     Raises:
-        NotModelledError: the program does something that the oracle does not follow.
+        NotModelledError: the program does something that the oracle does not model.
     """
     setup, program = (_tree(substitute(text, variant.params)) for text in (case.setup, case.program))
     predictions = []

@@ -1,7 +1,7 @@
-"""Tensors as the oracle knows them, and what operations make of them: dtype, requires_grad, is_inference.
+"""Tensors of the oracle (dtype, requires_grad, is_inference), and the results of operations on them.
 
 The lists of autocast are those documented for the CPU:
-https://docs.pytorch.org/docs/stable/amp.html#cpu-op-specific-behavior (tests hold each name against PyTorch).
+https://docs.pytorch.org/docs/stable/amp.html#cpu-op-specific-behavior (tests compare each name with PyTorch).
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ ELEMENTWISE = frozenset(
         "tanh",
     }
 )
-"""Operations of no list, whose results have the dtype of their one kind of floating operand."""
+"""Operations outside the lists, whose results have the one floating dtype of their operands."""
 
 _CASTABLE = frozenset({"bfloat16", "float16", "float32"})
 _FLOATING = _CASTABLE | {"float64"}
 
 
 class Unknown:
-    """A value the oracle does not follow; whatever is made of it is unknown too."""
+    """A value the oracle does not model; everything computed from it is unknown too."""
 
 
 UNKNOWN = Unknown()
@@ -56,7 +56,7 @@ UNKNOWN = Unknown()
 
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
-    """What is predicted of a tensor."""
+    """Predicted properties of a tensor."""
 
     dtype: str
     requires_grad: bool = False
@@ -64,13 +64,13 @@ class Tensor:
 
 
 def operate(name: str, operands: Sequence[object], modes: Modes) -> Tensor | Unknown:
-    """What an operation that allocates its result gives; unknown wherever dtypes or saving would have to be argued."""
+    """Return the result of an operation that allocates it; unknown where mixed dtypes or saved tensors matter."""
     tensors = [each for each in operands if isinstance(each, Tensor)]
     dtypes = {each.dtype for each in tensors}
     if not tensors or not dtypes <= _FLOATING or any(isinstance(each, Unknown) for each in operands):
         return UNKNOWN
     if modes.records and any(each.is_inference for each in tensors):
-        return UNKNOWN  # refused or not: it depends on what backward would need
+        return UNKNOWN  # it may raise, depending on what backward would need
     dtype = _dtype(name, dtypes, modes)
     if dtype is None:
         return UNKNOWN

@@ -1,6 +1,6 @@
-"""What stand-alone scripts showed on releases of torch, kept beside the records that they were made from.
+"""Results of stand-alone scripts on releases of torch, stored beside the records that they were made from.
 
-The file is no record file: it is JSON with one line for each script. It holds no path of a machine.
+The file is not a record file: it is JSON with one line for each script, without paths of a machine.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ RAISED = 70
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptResult:
-    """What came of the script of one failing record.
+    """Result of the script of one failing record.
 
     Args:
-        backend: of the record.
-        case: its id.
-        variant: its id.
-        release: of torch, that the record was made on.
-        symptom: of the record, so that a script of an earlier record does not count.
-        statuses: what the script exits with, by release: below 0 the signal that ended it, None where it does not end.
+        backend: backend of the record.
+        case: id of the case.
+        variant: id of the variant.
+        release: release of torch that the record was made on.
+        symptom: symptom of the record, so that a script of an earlier record does not count.
+        statuses: exit status of the script, by release: below 0 the signal that ended it, None if it does not end.
         refused: why there is no script.
     """
 
@@ -53,20 +53,20 @@ class ScriptResult:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The record that it is of, as it was."""
+        """The key of the record, including release and symptom."""
         return (self.backend, self.case, self.variant, self.release, self.symptom)
 
 
 def key_of(record: Record, release: str) -> tuple[str, ...]:
-    """The key of the result of a record that was made on a release."""
+    """Return the key of the result for a record that was made on a release."""
     return (record.backend, record.case_id, record.variant, release, str(Symptom.of_record(record)))
 
 
 def read(path: Path) -> tuple[ScriptResult, ...]:
-    """The results in a file; none where there is no file.
+    """Return the results in a file; none if there is no file.
 
     Raises:
-        RecordError: it cannot be read, or holds something else.
+        RecordError: it cannot be read, or contains something else.
     """
     if not path.exists():
         return ()
@@ -80,19 +80,19 @@ def write(path: Path, results: Iterable[ScriptResult]) -> None:
     Raises:
         RecordError: the file cannot be written.
     """
-    lines = [codec.encode(codec.to_plain(one)) for one in sorted(results, key=lambda one: one.key)]
+    lines = [codec.encode(codec.to_plain(each)) for each in sorted(results, key=lambda each: each.key)]
     with as_record_error(f"cannot write {path}"):
         path.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptRun:
-    """How a script ended: its exit status, below 0 the signal that ended it; None where it did not end in time."""
+    """How a script ended: its exit status, below 0 the signal that ended it; None if it did not end in time."""
 
     status: int | None
 
     def shows(self, outcome: Outcome) -> bool:
-        """Whether it ended as the script of a record with this outcome has to."""
+        """Whether it ended as the script of a record with this outcome must."""
         if outcome is Outcome.TIMEOUT:
             return self.status is None
         if outcome is Outcome.CRASH:

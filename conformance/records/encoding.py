@@ -1,7 +1,7 @@
-"""Header, records and footer as lines of JSON: short to write, and read back as they were.
+"""Encode header, records and footer as lines of JSON, and decode them without loss.
 
-What every record of a file shares stands in its header only. Checks that held are written as words; where they are the
-usual ones, only those that have a grade are named.
+What every record of a file shares is only in its header. Checks that held are written as names; if they are the usual
+ones, only those that have a grade are written.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def _usual() -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a run was started with. `planned` counts this file's requests; `total` and `digest` are of the whole plan.
+    """Parameters of a run. `planned` counts this file's requests; `total` and `digest` are of the whole plan.
 
-    `folders` are those, as given, of cases beyond the packaged ones. `families` are those that generated cases; `cases`
-    are those that are in no file: functions of users.
-    `checks` names, in order, those that a record whose checks all held need not name.
+    `folders` are folders of cases beyond the packaged ones, as given. `families` are those that generated cases;
+    `cases` are those that are in no file: functions of users.
+    `checks` lists, in order, the checks of a record that names none because all held.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -60,7 +60,7 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True)
 class Footer:
-    """How a run ended. `counts` are by verdict; `gated` says of backends why the rest of their cases was not run."""
+    """End of a run. `counts` are by verdict; `gated` is, by backend, why the rest of its cases was not run."""
 
     counts: dict[str, int]
     records: int
@@ -70,37 +70,37 @@ class Footer:
 
 
 def encode(part: Header | Footer) -> str:
-    """One line for a header or a footer."""
+    """Return the line for a header or a footer."""
     plain = codec.to_plain(part)
     if isinstance(part, Footer):
         return codec.encode({"kind": "footer"} | plain)
     for backend in plain["backends"]:
         if "capabilities" in backend:
             backend["capabilities"].sort()
-    # What has a default is written too: a later version of this package may have another.
+    # Defaults are written too: those of a later version of this package may differ.
     return codec.encode({"kind": "header", "schema_version": part.schema_version} | plain | {"checks": part.checks})
 
 
 def encode_record(record: Record, header: Header) -> str:
-    """One line for a record of the run that the header opens."""
+    """Return the line for a record of the run with this header."""
     plain: dict[str, Any] = codec.to_plain(replace(record, checks=())) | _short(record.checks, header)
     for name, value in _implied(plain | {"seed": record.seed}, header).items():
-        told = getattr(record, name)
-        if told == value:
+        actual = getattr(record, name)
+        if actual == value:
             plain.pop(name, None)
         else:
-            plain[name] = told
+            plain[name] = actual
     return codec.encode({"kind": "record"} | plain)
 
 
 def decode_header(text: str | bytes) -> Header:
-    """The header that a line holds; raises ValueError where it holds none."""
+    """Return the header in a line; raises ValueError if it contains none."""
     _, line = _parse(text, "header")
     return codec.from_plain(Header, line)
 
 
 def decode(text: str | bytes, header: Header) -> Record | Footer:
-    """The record or the footer that a line holds, in a file with this header; raises ValueError where it holds none."""
+    """Return the record or footer in a line of a file with this header; raises ValueError if it contains none."""
     kind, line = _parse(text, "record", "footer")
     if kind == "footer":
         return codec.from_plain(Footer, line)
@@ -108,14 +108,14 @@ def decode(text: str | bytes, header: Header) -> Record | Footer:
 
 
 def reproduce(ref: str, case_id: str, variant: str, seed: int, folders: Iterable[str] = ()) -> str:
-    """The shell command that runs one request again."""
+    """Return the shell command that runs one request again."""
     homes = [word for folder in folders for word in ("--cases", folder)]
     words = ["conformance", "run", "--backend", ref, *homes, "--case", case_id, "--variant", variant]
     return " ".join(map(_quoted, [*words, "--seed", str(seed)] if seed else words))
 
 
 _quoted = lru_cache(maxsize=16384)(shlex.quote)
-"""The words of a file's commands, of which most stand in many."""
+"""Cached: most words of commands occur in many."""
 
 
 def _parse(text: str | bytes, *kinds: str) -> tuple[str, dict[str, Any]]:
@@ -128,7 +128,7 @@ def _parse(text: str | bytes, *kinds: str) -> tuple[str, dict[str, Any]]:
 
 
 def _implied(line: dict[str, Any], header: Header) -> dict[str, Any]:
-    """What the line of a record need not say, given the header and what it does say."""
+    """Fields that the line of a record may omit, derived from the header and its other fields."""
     backend, case_id, variant = (str(line.get(name)) for name in ("backend", "case_id", "variant"))
     ref = next((known.ref for known in header.backends if known.name == backend), backend)
     return {
@@ -143,13 +143,13 @@ def _implied(line: dict[str, Any], header: Header) -> dict[str, Any]:
 
 
 def _short(checks: tuple[CheckResult, ...], header: Header) -> dict[str, Any]:
-    """Checks that merely held as words; where they are the usual ones, only the names of those that have a grade."""
+    """Checks that only held, as names; if they are the usual ones, only the names of those that have a grade."""
     if not checks:
         return {}
-    if all(map(_merely_held, checks)) and tuple(check.check for check in checks) == header.checks:
+    if all(map(_only_held, checks)) and tuple(check.check for check in checks) == header.checks:
         grades = sorted({check.grade for check in checks if check.grade})
         return {"held": {grade: [check.check for check in checks if check.grade is grade] for grade in grades}}
-    return {"checks": [_word(check) if _merely_held(check) else codec.to_plain(check) for check in checks]}
+    return {"checks": [_word(check) if _only_held(check) else codec.to_plain(check) for check in checks]}
 
 
 def _full(line: dict[str, Any], header: Header) -> list[Any]:
@@ -163,7 +163,7 @@ def _full(line: dict[str, Any], header: Header) -> list[Any]:
     raise ValueError(message)
 
 
-def _merely_held(check: CheckResult) -> bool:
+def _only_held(check: CheckResult) -> bool:
     return check.check in CATALOGUE and check == _from_word(_word(check))
 
 
@@ -171,7 +171,7 @@ def _word(check: CheckResult) -> str:
     return f"{check.check}={check.grade}" if check.grade else check.check
 
 
-@cache  # the same few words stand in every record
+@cache  # the same few words occur in every record
 def _from_word(word: str) -> CheckResult:
     name, _, grade = word.partition("=")
     if name not in CATALOGUE:

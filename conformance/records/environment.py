@@ -1,4 +1,4 @@
-"""The machine and the software a run is made on, captured without importing torch."""
+"""The machine and software of a run, captured without importing torch."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["capture", "facts", "fingerprint", "now", "suite_hash"]
 
 NONE = "none"
-_OURS = "torch-compile-conformance"
-_PACKAGES = (_OURS, "numpy", "triton")
+_DISTRIBUTION = "torch-compile-conformance"
+_PACKAGES = (_DISTRIBUTION, "numpy", "triton")
 _GENERATOR = ("catalogue/pairwise.py", "catalogue/families.py", "model/case.py", "program/nests.py")
 _CPUINFO = Path("/proc/cpuinfo")
 _DIGITS = 12
@@ -37,7 +37,7 @@ def capture(folders: Sequence[Traversable] = ()) -> Environment:
     """Describe this machine and what is installed on it.
 
     Args:
-        folders: where the cases are; default: those of this package.
+        folders: folders of cases; default: those of this package.
     """
     return Environment(
         torch=torch_release.installed().version,
@@ -53,12 +53,12 @@ def capture(folders: Sequence[Traversable] = ()) -> Environment:
 
 
 def fingerprint(environment: Environment) -> str:
-    """Twelve digits that are equal for equal environments, whenever a run was started."""
+    """Return twelve digits that are equal for equal environments, whenever a run was started."""
     return _hash(json.dumps(facts(environment), sort_keys=True))
 
 
 def facts(environment: Environment, backends: Iterable[BackendInfo] = ()) -> dict[str, object]:
-    """What is the same whenever a run is started here: of the machine, and of backends, by what each is called."""
+    """Return named facts of the machine and backends that do not depend on when a run is started."""
     machine = asdict(environment)
     del machine["started"]
     return machine | {
@@ -67,16 +67,16 @@ def facts(environment: Environment, backends: Iterable[BackendInfo] = ()) -> dic
 
 
 def suite_hash(folders: Sequence[Traversable] = ()) -> str:
-    """Twelve digits over the texts of the cases, what makes cases of families, and the version of this package."""
+    """Return twelve digits over the texts of the cases, the case generator, and the version of this package."""
     folders = folders or (resources.files("conformance.cases"),)
     files = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".yaml")]
     files += [resources.files("conformance") / name for name in _GENERATOR]
     texts = sorted((file.name, file.read_text(encoding="utf-8")) for file in files)
-    return _hash(json.dumps([metadata.version(_OURS), texts]))
+    return _hash(json.dumps([metadata.version(_DISTRIBUTION), texts]))
 
 
 def now() -> str:
-    """The time in UTC, to the second."""
+    """Return the time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -1,4 +1,4 @@
-"""Find files of records: all below a folder, those of one release of torch, and which of them hold timings."""
+"""Find record files: those in a folder, those of one release of torch, and which of them contain timings."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from conformance.records.jsonl import reading
 __all__ = ["TIMINGS_START", "find_every_release", "find_files", "find_kinds", "is_timings"]
 
 TIMINGS_START = b'{"kind":"timings"'
-"""What every file of timings begins with."""
+"""Start of every file of timings."""
 
 
 def is_timings(path: Path) -> bool:
-    """Whether a file begins as files of timings do."""
+    """Whether a file begins like a file of timings."""
     with reading(f"cannot read {path}"), path.open("rb") as file:
         return file.read(len(TIMINGS_START)) == TIMINGS_START
 
 
 def find_files(*paths: str | Path) -> list[Path]:
-    """The files that paths name, of records or of timings: a file is itself, a folder every `*.jsonl` in it, by name.
+    """Return the files of records or timings at paths; for a folder, every `*.jsonl` in it, by name.
 
-    Of folders in it that are named after releases of torch, a folder means the newest too (`releases.py`).
+    If a folder contains folders named after releases of torch, those of the newest are included (`releases.py`).
 
     Raises:
-        RecordError: no path is given, or one holds no record file.
+        RecordError: no path is given, or there is no record file at one.
     """
     if not paths:
         message = "no record file is given"
@@ -35,14 +35,14 @@ def find_files(*paths: str | Path) -> list[Path]:
 
 
 def find_kinds(*paths: str | Path) -> tuple[list[Path], list[Path]]:
-    """The files of `find_files`, those of records and those of timings apart; it raises what that raises."""
+    """Return the files of `find_files`, separated into records and timings; raises the same."""
     files = find_files(*paths)
     timings = [path for path in files if is_timings(path)]
     return [path for path in files if path not in timings], timings
 
 
 def find_every_release(*paths: str | Path) -> list[Path]:
-    """The record files of `find_kinds`, and those of every older release in the folders; it raises what that raises."""
+    """Return the record files of `find_kinds`, and those of every older release in the folders; raises the same."""
     older = [folder for path in map(Path, paths) if path.is_dir() for folder in releases.within(path)]
     return find_kinds(*paths, *older)[0]
 

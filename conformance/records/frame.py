@@ -1,4 +1,4 @@
-"""Record files as tidy pandas frames: one row a record, or one row a check."""
+"""Record files as tidy pandas frames: one row per record, or one row per check."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ _EVIDENCE = tuple(spec.name for spec in fields(Evidence))
 _KEY = ("backend", "area", "case", "variant")
 
 Types = Mapping[str, str | type[StrEnum]]
-"""Columns in their order, each with its dtype; an enumeration is an ordered categorical of its words."""
+"""Columns in order, each with its dtype; an enumeration is an ordered categorical of its values."""
 
 BY_LADDER = "backends"
-"""The dtype of a column of backends: an ordered categorical of those that are there, along the ladder."""
+"""The dtype of a column of backends: an ordered categorical of those in the data, along the ladder."""
 
 TYPES: Types = {
     "backend": BY_LADDER,
@@ -87,60 +87,60 @@ CHECK_TYPES: Types = {
 def load(*paths: str | Path) -> pd.DataFrame:
     """Read record files as a frame: a row for each record, sorted by backend (in ladder order), case and variant.
 
-    The columns and their dtypes are these whatever is read, no record included. Words are ordered categoricals:
-    backends along PyTorch's own ladder of them, all others as the suite lists them.
+    The columns and their dtypes are the same whatever is read, even without records. Categories are ordered: backends
+    along PyTorch's own ladder, all others as the suite lists them.
 
     =================  ===========  ===================================================================================
     column             dtype        meaning
     =================  ===========  ===================================================================================
-    backend            category     its name
-    area               str          what the id of the case begins with
-    case               str          the id of the case
-    variant            str          the id of the variant, made of its axes
+    backend            category     name of the backend
+    area               str          first part of the case id
+    case               str          id of the case
+    variant            str          id of the variant, made of its axes
     grad               str          ambient grad mode: enabled, disabled, inference
     autocast           str          ambient autocast: off, bfloat16, float16
-    dtype              str          of inputs that name none
-    dynamic            str          what `torch.compile(dynamic=...)` was given: false, true, auto
+    dtype              str          dtype of inputs that do not set one
+    dynamic            str          value for `torch.compile(dynamic=...)`: false, true, auto
     params             str          a case's own axes, as `name=value,...`
-    clauses            str          of the specification that the case tests, with a space between them
+    clauses            str          clauses of the specification that the case tests, separated by spaces
     outcome            category     what happened
-    verdict            category     the outcome held against the backend's known failures
+    verdict            category     the outcome, given the backend's known failures
     conforms           bool         whether it counts as conforming
     scored             bool         whether it counts at all: not unsupported, skip or invalid
     green              bool         whether it passes a gate
-    stage              category     how far it came: load, build, reference, compile, forward, backward, compare
-    fault              str          whose fault it is that the request is invalid; empty where it is not
-    message            str          what was seen; empty for a pass
-    failing            str          MUST checks that did not hold, with a comma between them
+    stage              category     last stage reached: load, build, reference, compile, forward, backward, compare
+    fault              str          cause of an invalid request; empty if it is valid
+    message            str          description of the failure; empty for a pass
+    failing            str          MUST checks that did not hold, separated by commas
     advisories         str          SHOULD checks that did not hold
     first_rung         str          first of PyTorch's own backends from which on all show the failure, if all were run
-    first_stage        str          whether it shows in forward or backward; empty without a first rung
-    values_grade       category     of the values: bitwise, close, reference, differs, nothing
-    gradients_grade    category     of the gradients
-    graphs             Int64        captured; this and the next seven are missing where nothing was run
+    first_stage        str          forward or backward, where it shows first; empty without a first rung
+    values_grade       category     grade of the values: bitwise, close, reference, differs, nothing
+    gradients_grade    category     grade of the gradients
+    graphs             Int64        captured graphs; this and the next seven are missing if nothing was run
     backend_calls      Int64        calls of compiled graphs
-    graph_breaks       Int64        breaks of the graph
+    graph_breaks       Int64        graph breaks
     recompiles         Int64        compilations after the first
     frames_skipped     Int64        frames that ran as plain Python
     compiled_backward  boolean      whether backward was compiled
     mode_nodes         Int64        nodes of graphs that set a mode
-    returned_unchanged        Int64        graphs that the backend returned as they came
-    kind               str          of a known failure: bug, notyet, never; empty without one, as the next two are
+    returned_unchanged        Int64        graphs that the backend returned unchanged
+    kind               str          kind of a known failure: bug, notyet, never; this and the next two may be empty
     reason             str          why it is expected
-    issue              str          where it is reported
+    issue              str          link to its report
     duration_s         float64      seconds of the whole request
-    seed               int64        of inputs and cotangents
-    reproduce          str          what runs it again: a shell command, or a line of Python from `check`
-    run_id             str          of the run
+    seed               int64        seed of inputs and cotangents
+    reproduce          str          how to run it again: a shell command, or a line of Python from `check`
+    run_id             str          id of the run
     torch              str          version and build of torch
-    eager_saved_bytes  float64      bytes kept for backward uncompiled; NaN where unknown, as in the next four
+    eager_saved_bytes  float64      bytes saved for backward uncompiled; NaN if unknown, as in the next four
     first_call_s       float64      seconds of the first call, which compiles
-    later_call_s       float64      seconds of a later call, the median
-    modelled_leaves    float64      uncompiled results that the model of modes agrees with
-    saved_bytes        float64      bytes that the compiled function keeps for backward
+    later_call_s       float64      median seconds of later calls
+    modelled_leaves    float64      uncompiled results that the oracle agrees with
+    saved_bytes        float64      bytes that the compiled function saves for backward
     =================  ===========  ===================================================================================
 
-    A metric that this version does not know, in a file of another, is one more column of float64 behind these.
+    A metric that this version does not know becomes one more column of float64 after these.
 
     >>> frame = conformance.load("results/records/openvino.jsonl")
     >>> frame["backend"].unique().tolist()
@@ -149,21 +149,21 @@ def load(*paths: str | Path) -> pd.DataFrame:
     dtype('bool')
 
     Args:
-        paths: record files, or folders of which every `*.jsonl` is read that holds no timings. Of folders in them that
-            are named after releases of torch only the newest is read: `load("results/records")` gives the published
-            tables, `load("results/records/2.13.0+cpu")` the run on that release, and both together, where both are
-            named, differ in the column torch.
+        paths: record files, or folders, in which every `*.jsonl` without timings is read. Of subfolders named after
+            releases of torch only the newest is read: `load("results/records")` gives the published tables,
+            `load("results/records/2.13.0+cpu")` the run on that release. If both are given, the column torch
+            distinguishes them.
 
     Raises:
-        RecordError: no path is given, nothing is there, or a file cannot be read.
+        RecordError: no path is given, there is no file, or a file cannot be read.
     """
-    with uncollected():  # nothing that is read becomes garbage in a cycle, and there is much of it to look through
+    with uncollected():  # reading makes no cyclic garbage, and collection would scan many objects
         runs = _read(paths)
         return of(with_torch(runs), beside=with_torch(_older(paths, runs)))
 
 
 def load_checks(*paths: str | Path) -> pd.DataFrame:
-    """One row for each check of each record; the paths are as for `load`."""
+    """Return one row for each check of each record; the paths are as for `load`."""
     return checks_of(record for run in _read(paths) for record in run.records)
 
 
@@ -176,34 +176,34 @@ def _read(paths: Sequence[str | Path]) -> list[RunFile]:
 
 
 def _older(paths: Sequence[str | Path], runs: Iterable[RunFile]) -> list[RunFile]:
-    """The runs in folders of older releases that some of these were made on: there the rungs below them are."""
-    made, read = {run.header.environment.torch for run in runs}, find_files(*paths)
+    """The runs in folders of the older releases of these runs: they may contain the rungs below."""
+    versions, read = {run.header.environment.torch for run in runs}, find_files(*paths)
     files = [file for file in find_every_release(*paths) if file not in read]
-    return [record_file.read(file) for file in files if releases.release_of(file) in made]
+    return [record_file.read(file) for file in files if releases.release_of(file) in versions]
 
 
 def with_torch(runs: Iterable[RunFile]) -> Iterator[tuple[Record, str]]:
-    """The records of runs, each with the version of torch it was made with, as `of` takes them."""
+    """Yield the records of runs, each with its version of torch, as `of` takes them."""
     return ((record, run.header.environment.torch) for run in runs for record in run.records)
 
 
 def of(records: Iterable[Record | tuple[Record, str]], beside: Iterable[tuple[Record, str]] = ()) -> pd.DataFrame:
-    """The frame of `load`, from records in memory.
+    """Return the frame of `load`, from records in memory.
 
     Args:
-        records: one row each; a record may come with the version of torch it was made with.
+        records: one row each; a record may be paired with its version of torch.
         beside: records that get no row, but may be rungs below those that do, on the same version.
     """
     pairs = [item if isinstance(item, tuple) else (item, "") for item in records]
-    made = dict.fromkeys(torch for _, torch in pairs)
+    versions = dict.fromkeys(torch for _, torch in pairs)
     every = [*pairs, *beside]
-    culprits = {torch: first_in_records(one for one, on in every if on == torch) for torch in made}
-    rows = [_row(record, torch, culprits[torch].get(record.key, "")) for record, torch in pairs]
+    first_rungs = {torch: first_in_records(each for each, on in every if on == torch) for torch in versions}
+    rows = [_row(record, torch, first_rungs[torch].get(record.key, "")) for record, torch in pairs]
     return table(_sorted(rows), TYPES)
 
 
 def checks_of(records: Iterable[Record]) -> pd.DataFrame:
-    """The frame of `load_checks`, from records in memory; `differences` counts what differs."""
+    """Return the frame of `load_checks`, from records in memory; `differences` is their number."""
     rows = [
         _key(record)
         | {
@@ -222,11 +222,11 @@ def checks_of(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def table(rows: Sequence[Mapping[str, object]], types: Types) -> pd.DataFrame:
-    """A frame of rows in their order, with the same columns and dtypes whatever the rows hold.
+    """Return a frame of rows in their order, with the same columns and dtypes whatever the rows contain.
 
     Args:
-        rows: values by column; what a row lacks is missing.
-        types: the columns; numbers by any other name are columns of float64 behind these.
+        rows: values by column; columns absent from a row are missing values.
+        types: the columns; numbers with any other name are columns of float64 after these.
     """
     further = sorted({name for row in rows for name in row}.difference(types))
     dtypes: Types = {**types, **dict.fromkeys(further, "float64")}
@@ -246,7 +246,7 @@ def _column(values: Sequence[object], dtype: str | type[StrEnum]) -> pd.Series |
 
 
 def _categorical(values: Iterable[object], order: Sequence[str]) -> pd.Categorical:
-    """A column of words in the order that they are given in; what is none of them is missing."""
+    """A column of categories in the given order; any other value is missing."""
     places: dict[object, int] = {word: place for place, word in enumerate(order)}
     codes = [places.get(value, -1) for value in values]
     return pd.Categorical.from_codes(codes, categories=pd.Index(list(order), dtype="str"), ordered=True)
@@ -271,7 +271,7 @@ def _row(record: Record, torch: str, first_rung: str) -> dict[str, object]:
     grades = {check.check: check.grade for check in record.checks}
     broken = [check for check in record.checks if not check.held]
     return {
-        **record.metrics,  # first: a metric cannot take the place of a column of ours
+        **record.metrics,  # first: a metric cannot replace a column
         **_key(record),
         **axes_of(record.variant),
         "clauses": " ".join(record.clauses),
@@ -298,9 +298,9 @@ def _row(record: Record, torch: str, first_rung: str) -> dict[str, object]:
     }
 
 
-@cache  # a few hundred variants are those of all records
+@cache  # all records share a few hundred variants
 def axes_of(variant: str) -> Mapping[str, str]:
-    """Take a variant's id apart; axes it does not name stand at their defaults, a case's own go into `params`."""
+    """Split a variant's id into axes; axes it does not name have their defaults, a case's own go into `params`."""
     pairs = dict(part.partition("=")[::2] for part in re.split(r",(?=\w+=)", variant))
     defaults = {"grad": "enabled", "autocast": "off", "dtype": "float32", "dynamic": "false"}
     own = ",".join(f"{name}={value}" for name, value in pairs.items() if name and name not in _AXES)

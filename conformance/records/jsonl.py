@@ -1,4 +1,4 @@
-"""Files of lines of JSON that a run writes as it goes: each line is out when it is written, whatever happens next."""
+"""Files of JSON lines that a run writes as it goes: each line is written at once, whatever happens next."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LineFile", "as_record_error", "conflicts", "first_line", "reading", "refuse_another", "split"]
 
-_REASON = 300  # characters of what went wrong
+_REASON = 300  # characters
 
 
 class LineFile:
@@ -23,8 +23,8 @@ class LineFile:
 
     Args:
         path: the file; replaced if it exists and nothing of it is kept.
-        start: what a file of this kind begins with; one that begins otherwise is somebody's work, and left alone.
-        truncate: how many bytes to cut off its end, if it is to be continued; None begins it anew.
+        start: how a file of this kind begins; a file that begins otherwise is not replaced.
+        truncate: how many bytes to cut off the end of a file to continue; None begins it anew.
 
     Raises:
         UsageError: the file exists and is of another kind.
@@ -35,7 +35,7 @@ class LineFile:
         self._path = path
         with as_record_error(f"cannot write {path}"):
             if truncate is None:
-                _spare_others(path, start)
+                _refuse_other_kind(path, start)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: FileIO = path.open("wb" if truncate is None else "r+b", buffering=0)
             try:
@@ -50,7 +50,7 @@ class LineFile:
 
     def __exit__(self, *_: object) -> None:
         with self._file, as_record_error(f"cannot write {self._path}"):
-            if self._path.is_file():  # /dev/null and pipes know no fsync
+            if self._path.is_file():  # /dev/null and pipes have no fsync
                 os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ class LineFile:
         self._file.close()
 
     def put(self, line: str, otherwise: str = "") -> None:
-        """Write one line; where that fails, the error ends with `otherwise`."""
+        """Write one line; on failure the error message ends with `otherwise`."""
         data = memoryview(line.encode() + b"\n")
         with as_record_error(f"cannot write {self._path}", otherwise):
             while data:
@@ -66,12 +66,12 @@ class LineFile:
 
 
 def split(path: Path, start: bytes, what: str) -> tuple[list[bytes], int]:
-    """The lines of a file, and the bytes of a last line that was cut off; no lines where the first is cut off.
+    """Return the complete lines of a file, and the number of bytes of a last line that was cut off.
 
     Args:
         path: the file.
-        start: what a file of this kind begins with.
-        what: the kind, as an error names it.
+        start: how a file of this kind begins.
+        what: the kind, for error messages.
 
     Raises:
         RecordFileError: the file cannot be read, or is of another kind.
@@ -86,11 +86,11 @@ def split(path: Path, start: bytes, what: str) -> tuple[list[bytes], int]:
 
 
 def first_line(path: Path, start: bytes) -> bytes | None:
-    """The first line of a file of a kind, or None where it is cut off, or the file is of another kind or unreadable.
+    """Return the first line of a file, or None if it is cut off, or the file is of another kind or unreadable.
 
     Args:
         path: the file.
-        start: what a file of this kind begins with.
+        start: how a file of this kind begins.
     """
     try:
         with path.open("rb") as file:
@@ -101,24 +101,24 @@ def first_line(path: Path, start: bytes) -> bytes | None:
 
 
 def refuse_another(path: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
-    """Refuse to continue a file that was started with something else.
+    """Refuse to continue a file that was started with other parameters.
 
     Args:
         path: the file.
-        before: what it was started with, by what that is called; what is called so in one of them only is no conflict.
-        now: what it would be continued with.
+        before: named parameters that it was started with; a name that only one of the two has is no conflict.
+        now: those that it would be continued with.
 
     Raises:
-        UsageError: they are in conflict; it tells all that is.
+        UsageError: they conflict; all conflicts are in the message.
     """
     if names := conflicts(before, now):
-        told = "\n  ".join(f"{name} was {_words(before[name])}, is now {_words(now[name])}" for name in names)
-        message = f"{path}: cannot be continued, it was started with something else:\n  {told}"
+        differences = "\n  ".join(f"{name} was {_words(before[name])}, is now {_words(now[name])}" for name in names)
+        message = f"{path}: cannot be continued, it was started with something else:\n  {differences}"
         raise UsageError(message)
 
 
 def conflicts(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """What two runs that say these of themselves do not have in common; what one of them says alone is none of it."""
+    """Return the names for which two runs differ; a name that only one of them has is left out."""
     return [name for name in before if name in now and before[name] != now[name]]
 
 
@@ -128,11 +128,11 @@ def _words(value: object) -> object:
 
 @contextmanager
 def as_record_error(what: str, after: str = "") -> Iterator[None]:
-    """Turn what goes wrong with a file, or in a line of it, into a RecordError that says so.
+    """Turn an error in a file, or in a line of it, into a RecordError.
 
     Args:
         what: which file or line.
-        after: put behind the reason.
+        after: appended to the reason.
     """
     try:
         yield
@@ -143,7 +143,7 @@ def as_record_error(what: str, after: str = "") -> Iterator[None]:
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turn what goes wrong when a file is read, or a line of it, into a RecordFileError; `what` is which."""
+    """Turn an error in reading a file, or a line of it, into a RecordFileError; `what` is which."""
     try:
         yield
     except (OSError, ValueError, RecursionError) as error:
@@ -156,8 +156,8 @@ def _reason(error: Exception) -> str:
     return str(reason)[:_REASON]
 
 
-def _spare_others(path: Path, start: bytes) -> None:
-    """Refuse to replace what is of another kind: a slip at the keyboard must not cost somebody's work."""
+def _refuse_other_kind(path: Path, start: bytes) -> None:
+    """Refuse to replace a file of another kind: a mistyped name must not destroy it."""
     if not path.is_file():
         return
     with path.open("rb") as file:

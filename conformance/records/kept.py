@@ -1,7 +1,7 @@
-"""Where runs are kept unless `--records` names a file: each in a file of its own below `.conformance`, by time.
+"""Default location of runs without `--records`: each has a file of its own in `.conformance`, named by time.
 
-Nothing there is ever replaced, so a command that is pasted cannot take the records of the run that it came from. The
-folder may be deleted at any time.
+No file is ever replaced, so a pasted command cannot overwrite the records of the run that it came from. The folder may
+be deleted at any time.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 __all__ = ["FOLDER", "PUBLISHED", "Kind", "earlier", "last", "last_run", "new", "to_continue"]
 
 FOLDER = Path(".conformance")
-"""In the working directory; it keeps itself out of git."""
+"""In the working directory; it contains a .gitignore for itself."""
 
 PUBLISHED = Path("results", "records")
-"""The records that the pages of this project are made of, seen from its checkout."""
+"""The records that the pages of this project are made from, relative to its checkout."""
 
 _STAMP = "%Y%m%d-%H%M%S"
-_ATTEMPT_S = 0.002  # names are a thousandth of a second apart
+_ATTEMPT_S = 0.002  # names have a resolution of a millisecond
 
 
 class Kind(StrEnum):
-    """Which command made a file."""
+    """The command that made a file."""
 
     RUN = "run"
     CHECK = "check"
@@ -40,7 +40,7 @@ class Kind(StrEnum):
 
 
 def new(kind: Kind) -> Path:
-    """An empty file for a run that begins now, to which `last` leads from now on.
+    """Return an empty file for a run that begins now; `last` links to it from now on.
 
     Raises:
         RecordError: the folder or the file cannot be made.
@@ -48,13 +48,13 @@ def new(kind: Kind) -> Path:
     with as_record_error(f"cannot write below {FOLDER}", "; --records names another place"):
         FOLDER.mkdir(exist_ok=True)
         (FOLDER / ".gitignore").write_text("*\n", encoding="ascii")
-        path = _claimed(kind)
+        path = _create_unique(kind)
     _link(kind, path)
     return path
 
 
-def _claimed(kind: Kind) -> Path:
-    """A file of a name that nobody has."""
+def _create_unique(kind: Kind) -> Path:
+    """A new file with a unique name."""
     while True:
         started = datetime.now(UTC)
         path = FOLDER / f"{started.strftime(_STAMP)}-{started.microsecond // 1000:03}-{kind}.jsonl"
@@ -67,7 +67,7 @@ def _claimed(kind: Kind) -> Path:
 
 
 def _link(kind: Kind, path: Path) -> None:
-    """Let `last` lead to a file of the folder, at once for whoever reads it."""
+    """Point `last` at a file of the folder, atomically."""
     temporary = FOLDER / f".{path.name}.{os.getpid()}"
     with as_record_error(f"cannot write below {FOLDER}"):
         temporary.unlink(missing_ok=True)
@@ -76,12 +76,12 @@ def _link(kind: Kind, path: Path) -> None:
 
 
 def last(kind: Kind) -> Path:
-    """The link that leads to the last run of a kind, whether there is one or not."""
+    """Return the link to the last run of a kind, whether there is one or not."""
     return FOLDER / f"last-{kind}.jsonl"
 
 
 def last_run() -> Path:
-    """The record file of the last `conformance run` in this folder.
+    """Return the record file of the last `conformance run` in this folder.
 
     Raises:
         UsageError: there is none.
@@ -94,14 +94,14 @@ def last_run() -> Path:
 
 
 def to_continue(kind: Kind, belongs: Callable[[Path], bool]) -> Path:
-    """The file that is to be continued: the newest that belongs to what is asked for, else the newest, else a new one.
+    """Return the file to continue: the newest that belongs to the requested run, else the newest, else a new one.
 
     Args:
-        kind: of the run.
-        belongs: whether a file is of the run that is asked for.
+        kind: kind of the run.
+        belongs: whether a file is of the requested run.
 
     Raises:
-        RecordError: as of `new`.
+        RecordError: as for `new`.
     """
     files = earlier(kind)
     if not files:
@@ -112,6 +112,6 @@ def to_continue(kind: Kind, belongs: Callable[[Path], bool]) -> Path:
 
 
 def earlier(*kinds: Kind) -> list[Path]:
-    """The files of runs, the last first."""
+    """Return the files of runs, the last first."""
     found = {path for kind in kinds for path in FOLDER.glob(f"[0-9]*-{kind}.jsonl")}
     return sorted(found, reverse=True)

@@ -1,7 +1,7 @@
 """Record files: JSON lines of one header, records as they come, and a footer once the run is complete.
 
-A run may be killed at any moment: every line is out before the next request's result is taken, and what is cut off can
-only be the last line. `resume` drops that and continues.
+A run may be killed at any moment: every line is written before the next result is taken, so only the last line can be
+cut off. `resume` drops that line and continues.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _START = b'{"kind":"header"'
 
 @dataclass(frozen=True, kw_only=True)
 class RunFile:
-    """What a record file holds. `truncated` counts the bytes of a last line that was cut off; they are left out."""
+    """Content of a record file. `truncated` counts the bytes of a last line that was cut off; they are left out."""
 
     header: Header
     records: tuple[Record, ...] = ()
@@ -55,14 +55,14 @@ class RunFile:
 def make_header(
     plan: Plan, environment: Environment, run_id: str, folders: Sequence[str] = (), cases: Sequence[Case] = ()
 ) -> Header:
-    """Build the header of a run; of the backends it keeps what does not depend on where they are installed.
+    """Build the header of a run; facts of backends that depend on where they are installed are left out.
 
     Args:
-        plan: of the run.
-        environment: what it is made on.
-        run_id: its name.
-        folders: of cases beyond the packaged ones.
-        cases: of the plan that are in no file.
+        plan: plan of the run.
+        environment: environment of the run.
+        run_id: id of the run.
+        folders: folders of cases beyond the packaged ones.
+        cases: cases of the plan that are in no file.
     """
     return Header(
         schema_version=SCHEMA_VERSION,
@@ -83,7 +83,7 @@ def make_header(
 
 
 def _families(plan: Plan) -> tuple[Family, ...]:
-    """What generated cases of the plan, each once."""
+    """The families that generated cases of the plan, each once."""
     found = (request.case.family for request in plan.requests)
     return tuple({family.id: family for family in found if family}.values())
 
@@ -95,16 +95,16 @@ class RecordWriter:
 
     Args:
         path: the file; replaced if it exists and nothing is continued.
-        header: what the run is started with.
-        continues: what the file holds already, if that is to be kept; then its header counts.
+        header: header of the run.
+        continues: the content of the file, if it is continued; then its header is used.
 
     Attributes:
-        header: that of the file.
+        header: header of the file.
         finished: whether the file has its footer.
-        dropped: how many bytes of a last line that was cut off were removed from what it continues.
+        dropped: how many bytes of a cut-off last line were removed from a continued file.
 
     Raises:
-        UsageError: the file exists and is no record file.
+        UsageError: the file exists and is not a record file.
         RecordError: the file cannot be written; so do `write` and `finish`.
     """
 
@@ -129,12 +129,12 @@ class RecordWriter:
         self._file.__exit__(*raised)
 
     def write(self, record: Record) -> None:
-        """Write one record; it is out when this returns."""
+        """Write one record at once."""
         self._put(encoding.encode_record(record, self.header))
         self._counts[record.verdict.value] += 1
 
     def finish(self, gated: Mapping[str, str]) -> None:
-        """Write the footer, which says that every planned request was run, those of `gated` backends apart."""
+        """Write the footer: every planned request was run, except those of `gated` backends."""
         if self.finished:
             return
         footer = Footer(
@@ -165,13 +165,13 @@ def read(path: Path) -> RunFile:
 
 
 def resume(path: Path, header: Header) -> tuple[RecordWriter, tuple[Record, ...]]:
-    """Continue a record file, or start it where there is none: the writer, and the records it already holds.
+    """Continue a record file, or start it if there is none; return the writer, and the records already in it.
 
-    The writer's header is the file's: its run_id is that of the records to come.
+    The writer has the header of the file, whose run_id the new records get.
 
     Raises:
-        UsageError: the file holds a run of another plan or environment.
-        RecordError: the file cannot be read or written, or is no record file.
+        UsageError: the file is of a run of another plan or environment.
+        RecordError: the file cannot be read or written, or is not a record file.
     """
     run = _scan(path) if path.exists() else None
     if run is None:
@@ -181,7 +181,7 @@ def resume(path: Path, header: Header) -> tuple[RecordWriter, tuple[Record, ...]
 
 
 def belongs(path: Path, header: Header) -> bool:
-    """Whether a file is of the run that a header opens, so that it can be continued."""
+    """Whether a file is of the run with this header, so that it can be continued."""
     line = first_line(path, _START)
     if line is None:
         return False
@@ -192,7 +192,7 @@ def belongs(path: Path, header: Header) -> bool:
 
 
 def publishable(run: RunFile) -> str | None:
-    """Why a run must not be published, or None. One with gated backends may be: its pages say so."""
+    """Return why a run must not be published, or None. One with gated backends may be: its pages show it."""
     if run.truncated:
         return "its last line is cut off"
     if run.footer is None:
@@ -208,7 +208,7 @@ def publishable(run: RunFile) -> str | None:
 
 
 def _scan(path: Path) -> RunFile | None:
-    """What a file holds; None where not even its header is complete."""
+    """The content of a file; None if its header is cut off."""
     found, truncated = split(path, _START, "a record file")
     if not found:
         return None
@@ -241,7 +241,7 @@ def _contents(path: Path, texts: Iterable[bytes], header: Header) -> tuple[tuple
 
 
 def _facts(header: Header) -> dict[str, object]:
-    """What two headers of one run say alike."""
+    """Facts that two headers of one run share."""
     plan = {
         "plan": f"{header.total} requests ({header.digest})",
         "list of backends": ", ".join(info.name for info in header.backends),

@@ -1,7 +1,7 @@
 """Releases of torch: their order, and the folders of records that are named after them.
 
 A folder `2.14.1+cu130` holds the records of runs on that release and build. Of such folders in one place the newest
-counts, by version and then by build, unless one is named itself.
+counts, by version and then by build, unless one is given itself.
 """
 
 from __future__ import annotations
@@ -25,64 +25,64 @@ _RELEASE = re.compile(r"\d+\.\d+\.\d+((a|b|rc)\d+)?(\.dev\d+)?(\+[a-z0-9.]+)?")
 
 
 def ordered(releases: Iterable[str]) -> list[str]:
-    """Releases by version, builds of one version by the name of the build; each once."""
+    """Return releases by version, builds of one version by the name of the build; each once."""
     return sorted(set(releases), key=Version)
 
 
 def minor(release: str) -> str:
-    """The minor release that a version belongs to: `2.14` of `2.14.1+cu130`."""
+    """Return the minor release of a version: `2.14` of `2.14.1+cu130`."""
     version = Version(release)
     return f"{version.major}.{version.minor}"
 
 
 def release_of(file: Path) -> str | None:
-    """The release that a file's folder is named after, or None where the folder is named otherwise."""
+    """Return the release that a file's folder is named after, or None if it is not."""
     name = file.resolve().parent.name
     return name if _RELEASE.fullmatch(name) else None
 
 
 def within(folder: Path) -> list[Path]:
-    """The release folders in a folder that hold records, the oldest first."""
+    """Return the release folders with records in a folder, the oldest first."""
     found = {path.name: path for path in folder.iterdir() if path.is_dir() and _RELEASE.fullmatch(path.name)}
     return [found[name] for name in ordered(found) if files(found[name])]
 
 
 def newest(folder: Path) -> list[Path]:
-    """The files of the newest release folder in a folder, by name; none where there is no such folder."""
+    """Return the files of the newest release folder in a folder, by name; none if there is no such folder."""
     return [path for last in within(folder)[-1:] for path in files(last)]
 
 
 def files(folder: Path) -> list[Path]:
-    """The files of records and timings in a folder itself, by name."""
+    """Return the files of records and timings in a folder itself, by name."""
     return sorted(folder.glob("*.jsonl"))
 
 
 def refuse_misplaced(path: Path, run: RunFile) -> None:
-    """Refuse a file that stands in the folder of another release than it was made on.
+    """Refuse a file that is in the folder of another release than it was made on.
 
     Raises:
-        RecordError: it does; both are named.
+        RecordError: it is; the message names both.
     """
     folder, made = release_of(path), run.header.environment.torch
     if folder is not None and folder != made:
-        message = f"{path}: it was made with torch {made}, and stands in the folder of {folder}; move it to {made}/"
+        message = f"{path}: it was made with torch {made}, and is in the folder of {folder}; move it to {made}/"
         raise RecordFileError(message)
 
 
 def refuse_mixed(runs: Sequence[tuple[Path, RunFile]]) -> None:
-    """Refuse runs of one backend on two releases: their records could not be told apart.
+    """Refuse runs of one backend on two releases: their records could not be distinguished.
 
     Raises:
-        RecordError: there are such; both files and both releases are named.
+        RecordError: there are such; the message names both files and both releases.
     """
     homes: dict[str, tuple[Path, str]] = {}
     for path, run in runs:
         torch = run.header.environment.torch
         for info in run.header.backends:
-            other, earlier = homes.setdefault(info.name, (path, torch))
+            first, earlier = homes.setdefault(info.name, (path, torch))
             if earlier != torch:
                 message = (
-                    f"backend {info.name!r} was run on two releases: torch {earlier} in {other}, {torch} in {path}.\n"
+                    f"backend {info.name!r} was run on two releases: torch {earlier} in {first}, {torch} in {path}.\n"
                     f"  Name one of them, or put each into a folder named after its release: {earlier}/ and {torch}/"
                 )
                 raise RecordFileError(message)

@@ -1,4 +1,4 @@
-"""Record files of the shards of one plan, put together again."""
+"""Merge the record files of the shards of one plan."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["merge"]
 
 
 def merge(paths: Sequence[Path]) -> RunFile:
-    """Put the shards of one plan together: the run there would be without shards, its records sorted by key.
+    """Merge the shards of one plan into the run without shards, its records sorted by key.
 
     The header is that of the first file. Machines may differ: each record keeps its own fingerprint and run_id.
 
@@ -38,7 +38,7 @@ def merge(paths: Sequence[Path]) -> RunFile:
         if reason := _why_not(run, first, paths[0]):
             message = f"{path}: {reason}"
             raise RecordFileError(message)
-    _all_there([run.header.shard or (1, 1) for run in runs])
+    _refuse_missing([run.header.shard or (1, 1) for run in runs])
     records = tuple(sorted((each for run in runs for each in run.records), key=lambda each: each.key))
     footer = _footer(runs)
     if not footer.gated and digest(each.key for each in records) != first.digest:
@@ -52,14 +52,15 @@ def merge(paths: Sequence[Path]) -> RunFile:
 def _why_not(run: RunFile, first: Header, home: Path) -> str | None:
     if run.footer is None or run.truncated:
         return "it is not finished; `conformance run --resume` with its shard completes it"
-    facts, wanted = _facts(run.header), _facts(first)
-    told = [f"its {name} is {facts[name]}, not {wanted[name]}" for name in facts if facts[name] != wanted[name]]
-    told += ["it has another set of backends"] if run.header.backends != first.backends else []
-    return f"it does not belong to {home}: {', '.join(told)}" if told else None
+    actual, expected = _facts(run.header), _facts(first)
+    differing = [name for name in actual if actual[name] != expected[name]]
+    reasons = [f"its {name} is {actual[name]}, not {expected[name]}" for name in differing]
+    reasons += ["it has another set of backends"] if run.header.backends != first.backends else []
+    return f"it does not belong to {home}: {', '.join(reasons)}" if reasons else None
 
 
 def _facts(header: Header) -> dict[str, object]:
-    """What the shards of one run have in common; the machine is not among it."""
+    """Facts that the shards of one run share; the machine may differ."""
     return {
         "plan": header.digest,
         "seed": header.seed,
@@ -73,11 +74,11 @@ def _families(runs: Sequence[RunFile]) -> tuple[Family, ...]:
     return tuple({family.id: family for run in runs for family in run.header.families}.values())
 
 
-def _all_there(shards: Sequence[tuple[int, int]]) -> None:
-    wanted = range(1, shards[0][1] + 1)
+def _refuse_missing(shards: Sequence[tuple[int, int]]) -> None:
+    expected = range(1, shards[0][1] + 1)
     given = sorted(index for index, _ in shards)
-    if given != list(wanted):
-        message = f"these are the shards {given} of {len(wanted)}; merging needs each of them once"
+    if given != list(expected):
+        message = f"these are the shards {given} of {len(expected)}; merging needs each of them once"
         raise RecordFileError(message)
 
 

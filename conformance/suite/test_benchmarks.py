@@ -2,9 +2,9 @@
 
     pytest --benchmark-only [--backend NAME] [--case GLOB]
 
-Unlike everything else of the suite the timed function runs in this process: a clock that includes a pipe measures
-the pipe. Only a request that conforms, shown in a process of its own, is timed. Times stand beside each other, not in
-pairs: for a ratio with an interval there is `conformance bench`.
+Unlike everything else in the suite the timed function runs in this process, so that no pipe is timed. Only a request
+that conforms, as checked in a process of its own, is timed. Times are not paired: `conformance bench` gives ratios with
+intervals.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 ROUNDS = 50
 WARMUP_ROUNDS = 3
 
-# What a compiler warns of is not what is measured.
+# Warnings of a compiler do not matter for timing.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every benchmark the requests whose case is tagged for timing; none unless benchmarks were asked for."""
+    """Parametrize benchmarks with the requests whose case is tagged for timing; skip them without --benchmark-only."""
     if metafunc.config.getoption("benchmark_only", default=False):
         plan = session_of(metafunc.config).plan
         given = parameters(_with_uncompiled([request for request in plan.requests if TIMING_TAG in request.case.tags]))
@@ -49,7 +49,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _with_uncompiled(requests: Iterable[Request]) -> Iterator[Request]:
-    """Requests by workload, each workload begun by the baseline: the same program, uncompiled."""
+    """Requests by workload, each preceded by its baseline: the same program, uncompiled."""
     baseline = BackendInfo(ref=REFERENCE, name=REFERENCE)
     workload = None
     for request in sorted(requests, key=lambda request: (request.case.id, request.variant.id)):
@@ -61,7 +61,7 @@ def _with_uncompiled(requests: Iterable[Request]) -> Iterator[Request]:
 
 @pytest.fixture(scope="module")
 def threads() -> Iterator[int]:
-    """How many threads kernels have: one, as in `conformance bench`, unless OMP_NUM_THREADS says otherwise."""
+    """The number of threads of kernels: OMP_NUM_THREADS, or one as in `conformance bench`."""
     import torch
 
     before = torch.get_num_threads()
@@ -72,7 +72,7 @@ def threads() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def machine(conformance_session: Session, threads: int) -> dict[str, object]:
-    """What the numbers were measured on."""
+    """The environment of the measurement."""
     environment = conformance_session.environment
     now = conditions(threads)
     return {
@@ -89,23 +89,23 @@ def machine(conformance_session: Session, threads: int) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def subject(request: pytest.FixtureRequest, conformance_session: Session) -> Iterator[Subject]:
-    """A program, warm: uncompiled, or compiled and seen to conform."""
+    """A warmed-up program: uncompiled, or compiled and checked to conform."""
     from conformance.timing.subject import prepared, uncompiled
 
-    wanted: Request = request.param
-    if wanted.backend.name == REFERENCE:
-        yield uncompiled(wanted)
+    timed: Request = request.param
+    if timed.backend.name == REFERENCE:
+        yield uncompiled(timed)
         return
-    record = conformance_session.run(wanted)
+    record = conformance_session.run(timed)
     if not record.verdict.conforms:
         pytest.skip(f"only what conforms is timed; {record.verdict}: {record.full_message}")
-    with prepared(wanted) as ready:
+    with prepared(timed) as ready:
         yield ready
 
 
 @pytest.fixture(scope="module")
 def metrics(subject: Subject) -> dict[str, float]:
-    """What is counted of the program, not timed."""
+    """Counters of the program, which need no clock."""
     from conformance.timing.counters import compile_metrics
 
     return compile_metrics(subject.watch) if subject.watch else {}
@@ -138,13 +138,13 @@ def test_forward(timer: Any, subject: Subject) -> None:  # noqa: ANN401 - see `t
 
 
 def test_dispatch(timer: Any, subject: Subject) -> None:  # noqa: ANN401 - see `timer`
-    """One call of a program that does next to nothing."""
+    """One call of a nearly empty program."""
     with subject.held(Phase.DISPATCH):
         timer(subject.side(Phase.DISPATCH).call)
 
 
 def test_backward(timer: Any, subject: Subject) -> None:  # noqa: ANN401 - see `timer`
-    """Backward alone: compiled backward frees what forward saved, so each round goes forward first, untimed."""
+    """Backward alone: compiled backward frees what forward saved, so each round runs forward first, untimed."""
 
     def setup() -> tuple[tuple[object], dict[str, object]]:
         return (subject.before_backward(),), {}

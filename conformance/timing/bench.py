@@ -1,6 +1,6 @@
-"""One `conformance bench`: plan, show that each request conforms, time uncompiled against itself, then what conforms.
+"""One `conformance bench`: plan, check that each request conforms, measure noise, then time what conforms.
 
-Only one child runs at a time while the clock is read.
+Only one child runs at a time during timing.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 @dataclass(frozen=True, kw_only=True)
 class BenchOptions:
-    """What the user asked for; the names are those of `conformance bench`. Without `records` see `kept`."""
+    """Options of `conformance bench`, under their names. Without `records` see `kept`."""
 
     records: Path | None = None
     backends: Sequence[str] = ()
@@ -71,7 +71,7 @@ class BenchOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchResult:
-    """What came of it. `interrupted` says that Ctrl-C ended it."""
+    """Result of a run of timings; `interrupted` is whether Ctrl-C ended it."""
 
     path: Path
     run: TimingRun
@@ -79,7 +79,7 @@ class BenchResult:
 
     @property
     def exit_code(self) -> int:
-        """1 where something is red or could not be timed, 130 after Ctrl-C; what is slow is no finding."""
+        """1 if something is red or could not be timed, 130 after Ctrl-C; slowness does not count."""
         if self.interrupted:
             return 130
         return int(any(not each.verdict.is_green or (_conforms(each) and each.message) for each in self.run.timings))
@@ -89,8 +89,8 @@ class BenchResult:
 class Bench:
     """A run that is ready to start; its file is open.
 
-    `done` is what the file holds of an earlier, interrupted run; `known` are records of requests, which are not run
-    again to see whether they conform.
+    `done` is the content of the file from an earlier, interrupted run; `known` are records of requests, whose
+    conformance is not checked again.
     """
 
     plan: Plan
@@ -103,28 +103,28 @@ class Bench:
 
     @property
     def resumed(self) -> str:
-        """What there was of an earlier run, in words; empty where there was nothing."""
+        """Message on the timings of an earlier run; empty if there are none."""
         number, planned = len(self.done.timings), len(self.plan.requests)
         return f"{self.path}: {number} of {planned} timings are there" if number else ""
 
     @property
     def remaining(self) -> Sequence[Request]:
-        """What is to be timed: backends on one workload one after another, so that they meet the machine alike."""
+        """The requests to time, sorted by workload, so that all backends have similar conditions on each."""
         done = {timing.key for timing in self.done.timings}
         return sorted((each for each in self.plan.requests if each.key not in done), key=_by_case)
 
     @property
     def effort(self) -> Effort:
-        """How long a phase is measured."""
+        """The effort spent on each phase."""
         return self.writer.header.effort
 
     @property
     def steps(self) -> int:
-        """How often `execute` tells that something was done."""
+        """How often `execute` calls `advance`."""
         return 2 * len(self.remaining) - len(self.known) + 1
 
     def execute(self, advance: Callable[[str], None]) -> BenchResult:
-        """Do it all; `advance` is told what has been done, once for each record, the noise, and each timing."""
+        """Run it all; `advance` gets a message for each record, the noise, and each timing."""
         noises, timings, interrupted = list(self.done.noises), list(self.done.timings), False
         try:
             with self.writer:
@@ -147,7 +147,7 @@ class Bench:
         return BenchResult(path=self.path, run=run, interrupted=interrupted)
 
     def _conforming(self, advance: Callable[[str], None]) -> Mapping[tuple[str, str, str], Record]:
-        """The record of each request, by its key."""
+        """Return the record of each request, by its key."""
         found = dict(self.known)
         header = self.writer.header
         plan = replace(self.plan, requests=tuple(each for each in self.remaining if each.key not in found))
@@ -157,25 +157,25 @@ class Bench:
         return found
 
     def _measure_noise(self, requests: Sequence[Request]) -> list[Noise]:
-        """Measure the noise before these are timed, and write it.
+        """Measure the noise before timing these requests, and write it.
 
         Raises:
-            HarnessError: the run is continued, and the machine is so noisy now that it would spoil what was timed.
+            HarnessError: the run is continued, but the machine is now too noisy for its earlier timings to count.
         """
         if not requests:
             return []
         noise, smallest = self._noise(requests), self.writer.header.smallest
         if stats.is_quiet(self.done.noises, smallest) and stats.spread(noise) > smallest:
             message = (
-                f"uncompiled calls lie within {stats.spread(noise):.1%} of themselves just now, and {smallest:.0%}"
-                f" counts: what was timed is kept in {self.path}; go on when the machine is quieter"
+                f"uncompiled-vs-uncompiled noise is now {stats.spread(noise):.1%}, above the smallest effect of"
+                f" {smallest:.0%}: the timings so far are kept in {self.path}; continue when the machine is quieter"
             )
             raise HarnessError(message)
         self.writer.noise(noise)
         return [noise]
 
     def _noise(self, requests: Sequence[Request]) -> Noise:
-        """Time uncompiled calls against themselves on workloads from all over the plan."""
+        """Time uncompiled calls against themselves on workloads spread over the plan."""
         cases = list({(each.case.id, each.variant.id): each for each in requests}.values())
         ratios: dict[str, tuple[float, ...]] = {}
         for request in cases[:: max(1, len(cases) // _PROBED)][:_PROBED]:
@@ -196,7 +196,7 @@ class Bench:
         return self._with_instructions(found, task) if self.options.callgrind else found
 
     def _with_instructions(self, timing: Timing, task: TimingRequest) -> Timing:
-        """What Callgrind counts; valgrind is known to be there."""
+        """Add the instructions that Callgrind counts; valgrind is known to be installed."""
         found = _in_child("instructions", task, Timing, task.request, _CALLGRIND_S)
         if isinstance(found, str):
             why = f"its instructions could not be counted: {found}"
@@ -204,31 +204,31 @@ class Bench:
         return replace(timing, instructions=found.instructions)
 
     def _with_compiles(self, timing: Timing, request: Request) -> Timing:
-        """Seconds of first calls, cold and warm by turns, each pair with a cache of its own."""
-        taken: dict[Phase, tuple[float, ...]] = {}
+        """Add the seconds of first calls, alternately cold and warm, each pair with its own cache."""
+        seconds: dict[Phase, tuple[float, ...]] = {}
         for _ in range(self.options.compiles):
             with tempfile.TemporaryDirectory(prefix="conformance-cache-") as cache:
                 for phase in (Phase.COMPILE_COLD, Phase.COMPILE_WARM):
                     task = FirstCall(request=request, phase=phase, cache=cache, threads=self.options.threads)
                     found = _in_child("first_call", task, Timing, request, 0.0)
                     if isinstance(found, str):
-                        return replace(timing, compiles=taken, message=f"{phase} could not be timed: {found}")
-                    taken[phase] = taken.get(phase, ()) + found.compiles[phase]
-        return replace(timing, compiles=taken)
+                        return replace(timing, compiles=seconds, message=f"{phase} could not be timed: {found}")
+                    seconds[phase] = seconds.get(phase, ()) + found.compiles[phase]
+        return replace(timing, compiles=seconds)
 
 
 def prepare(options: BenchOptions) -> Bench:
     """Read the cases, describe the backends, plan, and open the file.
 
     Raises:
-        ConformanceError: whatever is wrong with what was asked for, before anything has run.
+        ConformanceError: an option, case or expectation is wrong; nothing has run.
     """
     if options.callgrind and shutil.which("valgrind") is None:
         message = "--callgrind needs valgrind, which is not installed here"
         raise UsageError(message)
     cases = collect(options.folders)
     infos = discovery.find(options.backends, attempts.describe)
-    # A case that is named is timed, whatever its tags.
+    # A case given by name is timed, whatever its tags.
     chosen = [case for case in cases if options.case_globs or TIMING_TAG in case.tags]
     plan = select(chosen, infos, case_globs=options.case_globs, variants=options.variants, seed=options.seed)
     machine = environment.capture(homes(options.folders))
@@ -237,11 +237,11 @@ def prepare(options: BenchOptions) -> Bench:
 
 
 def of_known(plan: Plan, known: Iterable[Record], path: Path) -> Bench:
-    """The timing of requests of which it is known whether they conform.
+    """Return the timing run of requests whose conformance is known.
 
     Args:
-        plan: all of them.
-        known: a record of each.
+        plan: the requests.
+        known: a record of each request.
         path: where timings are written.
 
     Raises:
@@ -274,14 +274,14 @@ def _opened(
 
 
 def _kept(options: BenchOptions, header: TimingHeader) -> Path:
-    """The file of timings for which none was named."""
+    """The file of a run of timings without `--records`."""
     if options.resume:
         return kept.to_continue(Kind.BENCH, partial(belongs, header=header))
     return kept.new(Kind.BENCH)
 
 
 def conditions(threads: int) -> Conditions:
-    """What the clock of this machine is read under just now."""
+    """Return the current conditions of timing on this machine."""
     governor = _GOVERNOR.read_text(encoding="ascii").strip() if _GOVERNOR.exists() else ""
     return Conditions(threads=threads, governor=governor, load=_load(), resolution_ns=resolution_ns())
 
@@ -294,12 +294,12 @@ def _by_case(request: Request) -> tuple[str, str]:
     return request.case.id, request.variant.id
 
 
-def _conforms(what: Record | Timing) -> bool:
-    return what.verdict.conforms
+def _conforms(result: Record | Timing) -> bool:
+    return result.verdict.conforms
 
 
 def _in_child(function: str, task: object, kind: type[T], request: Request, budget_s: float) -> T | str:
-    """What a function of `conformance.timing.measure` returns in a child of its own, or why it returned nothing."""
+    """Run a function of `conformance.timing.measure` in a child; return its result, or why there is none."""
     limit = request.timeout_s + _SLACK_S + 2 * budget_s
     end = tasks.run_task(f"conformance.timing.measure:{function}", task, env=request.backend.env, timeout_s=limit)
     found = tasks.result(kind, end)

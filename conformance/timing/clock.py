@@ -1,8 +1,8 @@
-"""The clock: two callables in alternating blocks, so that what else the machine does meets both alike.
+"""The clock: time two callables in alternating blocks, so that other load of the machine affects both alike.
 
-Rounds are uncompiled, candidate, candidate, uncompiled, and then the other way round: a drift of the machine's speed
-cancels within a round, and what a block costs the one after it between a round and the next. Each block is one
-`timeit`, which collects no garbage and adds nothing to a call but a loop.
+Rounds are uncompiled, candidate, candidate, uncompiled, and then the reverse: a drift of the machine's speed cancels
+within a round, and the effect of a block on the next one between two rounds. Each block is one `timeit`, which disables
+garbage collection and adds only a loop to the calls.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Side", "measure", "resolution_ns"]
 
-_BLOCK_OF_READINGS = 1000  # a block takes as long as so many readings of the clock at least
-_FIRST_LOOK = 32  # rounds; then at each doubling
+_READINGS = 1000  # that measure the resolution of the clock; a block takes at least so many times that
+_FIRST_TEST = 32  # rounds until precision is first tested; then at each doubling
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One of the two that are timed.
+    """One of the two timed programs.
 
     Args:
-        call: what is timed.
-        setup: run before each call, untimed; the call gets what it returns. It is for what can be called only once,
-            such as a backward that frees what forward saved; without it, calls follow each other in one loop.
-        rewind: run before each block, untimed: it undoes what calls did to the state they start from.
+        call: the timed function.
+        setup: run before each call, untimed; its result is passed to the call. It is for functions that can be called
+            only once, such as a backward that frees what forward saved; without it, calls are timed in one loop.
+        rewind: run before each block, untimed: it restores the initial state that calls changed.
     """
 
     call: Callable[..., object]
@@ -51,39 +51,39 @@ def measure(
     """Time two sides until the interval of their ratio is narrow enough or the budget is spent; one round at least.
 
     Args:
-        phase: of what they are.
+        phase: the phase that is timed.
         base: the uncompiled program.
-        candidate: what is compared with it.
+        candidate: the program to compare with it.
         effort: when to stop.
-        clock: in nanoseconds.
+        clock: returns nanoseconds.
     """
-    gc.collect()  # what is garbage now is not collected within
+    gc.collect()  # existing garbage is not collected during timing
     with uncollected():
         deadline = clock() + effort.budget_s * 1e9
         calls = _calls(base, candidate, effort, clock)
-        blocks, look = Blocks(phase=phase, calls=calls, ns=()), _FIRST_LOOK
+        blocks, next_test = Blocks(phase=phase, calls=calls, ns=()), _FIRST_TEST
         for done in range(effort.rounds):
-            if done and (clock() >= deadline or (done == look and stats.is_narrow(blocks, effort.precision))):
+            if done and (clock() >= deadline or (done == next_test and stats.is_narrow(blocks, effort.precision))):
                 break
-            look = 2 * look if done == look else look
+            next_test = 2 * next_test if done == next_test else next_test
             order = (candidate, base, base, candidate) if done % 2 else (base, candidate, candidate, base)
             blocks = Blocks(phase=phase, calls=calls, ns=(*blocks.ns, *(_block(side, calls, clock) for side in order)))
     return blocks
 
 
 def resolution_ns(clock: Callable[[], int] = time.perf_counter_ns) -> float:
-    """How far apart two readings of a clock are at least, in nanoseconds."""
-    readings = [clock() for _ in range(_BLOCK_OF_READINGS)]
+    """Return the smallest difference of two readings of a clock, in nanoseconds."""
+    readings = [clock() for _ in range(_READINGS)]
     return float(min(later - earlier for earlier, later in pairwise(readings) if later > earlier))
 
 
 def _calls(base: Side, candidate: Side, effort: Effort, clock: Callable[[], int]) -> int:
-    """How many calls make a block that is long enough, of whichever side is the faster one."""
-    wanted = max(effort.budget_s * 1e9 / (4 * effort.rounds), _BLOCK_OF_READINGS * resolution_ns(clock))
+    """The number of calls that make a block long enough, for the faster side."""
+    target_ns = max(effort.budget_s * 1e9 / (4 * effort.rounds), _READINGS * resolution_ns(clock))
     calls = 1
-    while (taken := min(_block(side, calls, clock) for side in (base, candidate))) < wanted:
-        # As timeit's autorange: a short block says little of how long a long one takes.
-        calls = max(calls + 1, min(10 * calls, round(calls * wanted / max(taken, 1))))
+    while (taken := min(_block(side, calls, clock) for side in (base, candidate))) < target_ns:
+        # Like timeit's autorange: a short block predicts a long one badly.
+        calls = max(calls + 1, min(10 * calls, round(calls * target_ns / max(taken, 1))))
     return calls
 
 
@@ -94,8 +94,8 @@ def _block(side: Side, calls: int, clock: Callable[[], int]) -> int:
         return int(Timer(side.call, timer=clock).timeit(calls))
     taken = 0
     for _ in range(calls):
-        given = side.setup()
+        argument = side.setup()
         start = clock()
-        side.call(given)
+        side.call(argument)
         taken += clock() - start
     return taken

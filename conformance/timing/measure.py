@@ -1,4 +1,4 @@
-"""Child side of timing: a program uncompiled and compiled in one process, phase by phase, and what can be counted."""
+"""Child side of timing: time a program uncompiled and compiled in one process, phase by phase, and count."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ __all__ = [
 ]
 
 _COUNTED_CALLS = 20
-_HELD: list[contextlib.ExitStack] = []  # to the end of the process that valgrind runs
+_OPEN: list[contextlib.ExitStack] = []  # until the process that valgrind runs ends
 
 
 def run(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
-    """Time each phase of a request against uncompiled in this process, then count what can be counted.
+    """Time each phase of a request against uncompiled in this process, then count.
 
     Args:
         task: what to time, and how long.
-        report: told each stage as it begins.
+        report: called with each stage as it begins.
     """
     torch.set_num_threads(task.threads)
     report(Stage.COMPILE)
@@ -65,19 +65,19 @@ def run(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
 
 
 def run_against_itself(task: TimingRequest, report: Callable[[Stage], None]) -> Noise:
-    """Time uncompiled as if it were a candidate, over and over: how far ratios lie from 1 that should be 1."""
+    """Time uncompiled as if it were a candidate, repeatedly: the deviation of the ratios from 1 is noise."""
     torch.set_num_threads(task.threads)
     report(Stage.REFERENCE)
-    one = uncompiled(task.request)
-    other, phase = one.uncompiled_baseline(), one.phases[-1]
-    with one.held(phase):
-        sides = one.side(phase), other.side(phase)
+    base = uncompiled(task.request)
+    candidate, phase = base.uncompiled_baseline(), base.phases[-1]
+    with base.held(phase):
+        sides = base.side(phase), candidate.side(phase)
         ratios = [stats.ratio(clock.measure(phase, *sides, task.effort)).value for _ in range(task.repetitions)]
     return Noise(ratios={f"{task.request.case.id} {task.request.variant.id} {phase}": tuple(ratios)})
 
 
 def first_call(task: FirstCall, report: Callable[[Stage], None]) -> Timing:
-    """The seconds that compiling, the first call and its backward take in this process, which is to be a fresh one."""
+    """Return the seconds of compiling, the first call and its backward in this process, which must be fresh."""
     torch.set_num_threads(task.threads)
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = task.cache
     backend = resolve(task.request.backend.ref)
@@ -94,9 +94,9 @@ def first_call(task: FirstCall, report: Callable[[Stage], None]) -> Timing:
 
 
 def instructions(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
-    """The instructions of one call of the longest phase, uncompiled and of the candidate, as Callgrind counts them.
+    """Return the instructions of one call of the longest phase, uncompiled and compiled, counted by Callgrind.
 
-    Each is counted in a Python of its own under valgrind, in which everything takes some fifty times as long.
+    Each is counted in a Python of its own under valgrind, which is about fifty times slower.
 
     Raises:
         OSError: valgrind is not installed.
@@ -115,17 +115,17 @@ def _instructions(pickled: str, which: str) -> int:
     timer = Timer(
         "call()", setup=f"from conformance.timing.measure import called; call = called({pickled!r}, {which!r})"
     )
-    seen = timer.collect_callgrind(_COUNTED_CALLS, repeats=None, collect_baseline=False, retain_out_file=False)
-    return int(seen.counts(denoise=True)) // _COUNTED_CALLS
+    stats_ = timer.collect_callgrind(_COUNTED_CALLS, repeats=None, collect_baseline=False, retain_out_file=False)
+    return int(stats_.counts(denoise=True)) // _COUNTED_CALLS
 
 
 def called(pickled: str, which: str) -> Callable[[], object]:
-    """What `instructions` counts in the Python that valgrind runs: a phase, `uncompiled` or of the `candidate`."""
-    task: TimingRequest = pickle.loads(Path(pickled).read_bytes())  # noqa: S301 - we wrote it
+    """Return the callable that `instructions` counts under valgrind: a phase of the `uncompiled` or `candidate`."""
+    task: TimingRequest = pickle.loads(Path(pickled).read_bytes())  # noqa: S301 - written by `instructions`
     torch.set_num_threads(task.threads)
-    held = contextlib.ExitStack()
-    subject = uncompiled(task.request) if which == "uncompiled" else held.enter_context(prepared(task.request))
+    stack = contextlib.ExitStack()
+    subject = uncompiled(task.request) if which == "uncompiled" else stack.enter_context(prepared(task.request))
     phase = subject.phases[-1]
-    held.enter_context(subject.held(phase))
-    _HELD.append(held)
+    stack.enter_context(subject.held(phase))
+    _OPEN.append(stack)
     return subject.side(phase).call

@@ -1,4 +1,4 @@
-"""The memory that a program takes, compiled and uncompiled: what is kept for backward, and the most at a time."""
+"""Memory of a program, compiled and uncompiled: bytes saved for backward, and peak allocation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["memory_metrics"]
 
 
-_ALLOCATION = "[memory]"  # the profiler's name for an allocation, or for what is given back
+_ALLOCATION = "[memory]"  # the profiler's name for an allocation or deallocation
 
 
 def memory_metrics(candidate: Subject, base: Subject) -> dict[str, float]:
-    """Bytes kept for backward, and the most that is allocated at a time beyond what stood before: of both."""
+    """Return bytes saved for backward and peak bytes allocated during a step, of both."""
     found = {
         "saved_bytes": saved_bytes(candidate.role),
         "eager_saved_bytes": saved_bytes(base.role),
@@ -31,13 +31,13 @@ def memory_metrics(candidate: Subject, base: Subject) -> dict[str, float]:
 
 
 def _peak_bytes(subject: Subject) -> int:
-    """The most bytes that one step, or one forward, holds at a time: allocations as the profiler sees them."""
-    once: Callable[[], object] = subject.step if subject.cotangents else subject.forward
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        once()
-    events = [event for event in seen.profiler.kineto_results.events() if event.name() == _ALLOCATION]
-    held = peak = 0
+    """Peak bytes allocated during one step, or one forward, as measured by the profiler."""
+    run: Callable[[], object] = subject.step if subject.cotangents else subject.forward
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        run()
+    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == _ALLOCATION]
+    allocated = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
+        allocated += event.nbytes()
+        peak = max(peak, allocated)
     return peak

@@ -1,6 +1,6 @@
-"""The words of timing as types: phases, blocks of a paired measurement, and what a verdict on speed may be.
+"""Types of timing: phases, blocks of a paired measurement, and verdicts on speed.
 
-Times are nanoseconds where they were read from the clock, seconds everywhere else; bytes are bytes.
+Times read from the clock are in nanoseconds, all others in seconds; sizes are in bytes.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ __all__ = [
 
 
 DISPATCH = "dispatch"
-"""What cases are tagged with whose program does next to nothing, so that a call of it is all overhead."""
+"""Tag of cases whose program is nearly empty, so that a call is all overhead."""
 
 GATES = ("failures", "timing", "metrics")
-"""What may turn a comparison of two runs red: what conforms no longer, what is slower, what is counted more."""
+"""What may turn a comparison of two runs red: requests that no longer conform, slower ones, higher counts."""
 
 SMALLEST_EFFECT = 0.03
-"""A change of speed that is smaller than this share is nobody's concern, unless another is asked for."""
+"""Default of the smallest change of speed that counts, as a share."""
 
 
 class Phase(StrEnum):
-    """What is timed."""
+    """A timed phase."""
 
     COMPILE_COLD = "compile_cold"
-    """The first call, and its backward, in a fresh process that finds no compiler cache."""
+    """The first call, and its backward, in a fresh process without compiler cache."""
     COMPILE_WARM = "compile_warm"
-    """The same in another fresh process, on the cache that the cold one left."""
+    """The same in another fresh process, with the cache of the cold one."""
     FORWARD = "forward"
     BACKWARD = "backward"
     STEP = "step"
     """Forward, backward, and the step of an optimizer where the case's setup makes one."""
     DISPATCH = "dispatch"
-    """A call of a program that does next to nothing: what guards and the way to the compiled code cost."""
+    """A call of a nearly empty program: the cost of guards and of dispatch to compiled code."""
 
     @property
     def is_compile(self) -> bool:
@@ -70,9 +70,9 @@ class Speed(StrEnum):
 class Effort:
     """How long one phase is measured: until its interval is narrow enough or its budget is spent.
 
-    `budget_s` is the wall time of a phase, what is not timed included. `precision` is the half-width of the interval
-    of the ratio, as a share, at which to stop. `rounds` is how many rounds of four blocks are made at most, which
-    bounds the size of records; a block takes as long as lets the budget hold so many.
+    `budget_s` is the wall time of a phase, including untimed work. `precision` is the half-width of the interval of the
+    ratio, as a share, at which to stop. `rounds` is the largest number of rounds of four blocks, which bounds the size
+    of records; the length of a block is chosen so that the budget allows so many.
     """
 
     budget_s: float = 2.0
@@ -84,7 +84,7 @@ class Effort:
 class Blocks:
     """One phase, measured in rounds of four blocks: uncompiled, candidate, candidate, uncompiled, and the reverse.
 
-    `ns` holds the time of every block in the order in which they were run; each block is `calls` calls.
+    `ns` has the time of every block in the order in which they were run; each block is `calls` calls.
     """
 
     phase: Phase
@@ -94,9 +94,9 @@ class Blocks:
 
 @dataclass(frozen=True, kw_only=True)
 class TimingRequest:
-    """What a child is to time: a request that conforms, how long each phase, and with how many threads of kernels.
+    """A task of timing for a child: a request that conforms, the effort per phase, and the number of kernel threads.
 
-    `repetitions` is how often uncompiled calls are timed against themselves, where that is what is asked for.
+    `repetitions` is how often uncompiled calls are timed against themselves, for a task that measures noise.
     """
 
     request: Request
@@ -107,7 +107,7 @@ class TimingRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class FirstCall:
-    """What a child is to compile and call once; `cache` is the folder of compiler caches, empty where it is cold."""
+    """A request for a child to compile and call once; `cache` is the folder of compiler caches, empty if cold."""
 
     request: Request
     phase: Phase
@@ -120,11 +120,11 @@ class Timing:
     """One line of a file of timings: one case x variant x backend.
 
     Args:
-        verdict: of conformance; only what conforms is timed.
-        message: why nothing was timed, where nothing was, or what of it was not.
+        verdict: verdict on conformance; only what conforms is timed.
+        message: why nothing, or a part, was not timed.
         compiles: seconds of the first calls, by phase, each in a process of its own.
-        metrics: what is counted, not timed, and so the same each time: graphs, guards, nodes, kernels, bytes.
-        instructions: by phase, of one call as Callgrind counts them: uncompiled, and the candidate's.
+        metrics: counts, the same each time: graphs, guards, nodes, kernels, bytes.
+        instructions: by phase, instructions of one call counted by Callgrind: uncompiled, then the candidate.
     """
 
     backend: str
@@ -139,7 +139,7 @@ class Timing:
 
     @classmethod
     def of(cls, request: Request) -> Timing:
-        """That of a request, with nothing in it."""
+        """Return an empty timing of a request."""
         backend, case, variant = request.key
         return cls(backend=backend, case_id=case, variant=variant)
 
@@ -151,20 +151,20 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """Uncompiled timed against itself, as a candidate is: the ratio of each repetition, by what was called."""
+    """Uncompiled timed against itself like a candidate: the ratio of each repetition, by workload and phase."""
 
     ratios: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What the clock was read under.
+    """Conditions of timing.
 
     Args:
-        threads: of kernels.
-        governor: of the processor's frequency, as Linux names it; empty where it does not tell.
-        load: the average number of processes that wanted a processor in the minute before.
-        resolution_ns: how far apart two readings of the clock are at least.
+        threads: number of threads of kernels.
+        governor: governor of the processor's frequency, as Linux names it; empty if unknown.
+        load: load average of the minute before.
+        resolution_ns: smallest difference of two readings of the clock.
     """
 
     threads: int

@@ -1,10 +1,10 @@
 """Medians, intervals and verdicts of paired measurements; pure functions of blocks, without torch.
 
-A ratio is the candidate's time over that of the baseline, which is uncompiled: below 1 is faster. Each two neighbouring
-blocks of a round give one, and the median counts: what disturbs a block costs one ratio of many, and a side that varies
-more than the other is not flattered, as it would be by the lesser of its blocks. Intervals are percentile intervals of
-the bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), drawn from a fixed seed, so
-that pages are functions of records.
+A ratio is the candidate's time over that of the uncompiled baseline: below 1 is faster. Each two neighbouring blocks of
+a round give one ratio, and the median counts: a disturbed block affects one ratio of many, and a side that varies more
+than the other gains nothing, as it would with the minimum of its blocks. Intervals are percentile intervals of the
+bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), drawn from a fixed seed, so that
+pages depend only on records.
 """
 
 from __future__ import annotations
@@ -43,53 +43,53 @@ __all__ = [
 ]
 
 LEVEL = 0.95
-"""The share of intervals that hold what they estimate."""
+"""Confidence level: the share of intervals that contain the true value."""
 
 _RESAMPLES = 1000
-_FEWEST_PAIRS = 16  # below, an interval of medians says next to nothing
+_FEWEST_PAIRS = 16  # below, an interval of medians is meaningless
 _SEED = 20130
-_BASELINE_FIRST = np.array([True, False, False, True])  # of the pairs of two rounds
+_BASELINE_FIRST = np.array([True, False, False, True])  # whether the baseline is first, for the pairs of two rounds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A number and the interval that holds it; the interval has no ends where there was too little to say."""
+    """A number and its confidence interval, which is infinite if there were too few samples."""
 
     value: float
     low: float = -math.inf
     high: float = math.inf
 
     def exponential(self) -> Estimate:
-        """Of a logarithm, the number itself."""
+        """Return the estimate of the number, from that of its logarithm."""
         return Estimate(value=math.exp(self.value), low=math.exp(self.low), high=math.exp(self.high))
 
 
 def log_ratios(blocks: Blocks) -> Samples:
-    """For each pair of blocks, the logarithm of the ratio; drift cancels within a round."""
+    """Return the logarithm of the ratio for each pair of blocks; drift cancels within a round."""
     baseline, candidate = _by_side(blocks)
     ratios: Samples = np.log(candidate / baseline)
     return ratios
 
 
 def ratio(blocks: Blocks) -> Estimate:
-    """The candidate's time over the baseline's: the median over pairs, with its interval."""
+    """Return the candidate's time over the baseline's: the median over pairs, with its interval."""
     return _median(log_ratios(blocks)).exponential()
 
 
 def difference(blocks: Blocks) -> Estimate:
-    """Seconds by which one call of the candidate takes longer than one of the baseline: the median over pairs."""
+    """Return the seconds by which a candidate's call takes longer than a baseline's: the median over pairs."""
     baseline, candidate = _by_side(blocks)
     return _median((candidate - baseline) / (1e9 * blocks.calls))
 
 
 def seconds(blocks: Blocks) -> tuple[float, float]:
-    """The median time of one call, in seconds: the baseline's and the candidate's."""
+    """Return the median time of one call, in seconds: the baseline's and the candidate's."""
     baseline, candidate = _by_side(blocks)
     return tuple(float(np.median(side)) / (1e9 * blocks.calls) for side in (baseline, candidate))  # type: ignore[return-value]
 
 
 def change(before: Blocks, after: Blocks) -> Estimate:
-    """How the ratio to uncompiled changed from one run to another, as a ratio; the two share no round."""
+    """Return the change of the ratio to uncompiled between two runs, as a ratio."""
     medians = _medians(log_ratios(after), 1) - _medians(log_ratios(before), 2)
     value = float(np.median(log_ratios(after)) - np.median(log_ratios(before)))
     few = min(len(before.ns), len(after.ns)) < 2 * _FEWEST_PAIRS
@@ -97,14 +97,14 @@ def change(before: Blocks, after: Blocks) -> Estimate:
 
 
 def geometric_mean(each: Sequence[Blocks]) -> Estimate:
-    """The geometric mean of the ratios of some cases. The interval is of measurement: these cases, timed again."""
+    """Return the geometric mean of the ratios of cases; the interval is for timing the same cases again."""
     value = float(np.mean([np.median(log_ratios(blocks)) for blocks in each]))
     medians = np.mean([_medians(log_ratios(blocks), place) for place, blocks in enumerate(each)], axis=0)
     return _interval(value, medians).exponential()
 
 
 def speed(estimate: Estimate, smallest: float = SMALLEST_EFFECT) -> Speed:
-    """Faster or slower where the whole interval lies beyond the smallest effect that counts."""
+    """Return faster or slower if the whole interval is beyond the smallest effect that counts."""
     if estimate.high < 1 / (1 + smallest):
         return Speed.FASTER
     if estimate.low > 1 + smallest:
@@ -113,18 +113,18 @@ def speed(estimate: Estimate, smallest: float = SMALLEST_EFFECT) -> Speed:
 
 
 def spread(noise: Noise) -> float:
-    """How far uncompiled lies from itself, as a share: 19 of 20 repetitions are nearer to 1. NaN without any."""
-    apart = [abs(math.log(value)) for ratios in noise.ratios.values() for value in ratios]
-    return math.expm1(float(np.quantile(apart, LEVEL))) if apart else math.nan
+    """Return the uncompiled-vs-uncompiled noise, 95th percentile, as a share; NaN without repetitions."""
+    deviations = [abs(math.log(value)) for ratios in noise.ratios.values() for value in ratios]
+    return math.expm1(float(np.quantile(deviations, LEVEL))) if deviations else math.nan
 
 
 def is_quiet(noises: Sequence[Noise], smallest: float) -> bool:
-    """Whether the baseline lay near enough to itself, each time, for verdicts on the smallest effect that counts."""
+    """Whether every noise measurement is small enough for verdicts on the smallest effect that counts."""
     return bool(noises) and all(spread(noise) <= smallest for noise in noises)
 
 
 def break_even(compile_s: float, baseline_s: float, candidate_s: float) -> float:
-    """How many calls it takes until compiling has paid; infinite where a call saves nothing."""
+    """Return the number of calls after which compiling pays off; infinite if a call saves nothing."""
     saved = baseline_s - candidate_s
     return math.ceil(compile_s / saved) if saved > 0 else math.inf
 
@@ -148,12 +148,12 @@ def _median(samples: Samples) -> Estimate:
 
 
 def _medians(samples: Samples, stream: int) -> Samples:
-    """Medians of samples drawn anew, with replacement; each stream draws others."""
+    """Medians of bootstrap resamples; each stream draws different ones."""
     size = len(samples)
     order = np.argsort(samples)
     ranks = np.empty(size, dtype=np.int16 if size <= np.iinfo(np.int16).max else np.int64)
     ranks[order] = np.arange(size)
-    # The median of numbers is the number of the median rank, and short integers are sorted many times faster.
+    # The median is the number of the median rank, and short integers are sorted many times faster.
     drawn = ranks.take(_draws(size, stream))
     drawn.sort(axis=1)
     ordered = samples[order]
@@ -163,7 +163,7 @@ def _medians(samples: Samples, stream: int) -> Samples:
 
 @lru_cache(maxsize=4)
 def _draws(size: int, stream: int) -> npt.NDArray[np.int64]:
-    """The places of what is drawn from so many samples: resamples x samples, always the same for the same stream."""
+    """Indices of the bootstrap draws, shape (resamples, samples), fixed for a stream."""
     return np.random.default_rng([_SEED, stream]).integers(0, size, (_RESAMPLES, size))
 
 

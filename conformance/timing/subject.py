@@ -1,4 +1,4 @@
-"""What is timed: a program with its arguments, uncompiled or compiled, warm and ready to be called again and again."""
+"""A program to time, with its arguments: uncompiled or compiled, warmed up and repeatable."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _WARM_CALLS = 2
 
 @dataclass(kw_only=True)
 class Subject:
-    """A function with the arguments of its first call, ready to be called again and again.
+    """A function with the arguments of its first call, to be called repeatedly.
 
-    `cotangents` holds one for each result that can go backward; none means that there is no backward. `watch`
-    counted the graphs of the backend, None uncompiled. `optimizers` are those that the program leaves to its caller.
+    `cotangents` has one for each differentiable result; if empty there is no backward. `watch` counted the graphs of
+    the backend, None uncompiled. `optimizers` are those whose step the program leaves to its caller.
     """
 
     request: Request
@@ -58,18 +58,18 @@ class Subject:
 
     @property
     def role(self) -> Role:
-        """The program as the checks drive it."""
+        """The program as a role, as checks run it."""
         return Role(request=self.request, module=self.module, function=self.function)
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """What can be timed of it, compiling apart."""
+        """The phases that can be timed, without compilation."""
         if DISPATCH in self.request.case.tags:
             return (Phase.DISPATCH,)
         return (Phase.FORWARD, Phase.BACKWARD, Phase.STEP) if self.cotangents else (Phase.FORWARD,)
 
     def side(self, phase: Phase) -> clock.Side:
-        """What a clock needs of a phase; it is to be called within what `held` holds."""
+        """Return the side of a phase for the clock, to be timed within `held`."""
         if phase is Phase.BACKWARD:
             return clock.Side(call=self.backward, setup=self.before_backward, rewind=self.rewind)
         call = self.step if phase is Phase.STEP else self.forward if self._casts else self.call
@@ -77,69 +77,69 @@ class Subject:
 
     @property
     def _casts(self) -> bool:
-        """Whether autocast is an ambient mode: it must be left after each call, or weights are cast only once."""
+        """Whether autocast is an ambient mode: it must be exited after each call, or weights are cast only once."""
         return self.request.variant.autocast != Variant.autocast
 
     def held(self, phase: Phase) -> contextlib.AbstractContextManager[None]:
-        """The modes that are held around all calls of a phase; in a step they are entered and left each time."""
+        """Return the modes around all calls of a phase; a step enters and exits them each time."""
         inside = phase in {Phase.FORWARD, Phase.DISPATCH} and not self._casts
         return self.modes() if inside else contextlib.nullcontext()
 
     def modes(self) -> contextlib.AbstractContextManager[None]:
-        """The ambient modes of the variant."""
+        """Return the ambient modes of the variant."""
         variant = self.request.variant
         if (variant.grad, variant.autocast) == (Variant.grad, Variant.autocast):
-            return contextlib.nullcontext()  # it costs less than to set what is set
+            return contextlib.nullcontext()  # cheaper than setting the defaults again
         return ambient.applied(grad=variant.grad, autocast=variant.autocast)
 
     def call(self) -> object:
-        """Call, under whatever modes there are."""
+        """Call under the current modes."""
         return self.function(*self.arguments)
 
     def forward(self) -> list[torch.Tensor]:
-        """Call under the modes of the variant; the results that can go backward."""
+        """Call under the modes of the variant; return the differentiable results."""
         with self.modes():
             result = self.call()
         return self._results(result)
 
     def before_backward(self) -> list[torch.Tensor]:
-        """Forget gradients and call: the argument of `backward`."""
-        self._forget()
+        """Clear gradients and call; return the argument of `backward`."""
+        self._clear_gradients()
         return self.forward()
 
     def backward(self, results: list[torch.Tensor]) -> None:
-        """Go backward from results with random cotangents."""
+        """Run backward from results with random cotangents."""
         torch.autograd.backward(results, self.cotangents)
 
     def step(self) -> None:
-        """Forward, backward, and the step of the optimizer if there is one."""
-        self._forget()
+        """Run forward, backward, and the step of the optimizer if there is one."""
+        self._clear_gradients()
         self.backward(self.forward())
         for optimizer in self.optimizers:
             optimizer.step()
 
     def rewind(self) -> None:
-        """Give weights and inputs the numbers that they began with, where calls change them."""
+        """Restore the initial numbers of weights and inputs that calls change."""
         with torch.no_grad():
             for tensor, first in self._changed:
                 tensor.copy_(first)
 
-    def _forget(self) -> None:
+    def _clear_gradients(self) -> None:
         for leaf in self._leaves:
             leaf.grad = None
 
     def _results(self, result: object) -> list[torch.Tensor]:
-        if isinstance(result, torch.Tensor):  # as most do; flattening takes microseconds, which would be timed
+        if isinstance(result, torch.Tensor):  # the usual case; flattening takes microseconds, which would be timed
             return [result] if result.grad_fn is not None else []
         return list(differentiable(snapshot.flatten(result, "output")).values())
 
     def warm_up(self) -> None:
-        """Compile everything that will be timed, and see what calls change."""
+        """Compile everything that will be timed, and find what calls change."""
         first = [tensor.detach().clone() for tensor in self._state]
         results = self.forward()
         streams = (seeding.stream(self.request.seed, index) for index in range(len(results)))
         made = [inputs.cotangent(result, stream) for result, stream in zip(results, streams, strict=False)]
-        self.cotangents = self.cotangents or made  # a twin has those of the other
+        self.cotangents = self.cotangents or made  # a baseline has those of its candidate
         del results
         for _ in range(_WARM_CALLS if self.cotangents else 0):
             self.step()
@@ -150,19 +150,19 @@ class Subject:
         self.rewind()
 
     def uncompiled_baseline(self) -> Subject:
-        """The same program uncompiled, warm, on the very same tensors.
+        """Return the same program uncompiled, warmed up, on the very same tensors.
 
-        Where tensors lie in memory costs or saves some per cent, the same throughout a process, which no number of
-        rounds takes out of a ratio; and two sets of weights would push each other out of the cache. What a program
-        keeps in Python, in a global for instance, the two share as well.
+        The addresses of tensors change times by some per cent throughout a process, which more rounds do not remove
+        from a ratio; and two sets of weights would evict each other from the cache. Python state of the program, such
+        as globals, is shared too.
         """
-        twin = replace(self, function=self.module.program, watch=None)
-        twin.warm_up()
-        return twin
+        baseline = replace(self, function=self.module.program, watch=None)
+        baseline.warm_up()
+        return baseline
 
 
 def uncompiled(request: Request) -> Subject:
-    """A request's program uncompiled, warm."""
+    """Return a request's program uncompiled, warmed up."""
     subject = subject_of(request, lambda function: function)
     subject.warm_up()
     return subject
@@ -170,13 +170,13 @@ def uncompiled(request: Request) -> Subject:
 
 @contextlib.contextmanager
 def prepared(request: Request) -> Iterator[Subject]:
-    """Compile a request's program here and warm it up; Dynamo forgets it on leaving.
+    """Compile a request's program in this process and warm it up; Dynamo is reset on exit.
 
     Raises:
-        BackendError: the backend sets environment variables that this process does not have.
+        BackendError: the backend needs environment variables that this process does not have.
     """
     backend = resolve(request.backend.ref)
-    _need_environment(backend.env)
+    _require_environment(backend.env)
     counters.begin()
     with patched(backend.patches):
         subject = subject_of(request, partial(compile_with, backend, dynamic=request.variant.dynamic))
@@ -190,7 +190,7 @@ def prepared(request: Request) -> Iterator[Subject]:
 
 
 def subject_of(request: Request, wrap: Callable[[Callable[..., object]], Callable[..., object]]) -> Subject:
-    """A request's program with what is made of its function, not yet called."""
+    """Return a request's program with `wrap` applied to its function, not yet called."""
     seeding.seed_default(request.seed)
     module = build.generate(request.case, request.variant).load()
     return Subject(
@@ -203,12 +203,12 @@ def subject_of(request: Request, wrap: Callable[[Callable[..., object]], Callabl
 
 
 def _optimizers(request: Request, module: ModuleType) -> list[torch.optim.Optimizer]:
-    """Those of the setup that the program leaves to its caller."""
+    """The optimizers of the setup that the program does not use."""
     made = {name: value for name, value in vars(module).items() if isinstance(value, torch.optim.Optimizer)}
     return [optimizer for name, optimizer in made.items() if not re.search(rf"\b{name}\b", request.case.program)]
 
 
-def _need_environment(env: Mapping[str, str]) -> None:
+def _require_environment(env: Mapping[str, str]) -> None:
     missing = [f"{name}={value}" for name, value in env.items() if os.environ.get(name) != value]
     if missing:
         message = f"torch is imported already; start pytest with {' '.join(missing)} set to time this backend"

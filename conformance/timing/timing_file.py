@@ -1,7 +1,7 @@
 """Files of timings: JSON lines of one header, the noise of the machine, timings as they come, and a footer.
 
-They are written, cut off and continued as record files are; a file without footer is of a run that was interrupted.
-Each time it is continued, the noise is measured anew, and no timing is judged more leniently than by the loudest.
+They are written, cut off and continued like record files; a file without footer is of an interrupted run. Each time it
+is continued, the noise is measured anew, and the largest noise applies to all timings.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TIMING_VERSION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class TimingHeader:
-    """What a run of timings was started with.
+    """Parameters of a run of timings.
 
     `smallest` is the smallest effect that counts, as a share; `compiles` is how often compiling is timed.
     """
@@ -65,7 +65,7 @@ class TimingHeader:
 
 @dataclass(frozen=True, kw_only=True)
 class TimingFooter:
-    """How a run of timings ended; `load` is the average of the minute before, at its end."""
+    """End of a run of timings; `load` is the load average of the last minute."""
 
     timings: int
     load: float
@@ -75,10 +75,10 @@ class TimingFooter:
 
 @dataclass(frozen=True, kw_only=True)
 class TimingRun:
-    """What a file of timings holds.
+    """Content of a file of timings.
 
-    `noises` has one for each time that it was begun or continued, and something timed. `truncated` counts the bytes of
-    a last line that was cut off; they are left out.
+    `noises` has one for each time that the run was begun or continued and something was timed. `truncated` counts the
+    bytes of a last line that was cut off; they are left out.
     """
 
     header: TimingHeader
@@ -93,12 +93,12 @@ class TimingWriter:
 
     Args:
         path: the file; replaced if it exists and nothing is continued.
-        header: what the run is started with.
-        continues: what the file holds already, if that is to be kept; then its header counts.
+        header: header of the run.
+        continues: the content of the file, if it is continued; then its header is used.
 
     Raises:
-        UsageError: the file exists and is no file of timings.
-        RecordError: the file cannot be written; so do all that write.
+        UsageError: the file exists and is not a file of timings.
+        RecordError: the file cannot be written; so do all methods that write.
     """
 
     def __init__(self, path: Path, header: TimingHeader, continues: TimingRun | None = None) -> None:
@@ -121,16 +121,16 @@ class TimingWriter:
         self._file.__exit__(*raised)
 
     def noise(self, noise: Noise) -> None:
-        """Write how uncompiled calls compare with themselves."""
+        """Write the uncompiled-vs-uncompiled noise."""
         self._put("noise", noise)
 
     def write(self, timing: Timing) -> None:
-        """Write one timing; it is out when this returns."""
+        """Write one timing at once."""
         self._put("timing", timing)
         self._written += 1
 
     def finish(self, load: float) -> None:
-        """Write the footer, which says that all that was planned is there; once."""
+        """Write the footer of a complete run, once."""
         if self._finished:
             return
         duration = round(time.monotonic() - self._opened, 1)
@@ -143,7 +143,7 @@ class TimingWriter:
 
 
 def make_header(plan: Plan, environment: Environment, run_id: str, **given: Any) -> TimingHeader:  # noqa: ANN401 - the other fields
-    """Build the header of a run of timings; of the backends it keeps what does not depend on where they are."""
+    """Build the header of a run of timings; facts of backends that depend on where they are installed are left out."""
     return TimingHeader(
         schema_version=TIMING_VERSION,
         run_id=run_id,
@@ -160,7 +160,7 @@ def read(path: Path) -> TimingRun:
     """Read a file of timings; a last line that was cut off is left out.
 
     Raises:
-        RecordFileError: the file cannot be read, or is no file of timings.
+        RecordFileError: the file cannot be read, or is not a file of timings.
     """
     run = _scan(path)
     if run is None:
@@ -170,11 +170,11 @@ def read(path: Path) -> TimingRun:
 
 
 def resume(path: Path, header: TimingHeader) -> tuple[TimingWriter, TimingRun]:
-    """Continue a file of timings, or start it where there is none: the writer, and what the file already holds.
+    """Continue a file of timings, or start it if there is none; return the writer, and the content of the file.
 
     Raises:
-        UsageError: the file holds a run of another plan or environment, or of another effort.
-        RecordError: the file cannot be read or written, or is no file of timings.
+        UsageError: the file is of a run of another plan, environment or effort.
+        RecordError: the file cannot be read or written, or is not a file of timings.
     """
     run = _scan(path) if path.exists() else None
     if run is None:
@@ -184,7 +184,7 @@ def resume(path: Path, header: TimingHeader) -> tuple[TimingWriter, TimingRun]:
 
 
 def belongs(path: Path, header: TimingHeader) -> bool:
-    """Whether a file is of the run that a header opens, so that it can be continued."""
+    """Whether a file is of the run with this header, so that it can be continued."""
     line = first_line(path, TIMINGS_START)
     if line is None:
         return False
@@ -195,7 +195,7 @@ def belongs(path: Path, header: TimingHeader) -> bool:
 
 
 def _facts(header: TimingHeader) -> dict[str, object]:
-    """What two headers of one run say alike."""
+    """Facts that two headers of one run share."""
     plan = {
         "number of requests": header.planned,
         "selection": header.selection.given,
@@ -210,7 +210,7 @@ def _facts(header: TimingHeader) -> dict[str, object]:
 
 
 def _scan(path: Path) -> TimingRun | None:
-    """What a file holds; None where not even its header is complete."""
+    """The content of a file; None if its header is cut off."""
     found, truncated = split(path, TIMINGS_START, "a file of timings")
     if not found:
         return None
@@ -227,19 +227,19 @@ def _scan(path: Path) -> TimingRun | None:
 
 def _contents(path: Path, texts: list[bytes], run: TimingRun) -> TimingRun:
     noises, timings = list[Noise](), dict[tuple[str, str, str], Timing]()
-    heard, footer = None, None
+    unused, footer = None, None
     for number, text in enumerate(texts, start=2):
         with reading(f"{path}:{number}"):
             line = json.loads(text)
             kind = line.pop("kind", None) if isinstance(line, dict) else None
             match kind if footer is None else "after the footer":
                 case "noise":
-                    heard = codec.from_plain(Noise, line)
+                    unused = codec.from_plain(Noise, line)
                 case "timing":
                     timing = codec.from_plain(Timing, line)
-                    if heard and timing.blocks:
-                        noises.append(heard)
-                        heard = None
+                    if unused and timing.blocks:
+                        noises.append(unused)
+                        unused = None
                     if timing.key in timings:
                         message = "it repeats a timing"
                         raise ValueError(message)
@@ -253,7 +253,7 @@ def _contents(path: Path, texts: list[bytes], run: TimingRun) -> TimingRun:
 
 
 def publishable(run: TimingRun) -> str | None:
-    """Why a run of timings must not be published, or None."""
+    """Return why a run of timings must not be published, or None."""
     if run.footer is None:
         return "it has no footer: the run was interrupted (`conformance bench --resume` completes it)"
     if given := run.header.selection.given:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["REFERENCE", "TYPES", "by_number", "load_timing", "of", "smallest_detectable"]
 
 REFERENCE = "uncompiled"
-"""The name under which pytest-benchmark times the uncompiled program, which every ratio is to."""
+"""The name under which pytest-benchmark times the uncompiled program, the baseline of ratios."""
 
 TYPES: Types = {
     "backend": BY_LADDER,
@@ -56,74 +56,74 @@ _MEDIAN = "median"
 def load_timing(*paths: str | Path) -> pd.DataFrame:
     """Read files of timings as a frame: a row for each phase, sorted by backend (in ladder order), case and variant.
 
-    The columns and their dtypes are these whatever is read; the axes mean what they mean in `load`.
+    The columns and their dtypes are the same whatever is read; the axes are those of `load`.
 
     =================  ===========  ===================================================================================
     column             dtype        meaning
     =================  ===========  ===================================================================================
-    backend            category     its name
-    area               str          what the id of the case begins with
-    case               str          the id of the case
-    variant            str          the id of the variant
+    backend            category     name of the backend
+    area               str          first part of the case id
+    case               str          id of the case
+    variant            str          id of the variant
     grad               str          ambient grad mode
     autocast           str          ambient autocast
-    dtype              str          of inputs that name none
-    dynamic            str          what `torch.compile(dynamic=...)` was given
+    dtype              str          dtype of inputs that do not set one
+    dynamic            str          value for `torch.compile(dynamic=...)`
     params             str          a case's own axes
-    phase              category     what was timed: compile_cold, compile_warm, forward, backward, step, dispatch
-    seconds            float64      of one call, the median
-    eager_s            float64      the same uncompiled, beside it; NaN for compiling, which is not paired
+    phase              category     timed phase: compile_cold, compile_warm, forward, backward, step, dispatch
+    seconds            float64      median seconds of one call
+    eager_s            float64      the same uncompiled, paired; NaN for compiling, which is not paired
     ratio              float64      seconds over eager_s: below 1 is faster
-    low                float64      where the 95 % interval of the ratio begins
-    high               float64      where it ends
+    low                float64      lower end of the 95 % interval of the ratio
+    high               float64      upper end
     speed              category     faster, slower, undecided; missing without an interval
     difference_s       float64      seconds that a call takes longer than uncompiled
-    difference_low     float64      where its interval begins
-    difference_high    float64      where it ends
-    rounds             Int64        how often it was measured
-    calls              Int64        of a block
+    difference_low     float64      lower end of its interval
+    difference_high    float64      upper end
+    rounds             Int64        number of measurements
+    calls              Int64        calls in a block
     tool               str          bench or pytest-benchmark
-    instructions       float64      of one call over those uncompiled, counted by Callgrind
-    threads            Int64        of kernels
+    instructions       float64      of one call, over those uncompiled, counted by Callgrind
+    threads            Int64        threads of kernels
     torch              str          version and build of torch
-    run_id             str          of the run
-    eager_peak_bytes   float64      the most bytes of an uncompiled step; this and all below are counted, not timed
-    eager_saved_bytes  float64      bytes that the uncompiled program keeps for backward
+    run_id             str          id of the run
+    eager_peak_bytes   float64      peak bytes of an uncompiled step; this and all below are counted, not timed
+    eager_saved_bytes  float64      bytes that the uncompiled program saves for backward
     fx_nodes           float64      nodes of the captured graphs
-    graph_breaks       float64      breaks of the graph
-    graphs             float64      captured
-    guards             float64      that are checked before each call
-    kernels            float64      that Inductor made; NaN where it made none
-    peak_bytes         float64      the most bytes that a step holds
+    graph_breaks       float64      graph breaks
+    graphs             float64      captured graphs
+    guards             float64      guards that are checked before each call
+    kernels            float64      kernels of Inductor; NaN if there are none
+    peak_bytes         float64      peak bytes of a step
     recompiles         float64      compilations after the first
-    saved_bytes        float64      bytes that are kept for backward
+    saved_bytes        float64      bytes that are saved for backward
     =================  ===========  ===================================================================================
 
-    What pytest-benchmark timed is not paired either: its ratio is of two medians, and has no interval and no speed. A
-    metric that this version does not know, in a file of another, is one more column of float64 behind these.
+    Times of pytest-benchmark are not paired either: their ratio is of two medians, without interval and speed. A metric
+    that this version does not know becomes one more column of float64 after these.
 
     >>> frame = conformance.load_timing("results/records/timings.jsonl")
     >>> frame["tool"].unique().tolist()
     ['bench']
 
     Args:
-        paths: files of `conformance bench`, JSON files of `pytest --benchmark-json`, or folders of which every
-            `*.jsonl` is read that holds timings.
+        paths: files of `conformance bench`, JSON files of `pytest --benchmark-json`, or folders, in which every
+            `*.jsonl` with timings is read.
 
     Raises:
-        RecordError: a file cannot be read, or none holds timings.
+        RecordError: a file cannot be read, or none contains timings.
     """
     files = find_files(*paths)
-    ours = [path for path in files if path.suffix == ".json" or find.is_timings(path)]
-    if not ours:
+    timed = [path for path in files if path.suffix == ".json" or find.is_timings(path)]
+    if not timed:
         message = f"{', '.join(map(str, files))}: no timings, and nothing of pytest-benchmark"
         raise RecordFileError(message)
     with uncollected():  # as in `load`
-        return _frame(row for path in ours for row in _rows(path))
+        return _frame(row for path in timed for row in _rows(path))
 
 
 def of(run: TimingRun) -> pd.DataFrame:
-    """The frame of `load_timing`, from a run in memory."""
+    """Return the frame of `load_timing`, from a run in memory."""
     return _frame(_of_run(run))
 
 
@@ -137,18 +137,18 @@ def _rows(path: Path) -> Iterator[dict[str, object]]:
 
 def _of_run(run: TimingRun) -> Iterator[dict[str, object]]:
     header = run.header
-    told = {"threads": header.conditions.threads, "torch": header.environment.torch, "run_id": header.run_id}
+    shared = {"threads": header.conditions.threads, "torch": header.environment.torch, "run_id": header.run_id}
     smallest = smallest_detectable(run)
     rows = [(timing, row) for timing in run.timings for row in _of_compiles(timing)]
     each = [(timing, blocks) for timing in run.timings for blocks in timing.blocks]
-    each.sort(key=lambda pair: len(pair[1].ns))  # as many samples share what intervals are drawn by
+    each.sort(key=lambda pair: len(pair[1].ns))  # equal sample sizes share cached bootstrap draws
     rows += [(timing, _of_blocks(timing, blocks, smallest)) for timing, blocks in each]
     for timing, row in rows:
-        yield {**timing.metrics, **_named(timing.backend, timing.case_id, timing.variant), **row, **told}
+        yield {**timing.metrics, **_named(timing.backend, timing.case_id, timing.variant), **row, **shared}
 
 
 def smallest_detectable(run: TimingRun) -> float:
-    """The smallest effect that a run can tell: the one that counts, infinite where the machine was ever too noisy."""
+    """Return the smallest detectable effect of a run: the one that counts, or infinity if noise was ever above it."""
     return run.header.smallest if stats.is_quiet(run.noises, run.header.smallest) else math.inf
 
 
@@ -159,7 +159,7 @@ def _of_compiles(timing: Timing) -> Iterator[dict[str, object]]:
 
 def _of_blocks(timing: Timing, blocks: Blocks, smallest: float) -> dict[str, object]:
     uncompiled, candidate = stats.seconds(blocks)
-    ratio, apart = stats.ratio(blocks), stats.difference(blocks)
+    ratio, difference = stats.ratio(blocks), stats.difference(blocks)
     instructions = timing.instructions.get(blocks.phase)
     return {
         "phase": blocks.phase,
@@ -169,9 +169,9 @@ def _of_blocks(timing: Timing, blocks: Blocks, smallest: float) -> dict[str, obj
         "low": ratio.low,
         "high": ratio.high,
         "speed": stats.speed(ratio, smallest),
-        "difference_s": apart.value,
-        "difference_low": apart.low,
-        "difference_high": apart.high,
+        "difference_s": difference.value,
+        "difference_low": difference.low,
+        "difference_high": difference.high,
         "rounds": len(blocks.ns) // 4,
         "calls": blocks.calls,
         "tool": "bench",
@@ -179,30 +179,30 @@ def _of_blocks(timing: Timing, blocks: Blocks, smallest: float) -> dict[str, obj
     }
 
 
-def _of_pytest(path: Path, data: Any) -> Iterator[dict[str, object]]:  # noqa: ANN401 - whatever JSON holds
+def _of_pytest(path: Path, data: Any) -> Iterator[dict[str, object]]:  # noqa: ANN401 - any JSON
     benchmarks = data.get("benchmarks") if isinstance(data, dict) else None
     if not isinstance(benchmarks, list):
         message = f"{path}: neither a file of timings nor of pytest-benchmark"
         raise RecordFileError(message)
-    ours = [each for each in benchmarks if {"backend", "case", "phase", "variant"} <= each["extra_info"].keys()]
-    bases = {_place(each["extra_info"]): each["stats"][_MEDIAN] for each in ours if _backend(each) == REFERENCE}
-    for each in ours:
+    suite = [each for each in benchmarks if {"backend", "case", "phase", "variant"} <= each["extra_info"].keys()]
+    bases = {_place(each["extra_info"]): each["stats"][_MEDIAN] for each in suite if _backend(each) == REFERENCE}
+    for each in suite:
         if _backend(each) == REFERENCE:
             continue
-        told, timed = each["extra_info"], each["stats"]
-        base = bases.get(_place(told))
+        info, timed = each["extra_info"], each["stats"]
+        base = bases.get(_place(info))
         yield {
-            **told.get("metrics", {}),
-            **_named(told["backend"], told["case"], told["variant"]),
-            "phase": told["phase"],
+            **info.get("metrics", {}),
+            **_named(info["backend"], info["case"], info["variant"]),
+            "phase": info["phase"],
             "seconds": timed[_MEDIAN],
             "eager_s": base,
             "ratio": timed[_MEDIAN] / base if base else None,
             "rounds": timed["rounds"],
             "calls": timed.get("iterations"),
             "tool": "pytest-benchmark",
-            "threads": told.get("threads"),
-            "torch": told.get("torch"),
+            "threads": info.get("threads"),
+            "torch": info.get("torch"),
             "run_id": data.get("datetime"),
         }
 
@@ -211,8 +211,8 @@ def _backend(benchmark: Mapping[str, Any]) -> str:
     return str(benchmark["extra_info"]["backend"])
 
 
-def _place(told: Mapping[str, Any]) -> tuple[str, str, str]:
-    return told["case"], told["variant"], told["phase"]
+def _place(info: Mapping[str, Any]) -> tuple[str, str, str]:
+    return info["case"], info["variant"], info["phase"]
 
 
 def _named(backend: str, case: str, variant: str) -> dict[str, object]:
@@ -238,5 +238,5 @@ def _frame(rows: Iterable[dict[str, object]]) -> pd.DataFrame:
 
 
 def by_number(text: str) -> tuple[str | int, ...]:
-    """What texts are sorted by so that `rows=8` stands before `rows=128`."""
+    """Return a sort key by which `rows=8` is before `rows=128`."""
     return tuple(int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text))

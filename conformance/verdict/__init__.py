@@ -1,4 +1,4 @@
-"""From an attempt to a verdict: outcome, expectations, symptom, and the rung of the ladder that it begins at.
+"""From an attempt to a verdict: outcome, expectations, symptom, and the first rung of the ladder that fails.
 
 Imports only `model`, `program`, `isolation`, `backend`, `catalogue` and `observation`; not `checks` nor `oracle`.
 """

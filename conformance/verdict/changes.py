@@ -1,6 +1,6 @@
-"""What became of each request between two runs, and which of these changes have one cause.
+"""Changes of requests between two runs, in groups that look like one cause.
 
-What is compared is what happened, whatever the expectations say of it.
+Outcomes are compared, whatever the expectations are.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Key = tuple[str, ...]
 
 
 class Timed(Protocol):
-    """A timing of a request, as far as what became of it goes."""
+    """The part of a timing that shows whether a request was timed."""
 
     @property
     def verdict(self) -> Verdict:
-        """Why it was not timed, where it was not."""
+        """The verdict of its record; if it was not timed, the reason."""
 
     @property
     def blocks(self) -> Sequence[object]:
-        """Of its paired measurements; empty where it was not timed."""
+        """Blocks of its paired measurements; empty if it was not timed."""
 
 
 R = TypeVar("R", bound=Record | Timed)
@@ -41,9 +41,9 @@ _NOT_RUN = frozenset({Verdict.UNSUPPORTED, Verdict.SKIP})
 
 
 class Transition(StrEnum):
-    """How a request ended in two runs, in the order in which changes are listed.
+    """How a request changed between two runs, in the order in which changes are listed.
 
-    What is not run is unsupported or skipped; what is not judged is invalid: that says nothing of the backend.
+    A request that is not run is unsupported or skipped; one that is not judged is invalid.
     """
 
     REGRESSED = "regressed"
@@ -58,7 +58,7 @@ class Transition(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Change(Generic[R]):
-    """A request of which something else came in the second of two runs."""
+    """A request that ended differently in the second of two runs."""
 
     key: Key
     transition: Transition
@@ -67,13 +67,13 @@ class Change(Generic[R]):
 
     @property
     def failing(self) -> R | None:
-        """The side on which the failure shows: the later one where both fail; None where none does."""
+        """The run that fails: the later one if both fail, None if none does."""
         sides = (self.before, self.after) if self.transition is Transition.FIXED else (self.after, self.before)
         return next((side for side in sides if _fails(side)), None)
 
     @property
     def passes(self) -> bool:
-        """Whether the other side passes: where it was not run, or fails otherwise, it may show the failure as well."""
+        """Whether one of the runs passes: if it was not run, or fails otherwise, it may show the failure as well."""
         return _passes(self.before) or _passes(self.after)
 
 
@@ -88,12 +88,12 @@ class Group:
 
     @property
     def example(self) -> Change[Record]:
-        """The one that stands for all: of the first of PyTorch's own backends that has it."""
-        return next(one for name in self.backends for one in self.changes if one.before.backend == name)
+        """The change to show: that of the first backend along the ladder."""
+        return next(each for name in self.backends for each in self.changes if each.before.backend == name)
 
 
 def changes(before: Mapping[Key, R], after: Mapping[Key, R]) -> list[Change[R]]:
-    """Every request that both have and of which something else came, sorted by key."""
+    """Return every request of both runs that ended differently, sorted by key."""
     return [
         Change(key=key, transition=found, before=before[key], after=after[key])
         for key in sorted(before.keys() & after.keys())
@@ -102,7 +102,7 @@ def changes(before: Mapping[Key, R], after: Mapping[Key, R]) -> list[Change[R]]:
 
 
 def transition(before: Record | Timed, after: Record | Timed) -> Transition | None:
-    """What became of a request, or None where it is the same."""
+    """Return how a request changed, or None if it did not."""
     if _runs(before) != _runs(after):
         return Transition.NO_LONGER_RUN if _runs(before) else Transition.NEWLY_RUN
     if _judged(before) != _judged(after):
@@ -114,50 +114,50 @@ def transition(before: Record | Timed, after: Record | Timed) -> Transition | No
     return Transition.FAILS_OTHERWISE if _fails(after) and not _same_failure(before, after) else None
 
 
-def how(one: Record | Timed) -> str:
-    """The outcome and the checks that decide it; a timing knows neither of a failure."""
-    if not isinstance(one, Record):
-        return one.verdict.value if not _runs(one) else "timed" if one.blocks else "not timed"
-    checks = ", ".join(sorted(check.check for check in one.checks if check.breaks))
-    raised = one.raised.type if one.raised and one.outcome is Outcome.ERROR else ""
-    return ": ".join(filter(None, [one.outcome.value, checks if one.outcome is Outcome.FAIL else raised]))
+def how(result: Record | Timed) -> str:
+    """Return the outcome and the checks that decide it; for a timing, its verdict or whether it was timed."""
+    if not isinstance(result, Record):
+        return result.verdict.value if not _runs(result) else "timed" if result.blocks else "not timed"
+    checks = ", ".join(sorted(check.check for check in result.checks if check.breaks))
+    raised = result.raised.type if result.raised and result.outcome is Outcome.ERROR else ""
+    return ": ".join(filter(None, [result.outcome.value, checks if result.outcome is Outcome.FAIL else raised]))
 
 
 def grouped(found: Iterable[Change[Record]]) -> list[Group]:
-    """Put changes together that look like one, in the order of transitions, the largest groups first."""
+    """Group changes that look alike, in the order of transitions, the largest groups first."""
     by_case: defaultdict[tuple[Transition, tuple[Symptom, Symptom], str, str], list[Change[Record]]] = defaultdict(list)
-    for one in found:
-        symptoms = (Symptom.of_record(one.before), Symptom.of_record(one.after))
-        by_case[one.transition, symptoms, one.before.case_id, one.before.variant].append(one)
+    for change in found:
+        symptoms = (Symptom.of_record(change.before), Symptom.of_record(change.after))
+        by_case[change.transition, symptoms, change.before.case_id, change.before.variant].append(change)
     groups: defaultdict[tuple[Transition, tuple[Symptom, Symptom], tuple[str, ...]], list[Change[Record]]]
     groups = defaultdict(list)
-    for (became, symptoms, *_), each in by_case.items():
-        groups[became, symptoms, tuple(by_ladder(one.before.backend for one in each))] += each
+    for (kind, symptoms, *_), each in by_case.items():
+        groups[kind, symptoms, tuple(by_ladder(change.before.backend for change in each))] += each
     made = [
-        Group(transition=became, symptoms=symptoms, backends=backends, changes=each)
-        for (became, symptoms, backends), each in groups.items()
+        Group(transition=kind, symptoms=symptoms, backends=backends, changes=each)
+        for (kind, symptoms, backends), each in groups.items()
     ]
     order = list(Transition)
-    return sorted(made, key=lambda one: (order.index(one.transition), -len(one.changes), one.symptoms, one.backends))
+    return sorted(made, key=lambda it: (order.index(it.transition), -len(it.changes), it.symptoms, it.backends))
 
 
-def _passes(one: Record | Timed) -> bool:
-    return one.outcome is Outcome.PASS if isinstance(one, Record) else bool(one.blocks)
+def _passes(result: Record | Timed) -> bool:
+    return result.outcome is Outcome.PASS if isinstance(result, Record) else bool(result.blocks)
 
 
-def _fails(one: Record | Timed) -> bool:
-    return one.outcome.is_failure if isinstance(one, Record) else _runs(one) and not one.blocks
+def _fails(result: Record | Timed) -> bool:
+    return result.outcome.is_failure if isinstance(result, Record) else _runs(result) and not result.blocks
 
 
-def _runs(one: Record | Timed) -> bool:
-    if isinstance(one, Record):
-        return one.outcome not in {Outcome.UNSUPPORTED, Outcome.SKIP}
-    return one.verdict not in _NOT_RUN
+def _runs(result: Record | Timed) -> bool:
+    if isinstance(result, Record):
+        return result.outcome not in {Outcome.UNSUPPORTED, Outcome.SKIP}
+    return result.verdict not in _NOT_RUN
 
 
-def _judged(one: Record | Timed) -> bool:
-    """Whether it says something of the backend: an invalid request does not."""
-    return _passes(one) or _fails(one)
+def _judged(result: Record | Timed) -> bool:
+    """Whether it is a result about the backend: an invalid request is not."""
+    return _passes(result) or _fails(result)
 
 
 def _same_failure(before: Record | Timed, after: Record | Timed) -> bool:

@@ -1,4 +1,4 @@
-"""The known failures of a backend: read from its `<name>.expected.yaml`, matched, and refused once they are stale."""
+"""The known failures of a backend: read from its `<name>.expected.yaml`, matched, and listed once they are stale."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ __all__ = [
 ]
 
 TODO = "TODO"
-"""The reason of an entry that a command wrote, until somebody says why; such a file is refused."""
+"""The reason of an entry written by a command, for the user to replace; a file that contains it is refused."""
 
 _ISSUE = re.compile(r"https://github\.com/\S+|none found: \S.*")
 
 
 class Host(NamedTuple):
-    """What expectations may depend on: the versions of distributions, torch among them, and the platform."""
+    """What expectations may depend on: versions of distributions, including torch, and the platform."""
 
     versions: Mapping[str, str]
     platform: str = ""
 
     @classmethod
     def of(cls, environment: Environment, backend: BackendInfo | None = None) -> Host:
-        """That of a run; a backend knows the versions of what it consists of."""
+        """Return the host of a run; a backend adds the versions of its own packages."""
         packages = backend.packages if backend else {}
         return cls({**environment.packages, **packages, "torch": environment.torch}, environment.platform)
 
@@ -65,13 +65,13 @@ class Host(NamedTuple):
 def load_expectations(
     path: Path, *, case_ids: Collection[str], checks: Collection[str], host: Host
 ) -> tuple[Expectation, ...]:
-    """Read and check a file of known failures; those for other versions or platforms are checked, and left out.
+    """Read and check a file of known failures; those for other versions or platforms are checked and left out.
 
     Args:
         path: the YAML file.
-        case_ids: the ids of all cases, of which each entry must match at least one.
+        case_ids: the ids of all cases; each entry must match at least one.
         checks: the names of all checks.
-        host: where it is to be run.
+        host: where the run is made.
 
     Raises:
         ExpectationError: with every problem of the file.
@@ -93,7 +93,7 @@ def load_expectations(
 def known_failures(
     backends: Iterable[BackendInfo], cases: Iterable[Case], machine: Environment
 ) -> dict[str, tuple[Expectation, ...]]:
-    """What the file of each backend that has one says of a run on this machine, by name of backend.
+    """Return the known failures of each backend that apply on this machine, by backend name.
 
     Raises:
         ExpectationError: with every problem of the first file that has any.
@@ -109,22 +109,22 @@ def known_failures(
 
 
 def known_as(file: Path, backends: Sequence[BackendInfo]) -> list[BackendInfo]:
-    """The one backend that a file is given for, with that in place of its own.
+    """Return the only backend, with the given file in place of its own.
 
     Raises:
-        UsageError: there are several.
+        UsageError: there are several backends.
     """
     _refuse_several(backends)
     return [replace(info, expectations=file) for info in backends]
 
 
 def refuse_malformed(file: Path, refs: Sequence[str], cases: Iterable[Case]) -> None:
-    """Refuse a file that is given for several backends, or in which anything is wrong, wherever its entries hold.
+    """Refuse a file that is given for several backends, or that has an invalid entry, even one for other hosts.
 
     Args:
-        file: of expectations.
-        refs: of the backends.
-        cases: those that there are.
+        file: the file of expectations.
+        refs: specs of the backends.
+        cases: all cases.
 
     Raises:
         UsageError: there are several backends.
@@ -141,14 +141,14 @@ def _refuse_several(backends: Sequence[object]) -> None:
 
 
 def applies(entry: Expectation, host: Host) -> bool:
-    """Whether the conditions of an entry are met; what is not installed meets none."""
-    wanted = {**entry.packages, **({"torch": entry.torch} if entry.torch else {})}
-    versions = all(holds(wanted[name], host.versions.get(name, "")) for name in wanted)
+    """Whether the conditions of an entry hold; a condition on a package that is not installed does not."""
+    required = {**entry.packages, **({"torch": entry.torch} if entry.torch else {})}
+    versions = all(holds(required[name], host.versions.get(name, "")) for name in required)
     return versions and (entry.platform is None or fnmatchcase(host.platform, entry.platform))
 
 
 def entries(document: Document) -> list[tuple[Expectation, ...]]:
-    """Read each entry of a file as it stands: one expectation a glob, which may match nothing.
+    """Read each entry of a file as written: one expectation for each glob, which may match nothing.
 
     Raises:
         ExpectationError: with every problem of their form.
@@ -160,7 +160,7 @@ def entries(document: Document) -> list[tuple[Expectation, ...]]:
 
 
 def match(expectations: Iterable[Expectation], case_id: str, variant: Variant) -> Expectation | None:
-    """The first entry for a case and variant, or None."""
+    """Return the first entry for a case and variant, or None."""
     for entry in expectations:
         if _about(entry, case_id) and entry.variants.items() <= variant.axes.items():
             return entry
@@ -170,12 +170,12 @@ def match(expectations: Iterable[Expectation], case_id: str, variant: Variant) -
 def stale(
     expectations: Iterable[Expectation], records: Iterable[Record], omitted: Collection[tuple[str, Variant]] = ()
 ) -> list[Expectation]:
-    """The entries of a backend that have to go: they apply to no record of its run, nor to what that run omitted.
+    """Return the entries to delete: they apply to no record of the run, nor to a request that it omitted.
 
     Args:
         expectations: all entries of the backend.
-        records: of all that it was to run.
-        omitted: cases and variants that only a run of all generated cases has.
+        records: those of the complete run.
+        omitted: cases and variants that only a run of all generated cases includes.
     """
     used = {record.expectation.entry for record in records if record.expectation is not None}
     unused = [entry for entry in expectations if where(entry) not in used]
@@ -183,7 +183,7 @@ def stale(
 
 
 def expectation_summary(expectation: Expectation | None) -> AppliedExpectation | None:
-    """What a record keeps of the entry that applied to it."""
+    """Return what a record stores about the entry that applied to it."""
     if expectation is None:
         return None
     return AppliedExpectation(
@@ -196,7 +196,7 @@ def _about(entry: Expectation, case_id: str) -> bool:
 
 
 def _forms(document: Document) -> tuple[dict[int, ExpectationDocument], list[Problem]]:
-    """The entries by number, and what is wrong with the form of others."""
+    """The valid entries by number, and the problems of the others."""
     forms, problems = dict[int, ExpectationDocument](), list(document.problems)
     if not isinstance(document.data, list):
         if document.data is not None or not problems:
@@ -216,7 +216,7 @@ def _expectations(entry: ExpectationDocument, document: Document, index: int) ->
 
 
 def _globs(entry: ExpectationDocument, index: int) -> list[tuple[tuple[int | str, ...], str]]:
-    """Each glob with its place; each makes an entry of its own, which must prove its use."""
+    """Each glob with its location; each becomes an entry of its own, which can be stale."""
     if isinstance(entry.cases, str):
         return [((index, "cases"), entry.cases)]
     return [((index, "cases", number), glob) for number, glob in enumerate(entry.cases)]
@@ -225,17 +225,17 @@ def _globs(entry: ExpectationDocument, index: int) -> list[tuple[tuple[int | str
 def _contradictions(
     entry: ExpectationDocument, document: Document, index: int, case_ids: Collection[str], checks: Collection[str]
 ) -> Iterator[Problem]:
-    """What is wrong between keys, or with the world outside the file."""
+    """Problems between keys, and with names from outside the file."""
     for at, glob in _globs(entry, index):
-        # Most are plain ids, and there are hundreds of entries and thousands of cases.
+        # Most globs are plain ids, and there are hundreds of entries and thousands of cases.
         if glob not in case_ids and not any(fnmatchcase(case_id, glob) for case_id in case_ids):
             yield document.problem(at, f"no case matches {glob!r}", did_you_mean(glob, case_ids))
-    yield from _needless_exceptions(entry, document, index, case_ids)
+    yield from _unused_excludes(entry, document, index, case_ids)
     for number, check in enumerate(entry.checks):
         if check not in checks:
             yield document.problem((index, "checks", number), f"unknown check {check!r}", did_you_mean(check, checks))
     if entry.also and not entry.checks:
-        yield document.problem((index, "also"), "'also' stands beside 'checks', which name what always fails", key=True)
+        yield document.problem((index, "also"), "'also' needs 'checks', which name what always fails", key=True)
     if bool(entry.checks) != (entry.outcome == "fail"):
         yield document.problem((index, "checks"), "checks are named where the outcome is fail, and only there")
     if entry.reason.strip() == TODO:
@@ -244,16 +244,16 @@ def _contradictions(
     yield from _about_issue(entry, document, index)
 
 
-def _needless_exceptions(
+def _unused_excludes(
     entry: ExpectationDocument, document: Document, index: int, case_ids: Collection[str]
 ) -> Iterator[Problem]:
     if not entry.excluded:
         return
     globs = [glob for _, glob in _globs(entry, index)]
-    meant = [case_id for case_id in case_ids if any(fnmatchcase(case_id, glob) for glob in globs)]
+    matched = [case_id for case_id in case_ids if any(fnmatchcase(case_id, glob) for glob in globs)]
     for number, glob in enumerate(entry.excluded):
-        if not any(fnmatchcase(case_id, glob) for case_id in meant):
-            yield document.problem((index, "except", number), f"{glob!r} excludes nothing", did_you_mean(glob, meant))
+        if not any(fnmatchcase(case_id, glob) for case_id in matched):
+            yield document.problem((index, "except", number), f"{glob!r} excludes nothing", did_you_mean(glob, matched))
 
 
 def _about_raises(entry: ExpectationDocument, document: Document, index: int) -> Iterator[Problem]:
@@ -275,8 +275,8 @@ def _about_issue(entry: ExpectationDocument, document: Document, index: int) -> 
         return
     if entry.issue is None or not _ISSUE.fullmatch(entry.issue):
         hint = "https://github.com/..., or 'none found: <the words you searched for>'."
-        seen = "a bug needs an issue" if entry.issue is None else f"not an issue: {entry.issue!r}"
-        yield document.problem((index, "issue"), seen, hint)
+        problem = "a bug needs an issue" if entry.issue is None else f"not an issue: {entry.issue!r}"
+        yield document.problem((index, "issue"), problem, hint)
 
 
 def _build(entry: ExpectationDocument, glob: str, location: Location) -> Expectation:

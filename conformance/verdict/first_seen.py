@@ -1,4 +1,4 @@
-"""Checks that decided a verdict, by when what they saw happened: what went wrong first may be the cause of the rest."""
+"""Order broken checks by when their first difference occurred: the earliest may be the cause of the rest."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _CALL = re.compile(r"call\[(\d+)\]\.?")
 _CALLED, _BACKWARD, _AFTER_ALL = range(3)
 _OF_BACKWARD = ("grad(", "cotangent(", "after_backward.")
 _LATE_KINDS = frozenset({"retained", "reach", "evidence", "count", "bytes"})
-"""Kinds of differences that are seen after the last call."""
+"""Kinds of differences that are observed after the last call."""
 
 
 def broken_in_order(checks: Iterable[CheckResult]) -> list[CheckResult]:
-    """The checks that broke a MUST, those first whose first difference was there first; else in their order."""
+    """Return the checks that broke a MUST, ordered by when their first difference occurred, else as given."""
     return sorted((check for check in checks if check.breaks), key=_moment)
 
 
 def _moment(check: CheckResult) -> tuple[bool, int, int]:
-    """Whether it is seen after all calls, in which call, and when in that."""
+    """Sort key: whether it is observed after all calls, the call, and the stage within the call."""
     if not check.differences:
         return True, 0, _AFTER_ALL
     first = check.differences[0]
@@ -38,6 +38,6 @@ def _moment(check: CheckResult) -> tuple[bool, int, int]:
 
 
 def _place(difference: Difference) -> tuple[int, str]:
-    """The call, and the path in it; checks that look at the first call alone leave it out."""
+    """The call, and the path in it; checks of the first call alone leave the call out."""
     match = _CALL.match(difference.path)
     return (int(match[1]), difference.path[match.end() :]) if match else (0, difference.path)

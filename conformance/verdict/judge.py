@@ -1,4 +1,4 @@
-"""What happened to a request, held against what was expected of it: pure functions from words to words."""
+"""Judge the outcome of a request against its expectation, with messages: pure functions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMPILED = "compiled"
 
 
 def outcome(attempt: Attempt) -> Outcome:
-    """What came of an attempt, before any expectation is consulted."""
+    """Return the outcome of an attempt, before any expectation is applied."""
     if attempt.invalid is not None:
         return Outcome.INVALID
     if attempt.ended is not None:
@@ -28,7 +28,7 @@ def outcome(attempt: Attempt) -> Outcome:
     if attempt.raised is not None:
         return Outcome.ERROR
     if not attempt.checks:
-        return Outcome.INVALID  # nothing was looked at, which is no pass
+        return Outcome.INVALID  # nothing was checked, which is not a pass
     broken = _broken(attempt)
     if not broken:
         return Outcome.PASS
@@ -36,7 +36,7 @@ def outcome(attempt: Attempt) -> Outcome:
 
 
 class Judgement(NamedTuple):
-    """A verdict, what happened in words, and what the expectation has to do with it: not met, or to be deleted."""
+    """A verdict, a message on the outcome, and a note on an expectation that is not met or can be deleted."""
 
     verdict: Verdict
     message: str
@@ -44,11 +44,11 @@ class Judgement(NamedTuple):
 
 
 def judge(happened: Outcome, attempt: Attempt, expectation: Expectation | None) -> Judgement:
-    """The verdict on an attempt, with messages for the reader.
+    """Return the verdict on an attempt, with messages for the reader.
 
     Args:
         happened: the outcome of the attempt.
-        attempt: what it is told from.
+        attempt: the attempt.
         expectation: the entry of the backend's known failures for this case and variant, if there is one.
     """
     verdict, note = held_against(expectation, happened, attempt)
@@ -56,7 +56,7 @@ def judge(happened: Outcome, attempt: Attempt, expectation: Expectation | None) 
 
 
 def held_against(expectation: Expectation | None, happened: Outcome, attempt: Attempt) -> tuple[Verdict, str]:
-    """The verdict on an attempt, and where an expectation is not met or can be deleted, a sentence that says so."""
+    """Return the verdict on an attempt, and a note if an expectation is not met or can be deleted."""
     if expectation is None or not (happened.is_failure or happened is Outcome.PASS):
         return Verdict(happened.value), ""
     if happened is Outcome.PASS:
@@ -70,7 +70,7 @@ def held_against(expectation: Expectation | None, happened: Outcome, attempt: At
 
 
 def where(expectation: Expectation) -> str:
-    """Where an expectation stands: file name, line and column, without the folder, which is this machine's."""
+    """Return the location of an expectation: file name, line and column, without the folder of this machine."""
     place = expectation.location
     return f"{PurePath(place.file).name}:{place.line}:{place.column}"
 
@@ -84,12 +84,12 @@ def _is_as_expected(happened: Outcome, attempt: Attempt, expectation: Expectatio
         return False
     if happened is Outcome.FAIL:
         return expectation.checks <= _broken(attempt).keys() <= expectation.checks | expectation.also
-    said = ""
+    text = ""
     if attempt.raised is not None:
-        said = f"{attempt.raised.type}: {attempt.raised.message}"
+        text = f"{attempt.raised.type}: {attempt.raised.message}"
     elif attempt.ended is not None:
-        said = str(attempt.ended)
-    return expectation.raises is None or re.search(expectation.raises, said) is not None
+        text = str(attempt.ended)
+    return expectation.raises is None or re.search(expectation.raises, text) is not None
 
 
 def _describe_expectation(expectation: Expectation) -> str:
@@ -137,7 +137,7 @@ def _describe_failure(broken: dict[str, CheckResult]) -> str:
 
 
 def describe_check(check: CheckResult) -> str:
-    """What a check saw that does not hold: its first difference in full."""
+    """Describe a broken check: its first difference in full."""
     if not check.differences:
         return f"{check.check}: {check.message or 'did not hold'}."
     text = _describe_difference(check.differences[0])
@@ -177,5 +177,5 @@ def _count(check: CheckResult) -> str:
 
 
 def _describe_vacuous(check: CheckResult) -> str:
-    seen = next((difference.actual for difference in check.differences), check.message)
-    return f"nothing was compiled: {seen}" if seen else "nothing was compiled"
+    reason = next((difference.actual for difference in check.differences), check.message)
+    return f"nothing was compiled: {reason}" if reason else "nothing was compiled"

@@ -1,4 +1,4 @@
-"""PyTorch's own backends in compiler order: a failure that shows from one of them on is that one's part to explain."""
+"""PyTorch's own backends in compiler order: the first rung from which on a failure shows is where to look for it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["DEBUG", "Rung", "below", "climb", "first", "first_in_records"]
 
 DEBUG = "pre_dispatch_eager"
-"""A rung for debugging: no backend is built on it, so that what it does by itself leads nowhere."""
+"""A rung for debugging: no backend is built on it, so its own failures explain no other's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """What a request shows on one backend; `same` says whether it is what is looked for."""
+    """Result of a request on one backend; `same` is whether it shows the failure."""
 
     backend: str
     symptom: Symptom
@@ -31,42 +31,42 @@ class Rung:
 
 
 def below(backend: str) -> tuple[str, ...]:
-    """The rungs under a backend: for one that is no rung itself, all of them."""
+    """Return the rungs below a backend; for one that is not a rung itself, all of them."""
     return LADDER[: LADDER.index(backend)] if backend in LADDER else LADDER
 
 
 def climb(
     request: Request,
-    wanted: Symptom,
+    failure: Symptom,
     infos: Iterable[BackendInfo],
     attempt: Callable[[Request], Attempt],
 ) -> Iterator[Rung]:
-    """Run a request on each rung below its backend, and on that last.
+    """Run a request on each rung below its backend, and then on the backend.
 
     Args:
-        request: what shows the failure.
-        wanted: the failure.
-        infos: the rungs as they are here.
+        request: the request that fails.
+        failure: its symptom.
+        infos: descriptions of the rungs.
         attempt: runs a request.
     """
     rungs = {info.name: info for info in infos}
     for info in (*(rungs[name] for name in below(request.backend.name)), request.backend):
-        seen = Symptom.of(attempt(replace(request, backend=info)))
-        yield Rung(backend=info.name, symptom=seen, same=seen == wanted)
+        symptom = Symptom.of(attempt(replace(request, backend=info)))
+        yield Rung(backend=info.name, symptom=symptom, same=symptom == failure)
 
 
 def first(rungs: Sequence[Rung]) -> str:
-    """The first rung from which on all show the failure, its own backend last; empty where that one does not."""
-    return _lead([(rung.backend, rung.same) for rung in rungs])
+    """Return the first rung from which on all show the failure, backend included; empty if the backend does not."""
+    return _first_rung([(rung.backend, rung.same) for rung in rungs])
 
 
 def first_in_records(records: Iterable[Record]) -> Mapping[tuple[str, str, str], str]:
-    """For the key of each failure, the first rung from which on every record is of the same failure, itself included.
+    """Return, by key of each failure, the first rung from which on every record is of the same failure.
 
-    Left out are those with a rung below them that has no record: nobody has looked. One for debugging need have none.
+    Failures with an unrecorded rung below them are left out; the debugging rung need not have a record.
     """
     known = {record.key: record for record in records}
-    symptom = cache(lambda key: Symptom.of_record(known[key]))  # most records are of passes, which nobody asks for
+    symptom = cache(lambda key: Symptom.of_record(known[key]))  # most records are passes, whose symptom is not needed
     found = {}
     for (backend, case, variant), record in known.items():
         if not record.outcome.is_failure:
@@ -74,20 +74,20 @@ def first_in_records(records: Iterable[Record]) -> Mapping[tuple[str, str, str],
         keys = [(rung, case, variant) for rung in (*below(backend), backend)]
         keys = [key for key in keys if key in known or key[0] != DEBUG]
         if all(key in known for key in keys):
-            found[record.key] = _lead([(key[0], symptom(key) == symptom(record.key)) for key in keys])
+            found[record.key] = _first_rung([(key[0], symptom(key) == symptom(record.key)) for key in keys])
     return found
 
 
-def _lead(path: Sequence[tuple[str, bool]]) -> str:
-    """The lowest rung of the unbroken run of those that show a failure, from the backend at the end of the path down.
+def _first_rung(path: Sequence[tuple[str, bool]]) -> str:
+    """The lowest of the consecutive rungs that show a failure, from the backend at the end of the path down.
 
-    A rung that does not show it breaks the run, unless the backend is certainly not built on it.
+    A rung that does not show it ends the search, unless the backend is certainly not built on it.
     """
     backend, found = path[-1][0], ""
-    aside = {DEBUG} if backend in LADDER else {DEBUG, LADDER[-1]}
+    skipped = {DEBUG} if backend in LADDER else {DEBUG, LADDER[-1]}
     for rung, shows in reversed(path):
         if shows:
             found = rung
-        elif rung == backend or rung not in aside:
+        elif rung == backend or rung not in skipped:
             break
     return found

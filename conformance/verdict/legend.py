@@ -1,4 +1,4 @@
-"""What the verdicts mean, once: the help of `conformance run` and the pages of `conformance report` both say it."""
+"""Meaning of the verdicts, for the help of `conformance run` and the pages of `conformance report`."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ MEANING: Mapping[Verdict, str] = MappingProxyType(
         Verdict.ERROR: "the backend raised where the uncompiled program did not",
         Verdict.CRASH: "the process died; the signal or exit status is named",
         Verdict.TIMEOUT: "over the time limit; the whole process group was killed",
-        Verdict.XFAIL: "a known failure, exactly as the backend's expectations say",
+        Verdict.XFAIL: "a known failure, exactly as in the backend's expectations",
         Verdict.XPASS: "expected to fail, passed: delete the expectation",
         Verdict.UNSUPPORTED: "needs a capability that the backend does not claim",
         Verdict.SKIP: "impossible on this machine; the reason is given",
-        Verdict.INVALID: "our own fault: the case, the reference or the harness",
+        Verdict.INVALID: "fault of the suite: case, uncompiled reference or harness",
     }
 )
 
 
 def counting(verdict: Verdict) -> str:
-    """How a verdict counts in the score: yes, no, or left out of it."""
+    """Return how a verdict counts in the score: yes, no, or left out."""
     if not verdict.scored:
         return "left out"
     return "yes" if verdict.conforms else "no"
 
 
 def gate(verdict: Verdict) -> str:
-    """What the gate makes of a verdict: ok or red."""
+    """Return the result of the gate for a verdict: ok or red."""
     return "ok" if verdict.is_green else "red"

@@ -1,4 +1,4 @@
-"""What went wrong, apart from numbers, names and places: what two failures share that have one cause."""
+"""Symptoms: failures without numbers, names and places, equal for failures with one cause."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _OF_BACKWARD = frozenset({"gradient", "cotangent", "argument after backward"})
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Symptom:
-    """The failure that a smaller program, or another backend, must still show for it to be the same one.
+    """A failure, as a smaller program or another backend must show it to count as the same one.
 
     Args:
-        outcome: what came of the request.
+        outcome: the outcome of the request.
         check: the MUST that did not hold first; empty where there was none.
-        observable: what differs first: `output`, `gradient`, `argument`, `cotangent`, or a word of the check's own.
-        kind: in what it differs: values, dtype, requires_grad, ...
-        said: what was seen and expected, where these are words; of an exception, its type and the start of its message.
+        observable: what differs first: `output`, `gradient`, `argument`, `cotangent`, or a name specific to the check.
+        kind: the property that differs: values, dtype, requires_grad, ...
+        said: actual and expected, if they are not numbers; for an exception, its type and the start of its message.
     """
 
     outcome: Outcome
@@ -49,23 +49,23 @@ class Symptom:
 
     @classmethod
     def of(cls, attempt: Attempt) -> Symptom:
-        """That of an attempt; one of a pass has nothing but the outcome."""
+        """Return the symptom of an attempt; for a pass only the outcome."""
         ended = str(attempt.ended or "")
         return cls._of(outcome(attempt), attempt.checks, attempt.raised, ended)
 
     @classmethod
     def of_record(cls, record: Record) -> Symptom:
-        """That of a record; a crash is told by what killed the child."""
+        """Return the symptom of a record; a crash is identified by what killed the child."""
         return cls._of(record.outcome, record.checks, record.raised, str(record.ended or ""))
 
     @classmethod
     def _of(cls, happened: Outcome, checks: Sequence[CheckResult], raised: Raised | None, ended: str) -> Symptom:
-        if happened is Outcome.PASS or happened is Outcome.TIMEOUT:  # whatever its limit was
+        if happened is Outcome.PASS or happened is Outcome.TIMEOUT:  # regardless of the limit
             return cls(outcome=happened)
         if happened is Outcome.CRASH:
             return cls(outcome=happened, said=ended)
         if happened is Outcome.ERROR and raised is not None:
-            # What an exception cut short says little beside the exception.
+            # Checks of a sequence that an exception cut short add little to the exception.
             return cls(outcome=happened, observable="exception", said=f"{raised.type}: {_gist(raised.message)}")
         broken = next(iter(broken_in_order(checks)), None)
         if broken is None:
@@ -82,7 +82,7 @@ class Symptom:
 
 
 def first_stage(record: Record) -> Stage:
-    """Whether what went wrong first shows in backward, or before."""
+    """Return the stage of the first difference: backward, or forward for all before it."""
     broken = next(iter(broken_in_order(record.checks)), None)
     first = broken.differences[0] if broken and broken.differences else None
     if record.outcome is Outcome.ERROR and record.raised is not None:
@@ -97,9 +97,9 @@ def _observable(difference: Difference) -> str:
     path = re.sub(r"^call\[\d+\]\.?", "", difference.path)
     if difference.kind in {"state", "evidence"}:
         return path.rpartition(".")[2]
-    told = next((word for start, word in _STARTS.items() if path.startswith(start)), "")
-    if told and not difference.twin:
-        return told
+    name = next((word for start, word in _STARTS.items() if path.startswith(start)), "")
+    if name and not difference.twin:
+        return name
     return difference.kind if difference.kind in {"exception", "alias", "reach"} else "argument"
 
 
@@ -112,9 +112,9 @@ def _words(difference: Difference) -> str:
     return f"{_gist(actual)}, not {_gist(expected)}"
 
 
-@lru_cache(maxsize=4096)  # what fails on one backend mostly fails alike on others
+@lru_cache(maxsize=4096)  # most failures recur with the same text on other backends
 def _gist(text: str) -> str:
-    """The first line without what a smaller program changes: numbers, names of nodes and backends."""
+    """The first line without what differs in a smaller program: numbers, names of nodes and backends."""
     line = re.sub(r"^backend='[^']*' raised:\s*", "", text.strip()).partition("\n")[0]
     line = re.sub(r"torch\.\w+ tensor.*", "tensor", line)
     return re.sub(r"0x[0-9a-f]+|\d+", "#", line)[:_MESSAGE]

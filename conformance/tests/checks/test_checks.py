@@ -43,7 +43,7 @@ RICH = a_case(
 @pytest.mark.parametrize("autocast", ["off", "bfloat16"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_check_holds_for_eager_itself(grad: str, autocast: str, dtype: str) -> None:
-    """A program held against itself breaks nothing, to the last bit, in every mode."""
+    """A program compared with itself breaks nothing, to the last bit, in every mode."""
     case = replace(RICH, setup=RICH.setup.replace("(4, 4)", f"(4, 4, dtype=torch.{dtype})"))
     found = checked(
         case,
@@ -89,7 +89,7 @@ def test_values_sees_what_the_first_call_returned(program: str, wrong: Any, kind
 
 
 def test_values_are_judged_by_the_fp64_rule() -> None:
-    """A result as near to fp64 as the precision of the program allows is held, with its grade."""
+    """A result as near to fp64 as the precision of the program allows passes, with its grade."""
     case = a_case(program="return (a.bfloat16() * 1.1).float()\n")
     found = checked(case, instead(lambda a: a * 1.1))
     result = next(one for one in found.all if one.check == "values")
@@ -98,12 +98,12 @@ def test_values_are_judged_by_the_fp64_rule() -> None:
 
 
 def test_weights_do_not_loosen_the_tolerance() -> None:
-    """A float32 case with weights is held to float32, also after they were perturbed."""
+    """A float32 case with weights has the tolerance of float32, also after they were perturbed."""
     found = checked(a_case(setup=W, program="return a * w\n"), after(lambda r: r * (1 + 1e-3)))
     assert {"values", "calls"} <= found.broken
 
 
-def test_a_bfloat16_result_in_a_float32_call_is_told_although_another_call_is_autocast() -> None:
+def test_a_bfloat16_result_in_a_float32_call_is_reported_although_another_call_is_autocast() -> None:
     """Code compiled under autocast and run again without is caught by its numbers."""
     case = a_case(
         program="return a @ b\n",
@@ -138,7 +138,7 @@ def test_gradients_sees_what_the_first_backward_left(program: str, wrong: Any, k
     assert found.first("gradients").kind == kind
 
 
-def test_a_gradient_that_ignores_the_cotangent_is_told() -> None:
+def test_a_gradient_that_ignores_the_cotangent_is_reported() -> None:
     """Cotangents are random, so that a backward made for sum() does not pass."""
 
     class Summed(torch.autograd.Function):
@@ -272,7 +272,7 @@ def test_autograd_flags_sees_inputs_after_the_call() -> None:
         (after(lambda r: torch.cat([r.new_zeros(1, 3), r])[1:]), "storage_offset"),
     ],
 )
-def test_layout_sees_how_results_lie_in_memory(wrong: Any, kind: str) -> None:
+def test_layout_sees_the_memory_layout_of_results(wrong: Any, kind: str) -> None:
     """Strides and offset of outputs are part of what the uncompiled program does."""
     case = a_case(program="return a * 2\n", inputs={"a": InputSpec(shape=(2, 3))})
     found = checked(case, wrong)
@@ -288,7 +288,7 @@ def test_layout_sees_the_memory_format() -> None:
 
 
 def test_layout_of_gradients_is_an_advisory() -> None:
-    """Strides of a gradient are told and turn nothing red."""
+    """Strides of a gradient are reported and turn nothing red."""
     case = a_case(
         program="return a**3\n",
         inputs={"a": InputSpec(shape=(2, 3), requires_grad=True)},
@@ -308,7 +308,7 @@ def test_layout_leaves_shapes_to_the_values() -> None:
     ("shape", "stride"), [((1, 4), (1, 1)), ((4, 1), (1, 7)), ((2, 1, 3), (3, 1, 1)), ((0, 3), (5, 1)), ((1,), (9,))]
 )
 def test_strides_that_lead_nowhere_are_an_advisory(shape: tuple[int, ...], stride: tuple[int, ...]) -> None:
-    """A dimension of size one, or a tensor without elements, can have any stride; another than uncompiled is told."""
+    """A dimension of size one, or a tensor without elements, can have any stride; a differing one is reported."""
     case = a_case(program="return a * 2\n", inputs={"a": InputSpec(shape=shape)})
     found = checked(case, after(lambda r: r.as_strided(shape, stride)))
     assert (found.broken, found.advised) == (set(), {"layout"})
@@ -330,7 +330,7 @@ ZEROS = InputSpec(shape=(4,), values=(-0.0, 0.0, 1.0, 0.0))
     ],
 )
 def test_the_sign_of_a_zero_is_an_advisory(dtype: str, program: str, wrong: Any) -> None:
-    """It is told with its place in the first call and in later ones, and decides no verdict."""
+    """It is reported with its place in the first call and in later ones, and decides no verdict."""
     case = a_case(program=program, inputs={"a": ZEROS})
     found = checked(case, after(wrong), Variant(dtype=dtype))
     assert (found.broken, found.advised) == (set(), {"values", "calls"})

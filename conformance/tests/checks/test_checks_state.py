@@ -44,7 +44,7 @@ def test_aliasing_sees_what_shares_memory(program: str, wrong: Any, path: str) -
     assert "writing into output" in " ".join(one.path for one in found.differences("aliasing"))
 
 
-def test_aliasing_tells_an_object_from_a_view_of_it() -> None:
+def test_aliasing_distinguishes_an_object_from_a_view_of_it() -> None:
     """An input that comes back is the input itself, although a view of it would reach the same memory."""
     found = checked(a_case(program="return a\n", inputs={"a": PLAIN}), after(lambda r: r.view(4)))
     assert (found.first("aliasing").actual, found.first("aliasing").expected) == ("same storage", "same object")
@@ -132,7 +132,7 @@ def test_what_backward_changes_in_eager_too_is_compared() -> None:
 
 
 def test_mutation_sees_a_buffer_and_later_calls() -> None:
-    """State that stops being updated is told with the call in which it stops."""
+    """State that stops being updated is reported with the call in which it stops."""
     case = a_case(setup=STATE, program="state.add_(a.detach())\nreturn a * 2\n")
     pending: list[int] = []
 
@@ -148,7 +148,7 @@ def test_mutation_sees_a_buffer_and_later_calls() -> None:
     assert found.first("mutation").path == "call[1].state"
 
 
-def test_mutation_tells_versions_as_advisory() -> None:
+def test_mutation_reports_versions_as_advisory() -> None:
     """Two writes for one show in the version counter alone."""
     case = a_case(program="b.mul_(2)\nreturn a * b\n", inputs=TWO)
     found = checked(case, lambda right: lambda a, b: right(a, b.mul_(1)))
@@ -192,7 +192,7 @@ def test_ambient_sees_what_a_call_leaves_behind(wrong: Any, path: str) -> None:
 
 
 def test_ambient_sees_what_backward_leaves_behind() -> None:
-    """A backward that switches something off is told."""
+    """A backward that switches something off is reported."""
 
     class Leaking(torch.autograd.Function):
         @staticmethod
@@ -300,7 +300,7 @@ def test_a_class_that_is_not_built_in_is_compared_by_its_nearest_that_is() -> No
     ],
 )
 def test_compiled_asks_for_proof(evidence: Evidence, fallback: str | None, path: str) -> None:
-    """No graph, a graph that never ran, or the backend's own word that it did not work."""
+    """No graph, a graph that never ran, or the backend's own report that it did not do the work."""
     found = checked(a_case(), honest, evidence=evidence, fallback=fallback)
     assert found.broken == {"compiled"}
     assert found.first("compiled").path == path
@@ -332,14 +332,14 @@ SEQUENCE = (Call(), Call(shapes={"a": (2,)}), Call(), Call(perturb=True))
 def test_graph_count_holds_counts_against_what_the_case_allows(
     changes: dict[str, Any], breaks: int, recompiles: int, paths: set[str]
 ) -> None:
-    """One recompile of each frame for each kind of call, unless the case says otherwise; an advisory."""
+    """One recompile of each frame for each kind of call, unless the case sets a limit; an advisory."""
     evidence = Evidence(graphs=1, backend_calls=1, graph_breaks=breaks, recompiles=recompiles)
     found = checked(a_case(**changes), honest, evidence=evidence)
     assert {one.path for one in found.differences("graph_count")} == paths
     assert (found.broken, found.advised) == (set(), {"graph_count"} if paths else set())
 
 
-def test_graph_count_breaks_where_the_case_says_so() -> None:
+def test_graph_count_breaks_where_the_case_requires_it() -> None:
     """A case may raise the advisory to a MUST."""
     case = a_case(checks={"graph_count": Level.MUST})
     found = checked(case, honest, evidence=Evidence(graphs=2, backend_calls=2, graph_breaks=1))
@@ -347,14 +347,16 @@ def test_graph_count_breaks_where_the_case_says_so() -> None:
     assert [one.level for one in found.all if one.check == "graph_count"] == [Level.MUST]
 
 
-@pytest.mark.parametrize(("seen", "wanted", "is_held"), [(8, 8, True), (4, 8, True), (12, 8, False), (None, 8, True)])
-def test_saved_bytes_are_at_most_the_uncompiled_ones(seen: int | None, wanted: int, is_held: bool) -> None:
+@pytest.mark.parametrize(
+    ("actual", "expected", "is_held"), [(8, 8, True), (4, 8, True), (12, 8, False), (None, 8, True)]
+)
+def test_saved_bytes_are_at_most_the_uncompiled_ones(actual: int | None, expected: int, is_held: bool) -> None:
     """More is an advisory; what could not be measured is none."""
-    found = checked(a_case(), honest, actual_bytes=seen, expected_bytes=wanted)
+    found = checked(a_case(), honest, actual_bytes=actual, expected_bytes=expected)
     assert (found.broken, found.advised) == (set(), set() if is_held else {"saved_bytes"})
 
 
-def test_many_differences_are_told_in_part() -> None:
+def test_many_differences_are_reported_in_part() -> None:
     """Five are enough to see, and the rest are counted."""
     case = a_case(program="return [a * i for i in range(8)]\n", inputs={"a": PLAIN})
     found = checked(case, after(lambda r: [one + 1 for one in r]))

@@ -34,7 +34,7 @@ def attempt(program: str, twin: str, ref: str = "eager") -> Attempt:
 
 @pytest.mark.parametrize("ref", ["eager", "aot_eager"])
 def test_a_law_that_holds_passes(ref: str) -> None:
-    """The twin is compiled and held against the program, and the check is told."""
+    """The twin is compiled and compared with the program, and the check is reported."""
     seen = attempt(LAW.program, LAW.twin, ref)
     assert outcome(seen) is Outcome.PASS
     assert "metamorphic" in {check.check for check in seen.checks}
@@ -64,7 +64,7 @@ def test_a_law_that_eager_breaks_is_invalid(twin: str, words: str) -> None:
         ("raise ValueError", "exception"),
     ],
 )
-def test_a_twin_that_differs_is_told(change: str, kind: str) -> None:
+def test_a_twin_that_differs_is_reported(change: str, kind: str) -> None:
     """Numbers, gradients, flags and exceptions of the two compiled programs are compared."""
     twin = observed(replace(LAW, program=f"{change}\n"))
     found = checked(LAW, honest, twin=twin)

@@ -30,8 +30,8 @@ def _servers() -> Iterator[None]:
     tasks.shutdown()
 
 
-def said(attempt: Attempt) -> dict[str, Any]:
-    """What a record says of an attempt, times apart."""
+def fields_of(attempt: Attempt) -> dict[str, Any]:
+    """The fields of an attempt, without times."""
     metrics = {name: value for name, value in attempt.metrics.items() if not name.endswith("_s")}
     kept = replace(attempt, metrics=metrics, duration_s=0.0, output="")
     return {name: getattr(kept, name) for name in vars(kept)}
@@ -43,12 +43,12 @@ def requests(backend: str, *globs: str) -> tuple[Request, ...]:
 
 
 @pytest.mark.parametrize("backend", ["eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition"])
-def test_a_pass_in_a_batch_says_what_it_says_alone(backend: str) -> None:
+def test_a_pass_in_a_batch_is_the_same_alone(backend: str) -> None:
     """Checks, grades, evidence and counts are the same, whatever ran before; only times differ."""
     every = requests(backend, "nest.modes.no_grad_with.*", "autocast.*", "calls.*", "training.*")
     batch = every[:: len(every) // 8]
     together, alone = execution_attempts.run_batch(batch), [execution_attempts.run(request) for request in batch]
-    assert [said(attempt) for attempt in together] == [said(attempt) for attempt in alone]
+    assert [fields_of(attempt) for attempt in together] == [fields_of(attempt) for attempt in alone]
     assert all(attempt.duration_s > 0 for attempt in together)
     assert sum(outcome(attempt) is Outcome.PASS for attempt in together) > 1
 
@@ -74,7 +74,7 @@ def test_what_is_no_pass_costs_its_neighbours_nothing(
     batch = select(cases, [execution_attempts.describe(f"{path}:mine")]).requests
     attempts = run(batch)
     assert [outcome(attempt) for attempt in attempts] == [Outcome.PASS, happened, Outcome.PASS, Outcome.PASS]
-    assert said(attempts[1]) == said(execution_attempts.run(batch[1]))
+    assert fields_of(attempts[1]) == fields_of(execution_attempts.run(batch[1]))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -91,7 +91,7 @@ def test_a_child_stops_at_what_is_no_pass() -> None:
 
 
 def test_a_batch_of_one_is_a_plain_run() -> None:
-    """What stands alone runs as it always did."""
+    """A single request runs as usual."""
     (request,) = requests("eager", "base.smoke.arithmetic")
     (attempt,) = execution_attempts.run_batch([request])
-    assert said(attempt) == said(execution_attempts.run(request))
+    assert fields_of(attempt) == fields_of(execution_attempts.run(request))

@@ -144,7 +144,7 @@ def ref(name: str) -> str:
 
 
 def test_what_a_backend_does_wrong_is_in_its_own_rows(folder: Path) -> None:
-    """One run over many: each row tells what its backend did, a broken one is one row, and the right one passes."""
+    """One run over many: each row describes its backend, a broken one is one row, and the right one passes."""
     refs = [word for name in ROWS for word in ("--backend", ref(name))]
     records = run(folder, *refs, "--timeout", "8", status=1, CONFORMANCE_MEMORY_GIB="0.5")
     assert Counter(each.backend for each in records) == {name: 1 if name.endswith("_import") else 2 for name in ROWS}
@@ -155,10 +155,10 @@ def test_what_a_backend_does_wrong_is_in_its_own_rows(folder: Path) -> None:
 
 
 def test_without_a_compiler_inductor_is_skipped(folder: Path) -> None:
-    """A machine that cannot generate code says nothing about the backend: a skip that says so, and no red."""
+    """A machine that cannot generate code is no result about the backend: a skip with the reason, and no red."""
     records = run(folder, "--backend", "inductor", "--backend", "eager", status=0, CXX="no-such-compiler")
-    told = {(each.backend, each.verdict.value, each.message.partition(":")[0]) for each in records}
-    assert told == {("inductor", "skip", "no C++ compiler"), ("eager", "pass", "")}
+    rows = {(each.backend, each.verdict.value, each.message.partition(":")[0]) for each in records}
+    assert rows == {("inductor", "skip", "no C++ compiler"), ("eager", "pass", "")}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_run_that_was_killed_is_completed_by_resume(
 
 
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_was_ended_says_how_to_resume(folder: Path, blow: signal.Signals) -> None:
+def test_a_run_that_was_ended_shows_how_to_resume(folder: Path, blow: signal.Signals) -> None:
     """The last line is the command, on SIGTERM as after Ctrl-C; what hung is killed."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # as above
     line = command("--backend", ref("fine"), "--backend", ref("hangs"), "--jobs", "1", "--quiet")
@@ -194,8 +194,8 @@ def test_a_run_that_was_ended_says_how_to_resume(folder: Path, blow: signal.Sign
     path = folder / "r.jsonl"
     wait_for(lambda: path.exists() and path.read_bytes().count(b"\n") > 2)  # the header and what `fine` has done
     running.send_signal(blow)
-    told, _ = running.communicate(timeout=60)
-    assert told.splitlines()[-1] == (
+    output, _ = running.communicate(timeout=60)
+    assert output.splitlines()[-1] == (
         f"Interrupted; 2 of 4 requests are missing. Continue: {shlex.join(['conformance', *line[3:], '--resume'])}"
     )
     assert len(record_file.read(path).records) == 2
@@ -206,9 +206,9 @@ def children_of(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-def wait_for(holds: Callable[[], bool], limit_s: float = 120) -> None:
-    """Wait until something holds."""
+def wait_for(condition: Callable[[], bool], limit_s: float = 120) -> None:
+    """Wait until a condition is true."""
     end = time.monotonic() + limit_s
-    while not holds():
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from conformance.model.result import Attempt
 
-# A child makes no errors of warnings; where Dynamo meets one while it traces, that would change what is compiled.
+# A child does not turn warnings into errors; one while Dynamo traces would change what is compiled.
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 
 REQUIRES = InputSpec(shape=(4,), requires_grad=True)
@@ -171,7 +171,7 @@ def test_a_single_call_has_no_later_ones() -> None:
 
 
 @pytest.mark.parametrize(("ref", "is_compiled"), [("eager", False), ("torch:aot_eager", True)])
-def test_evidence_tells_who_compiled_the_backward(ref: str, is_compiled: bool) -> None:
+def test_evidence_shows_whether_the_backward_was_compiled(ref: str, is_compiled: bool) -> None:
     """A graph alone is no compiled backward."""
     seen = attempt(a_case(), ref).evidence
     assert seen is not None
@@ -179,7 +179,7 @@ def test_evidence_tells_who_compiled_the_backward(ref: str, is_compiled: bool) -
 
 
 def test_a_program_without_operations_compiles_nothing() -> None:
-    """Everything held, and it proves nothing."""
+    """Every check held, but nothing was compiled."""
     seen = attempt(a_case(program="return a\n"))
     assert broken(seen) == {"compiled"}
     assert seen.raised is None
@@ -221,7 +221,7 @@ def test_a_program_without_operations_compiles_nothing() -> None:
     ],
 )
 def test_a_case_that_is_wrong_itself_is_invalid(case: Case, words: str) -> None:
-    """What is our own fault is never blamed on a backend, which is not even loaded."""
+    """A fault of the suite is never blamed on a backend, which is not even loaded."""
     seen = attempt(case, "no.such.module:backend")
     assert (seen.invalid or "").startswith(words)
     assert seen.stage in {Stage.BUILD, Stage.REFERENCE}
@@ -286,7 +286,7 @@ def test_a_program_that_differs_from_itself_is_invalid(monkeypatch: pytest.Monke
 def test_a_backend_that_raises_is_a_result(
     backend_file: Callable[[str], str], source: str, stage: Stage, kind: str, words: str
 ) -> None:
-    """In import, in resolving, in compiling, at the call, in backward: the stage is told, and nothing escapes."""
+    """In import, in resolving, in compiling, at the call, in backward: the stage is reported, and nothing escapes."""
     seen = attempt(a_case(), backend_file(source))
     assert seen.raised is not None
     assert (seen.raised.stage, seen.raised.type, seen.stage) == (stage, kind, stage)
@@ -295,7 +295,7 @@ def test_a_backend_that_raises_is_a_result(
 
 
 def test_an_unknown_backend_is_a_result() -> None:
-    """A name that the child cannot resolve is told at the stage of loading."""
+    """A name that the child cannot resolve is reported at the stage of loading."""
     seen = attempt(a_case(), "no_such_backend")
     assert seen.raised is not None
     assert (seen.raised.stage, seen.raised.type) == (Stage.LOAD, "BackendError")
@@ -340,7 +340,7 @@ def test_a_backend_that_is_wrong_fails_its_checks(
     assert seen.invalid is None
 
 
-def test_a_mode_that_refuses_everything_is_told_and_taken_off(backend_file: Callable[[str], str]) -> None:
+def test_a_mode_that_refuses_everything_is_reported_and_taken_off(backend_file: Callable[[str], str]) -> None:
     """A dispatch mode that a backend leaves open does not bring the observation down."""
     source = """
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -417,10 +417,10 @@ ENGAGED = "mine = Backend(name='mine', compile={{'backend': 'eager'}}, engaged={
         ("lambda: missing", "engaged() raised NameError: name 'missing' is not defined"),
     ],
 )
-def test_a_backends_own_word_of_a_fallback_is_heard(
+def test_a_fallback_that_a_backend_reports_counts(
     backend_file: Callable[[str], str], engaged: str, words: str | None
 ) -> None:
-    """A backend that says that another did the work, cannot tell, or only hands back graphs, has compiled nothing."""
+    """A backend that reports a fallback, fails to report, or only returns graphs unchanged, has compiled nothing."""
     seen = attempt(a_case(), backend_file(ENGAGED.format(engaged=engaged)))
     (check,) = (check for check in seen.checks if check.check == "compiled")
     assert [one.actual for one in check.differences] == ([words] if words else [])

@@ -146,7 +146,7 @@ def test_requests_that_need_no_run_are_records_at_once() -> None:
 
 @pytest.mark.parametrize("issue", [None, "https://github.com/a/b/issues/1"])
 def test_expectations_are_those_of_the_backend(issue: str | None) -> None:
-    """Another backend's known failures excuse nothing; the record says which entry applied."""
+    """Another backend's known failures excuse nothing; the record has the entry that applied."""
     records = a_run(
         a_plan(PLAIN[:1], "one", "two"), Submit(case0=failed()), expectations={"one": [an_expectation(issue=issue)]}
     )
@@ -171,7 +171,7 @@ def test_a_message_is_bounded() -> None:
 
 
 def test_records_come_as_they_are_completed() -> None:
-    """A slow request holds up no other one."""
+    """A slow request delays no other."""
     release = threading.Event()
 
     def submit(requests: Sequence[Request]) -> list[Attempt]:
@@ -193,7 +193,7 @@ def test_not_many_more_requests_are_handed_over_than_can_run() -> None:
     waiting: list[int] = []
 
     class Lazy(Executor):
-        """Completes nothing until it holds what it is given at a time."""
+        """Completes nothing until it has as many as run at a time."""
 
         def __init__(self) -> None:
             self._held: list[Future[Attempt]] = []
@@ -284,7 +284,7 @@ def test_batches_of_a_slow_backend_are_small() -> None:
 
 
 def test_what_needs_no_run_is_left_out_of_its_batch() -> None:
-    """A capability that is not claimed is told at once."""
+    """A capability that is not claimed is recorded at once."""
     submit = Submit()
     cases = [
         replace(case, requires=frozenset({Capability.COMPLEX} if index % 2 else ()))
@@ -334,7 +334,7 @@ def test_leaving_the_iteration_cancels_what_has_not_begun() -> None:
     assert len(begun.asked) < len(PLAIN)
 
 
-def test_requests_run_in_isolation_unless_told_otherwise() -> None:
+def test_requests_run_in_isolation_by_default() -> None:
     """Each is a process of its own by default."""
     assert inspect.signature(Run).parameters["submit"].default is attempts.run_batch
 

@@ -35,7 +35,7 @@ def compile_(program: str, folder: Path, target: str) -> None:
 
 @pytest.mark.parametrize("target", ["a.so", "with space.h.gch", "{}/absolute.o"])
 def test_what_is_written_is_where_it_belongs(tmp_path: Path, target: str) -> None:
-    """The file has the name that was asked for, and nothing stands beside it."""
+    """The file has the name that was asked for, and no other file is beside it."""
     compile_(WRITE, tmp_path, target.format(tmp_path))
     (written,) = tmp_path.iterdir()
     assert (written.name, written.read_text()) == (target.removeprefix("{}/"), "whole")

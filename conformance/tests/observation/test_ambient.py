@@ -34,13 +34,13 @@ class PassingOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Changes nothing."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Do what was asked."""
+        """Call the operator."""
         return func(*args, **(kwargs or {}))
 
 
 @contextlib.contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Another default dtype for a while."""
+    """Set another default dtype within a context."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     yield
@@ -49,7 +49,7 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 @contextlib.contextmanager
 def changed(setting: Callable[[Any], object], value: object) -> Iterator[None]:
-    """Something set and not undone: the fixture puts it back."""
+    """Set something and do not undo it: the fixture restores it."""
     setting(value)
     yield
 
@@ -113,7 +113,7 @@ def test_an_ordinary_operation_works() -> None:
     assert ambient.capture().works is None
 
 
-def test_an_operation_that_raises_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operation_that_raises_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken process is described by what it raises."""
 
     def broken(*_: Any, **__: Any) -> None:
@@ -124,7 +124,7 @@ def test_an_operation_that_raises_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert ambient.capture().works == "LookupError: no kernel"
 
 
-def test_an_operation_with_a_wrong_result_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operation_with_a_wrong_result_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that calculates wrongly is described by the result."""
     monkeypatch.setattr(torch, "ones", torch.zeros)
     assert ambient.capture().works == "ones(2) + 1 gave [1.0, 1.0]"
@@ -136,7 +136,7 @@ def test_an_operation_with_a_wrong_result_is_told(monkeypatch: pytest.MonkeyPatc
 )
 @pytest.mark.parametrize("outer", [True, False])
 def test_the_grad_mode_of_a_variant_is_applied(grad: str, is_grad: bool, is_inference: bool, outer: bool) -> None:
-    """The ambient mode is what the variant says, whatever is around it."""
+    """The ambient mode is that of the variant, whatever is around it."""
     with torch.set_grad_enabled(outer), ambient.applied(grad=grad, autocast="off"):
         assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == (is_grad, is_inference)
 
@@ -201,7 +201,7 @@ def test_inference_mode_is_not_put_back() -> None:
 
 
 def test_results_can_be_compared_where_a_compiler_left_its_dispatch_keys_behind() -> None:
-    """Within a guard that was made before, an operation finds its kernel; outside of it, it is told as broken."""
+    """Within a guard that was made before, an operation finds its kernel; outside of it, it is reported as broken."""
     whole = ambient.dispatching_as_now()
     left_behind = torch._C.DispatchKeySet(torch._C.DispatchKey.PythonDispatcher)
     with torch._C._ForceDispatchKeyGuard(left_behind, torch._C._dispatch_tls_local_exclude_set()):

@@ -36,7 +36,7 @@ SPECIAL = (0.0, -0.0, 1.0, -2.5, NAN, INF, -INF)
 
 @dataclass
 class Ideal:
-    """Stands in for the fp64 reference: one leaf, one precision, and how far uncompiled results move."""
+    """Replaces the fp64 reference: one leaf, one precision, and how far uncompiled results move."""
 
     data: torch.Tensor | None = None
     dtype: torch.dtype = torch.float32
@@ -70,7 +70,7 @@ class Sub(torch.Tensor):
 
 
 class Kind(Enum):
-    """Values that are what they are."""
+    """An enumeration."""
 
     ONE, TWO = 1, 2
 
@@ -96,7 +96,7 @@ def compare(actual: object, expected: object, reference: Any = None) -> Comparis
 
 
 def only(comparison: Comparison) -> Difference:
-    """The one difference there is."""
+    """Return the only difference."""
     (difference,) = comparison.differences
     return difference
 
@@ -181,7 +181,7 @@ def test_small_numbers_flushed_to_zero_differ(scale: float) -> None:
 
 
 def test_a_sign_of_zero_is_close_but_not_bitwise() -> None:
-    """The grade tells what the verdict does not."""
+    """The grade distinguishes what the verdict does not."""
     assert compare(f32(0.0), f32(-0.0), Ideal()).grade is Grade.CLOSE
     assert only(compare(f32(0.0), f32(-0.0))).max_abs == 0.0
 
@@ -224,7 +224,7 @@ def test_integers_are_compared_exactly(dtype: torch.dtype) -> None:
 
 
 def test_large_integers_are_compared_exactly() -> None:
-    """Integers beyond what float64 can count differ by one and are told apart."""
+    """Integers beyond the exact range of float64 that differ by one are different."""
     one, other = torch.tensor([2**60 + 1]), torch.tensor([2**60])
     difference = only(compare(one, other))
     assert (difference.actual, difference.expected) == (str(2**60 + 1), str(2**60))
@@ -262,7 +262,7 @@ def test_equal_values_are_equal(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [None, object(), compare])
-def test_what_cannot_be_told_apart_is_not_said_to_have_been_compared(value: object) -> None:
+def test_what_cannot_be_distinguished_does_not_count_as_compared(value: object) -> None:
     """Two roles have objects of their own, which nothing can compare, and None has no numbers."""
     assert compare(value, value) == Comparison(grade=Grade.NOTHING)
 
@@ -322,11 +322,11 @@ def test_a_class_whose_values_cannot_be_compared_is_named() -> None:
 
 
 def test_a_long_value_is_shown_in_part() -> None:
-    """A difference is a line, not a page."""
+    """A difference is one line."""
     assert len(only(compare("x" * 500, "y" * 500)).actual) == 120
 
 
-def test_a_leaf_on_one_side_alone_is_told() -> None:
+def test_a_leaf_on_one_side_alone_is_reported() -> None:
     """A result that is missing and one too many are both differences."""
     leaves = snapshot.take_all({"output": f32(1, 2)})
     words = "torch.float32 tensor of shape (2,)"
@@ -362,7 +362,7 @@ def test_the_worst_leaf_gives_the_grade() -> None:
 
 
 def test_without_a_reference_only_bits_count() -> None:
-    """The uncompiled program is held against itself to the last bit."""
+    """The uncompiled program is compared with itself to the last bit."""
     assert only(compare(f32(1.0 + 2**-23), f32(1.0))).ulp == 1.0
 
 
@@ -377,7 +377,7 @@ def test_without_a_reference_only_bits_count() -> None:
         (6e-2, 0.5, False),  # uncompiled is too far off: compared directly
     ],
 )
-def test_the_rule_allows_ten_times_what_eager_is_off(eager_error: float, our_error: float, is_held: bool) -> None:
+def test_the_rule_allows_ten_times_the_uncompiled_error(eager_error: float, our_error: float, is_held: bool) -> None:
     """The bound is the larger of ten times the uncompiled error and the tolerance of the path's precision."""
     found = compare(f32(1 - our_error), f32(1 + eager_error), Ideal(data=f64(1.0)))
     assert (not found.differences) is is_held
@@ -407,7 +407,7 @@ def test_errors_are_relative_to_the_largest_number() -> None:
 
 
 def test_where_the_reference_is_zero_errors_are_absolute() -> None:
-    """A result that should be zero is held to the tolerance itself."""
+    """A result that should be zero is compared with the tolerance itself."""
     ideal = Ideal(data=f64(0.0))
     assert compare(f32(1.9e-5), f32(0.0), ideal).grade is Grade.REFERENCE
     assert compare(f32(2.1e-5), f32(0.0), ideal).grade is Grade.DIFFERS
@@ -417,7 +417,7 @@ def test_where_the_reference_is_zero_errors_are_absolute() -> None:
     "data",
     [None, f64(1.0), f64(1.0, 2.0, 3.0), f64(NAN, NAN), f64(1.0, INF), torch.ones(2, dtype=torch.complex128)],
 )
-def test_a_reference_of_another_path_has_no_say(data: torch.Tensor | None) -> None:
+def test_a_reference_of_another_path_is_not_used(data: torch.Tensor | None) -> None:
     """Another shape, or no number where uncompiled has one: actual and expected are compared directly."""
     difference = only(compare(f32(1.0, 2.0), f32(1.5, 2.0), Ideal(data=data)))
     allowed = "relative error 2e-05 against the uncompiled result; saw 0.25"
@@ -438,15 +438,15 @@ def test_a_distance_beyond_float64_is_a_difference() -> None:
     assert only(compare(f64(-1.7e308), f64(1.7e308), Ideal(dtype=torch.float64))).kind == "values"
 
 
-def test_a_result_nearer_to_fp64_than_eager_is_remarked() -> None:
-    """A backend that computes more precisely than uncompiled passes, and the record says so."""
+def test_a_result_nearer_to_fp64_than_uncompiled_is_remarked() -> None:
+    """A backend that computes more precisely than uncompiled passes, with a remark in the record."""
     found = compare(f32(1.0), f32(1.01), Ideal(data=f64(1.0), dtype=torch.bfloat16))
     assert found.grade is Grade.REFERENCE
     assert found.message == "output is more precise than uncompiled: off by 0 from fp64, uncompiled by 0.01"
 
 
-def test_a_difference_says_what_was_allowed() -> None:
-    """The numbers of the rule stand in the difference."""
+def test_a_difference_has_the_allowed_bound() -> None:
+    """The difference contains the numbers of the rule."""
     difference = only(compare(f32(1.5), f32(1.001), Ideal(data=f64(1.0))))
     assert difference.allowed == "relative error 0.01 against fp64; saw 0.5, uncompiled itself is off by 0.001"
     assert (round(difference.error_actual or 0, 4), round(difference.error_expected or 0, 4)) == (0.5, 0.001)
@@ -480,7 +480,7 @@ def test_neighbouring_numbers_are_one_unit_apart(number: float, dtype: Any) -> N
         larger = dtype(min(abs(number), float(limits.max)))
         smaller = np.nextafter(larger, dtype(-1))
     difference = only(compare(torch.tensor(larger), torch.tensor(smaller)))
-    # Below a power of two numbers lie twice as near; the unit is that of the larger one.
+    # Below a power of two numbers are twice as near; the unit is that of the larger one.
     is_power = math.frexp(float(larger))[0] == 0.5 and larger > limits.tiny
     assert difference.ulp == (0.5 if is_power else 1.0)
 

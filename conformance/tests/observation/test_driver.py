@@ -68,7 +68,7 @@ def test_gradients_are_forgotten_before_each_call() -> None:
     assert data(second.gradients["grad(w)"]).abs().max() <= 2
 
 
-def test_weights_change_where_a_call_says_so() -> None:
+def test_weights_change_where_a_call_perturbs_them() -> None:
     """A perturbed weight is another number in the next call, buffers stay."""
     setup = "w = torch.nn.Parameter(torch.ones(4))\nfixed = torch.ones(4)\n"
     first, second = observed(a_case(setup=setup, program="return a * w * fixed\n")).calls
@@ -83,14 +83,14 @@ def test_a_call_without_backward_has_no_gradients() -> None:
 
 
 def test_a_result_that_is_an_input_is_no_start_of_backward() -> None:
-    """Going backward from an input itself would prove nothing."""
+    """Backward from an input itself would test nothing."""
     call = observed(a_case(program="return a\n")).calls[0]
     assert call.relations == {"output ~ a": "same object"}
     assert call.gradients["grad(a)"].data is None
 
 
 def test_a_view_of_an_input_under_no_grad_is_no_start_of_backward() -> None:
-    """PyTorch says that such a view requires gradients, and refuses to go backward from it."""
+    """For PyTorch such a view requires gradients, but backward from it raises."""
     call = observed(a_case(program="return a.view(2, 2), a * 2\n"), Variant(grad="disabled")).calls[0]
     assert call.outputs["output[0]"].facts["requires_grad"] == "True"
     assert call.raised is None
@@ -107,7 +107,7 @@ def test_results_of_every_kind_are_driven() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex64", "float64", "bfloat16"])
-def test_second_gradients_stand_beside_the_first(dtype: str) -> None:
+def test_second_gradients_are_beside_the_first(dtype: str) -> None:
     """A case that differentiates twice still has its first gradients."""
     case = a_case(program="return a * a * a\n", checks={"double_backward": Level.MUST}, calls=ONE_CALL)
     plain = a_case(program="return a * a * a\n", calls=ONE_CALL)
@@ -208,7 +208,7 @@ def test_versions_count_what_the_call_wrote() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "wanted"),
+    ("program", "expected"),
     [
         ("return a * 2\n", {"output": "call[1].output"}),
         ("return a\n", {"output": "call[1].output, a"}),
@@ -227,9 +227,9 @@ def test_versions_count_what_the_call_wrote() -> None:
         ("return 3\n", {}),
     ],
 )
-def test_writing_into_a_result_reaches_what_shares_its_memory(program: str, wanted: dict[str, str]) -> None:
+def test_writing_into_a_result_reaches_what_shares_its_memory(program: str, expected: dict[str, str]) -> None:
     """Inputs, weights and results of every call change with a result that looks at their memory."""
-    assert observed(a_case(setup="total = torch.zeros(4)\n", program=program)).reaches == wanted
+    assert observed(a_case(setup="total = torch.zeros(4)\n", program=program)).reaches == expected
 
 
 def test_results_are_kept_and_looked_at_again() -> None:
@@ -261,7 +261,7 @@ def test_an_exception_may_end_the_sequence() -> None:
 
 
 def test_an_exception_in_backward_is_of_that_stage() -> None:
-    """Results are there, gradients are what was left, and the stage is told."""
+    """Results are there, gradients are those computed so far, and the stage is reported."""
     setup = (
         "class Refusing(torch.autograd.Function):\n"
         "    @staticmethod\n"
@@ -329,7 +329,7 @@ def kept(case: Case, variant: Variant | None = None) -> int | None:
 
 
 @pytest.mark.parametrize(
-    ("program", "grad", "wanted"),
+    ("program", "grad", "expected"),
     [
         ("return a * a\n", "enabled", 16),  # the same tensor twice
         ("return a.sin().cos()\n", "enabled", 32),
@@ -340,9 +340,9 @@ def kept(case: Case, variant: Variant | None = None) -> int | None:
         ("raise ValueError('no')\n", "enabled", None),
     ],
 )
-def test_saved_bytes_are_those_of_distinct_memory(program: str, grad: str, wanted: int | None) -> None:
+def test_saved_bytes_are_those_of_distinct_memory(program: str, grad: str, expected: int | None) -> None:
     """A tensor saved twice counts once, and nothing is kept for what records nothing."""
-    assert kept(a_case(program=program), Variant(grad=grad)) == wanted
+    assert kept(a_case(program=program), Variant(grad=grad)) == expected
 
 
 def test_counting_bytes_leaves_no_mode_open() -> None:

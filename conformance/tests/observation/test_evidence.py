@@ -156,7 +156,7 @@ def breaking_before_a_loop(a: torch.Tensor) -> torch.Tensor:
     ],
 )
 def test_a_graph_break_counts_once(function: Callable[..., Any], breaks: int) -> None:
-    """Wherever it is, and however many callers Dynamo meets it in; so does a script count."""
+    """Wherever it is, and in however many callers Dynamo finds it; a script counts the same."""
     assert evidence(function, (torch.ones(2),), (torch.ones(2),)).graph_breaks == breaks
     script: dict[str, Any] = {"torch": torch}
     exec(HELPERS["count_breaks"], script)  # noqa: S102 - it is what the suite itself writes into scripts
@@ -175,7 +175,7 @@ def test_a_function_without_operations_compiles_nothing() -> None:
 
 
 def test_a_disabled_function_compiles_nothing() -> None:
-    """What Dynamo leaves alone is no proof of anything."""
+    """What Dynamo does not compile is no evidence."""
     leave_alone: Any = torch._dynamo.disable
     hidden = leave_alone(double)
     seen = evidence(lambda a: hidden(a), (torch.ones(2),))  # noqa: PLW0108 - torch.compile looks through the wrapper
@@ -210,7 +210,7 @@ def test_a_backend_that_torch_does_not_know_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "key", "wanted"),
+    ("settings", "key", "expected"),
     [
         ({}, "max_autotune", False),
         ({"mode": "max-autotune-no-cudagraphs"}, "max_autotune", True),
@@ -218,10 +218,10 @@ def test_a_backend_that_torch_does_not_know_is_refused() -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_inductor_is_configured_as_torch_compile_does(settings: dict[str, Any], key: str, wanted: object) -> None:
+def test_inductor_is_configured_as_torch_compile_does(settings: dict[str, Any], key: str, expected: object) -> None:
     """Mode and options become Inductor's configuration, and torch.compile can ask for it."""
     compiled: Any = compile_with(Backend(name="inductor", compile=settings), double, dynamic=False)
-    assert compiled.get_compiler_config().get(key) is wanted
+    assert compiled.get_compiler_config().get(key) is expected
 
 
 def test_a_backend_that_returns_nothing_callable_is_not_covered_up() -> None:
@@ -380,7 +380,7 @@ def test_shared_history_is_walked_once() -> None:
 
 
 def test_calls_are_counted_after_the_watch_is_left() -> None:
-    """What was compiled under a watch tells it of every later call, and what was compiled elsewhere does not."""
+    """A watch counts every later call of what was compiled under it, and none of what was compiled elsewhere."""
     compiled = compile_with(Backend(name="eager"), double, dynamic=False)
     other = compile_with(Backend(name="eager"), lambda a: a + 1, dynamic=False)
     with Watch() as watch:
@@ -417,7 +417,7 @@ class _Seen:
         self.started += 1
 
     def compiling(self, backend: Any, watch: AbstractContextManager[object]) -> dict[str, object]:
-        """Compile and call a program with a graph break, and say all that Dynamo did."""
+        """Compile and call a program with a graph break, and return all that Dynamo did."""
 
         def program(a: torch.Tensor) -> torch.Tensor:
             with torch.no_grad():

@@ -33,8 +33,8 @@ def caught(function: Callable[[], object], stage: Stage = Stage.FORWARD) -> Rais
     raise AssertionError
 
 
-def said(message: str) -> str:
-    """A message as it is told."""
+def shortened(message: str) -> str:
+    """A message as it is reported."""
     return describe(RuntimeError(message), Stage.FORWARD).message
 
 
@@ -44,7 +44,7 @@ def from_file(name: str) -> Callable[[], object]:
     return lambda: exec(code)  # noqa: S102 - a traceback through a file of that name
 
 
-def test_an_exception_is_told_by_type_message_and_kinds() -> None:
+def test_an_exception_is_described_by_type_message_and_kinds() -> None:
     """Kinds are the classes an except clause could name, most derived first."""
     raised = describe(KeyError("x"), Stage.BACKWARD)
     assert (raised.stage, raised.type, raised.message) == (Stage.BACKWARD, "KeyError", "'x'")
@@ -52,7 +52,7 @@ def test_an_exception_is_told_by_type_message_and_kinds() -> None:
 
 
 def test_the_traceback_is_the_innermost_frames_without_folders() -> None:
-    """Six frames say where it happened, and nothing of the machine."""
+    """Six frames show where it happened, without paths of the machine."""
 
     def deep(level: int) -> None:
         if not level:
@@ -70,7 +70,7 @@ def test_an_exception_never_raised_has_no_traceback() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "wanted"),
+    ("message", "expected"),
     [
         ("in /home/someone/venv/lib/thing.py: bad", "in thing.py: bad"),
         ("'/a/b.py' and (/c/d/e.so)", "'b.py' and (e.so)"),
@@ -82,24 +82,24 @@ def test_an_exception_never_raised_has_no_traceback() -> None:
         ("bad\nSet TORCHDYNAMO_VERBOSE=1 for more", "bad"),
     ],
 )
-def test_a_message_is_the_same_on_every_machine(message: str, wanted: str) -> None:
+def test_a_message_is_the_same_on_every_machine(message: str, expected: str) -> None:
     """Folders, addresses and advice go; URLs stay."""
-    assert said(message) == wanted
+    assert shortened(message) == expected
 
 
 def test_a_long_message_is_bounded() -> None:
     """A message of any length stays readable."""
-    assert said("x" * 5000) == "x" * 1000 + " ..."
+    assert shortened("x" * 5000) == "x" * 1000 + " ..."
 
 
 @pytest.mark.parametrize("message", ["/" * 5000 + ":", "/a/" * 2000 + ":", "/" * 5000 + "a" * 5000])
 def test_a_message_full_of_slashes_takes_no_time(message: str) -> None:
-    """Rules of slashes, as compilers of C++ print them, do not send the search for paths astray."""
-    assert said(message)
+    """Rules of slashes, as compilers of C++ print them, do not confuse the search for paths."""
+    assert shortened(message)
 
 
-def test_a_message_that_cannot_be_read_is_told() -> None:
-    """An exception that raises when it is asked for its words is an exception all the same."""
+def test_a_message_that_cannot_be_read_is_reported() -> None:
+    """An exception whose message raises is still reported."""
     raised = describe(OddError(), Stage.FORWARD)
     assert (raised.type, raised.message) == ("OddError", "(no message: __str__ raised ValueError)")
 
@@ -133,7 +133,7 @@ def test_backward_stays_backward() -> None:
 
 
 def test_a_traceback_begins_with_the_code_of_the_user(tmp_path: Path) -> None:
-    """What he calls stands below it; so it is with what an exception came from, and no line is the suite's own."""
+    """Its callees are below it; the same holds for its cause, and no line is of the suite."""
     home = tmp_path / "step.py"
     home.write_text(
         "def inner():\n    raise KeyError('no such row')\n\n"
@@ -144,9 +144,9 @@ def test_a_traceback_begins_with_the_code_of_the_user(tmp_path: Path) -> None:
     exec(compile(home.read_text(), str(home), "exec"), names)  # noqa: S102 - as a user's file is run
     with pytest.raises(ValueError, match="no step") as raised:
         names["outer"]()
-    told = traceback_of(raised.value, str(home))
-    assert told.startswith("  Traceback")
-    assert told.endswith("  ValueError: no step")
-    assert f'File "{home}", line 2, in inner' in told
-    assert __file__ not in told
+    text = traceback_of(raised.value, str(home))
+    assert text.startswith("  Traceback")
+    assert text.endswith("  ValueError: no step")
+    assert f'File "{home}", line 2, in inner' in text
+    assert __file__ not in text
     assert __file__ not in traceback_of(raised.value, "/elsewhere.py")

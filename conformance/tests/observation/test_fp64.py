@@ -90,7 +90,7 @@ def test_autocast_is_off_for_the_reference() -> None:
     ],
 )
 def test_the_state_of_a_program_is_widened(setup: str, program: str) -> None:
-    """Tensors, buffers, parameters and what optimizers hold are float64, and meet as such."""
+    """Tensors, buffers, parameters and state of optimizers are float64 when they are combined."""
     case = a_case(setup=setup, program=program)
     for index in (0, 1):
         assert error(case, f"call[{index}].outputs", "output") < 1e-5
@@ -157,7 +157,7 @@ def test_the_precision_of_a_plain_program_is_its_dtype(dtype: str, where: str) -
 
 
 @pytest.mark.parametrize(
-    ("program", "wanted"),
+    ("program", "expected"),
     [
         ("return (a.half() * 2).float()\n", torch.float16),
         ("with torch.autocast('cpu', dtype=torch.bfloat16):\n    b = a @ a\nreturn b.float()\n", torch.bfloat16),
@@ -165,9 +165,9 @@ def test_the_precision_of_a_plain_program_is_its_dtype(dtype: str, where: str) -
         ("return a.double() * 2\n", torch.float32),
     ],
 )
-def test_the_precision_is_the_lowest_on_the_path(program: str, wanted: torch.dtype) -> None:
+def test_the_precision_is_the_lowest_on_the_path(program: str, expected: torch.dtype) -> None:
     """Casts count, those of autocast included, whatever dtype the result has."""
-    assert precision(a_case(program=program)) is wanted
+    assert precision(a_case(program=program)) is expected
 
 
 def test_casts_in_backward_are_on_the_path() -> None:

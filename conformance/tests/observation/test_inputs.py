@@ -51,7 +51,7 @@ def test_making_inputs_consumes_no_global_randomness() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_an_input_is_a_leaf_that_requires_what_it_says() -> None:
+def test_an_input_is_a_leaf_that_requires_grad_as_declared() -> None:
     """Gradients gather in the inputs themselves."""
     tensor = a_tensor(InputSpec(shape=(2,), requires_grad=True))
     assert tensor.is_leaf
@@ -59,7 +59,7 @@ def test_an_input_is_a_leaf_that_requires_what_it_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "call", "wanted"),
+    ("spec", "call", "expected"),
     [
         (None, None, torch.bfloat16),
         (None, "float64", torch.float64),
@@ -67,11 +67,11 @@ def test_an_input_is_a_leaf_that_requires_what_it_says() -> None:
     ],
 )
 def test_the_dtype_is_the_inputs_then_the_calls_then_the_variants(
-    spec: str | None, call: str | None, wanted: torch.dtype
+    spec: str | None, call: str | None, expected: torch.dtype
 ) -> None:
     """What is nearest to the input decides its dtype."""
     made = a_tensor(InputSpec(shape=(2,), dtype=spec), call=Call(dtype=call), variant=Variant(dtype="bfloat16"))
-    assert made.dtype is wanted
+    assert made.dtype is expected
 
 
 def test_a_call_changes_shape_grad_and_scalars() -> None:
@@ -92,7 +92,7 @@ def test_a_size_may_be_a_param_of_the_variant() -> None:
 
 
 def test_a_scalar_stays_what_it_is_without_a_change() -> None:
-    """A Python value is handed over as it stands."""
+    """A Python value is passed unchanged."""
     assert inputs.make(a_case(inputs={"n": InputSpec(scalar=3)}), Variant(), Call(), 0, 0) == {"n": 3}
 
 
@@ -144,7 +144,7 @@ def test_integers_fill_their_range(spec: InputSpec, low: int, high: int) -> None
 
 @pytest.mark.parametrize(("low", "high"), [(None, None), (-3.0, -1.0), (0.0, 0.5)])
 def test_uniform_numbers_stay_in_their_range(low: float | None, high: float | None) -> None:
-    """Uniform inputs lie between their bounds and come near both."""
+    """Uniform inputs are between their bounds and come near both."""
     made = a_tensor(
         InputSpec(shape=(500,), distribution="uniform", low=low, high=high), variant=Variant(dtype="float64")
     )

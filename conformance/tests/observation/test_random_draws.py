@@ -67,7 +67,7 @@ def other_numbers(right: Program) -> Program:
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS.keys())
 @pytest.mark.parametrize("wrong", [honest, other_numbers])
-def test_other_random_numbers_are_right_where_eagers_are_not_claimed(
+def test_other_random_numbers_are_right_where_the_same_are_not_claimed(
     program: str, wrong: Callable[[Program], Program]
 ) -> None:
     """Values, gradients, sizes and Python numbers that depend on the draw may be others."""
@@ -75,7 +75,7 @@ def test_other_random_numbers_are_right_where_eagers_are_not_claimed(
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS.keys())
-def test_they_are_wrong_where_eagers_are_claimed(program: str) -> None:
+def test_they_are_wrong_where_the_same_are_claimed(program: str) -> None:
     """A seeded experiment is to be the same experiment."""
     assert checked(drawing(program), other_numbers).broken & {"values", "ambient"} == {"values", "ambient"}
 
@@ -131,7 +131,7 @@ def test_a_generator_that_moves_without_need_is_seen() -> None:
     ],
 )
 def test_a_draw_from_another_distribution_is_seen(program: str, wrong: Callable[[Program], Program]) -> None:
-    """Its statistics lie elsewhere; what does not depend on it, dtypes and shapes are compared as ever."""
+    """Its statistics are elsewhere; what does not depend on it, dtypes and shapes are compared as usual."""
     assert "values" in held(drawing(PROGRAMS[program]), wrong).broken
 
 
@@ -157,7 +157,7 @@ mine = Backend(
 
 
 def attempt(folder: Path, result: str, case: Case) -> Attempt:
-    """What comes of a backend that can be told to draw the same numbers, of which it is aware when it compiles."""
+    """Results of a backend with a switch for drawing the same numbers, which it reads when it compiles."""
     torch._dynamo.reset()
     path = folder / "its_backend.py"
     path.write_text(BACKEND.format(result=result))
@@ -166,8 +166,8 @@ def attempt(folder: Path, result: str, case: Case) -> Attempt:
 
 
 @pytest.mark.parametrize("name", ["dropout", "a loss", "samples"])
-def test_a_backend_that_can_draw_eagers_numbers_is_compared_under_its_switch(tmp_path: Path, name: str) -> None:
-    """What no statistic shows is seen there, and the place says under which configuration."""
+def test_a_backend_that_can_draw_the_same_numbers_is_compared_under_its_switch(tmp_path: Path, name: str) -> None:
+    """It finds what no statistic shows, and the place names the configuration."""
     case = drawing(PROGRAMS[name])
     assert not [check for check in attempt(tmp_path, "result", case).checks if check.breaks]
     seen = attempt(tmp_path, "result * (1 + 1e-3) if result.is_floating_point() else result", case)

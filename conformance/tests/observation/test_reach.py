@@ -15,7 +15,7 @@ pytestmark = pytest.mark.torch
 
 @dataclasses.dataclass
 class Settings:
-    """What a configuration may hold."""
+    """A configuration."""
 
     net: nn.Module
     rate: float = 0.1
@@ -88,7 +88,7 @@ def helper(x: Any) -> Any:
 
 
 def with_defaults(x: Any, net: Any = nn.Linear(2, 2), *, head: Any = nn.Linear(2, 2)) -> Any:  # noqa: B008 - it is the point
-    """Use what its defaults hold."""
+    """Use its defaults."""
     return head(net(x))
 
 

@@ -22,7 +22,7 @@ NUMBERS = {"values", "gradients", "calls", "mutation", "retention"}
 
 
 def offset(by: float) -> dict[str, InputSpec]:
-    """Rows of numbers that lie far from zero, and near each other."""
+    """Rows of numbers that are far from zero, and near each other."""
     return {"a": InputSpec(shape=(16, 512), distribution="uniform", low=by - 1, high=by + 1)}
 
 
@@ -69,11 +69,11 @@ def test_what_is_off_by_a_share_of_what_cancels_is_wrong(case: Case) -> None:
 @pytest.mark.parametrize("name", ["variance", "covariance", "sine of large numbers"])
 @pytest.mark.parametrize("change", [lambda result: result.roll(1, 0), lambda result: result * 1.05])
 def test_digits_that_are_determined_are_compared(name: str, change: Callable[[Any], Any]) -> None:
-    """Another row, or five percent too much, is wrong where the numbers lie near enough for it to be seen."""
+    """Another row, or five percent too much, is wrong where the numbers are near enough for it to show."""
     assert "values" in checked(CANCELLING[name], after(change)).broken
 
 
-def test_the_message_says_why_a_result_is_forgiven() -> None:
+def test_the_message_explains_why_a_result_is_allowed() -> None:
     """It names the numbers, and what was moved."""
     (values,) = (
         one for one in checked(CANCELLING["variance of what is farther"], in_another_order).all if one.check == "values"
@@ -82,8 +82,8 @@ def test_the_message_says_why_a_result_is_forgiven() -> None:
     assert "when inputs, weights and cotangents move by a unit in the last place of float32" in values.message
 
 
-def test_the_message_says_what_was_allowed_where_it_is_not() -> None:
-    """The spread of uncompiled numbers stands in the difference."""
+def test_the_message_gives_the_bound_where_it_is_not_allowed() -> None:
+    """The difference contains the spread of uncompiled numbers."""
     seen = checked(CANCELLING["variance of what is farther"], after(lambda result: result + 3.0))
     assert "off fp64, 10 times what uncompiled itself moves by" in (seen.first("values").allowed or "")
 
@@ -167,7 +167,7 @@ def hooked(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callabl
 @pytest.mark.parametrize("case", [case for case, _, _ in ZERO.values()], ids=ZERO.keys())
 @pytest.mark.parametrize("other", [honest, rows_reversed])
 def test_a_gradient_that_is_zero_but_for_rounding_is_forgiven(case: Case, other: Callable[[Program], Program]) -> None:
-    """Its true value is zero, so what it is off by is held against what was summed."""
+    """Its true value is zero, so its error is relative to the summands."""
     assert not checked(case, other).broken & NUMBERS
 
 
@@ -187,7 +187,7 @@ SMALL = a_case(
 
 @pytest.mark.parametrize("factor", [0.0, 0.9, 1.01, 2.0, -1.0])
 def test_a_wrong_small_gradient_beside_large_ones_is_wrong(factor: float) -> None:
-    """What is small and well determined is held to its own size."""
+    """The error of a small, well-conditioned number is relative to its own size."""
     found = checked(SMALL, hooked("small", lambda gradient: gradient * factor))
     assert [one.path for one in found.differences("gradients")] == ["grad(small)"]
 
@@ -239,7 +239,7 @@ def test_what_a_threshold_flips_excuses_itself_alone() -> None:
 
 
 @pytest.mark.parametrize("requires_grad", [False, True])
-def test_moving_keeps_how_inputs_lie_in_memory(requires_grad: bool) -> None:
+def test_moving_keeps_the_layout_of_inputs(requires_grad: bool) -> None:
     """Strides, expanded sizes and versions stay, so that the program runs as it did."""
     case = a_case(
         program="return a * 2, a.stride()[0]\n",
@@ -270,7 +270,7 @@ def test_what_a_tensor_is_made_of_is_moved() -> None:
         ("return a[(a * 3) / 3 * 7 >= 1]\n", "output"),
     ],
 )
-def test_where_nothing_can_be_told_nothing_is_forgiven(program: str, path: str) -> None:
+def test_where_the_spread_is_unknown_nothing_is_allowed(program: str, path: str) -> None:
     """A leaf that is not there, an empty one, and one whose shape changes when the inputs move have no spread."""
     case = a_case(program=program, inputs={"a": InputSpec(shape=(8,), values=(1 / 7,) * 8)})
     assert a_reference(case).spread("call[0].outputs", path) is None

@@ -62,7 +62,7 @@ def structure(tree: object) -> object:
 
 
 @pytest.mark.parametrize(
-    ("tree", "wanted"),
+    ("tree", "expected"),
     [
         (1, {"output": 1}),
         (None, {"output": None}),
@@ -72,9 +72,9 @@ def structure(tree: object) -> object:
         ((), {}),
     ],
 )
-def test_a_leaf_has_the_path_a_reader_would_write(tree: object, wanted: dict[str, object]) -> None:
+def test_a_leaf_has_the_path_a_reader_would_write(tree: object, expected: dict[str, object]) -> None:
     """Paths are Python expressions on the result; None is a leaf."""
-    assert paths(tree) == wanted
+    assert paths(tree) == expected
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_copy_shares_nothing() -> None:
 
 
 def test_the_facts_of_a_tensor_are_words() -> None:
-    """All that checks ask of a tensor is read at once."""
+    """All facts that checks need are read at once."""
     leaf = snapshot.take(torch.zeros(2, 3, requires_grad=True).t())
     assert leaf.facts == {
         "shape": "(3, 2)",
@@ -119,7 +119,7 @@ def test_the_facts_of_a_tensor_are_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tensor", "fact", "wanted"),
+    ("tensor", "fact", "expected"),
     [
         (lambda: torch.zeros(1, 3), "stride", "(None, 1)"),
         (lambda: torch.zeros(0, 3), "stride", "(None, None)"),
@@ -132,9 +132,9 @@ def test_the_facts_of_a_tensor_are_words() -> None:
         (broken, "is_leaf", "unreadable: LookupError"),
     ],
 )
-def test_a_fact_says_what_matters(tensor: Callable[[], torch.Tensor], fact: str, wanted: str) -> None:
-    """Strides that mean nothing are left out, and what cannot be read says so."""
-    assert snapshot.take(tensor()).facts[fact] == wanted
+def test_a_fact_has_what_matters(tensor: Callable[[], torch.Tensor], fact: str, expected: str) -> None:
+    """Strides that mean nothing are left out, and unreadable facts are marked."""
+    assert snapshot.take(tensor()).facts[fact] == expected
 
 
 def test_an_inference_tensor_can_be_looked_at() -> None:
@@ -223,6 +223,6 @@ def test_other_bits_are_a_change(before: torch.Tensor, after: torch.Tensor) -> N
 
 
 def test_what_never_could_be_read_did_not_change() -> None:
-    """Without numbers on both sides there is nothing to tell."""
+    """Without numbers on both sides there is nothing to compare."""
     leaves = snapshot.take_all({"x": broken(), "n": 3})
     assert snapshot.changed(leaves, leaves) == []

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.torch
 
 
 def facts(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """What a copy has in common with what it is of."""
+    """Properties that a copy shares with its original."""
     return (
         *(type(tensor), tensor.dtype, tensor.shape, tensor.stride(), tensor.storage_offset()),
         *(tensor.requires_grad, tensor.is_leaf, tensor.is_inference(), tensor.is_conj(), tensor.is_neg()),
@@ -53,7 +53,7 @@ LYING = [
 
 
 @pytest.mark.parametrize("make", LYING)
-def test_a_copy_lies_as_the_original_does(make: Callable[[], torch.Tensor]) -> None:
+def test_a_copy_has_the_layout_of_the_original(make: Callable[[], torch.Tensor]) -> None:
     """Strides, offset, requires_grad, whether it is a leaf, and every bit of its numbers; no memory is shared."""
     original = make()
     copy = Copies()(original)
@@ -64,7 +64,7 @@ def test_a_copy_lies_as_the_original_does(make: Callable[[], torch.Tensor]) -> N
 
 
 @pytest.mark.parametrize("make", LYING)
-def test_a_copy_in_another_dtype_lies_as_the_original_does(make: Callable[[], torch.Tensor]) -> None:
+def test_a_copy_in_another_dtype_has_the_layout_of_the_original(make: Callable[[], torch.Tensor]) -> None:
     """Everything but the dtype and the size of the memory is as it was."""
     original = make()
     copy = Copies(WIDER)(original)
@@ -84,7 +84,7 @@ def test_memory_of_one_dtype_is_shared_in_another_dtype_too() -> None:
 
 
 def test_copies_hang_together_as_the_originals_do() -> None:
-    """The same object twice, two views of one base, and gradients that meet in it."""
+    """The same object twice, two views of one base, and gradients that accumulate in it."""
     base = torch.randn(8, requires_grad=True)
     given = {"x": base[:5], "y": [base[3:], base], "z": base}
     made: Any = copied(given, Copies())
@@ -111,9 +111,7 @@ LEAVES = [torch.ones(4, requires_grad=True) for _ in range(2)]
         ([LEAVES[0] * 2], False),
     ],
 )
-def test_it_is_told_that_what_was_computed_from_another_is_not_in_the_copies(
-    given: list[torch.Tensor], is_cut: bool
-) -> None:
+def test_an_original_computed_from_another_is_reported(given: list[torch.Tensor], is_cut: bool) -> None:
     """A gradient of the one gets there through the other, which among copies it does not; a view of a leaf does."""
     copies = Copies(WIDER)
     for tensor in given:
@@ -163,7 +161,7 @@ def test_the_parts_of_a_tensor_are_named_as_python_reads_them(tensor: torch.Tens
     """So a script can."""
     found = inner(tensor)
     assert list(found) == steps
-    assert all(torch.equal(eval(f"tensor{step}", {"tensor": tensor}), each) for step, each in found.items())  # noqa: S307 - our own words
+    assert all(torch.equal(eval(f"tensor{step}", {"tensor": tensor}), each) for step, each in found.items())  # noqa: S307 - made by the suite
 
 
 @pytest.mark.filterwarnings("ignore:.*(beta state|prototype stage)")
@@ -178,7 +176,7 @@ def test_the_parts_of_a_tensor_are_named_as_python_reads_them(tensor: torch.Tens
     ],
 )
 def test_what_is_made_of_tensors_is_copied_in_another_dtype(make: Callable[[], torch.Tensor]) -> None:
-    """Each part that holds numbers of that dtype is widened."""
+    """Each part with numbers of that dtype is widened."""
     tensor = make()
     copy = Copies(WIDER)(tensor)
     assert (type(copy), copy.layout, copy.dtype) == (type(tensor), tensor.layout, torch.float64)

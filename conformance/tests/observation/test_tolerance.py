@@ -23,7 +23,7 @@ def test_close_in_float64_is_nearer_than_float32_can_be(dtype: torch.dtype) -> N
 
 
 @pytest.mark.parametrize(
-    ("dtypes", "wanted"),
+    ("dtypes", "expected"),
     [
         ([torch.float32, torch.bfloat16, torch.float64], torch.bfloat16),
         ([torch.float16, torch.bfloat16], torch.bfloat16),
@@ -33,9 +33,9 @@ def test_close_in_float64_is_nearer_than_float32_can_be(dtype: torch.dtype) -> N
         ([], torch.float64),
     ],
 )
-def test_the_lowest_precision_of_a_path(dtypes: list[torch.dtype], wanted: torch.dtype) -> None:
+def test_the_lowest_precision_of_a_path(dtypes: list[torch.dtype], expected: torch.dtype) -> None:
     """Integers have no precision, and bfloat16 has the least."""
-    assert lowest(dtypes) is wanted
+    assert lowest(dtypes) is expected
 
 
 def test_less_precision_is_allowed_more() -> None:

@@ -1,4 +1,4 @@
-"""The table of private names of PyTorch, held against the sources of the suite and against the installed torch."""
+"""The table of private names of PyTorch, compared with the sources of the suite and the installed torch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def home(path: Path) -> str:
 
 
 def is_within(name: str, other: str) -> bool:
-    """Whether a dotted name is another, or stands in it."""
+    """Whether a dotted name is another, or a part of it."""
     return f"{name}.".startswith(f"{other}.")
 
 
@@ -114,7 +114,7 @@ def test_a_torch_without_a_needed_name_is_refused() -> None:
     assert refused.value.exit_code == 2
 
 
-def test_the_table_says_what_becomes_of_the_suite() -> None:
+def test_each_entry_has_a_consequence_and_a_purpose() -> None:
     """Both consequences occur, and each entry has a purpose."""
     assert {each.without for each in NAMES} == set(Without)
     assert all(each.purpose for each in NAMES)

@@ -132,13 +132,13 @@ COMPLEX = {name: InputSpec(shape=(4, 4), dtype="complex64", requires_grad=True) 
 
 @pytest.mark.parametrize("program", MODE_SENSITIVE.values(), ids=MODE_SENSITIVE.keys())
 def test_what_a_dispatch_mode_changes_is_computed_without_one(program: str) -> None:
-    """Under a mode the pseudo-inverse of complex numbers is another; uncompiled is right, and the reference says so."""
+    """Under a mode the pseudo-inverse of complex numbers differs; uncompiled is right, as the fp64 reference shows."""
     assert max(errors(a_case(program=program, inputs=COMPLEX))) < 1e-4
 
 
 @pytest.mark.parametrize("program", MODE_SENSITIVE.values(), ids=MODE_SENSITIVE.keys())
 def test_a_reference_that_needs_the_mode_that_changes_it_is_not_used(program: str) -> None:
-    """A program that draws too cannot be run without; then it is held against uncompiled alone, and errors are seen."""
+    """A program that also draws needs the mode; it is then compared with uncompiled alone, which still finds errors."""
     case = a_case(program=f"b = b * torch.rand(4)\n{program}", inputs=COMPLEX)
     assert a_reference(case).leaf("call[0].outputs", "output") is None
     assert not checked(case, honest).broken
@@ -153,7 +153,9 @@ SHARED = {
 
 
 @pytest.mark.parametrize(("program", "make"), SHARED.values(), ids=SHARED.keys())
-def test_inputs_lie_in_memory_as_they_do_in_eager(program: str, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_have_the_layout_that_they_have_uncompiled(
+    program: str, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What shares memory does so in float64, and strides are the same: a write reaches what it reaches."""
     monkeypatch.setattr("conformance.observation.inputs.make", lambda *_: make(torch.linspace(0.1, 0.9, 8)))
     case = a_case(program=program, inputs={"a": InputSpec(shape=(4,)), "b": InputSpec(shape=(4,))})

@@ -42,7 +42,7 @@ def _clean() -> Iterator[None]:
 @given(levels=st.lists(st.sampled_from(LEVELS), max_size=4), around=st.sampled_from(sorted(AMBIENT)))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_eager_agrees_on_every_nest(levels: list[NestLevel], around: str) -> None:
-    """Whatever is nested in whatever form, the oracle says what happens uncompiled, in each probe and after."""
+    """However contexts are nested, the oracle predicts the uncompiled modes, in each probe and after."""
     case = replace(NEST, program=program(levels, "probe(a, w, h, k)"), calls=(Call(backward=False),))
     request = a_request(case, variant=AMBIENT[around])
     leaves, disagreement = agreement.compare(request, observed(case, AMBIENT[around]))
@@ -52,7 +52,7 @@ def test_eager_agrees_on_every_nest(levels: list[NestLevel], around: str) -> Non
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", sorted(LOWER | FLOAT32 | ELEMENTWISE))
 def test_eager_has_the_operation_on_that_list(name: str, dtype: str) -> None:
-    """Each operation of the tables gives the dtype that its list says, inside autocast and outside."""
+    """Each operation of the tables gives the dtype of its list, inside autocast and outside."""
     operands = {"addmm": "a, b, c", "baddbmm": "d, d, d", "bmm": "d, d", "linear": "a, b", "mse_loss": "a, b"}
     binary = "a, b" if name in {"add", "div", "matmul", "mm", "mul", "sub"} else "a"
     home = "F" if name in {"linear", "mse_loss"} else "torch"
@@ -74,7 +74,7 @@ def test_eager_has_the_operation_on_that_list(name: str, dtype: str) -> None:
     ],
 )
 def test_a_context_is_entered_and_left(context: Grad | Inference | Autocast, inside: Modes, after: Modes) -> None:
-    """What it sets holds inside and no longer."""
+    """It applies inside and no longer."""
     assert context.enter(Modes()) == inside
     assert context.leave(Modes(), inside) == after
 
@@ -93,14 +93,14 @@ def test_a_context_is_entered_and_left(context: Grad | Inference | Autocast, ins
         ("try:\n    return a\nfinally:\n    a.sin()\n", "try"),
         ("def f(x, *y):\n    return x\nreturn f(a)\n", "an unusual signature"),
         ("def f(x):\n    yield x\nreturn f(a)\n", "a generator or nonlocal name"),
-        ("def f(x):\n    return x\nreturn list(map(f, [a]))\n", "a function handed to another"),
-        ("return {a: 1}\n", "keys that are no constants"),
+        ("def f(x):\n    return x\nreturn list(map(f, [a]))\n", "a function passed to another"),
+        ("return {a: 1}\n", "keys that are not constants"),
         ("x = (lambda y: y)(a)\nreturn x\n", "lambda"),
         ("pause = 1\nwith pause:\n    return a\n", "a context object made before it is entered"),
         ("b = a\nreturn b(a)\n", "a call of something unknown"),
     ],
 )
-def test_what_is_not_followed_is_said(text: str, reason: str) -> None:
+def test_what_is_not_modelled_is_named(text: str, reason: str) -> None:
     """The oracle does not guess."""
     with pytest.raises(NotModelledError, match=reason):
         predict(a_case(program=text, inputs={"a": GRAD}), Variant())
@@ -129,7 +129,7 @@ def test_only_what_is_certain_is_predicted(text: str, leaves: int) -> None:
 
 
 def test_a_call_that_raises_and_a_program_not_followed_are_not_compared() -> None:
-    """There is nothing to hold the oracle against."""
+    """There is nothing to compare with the oracle."""
     raising = a_case(program="return a.sin() @ torch.ones(3)\n", inputs={"a": GRAD}, calls=(Call(),))
     lost = a_case(program="return [value for value in (a,)]\n", inputs={"a": GRAD}, calls=(Call(),))
     assert agreement.compare(a_request(raising), observed(raising)) == (0, None)
@@ -173,13 +173,13 @@ def test_autocast_is_asked_for(text: str, leaves: int, autocast: str | None) -> 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("return a.sin()\n", "call[0].output: requires_grad is False, the oracle says True"),
-        ("return torch.is_grad_enabled()\n", "call[0].output: it is False, the oracle says True"),
+        ("return a.sin()\n", "call[0].output: requires_grad is False, the oracle predicts True"),
+        ("return torch.is_grad_enabled()\n", "call[0].output: it is False, the oracle predicts True"),
         ("return None\n", "call[0].after_call: grad, inference, autocast and its dtype are"),
     ],
 )
 def test_a_disagreement_makes_the_case_invalid(text: str, words: str) -> None:
-    """An uncompiled program that does something else than documented is not taken for the truth."""
+    """An uncompiled program that does something else than documented is not used as the reference."""
     case = a_case(program=text, inputs={"a": GRAD})
     broken = observed(replace(case, program=f"torch.set_grad_enabled(False)\n{text}"))
     assert words in str(agreement.compare(a_request(case), broken)[1])

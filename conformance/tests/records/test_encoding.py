@@ -91,7 +91,7 @@ def test_a_record_is_read_back_as_it_was(record: Record, seed: int) -> None:
 
 
 def test_a_pass_is_a_short_line() -> None:
-    """What every record of the file shares, and checks that merely held, take no room."""
+    """What every record of the file shares, and checks that only held, take no room."""
     command = reproduce(BACKENDS[0].ref, "demo.first.one", "grad=enabled", 0)
     record = a_record(
         case_id="demo.first.one",
@@ -106,7 +106,7 @@ def test_a_pass_is_a_short_line() -> None:
     }
 
 
-def test_only_what_did_not_merely_hold_is_told_in_full() -> None:
+def test_only_what_did_not_merely_hold_is_written_in_full() -> None:
     """The other checks of such a record are words."""
     broken = CheckResult(check="values", level=Level.MUST, held=False, differences=(a_difference(),))
     raised = CheckResult(check="saved_bytes", level=Level.MUST, held=True)
@@ -161,7 +161,7 @@ def test_a_header_holds_no_path_of_the_machine() -> None:
     ],
 )
 def test_another_line_is_refused(line: str, message: str) -> None:
-    """What is no part of a run is an error that says why."""
+    """A line that is no part of a run is an error with the reason."""
     with pytest.raises(ValueError, match=message):
         decode(line, HEADER)
 
@@ -173,7 +173,7 @@ def test_a_file_begins_with_its_header() -> None:
 
 
 def test_the_command_can_be_pasted_into_a_shell() -> None:
-    """Words with spaces are quoted; a seed is told where it is not the default."""
+    """Words with spaces are quoted; a seed is given where it is not the default."""
     assert reproduce("my folder/b.py:f", "a.b", "grad=enabled", 7) == (
         "conformance run --backend 'my folder/b.py:f' --case a.b --variant grad=enabled --seed 7"
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def a_compiler(folder: Path, script: str) -> str:
-    """An executable that stands in for a compiler."""
+    """An executable that replaces a compiler."""
     path = folder / "compiler"
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
@@ -64,7 +64,7 @@ def test_a_package_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyP
 def test_the_cpu_has_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str | None, processor: str, expected: str
 ) -> None:
-    """From the kernel where it tells, else from the platform, else unknown."""
+    """From the kernel if available, else from the platform, else unknown."""
     path = tmp_path / "cpuinfo"
     if cpuinfo is not None:
         path.write_text(cpuinfo)
@@ -89,7 +89,7 @@ def test_threads_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch)
 def test_the_compiler_is_its_first_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, expected: str
 ) -> None:
-    """One line tells the compiler and its version; one that cannot say is none."""
+    """One line names the compiler and its version; one without that output is none."""
     monkeypatch.setenv("CXX", f"{a_compiler(tmp_path, script)} -O2")
     assert environment.capture().compiler == expected
 
@@ -101,7 +101,7 @@ def test_a_missing_compiler_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(an_environment())])
-def test_the_fingerprint_tells_environments_apart(name: str) -> None:
+def test_the_fingerprint_distinguishes_environments(name: str) -> None:
     """Every field counts but the time of the start."""
     value: object = {"torch": "1"} if name == "packages" else 99 if name == "threads" else "other"
     changed = replace(an_environment(), **{name: value})  # type: ignore[arg-type]

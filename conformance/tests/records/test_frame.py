@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conformance.model.result import CheckResult, Record
 
 
-def test_a_record_is_one_row_that_says_what_it_is_of(tmp_path: Path) -> None:
+def test_a_record_is_one_row_that_identifies_it(tmp_path: Path) -> None:
     """Backend, area, case, variant and every axis are columns of their own."""
     path = a_run(tmp_path / "a.jsonl", a_record("grad_mode.nesting.one", variant="grad=disabled,dynamic=auto"))
     (row,) = conformance.load(path).to_dict("records")
@@ -39,12 +39,12 @@ def test_a_record_is_one_row_that_says_what_it_is_of(tmp_path: Path) -> None:
 
 
 def test_a_cases_own_axes_share_a_column_even_with_commas_in_their_values() -> None:
-    """What is no fixed axis stands in `params` as the variant's id writes it."""
+    """An axis that is not fixed is in `params` as the variant's id writes it."""
     rows = frame.of([a_record(variant="grad=enabled,mode=a,b,reduction=sum")])
     assert list(rows["params"]) == ["mode=a,b,reduction=sum"]
 
 
-def test_rows_tell_what_happened(tmp_path: Path) -> None:
+def test_rows_have_what_happened(tmp_path: Path) -> None:
     """Outcome, verdict, score and gate, the broken checks, the expectation and the torch it was seen with."""
     machine = an_environment(torch="2.14.0")
     row = frame.load(a_run(tmp_path / "a.jsonl", an_xfail(), environment=machine)).iloc[0]
@@ -125,7 +125,7 @@ def test_the_published_records_have_no_further_column(checkout: Path) -> None:
 
 
 def test_a_metric_of_another_version_is_one_more_column() -> None:
-    """Nothing that a file holds is lost."""
+    """Nothing in a file is lost."""
     rows = frame.of([a_record(metrics={"saved_bytes": 4.0, "new_s": 2}), an_unsupported()])
     assert list(rows.columns) == [*frame.TYPES, "new_s"]
     assert rows["new_s"].dtype == "float64"
@@ -139,7 +139,7 @@ def test_columns_and_dtypes_of_checks_do_not_depend_on_the_records(checks: Seque
     assert dtypes(rows) == dtypes(frame.checks_of([red()]))
 
 
-def test_a_folder_stands_for_all_record_files_in_it(tmp_path: Path) -> None:
+def test_a_folder_means_all_record_files_in_it(tmp_path: Path) -> None:
     """Files named twice are read once."""
     one = a_run(tmp_path / "one.jsonl", a_record("demo.first.one"))
     a_run(tmp_path / "two.jsonl", a_record("demo.first.two"))
@@ -168,7 +168,7 @@ def test_checks_are_rows_of_their_own(tmp_path: Path) -> None:
     assert set(rows["held"].xs("demo.first.one")) == {True}
 
 
-def test_a_check_without_a_message_tells_its_first_difference() -> None:
+def test_a_check_without_a_message_shows_its_first_difference() -> None:
     """There is always something to read of a check that did not hold."""
     (check,) = failed("values").checks[:1]
     record = a_record(checks=(type(check)(**(vars(check) | {"message": ""})),), outcome=Outcome.FAIL)

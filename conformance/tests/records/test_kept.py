@@ -65,7 +65,7 @@ def test_only_a_run_of_the_same_plan_belongs(folder: Path) -> None:
     assert jsonl.first_line(folder, b"") is None
 
 
-def test_findings_are_told_as_they_come() -> None:
+def test_findings_are_reported_as_they_come() -> None:
     """In full where they are red; what came of each request is a line."""
     assert as_it_comes(a_record()) == ""
     assert as_it_comes(red()).startswith("fake / ")

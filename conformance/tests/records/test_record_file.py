@@ -65,8 +65,8 @@ def test_each_record_is_out_as_soon_as_it_is_written(tmp_path: Path) -> None:
             assert read(path).records == RECORDS[:count]
 
 
-def test_the_footer_says_what_was_gated(tmp_path: Path) -> None:
-    """A backend that failed the smoke cases is told of at the end."""
+def test_the_footer_has_what_was_gated(tmp_path: Path) -> None:
+    """A backend that failed the smoke cases is in the footer."""
     with RecordWriter(tmp_path / "run.jsonl", HEADER) as writer:
         writer.finish({"fake": "all failed"})
     footer = read(tmp_path / "run.jsonl").footer
@@ -76,7 +76,7 @@ def test_the_footer_says_what_was_gated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b'{"kind":"hea'])
 def test_a_file_without_a_header_cannot_be_read(tmp_path: Path, content: bytes) -> None:
-    """A run that was stopped as it began holds nothing."""
+    """A run that was stopped as it began is empty."""
     path = tmp_path / "run.jsonl"
     path.write_bytes(content)
     with pytest.raises(RecordError, match="holds no header"):
@@ -95,7 +95,7 @@ def test_a_file_without_a_header_cannot_be_read(tmp_path: Path, content: bytes) 
     ],
 )
 def test_another_file_is_refused_with_the_line(tmp_path: Path, content: bytes, message: str) -> None:
-    """Reading and resuming both say where the file is wrong, and leave it as it is."""
+    """Reading and resuming both report where the file is wrong, and leave it as it is."""
     path = tmp_path / "run.jsonl"
     path.write_bytes(content)
     for action in (lambda: read(path), lambda: resume(path, HEADER)):
@@ -133,7 +133,7 @@ def test_any_prefix_of_a_file_resumes_with_its_complete_records(data: st.DataObj
     with tempfile.TemporaryDirectory() as folder:
         path = a_file(Path(folder, "run.jsonl"))
         content = path.read_bytes()
-        # The footer may tell a duration or not, so the end of the file is not always as far away.
+        # The footer may have a duration or not, so the end of the file is not always as far away.
         kept = content[: len(content) - min(data.draw(st.integers(0, 2000)), len(content))]
         path.write_bytes(kept)
         writer, done = resume(path, HEADER)
@@ -188,7 +188,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_cut_line_is_counted_and_dropped(tmp_path: Path) -> None:
-    """The reader says that the file is truncated; resuming mends it."""
+    """The reader reports that the file is truncated; resuming repairs it."""
     path = a_file(tmp_path / "run.jsonl", finish=False)
     with path.open("ab") as file:
         file.write(b'{"kind":"rec')
@@ -213,7 +213,7 @@ def test_a_cut_line_is_counted_and_dropped(tmp_path: Path) -> None:
     ],
 )
 def test_another_plan_or_machine_cannot_continue_a_file(tmp_path: Path, other: Header, message: str) -> None:
-    """One file holds one run: the message says what differs, and the file stays as it is."""
+    """One file is for one run: the message has the differences, and the file stays as it is."""
     path = a_file(tmp_path / "run.jsonl", finish=False)
     before = path.read_bytes()
     with pytest.raises(UsageError, match=message):
@@ -231,7 +231,7 @@ def test_a_folder_that_cannot_be_written_is_known_before_work_starts(tmp_path: P
 
 
 def test_a_read_only_folder_is_known_before_work_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reason of the system is told."""
+    """The reason of the system is in the message."""
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
@@ -248,7 +248,7 @@ def test_a_full_disk_is_known_before_work_starts() -> None:
 
 
 def test_a_disk_that_fills_up_keeps_the_records_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The write says so; what was written can be read and resumed."""
+    """The write raises; what was written can be read and resumed."""
     path = tmp_path / "run.jsonl"
     with monkeypatch.context() as patched:
         patched.setattr(Path, "open", lambda path, mode, **_: _Full(path, mode))
@@ -295,7 +295,7 @@ def test_records_can_be_thrown_away() -> None:
     ],
 )
 def test_only_a_whole_run_is_publishable(tmp_path: Path, changes: dict[str, object], reason: str | None) -> None:
-    """What is missing, or was left out on purpose, is said."""
+    """The reason has what is missing, or was left out on purpose."""
     run = replace(read(a_file(tmp_path / "run.jsonl")), **changes)  # type: ignore[arg-type]
     assert (publishable(run) is None) if reason is None else (reason in (publishable(run) or ""))
 

@@ -29,9 +29,9 @@ def on(torch: str, folder: Path, *records: Record, name: str = "in-tree.jsonl") 
 def test_releases_are_in_order_of_version_and_then_of_build() -> None:
     """2.9 comes before 2.13, and a release candidate before its release."""
     given = ["2.13.0+cu130", "2.13.0", "2.9.1+cpu", "2.15.0rc1+cu132", "2.15.0+cpu", "2.13.0+cpu", "2.13.0"]
-    wanted = ["2.9.1+cpu", "2.13.0", "2.13.0+cpu", "2.13.0+cu130", "2.15.0rc1+cu132", "2.15.0+cpu"]
-    assert releases.ordered(given) == wanted
-    assert [releases.minor(each) for each in wanted[-2:]] == ["2.15", "2.15"]
+    expected = ["2.9.1+cpu", "2.13.0", "2.13.0+cpu", "2.13.0+cu130", "2.15.0rc1+cu132", "2.15.0+cpu"]
+    assert releases.ordered(given) == expected
+    assert [releases.minor(each) for each in expected[-2:]] == ["2.15", "2.15"]
 
 
 def test_a_folder_is_its_own_files_and_those_of_the_newest_release(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_folder_is_its_own_files_and_those_of_the_newest_release(tmp_path: Pat
 
 
 def test_the_rungs_below_a_failure_are_those_of_its_own_release(tmp_path: Path) -> None:
-    """A backend that was run on an older release is held against the ladder there, not against the newest."""
+    """A backend that was run on an older release is compared with the ladder there, not with the newest."""
     ladder = ("eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition", "inductor")
     on(
         "2.13.0",

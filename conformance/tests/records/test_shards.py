@@ -93,8 +93,8 @@ def test_shards_must_all_be_there_once(tmp_path: Path) -> None:
             merge(paths)
 
 
-def test_shards_of_different_runs_are_told_apart(tmp_path: Path) -> None:
-    """The message says what differs, and names both releases of torch."""
+def test_shards_of_different_runs_are_distinguished(tmp_path: Path) -> None:
+    """The message has the differences, and names both releases of torch."""
     paths = [
         a_shard(tmp_path, (1, 2)),
         a_shard(tmp_path, (2, 2), seed=1, environment=an_environment(torch="2.14.0")),
@@ -105,7 +105,7 @@ def test_shards_of_different_runs_are_told_apart(tmp_path: Path) -> None:
         merge(paths)
 
 
-def test_shards_of_other_backends_are_told_apart(tmp_path: Path) -> None:
+def test_shards_of_other_backends_are_distinguished(tmp_path: Path) -> None:
     """A version of what a backend consists of is enough."""
     paths = [
         a_shard(tmp_path, (1, 2)),

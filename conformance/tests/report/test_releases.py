@@ -145,9 +145,7 @@ def test_a_file_in_the_folder_of_another_release_is_refused(tmp_path: Path) -> N
     """Both releases are named."""
     records = some_releases(tmp_path)
     a_run(records / OLD / "other.jsonl", a_record(backend="other"), environment=an_environment(torch=NEW))
-    with pytest.raises(
-        RecordError, match=r"made with torch 2\.14\.1\+cu130, and stands in the folder of 2\.13\.0\+cpu"
-    ):
+    with pytest.raises(RecordError, match=r"made with torch 2\.14\.1\+cu130, and is in the folder of 2\.13\.0\+cpu"):
         page(records)
 
 

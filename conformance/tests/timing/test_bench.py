@@ -45,10 +45,10 @@ class Child:
         self.ended: Ended | None = None
         self.interrupted_at = ""  # the case at which Ctrl-C is pressed
         self.dying = ""  # the function in which a child dies
-        self.apart = 0.001  # how far uncompiled lies from itself
+        self.noise = 0.001  # uncompiled vs. uncompiled
 
     def check(self, requests: Sequence[Request]) -> list[Attempt]:
-        """Say of each that it conforms, unless told otherwise."""
+        """Report each as conforming, unless set otherwise."""
         return [self.attempts.get(request.case.id, an_attempt()) for request in requests]
 
     def do(self, function: str, task: Any, **_: object) -> Exit:
@@ -63,7 +63,7 @@ class Child:
     def _body(self, name: str, task: Any) -> Any:
         base = Timing.of(task.request)
         bodies: dict[str, Callable[[], object]] = {
-            "run_against_itself": lambda: Noise(ratios={task.request.case.id: (1 - self.apart, 1.0, 1 + self.apart)}),
+            "run_against_itself": lambda: Noise(ratios={task.request.case.id: (1 - self.noise, 1.0, 1 + self.noise)}),
             "run": lambda: replace(base, blocks=(some_blocks(),), metrics={"graphs": 1}),
             "first_call": lambda: replace(base, compiles={task.phase: (1.0 if task.phase.endswith("cold") else 0.5,)}),
             "instructions": lambda: replace(base, instructions={Phase.STEP: (100, 150)}),
@@ -123,7 +123,7 @@ def test_timings_for_which_no_file_is_named_are_kept(
 
 
 def test_what_does_not_conform_is_not_timed(child: Child, tmp_path: Path) -> None:
-    """It is a line that says why."""
+    """It is a line with the reason."""
     child.attempts = {"demo.first.one": failed("gradients")}
     result = prepare(BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])).execute(lambda _: None)
     first, second = result.run.timings
@@ -134,7 +134,7 @@ def test_what_does_not_conform_is_not_timed(child: Child, tmp_path: Path) -> Non
     assert {task.request.case.id for _, task in child.tasks} == {"demo.first.two"}  # type: ignore[attr-defined]
 
 
-def test_a_child_that_dies_is_a_line_that_says_so(child: Child, tmp_path: Path) -> None:
+def test_a_child_that_dies_is_a_line_with_the_reason(child: Child, tmp_path: Path) -> None:
     """Neither noise nor times are made up."""
     child.ended = Ended(signal="SIGSEGV")
     result = prepare(BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])).execute(lambda _: None)
@@ -144,7 +144,7 @@ def test_a_child_that_dies_is_a_line_that_says_so(child: Child, tmp_path: Path) 
 
 
 def test_ctrl_c_keeps_what_was_timed(child: Child, tmp_path: Path) -> None:
-    """The file holds its noise, what was timed, and no footer."""
+    """The file has its noise, what was timed, and no footer."""
     child.interrupted_at = "demo.first.two"
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])
     result = prepare(options).execute(lambda _: None)
@@ -180,11 +180,11 @@ def test_a_machine_that_has_become_noisy_spoils_nothing(child: Child, tmp_path: 
     child.interrupted_at = "demo.first.two"
     prepare(options).execute(lambda _: None)
     before = timings_of(options).read_bytes()
-    child.interrupted_at, child.apart = "", 0.1
-    with pytest.raises(HarnessError, match=r"uncompiled calls lie within 11\.0% of themselves just now, and 3% counts"):
+    child.interrupted_at, child.noise = "", 0.1
+    with pytest.raises(HarnessError, match=r"noise is now 11\.0%, above the smallest effect of 3%"):
         prepare(options).execute(lambda _: None)
     assert timings_of(options).read_bytes() == before
-    child.apart = 0.001
+    child.noise = 0.001
     assert prepare(options).execute(lambda _: None).exit_code == 0
 
 
@@ -207,10 +207,10 @@ def test_a_wrong_file_of_expectations_costs_no_timings(
 
 
 @pytest.mark.parametrize(("function", "told"), [("first_call", "compile_cold could"), ("instructions", "its instruct")])
-def test_what_of_a_request_could_not_be_timed_is_told(
+def test_what_of_a_request_could_not_be_timed_is_reported(
     child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, told: str
 ) -> None:
-    """Its blocks are kept, and the exit code says that something is missing."""
+    """Its blocks are kept, and the exit code shows that something is missing."""
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     child.dying = function
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], callgrind=True)
@@ -230,7 +230,7 @@ def test_a_complete_run_has_nothing_left_to_do(child: Child, tmp_path: Path) -> 
 
 
 def test_a_run_of_something_else_is_not_continued(child: Child, tmp_path: Path) -> None:
-    """What differs is told, and the file stays as it is."""
+    """The differences are reported, and the file stays as it is."""
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], resume=True)
     prepare(options).execute(lambda _: None)
     before, child.tasks = timings_of(options).read_bytes(), []
@@ -242,7 +242,7 @@ def test_a_run_of_something_else_is_not_continued(child: Child, tmp_path: Path) 
 
 
 def test_a_case_that_is_named_is_timed_whatever_its_tags(child: Child, tmp_path: Path) -> None:
-    """The tag says what is worth timing unasked."""
+    """The tag selects what is timed by default."""
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], case_globs=["*.untagged"], compiles=0)
     (timing,) = prepare(options).execute(lambda _: None).run.timings
     assert (timing.case_id, timing.compiles) == ("demo.first.untagged", {})
@@ -258,7 +258,7 @@ def test_what_matches_nothing_is_refused_before_anything_runs(child: Child, tmp_
 
 
 def test_effort_and_threads_reach_the_child(child: Child, tmp_path: Path) -> None:
-    """What is asked for is what is done, and stands in the header."""
+    """The options are used, and are in the header."""
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], budget_s=0.5, threads=2, smallest=0.1)
     run = prepare(options).execute(lambda _: None).run
     tasks = [task for name, task in child.tasks if name == "run"]
@@ -269,7 +269,7 @@ def test_effort_and_threads_reach_the_child(child: Child, tmp_path: Path) -> Non
 def test_instructions_are_counted_where_valgrind_is(
     child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Asked for without it, that is said before anything runs."""
+    """If it is missing, that is reported before anything runs."""
     options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], callgrind=True)
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(UsageError, match="needs valgrind"):
@@ -286,7 +286,9 @@ def typed(folder: Path, *words: str, backends: int = 1) -> Result:
     return CliRunner().invoke(main, ["bench", *chosen, "--records", str(folder / "t.jsonl"), *words])
 
 
-def test_each_phase_of_a_few_requests_is_told(child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_phase_of_a_few_requests_is_reported(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A row for each phase, the table of backends, what was not timed, the noise, and where the timings are."""
     monkeypatch.setenv("COLUMNS", "120")
     child.attempts["demo.first.two"] = failed("values")
@@ -302,8 +304,8 @@ def test_each_phase_of_a_few_requests_is_told(child: Child, tmp_path: Path, monk
     assert typed(tmp_path, "--quiet").stdout == last
 
 
-def test_an_interrupted_run_says_how_to_go_on(child: Child, tmp_path: Path) -> None:
-    """The command that is printed does what is missing, and says what is there."""
+def test_an_interrupted_run_shows_how_to_continue(child: Child, tmp_path: Path) -> None:
+    """The command that is printed does what is missing, and reports what is there."""
     child.interrupted_at = "demo.first.two"
     interrupted = typed(tmp_path, "--quiet")
     assert interrupted.exit_code == 130

@@ -33,7 +33,7 @@ class Machine:
         return Side(call=call, **changes)  # type: ignore[arg-type]
 
 
-def test_sides_alternate_so_that_each_meets_the_machine_alike() -> None:
+def test_sides_alternate_so_that_load_affects_both_alike() -> None:
     """A round is baseline, candidate, candidate, baseline, and the next the other way round."""
     machine = Machine()
     found = measure(
@@ -134,5 +134,5 @@ def test_no_garbage_is_collected_while_the_clock_runs() -> None:
 
 
 def test_the_clock_is_known() -> None:
-    """The real clock tells apart what is less than a microsecond apart."""
+    """The real clock resolves less than a microsecond."""
     assert 0 < resolution_ns() < 10_000

@@ -79,7 +79,7 @@ def test_a_program_that_does_nothing_is_timed_as_dispatch() -> None:
 
 
 def test_uncompiled_and_candidate_share_their_tensors() -> None:
-    """Else a ratio would tell where tensors lie; the twin is not compiled, and calling it compiles nothing."""
+    """Else a ratio would depend on addresses; the baseline is not compiled, and calling it compiles nothing."""
     with prepared(requested(LINEAR)) as candidate:
         base = candidate.uncompiled_baseline()
         shared = [*zip(base.arguments, candidate.arguments, strict=True), (base.module, candidate.module)]
@@ -138,7 +138,7 @@ def test_uncompiled_is_timed_against_itself() -> None:
 
 
 def test_a_first_call_uses_the_cache_it_is_given(tmp_path: Path) -> None:
-    """What Inductor compiles cold lies in the folder, and the next process finds it there and compiles nothing."""
+    """What Inductor compiles cold is in the folder, and the next process finds it there and compiles nothing."""
     cache, built = tmp_path / "cache", []
     for phase in (Phase.COMPILE_COLD, Phase.COMPILE_WARM):
         task = FirstCall(request=requested(LINEAR, "inductor"), phase=phase, cache=str(cache))

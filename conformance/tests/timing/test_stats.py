@@ -34,13 +34,13 @@ def test_what_interrupts_a_block_does_not_count() -> None:
 
 
 def test_a_side_that_varies_is_not_flattered() -> None:
-    """Where every second call takes 30 % longer, that is not cut off: the ratio lies between the two."""
+    """Where every second call takes 30 % longer, that is not cut off: the ratio is between the two."""
     varying = blocks(*(1000, 1000, 1300, 1000, 1000, 1000, 1000, 1300) * 10)
     assert stats.ratio(varying).value == pytest.approx(1.3**0.5)
 
 
 def test_rounds_are_read_in_the_order_in_which_they_are_run() -> None:
-    """The baseline stands outside in the first round and inside in the second."""
+    """The baseline is outside in the first round and inside in the second."""
     assert stats.ratio(blocks(1, 3, 3, 1, 3, 1, 1, 3)).value == pytest.approx(3.0)
     assert stats.seconds(blocks(1000, 3000, 3000, 1000, calls=10)) == pytest.approx((1e-7, 3e-7))
     assert stats.difference(blocks(1000, 3000, 3000, 1000, calls=10)).value == pytest.approx(2e-7)
@@ -54,7 +54,7 @@ def test_a_ratio_has_no_unit(ns: list[int], factor: int) -> None:
 
 
 @given(TIMES)
-def test_a_ratio_lies_in_its_interval(ns: list[int]) -> None:
+def test_a_ratio_is_in_its_interval(ns: list[int]) -> None:
     """The ends of an interval are on either side of the estimate."""
     found = stats.ratio(blocks(*ns))
     assert found.low <= found.value * (1 + 1e-9)
@@ -92,7 +92,7 @@ def test_an_effect_as_small_as_asked_for_is_found() -> None:
 
 
 def test_the_geometric_mean_is_of_ratios() -> None:
-    """Twice as fast and twice as slow make one; the interval holds it."""
+    """Twice as fast and twice as slow make one; the interval contains it."""
     found = stats.geometric_mean([some_blocks(ratio=0.5), some_blocks(ratio=2.0)])
     assert found.value == pytest.approx(1.0, abs=2e-3)
     assert found.low < 1.0 < found.high
@@ -100,7 +100,7 @@ def test_the_geometric_mean_is_of_ratios() -> None:
 
 
 def test_a_change_is_that_of_the_ratio_to_eager() -> None:
-    """From 1.0 to 1.1 of the baseline is 10 % slower; two runs of few rounds say nothing."""
+    """From 1.0 to 1.1 of the baseline is 10 % slower; two runs of few rounds decide nothing."""
     found = stats.change(some_blocks(ratio=1.0), some_blocks(ratio=1.1))
     assert found.value == pytest.approx(1.1, abs=3e-3)
     assert stats.speed(found) is Speed.SLOWER
@@ -108,7 +108,7 @@ def test_a_change_is_that_of_the_ratio_to_eager() -> None:
     assert (few.low, few.high) == (0.0, math.inf)
 
 
-def test_the_spread_of_eager_is_where_19_of_20_lie() -> None:
+def test_noise_is_the_95th_percentile() -> None:
     """In either direction, over all workloads; without a repetition there is none."""
     ratios = tuple(1.001 for _ in range(98))
     assert stats.spread(Noise(ratios={"a": ratios, "b": (2.0, 0.5)})) == pytest.approx(0.001, abs=1e-4)

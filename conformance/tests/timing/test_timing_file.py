@@ -31,7 +31,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 
 def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
-    """A run that was killed while it wrote loses the line that it wrote, and says that it is not complete."""
+    """A run that was killed while it wrote loses the line that it wrote, and is reported as incomplete."""
     path = some_timings(tmp_path / "t.jsonl", *TIMINGS, finish=False)
     path.write_bytes(path.read_bytes()[:-5])
     run = timing_file.read(path)
@@ -58,7 +58,7 @@ def test_noise_counts_where_something_was_timed_after_it(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("place", [-2, -1])
-def test_no_line_is_told_twice(tmp_path: Path, place: int) -> None:
+def test_no_line_is_repeated(tmp_path: Path, place: int) -> None:
     """Neither a timing, nor anything after the footer."""
     path = some_timings(tmp_path / "t.jsonl", *TIMINGS)
     lines = path.read_text().splitlines()
@@ -67,7 +67,7 @@ def test_no_line_is_told_twice(tmp_path: Path, place: int) -> None:
         timing_file.read(path)
 
 
-def test_a_header_that_cannot_be_written_is_told() -> None:
+def test_a_header_that_cannot_be_written_is_reported() -> None:
     """So is every line."""
     with pytest.raises(RecordError, match="cannot write /dev/full: No space left on device"):
         some_timings(Path("/dev/full"), *TIMINGS)
@@ -119,7 +119,7 @@ def test_another_version_of_the_format_is_refused(tmp_path: Path) -> None:
         timing_file.read(some_timings(tmp_path / "t.jsonl", *TIMINGS, schema_version=9))
 
 
-def test_the_two_kinds_of_files_are_told_apart(tmp_path: Path) -> None:
+def test_the_two_kinds_of_files_are_distinguished(tmp_path: Path) -> None:
     """Neither is taken for the other, nor replaced by the other."""
     records, timings = a_run(tmp_path / "r.jsonl"), some_timings(tmp_path / "t.jsonl", *TIMINGS)
     assert not find.is_timings(records)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_each_phase_is_a_row(tmp_path: Path) -> None:
-    """A row names case, variant, axes, backend and phase, and holds times, ratio, interval, verdict and metrics."""
+    """A row has case, variant, axes, backend and phase, and times, ratio, interval, verdict and metrics."""
     timing = a_timing(variant="grad=enabled,n=8", instructions={Phase.STEP: (1000, 1500)})
     rows = conformance.load_timing(some_timings(tmp_path / "t.jsonl", timing))
     assert list(rows["phase"]) == ["compile_cold", "compile_warm", "forward", "step"]
@@ -43,7 +43,7 @@ def test_compiling_is_the_median_and_has_no_ratio(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("noise", [Noise(), Noise(ratios={"demo": (0.9, 1.1)})])
 def test_a_noisy_machine_decides_nothing(tmp_path: Path, noise: Noise) -> None:
-    """Where uncompiled lies farther from itself than the smallest effect that counts, or nobody knows, all is open."""
+    """If noise is above the smallest effect that counts, or unknown, all is undecided."""
     rows = conformance.load_timing(some_timings(tmp_path / "t.jsonl", a_timing(), noise=noise))
     assert set(rows["speed"].dropna()) == {"undecided"}
 
@@ -55,10 +55,10 @@ def test_rows_are_sorted_by_the_ladder_and_the_phases(tmp_path: Path) -> None:
     assert list(rows["backend"]) == ["eager", "inductor", "own"]
 
 
-def a_benchmark(backend: str, median: float, **told: Any) -> dict[str, Any]:
+def a_benchmark(backend: str, median: float, **info: Any) -> dict[str, Any]:
     """One entry of pytest-benchmark's JSON."""
     names = {"case": "demo.first.one", "variant": "grad=enabled", "phase": "step", "backend": backend, "threads": 1}
-    return {"extra_info": names | told, "stats": {"median": median, "rounds": 9, "iterations": 2}}
+    return {"extra_info": names | info, "stats": {"median": median, "rounds": 9, "iterations": 2}}
 
 
 def test_what_pytest_benchmark_wrote_is_read(tmp_path: Path) -> None:

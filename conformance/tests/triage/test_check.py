@@ -202,7 +202,7 @@ def test_axes_that_are_declared_are_tables_of_their_own(users: Path) -> None:
         (["{}:nothing"], "returns None"),
         (["{}:asking"], "is to be a function without arguments"),
         (["{}:Net", "--input", "z=3"], "takes no 'z'; it takes x"),
-        (["torch:sin"], "what torch:sin takes cannot be told"),
+        (["torch:sin"], "the signature of torch:sin cannot be read"),
         (["{}:loss", "--input", "x"], "is not of the form name="),
         (["no_such_module_:f"], "no module 'no_such_module_'"),
     ],

@@ -62,7 +62,7 @@ FAIL, ERROR, VACUOUS = after(failed("values")), after(raised()), after(vacuous()
     ],
 )
 def test_what_becomes_of_a_request(before: Record, now: Record, became: Transition | None) -> None:
-    """Failing is told from compiling nothing, from not being run, and from what says nothing of the backend."""
+    """A failure differs from a vacuous pass, from not being run, and from an invalid request."""
     assert transition(before, now) is became
 
 

@@ -65,7 +65,7 @@ def test_an_entry_is_read_with_its_place(tmp_path: Path) -> None:
 
 
 def test_checks_that_fail_in_some_cases_are_read(tmp_path: Path) -> None:
-    """They stand beside those that fail in all."""
+    """They are listed beside those that fail in all."""
     (entry,) = load(tmp_path, ENTRY.replace("checks: [gradients, values]", "checks: [gradients]\n  also: [values]"))
     assert (entry.checks, entry.also) == (frozenset({"gradients"}), frozenset({"values"}))
 
@@ -78,7 +78,7 @@ def test_a_list_of_globs_makes_an_entry_each(tmp_path: Path) -> None:
 
 
 def test_exceptions_are_left_to_later_entries(tmp_path: Path) -> None:
-    """A pattern over many generated cases need not list all those it holds for."""
+    """A pattern over many generated cases need not list all those it applies to."""
     entries = load(tmp_path, "- {cases: demo.*, except: ['*.one'], outcome: timeout, kind: never, reason: hangs}\n")
     assert match(entries, "demo.first.two", Variant()) is entries[0]
     assert match(entries, "demo.first.one", Variant()) is None
@@ -129,7 +129,7 @@ def test_a_bug_has_an_issue_or_the_words_searched_for(tmp_path: Path, issue: str
         ("- [\n", "malformed YAML"),
         (ENTRY.replace("demo.*", "demos.*"), "mine.expected.yaml:1:10: no case matches 'demos.*'"),
         (ENTRY.replace("gradients", "gradient"), "mine.expected.yaml:4:12: unknown check 'gradient'"),
-        (ERROR.replace("raises", "also: [values], raises"), "'also' stands beside 'checks'"),
+        (ERROR.replace("raises", "also: [values], raises"), "'also' needs 'checks'"),
         (ENTRY.replace("outcome: fail", "outcome: skip"), "mine.expected.yaml:3:12: outcome cannot be 'skip'"),
         (ENTRY.replace("reason:", "because:"), "mine.expected.yaml:7:3: unknown key 'because'"),
         (ENTRY.replace("checks: [gradients, values]", "checks: []"), "mine.expected.yaml:4:11: checks are named where"),
@@ -156,7 +156,7 @@ def test_a_check_the_run_does_not_know_is_refused(tmp_path: Path) -> None:
         load_expectations(path, case_ids=["demo.first.one"], checks=["values"], host=HOST)
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     """One look at the message is enough to mend the file."""
     text = refused(tmp_path, ENTRY.replace("demo", "demos") + ENTRY.replace("reason", "because") + ERROR + "- 3\n")
     assert [line.split(":")[1] for line in text.splitlines() if line.startswith("mine.expected.yaml")] == [
@@ -167,14 +167,14 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     """A wrong path is a problem like any other."""
     with pytest.raises(ExpectationError, match="cannot read the expectations"):
         load_expectations(tmp_path, case_ids=[], checks=[], host=HOST)
 
 
 def test_the_first_entry_that_fits_counts() -> None:
-    """Order is meaning: special entries stand before general ones."""
+    """Order has a meaning: special entries come before general ones."""
     special = an_expectation(cases="demo.first.*", variants={"grad": "disabled"})
     general = an_expectation(cases="demo.*")
     entries = (special, general)
@@ -192,7 +192,7 @@ def test_an_entry_that_no_record_used_is_stale() -> None:
 
 
 def test_an_entry_for_what_a_run_omits_is_not_stale() -> None:
-    """Only a run of all generated cases can tell whether it is of use."""
+    """Only a run of all generated cases can show whether it is used."""
     entry = an_expectation(cases="demo.*", variants={"grad": "disabled"})
     assert stale([entry], [], omitted=[("demo.first.one", Variant(grad="disabled"))]) == []
     assert stale([entry], [], omitted=[("demo.first.one", Variant())]) == [entry]

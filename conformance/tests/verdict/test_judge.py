@@ -26,7 +26,7 @@ RUN = {
 
 
 def message_of(attempt: Attempt, expectation: Expectation | None = None) -> str:
-    """What the reader is told."""
+    """The message."""
     return judge(outcome(attempt), attempt, expectation)[1]
 
 
@@ -37,12 +37,12 @@ def test_an_attempt_has_one_outcome(expected: Outcome, attempt: Attempt) -> None
 
 
 def test_our_own_fault_comes_before_everything_else() -> None:
-    """A case that is wrong says nothing about the backend, whatever else was seen."""
+    """A wrong case is no result about the backend, whatever else was observed."""
     assert outcome(replace(failed(), invalid="bad case")) is Outcome.INVALID
 
 
 def test_a_report_without_checks_is_no_pass() -> None:
-    """A child that says nothing has shown nothing."""
+    """A child that reports nothing has shown nothing."""
     assert outcome(Attempt()) is Outcome.INVALID
     assert message_of(Attempt()) == "nothing was compared"
 
@@ -69,7 +69,7 @@ def test_without_an_expectation_the_verdict_is_the_outcome(happened: Outcome, at
     assert judge(happened, attempt, None)[0].value == happened.value
 
 
-def test_a_failure_tells_its_first_difference_in_full() -> None:
+def test_a_failure_shows_its_first_difference_in_full() -> None:
     """What, where, how many, first, actual, expected, how far, what is allowed."""
     assert message_of(failed()) == (
         "values differ in output[0]: 3 of 12 elements, first at (1, 0): actual 2.0, expected 1.0"
@@ -78,7 +78,7 @@ def test_a_failure_tells_its_first_difference_in_full() -> None:
 
 
 def test_numbers_are_short_and_name_what_they_are() -> None:
-    """The distance in ulp and both errors against fp64 are told where they are known."""
+    """The distance in ulp and both errors against fp64 are in the message where they are known."""
     difference = a_difference(max_abs=0.123456, ulp=240.0, error_actual=0.1, error_expected=1e-7, first_index=())
     check = CheckResult(check="gradients", level=Level.MUST, held=False, differences=(difference,))
     assert message_of(an_attempt(checks=(check,))) == (
@@ -87,8 +87,8 @@ def test_numbers_are_short_and_name_what_they_are() -> None:
     )
 
 
-def test_a_fact_that_differs_is_told_without_numbers() -> None:
-    """Only what has a meaning is said."""
+def test_a_fact_that_differs_is_reported_without_numbers() -> None:
+    """Only what has a meaning is in the message."""
     difference = a_difference(kind="dtype", mismatched=None, max_abs=None, allowed=None, actual="a", expected="b")
     check = CheckResult(check="values", level=Level.MUST, held=False, message="see PR 1", differences=(difference,))
     assert message_of(an_attempt(checks=(check,))) == (
@@ -97,7 +97,7 @@ def test_a_fact_that_differs_is_told_without_numbers() -> None:
 
 
 def test_further_differences_and_checks_are_counted() -> None:
-    """The first difference stands for the others, which are not hidden."""
+    """The first difference is shown in full, the others are counted."""
     three = (a_difference(),) * 3
     checks = (
         CheckResult(check="values", level=Level.MUST, held=False, message="and 4 more", differences=three),
@@ -112,7 +112,7 @@ def test_further_differences_and_checks_are_counted() -> None:
     ]
 
 
-def test_a_check_without_differences_tells_its_message() -> None:
+def test_a_check_without_differences_shows_its_message() -> None:
     """There is always something to read."""
     check = CheckResult(check="ambient", level=Level.MUST, held=False, message="autocast stayed on")
     assert message_of(an_attempt(checks=(check,))) == "ambient: autocast stayed on."
@@ -127,7 +127,7 @@ def test_a_check_without_differences_tells_its_message() -> None:
         ({}, "nothing was compiled"),
     ],
 )
-def test_a_vacuous_run_says_what_is_missing(check: dict[str, object], expected: str) -> None:
+def test_a_vacuous_run_names_what_is_missing(check: dict[str, object], expected: str) -> None:
     """The evidence that is lacking is in the message."""
     compiled = CheckResult(check="compiled", level=Level.MUST, held=False, **check)  # type: ignore[arg-type]
     assert message_of(an_attempt(checks=(compiled,))) == expected
@@ -185,7 +185,7 @@ def test_an_end_without_checks_names_its_stage(attempt: Attempt, expected: str) 
     ],
 )
 def test_the_failure_that_is_expected_is_an_xfail(attempt: Attempt, changes: dict[str, object]) -> None:
-    """Exactly as the expectation says; the message still tells what happened."""
+    """Exactly as expected; the message still describes what happened."""
     verdict, message, note = judge(outcome(attempt), attempt, an_expectation(**changes))
     assert verdict is Verdict.XFAIL
     assert (message, note) == (message_of(attempt), "")
@@ -220,7 +220,7 @@ def test_some_checks_may_fail_beside_those_that_must(broken: tuple[str, ...], ve
 def test_another_failure_than_expected_keeps_its_verdict(
     attempt: Attempt, changes: dict[str, object], verdict: Verdict
 ) -> None:
-    """A known failure does not hide a new one; a note says what was expected."""
+    """A known failure does not hide a new one; a note has the expectation."""
     seen, message, note = judge(outcome(attempt), attempt, an_expectation(**changes))
     assert (seen, message) == (verdict, message_of(attempt))
     assert note.startswith("Expected to ")
@@ -235,7 +235,7 @@ def test_another_failure_than_expected_keeps_its_verdict(
         ({"outcome": Outcome.VACUOUS, "checks": frozenset()}, "compile nothing"),
     ],
 )
-def test_an_unexpected_pass_says_which_entry_to_delete(changes: dict[str, object], expected: str) -> None:
+def test_an_unexpected_pass_names_the_entry_to_delete(changes: dict[str, object], expected: str) -> None:
     """Expectations cannot rot: a pass where a failure was expected is red."""
     verdict, _, note = judge(Outcome.PASS, an_attempt(), an_expectation(**changes))
     assert verdict is Verdict.XPASS
@@ -243,8 +243,8 @@ def test_an_unexpected_pass_says_which_entry_to_delete(changes: dict[str, object
 
 
 @pytest.mark.parametrize("happened", [Outcome.SKIP, Outcome.UNSUPPORTED, Outcome.INVALID])
-def test_expectations_say_nothing_of_what_was_not_run(happened: Outcome) -> None:
-    """Only a failure or a pass can be held against an expectation."""
+def test_expectations_do_not_apply_to_what_was_not_run(happened: Outcome) -> None:
+    """Only a failure or a pass is compared with an expectation."""
     reason = "needs autocast"
     assert judge(happened, Attempt(invalid=reason), an_expectation()) == (Verdict(happened.value), reason, "")
 

@@ -74,9 +74,9 @@ def test_a_rung_is_the_first_only_where_all_above_it_show_the_same(
     """A gap ends the lead, but for rungs that the backend is not built on: the debugging one, and a sibling."""
     rungs = shown(*backends, upon=upon)
     assert first(rungs) == lead
-    wanted = red(backend=upon)
-    records = [red(backend=rung.backend) if rung.same else a_record(wanted.case_id, rung.backend) for rung in rungs]
-    assert first_in_records(records).get(wanted.key, "") == lead
+    failure = red(backend=upon)
+    records = [red(backend=rung.backend) if rung.same else a_record(failure.case_id, rung.backend) for rung in rungs]
+    assert first_in_records(records).get(failure.key, "") == lead
 
 
 def test_records_of_all_rungs_name_the_first() -> None:

@@ -37,7 +37,7 @@ def differing(check: str, **difference: object) -> Symptom:
         ("call[1].after_backward.net.weight", "argument after backward"),
     ],
 )
-def test_what_differs_is_told_without_its_place(path: str, observable: str) -> None:
+def test_what_differs_is_named_without_its_place(path: str, observable: str) -> None:
     """A smaller program has other names, fewer results and fewer calls."""
     assert differing("values", path=path).observable == observable
 
@@ -68,7 +68,7 @@ def test_of_a_dtype_the_shape_is_left_out() -> None:
     assert found.said == "torch.float32, not torch.bfloat16"
 
 
-def test_an_exception_is_told_by_its_type_and_the_start_of_its_message() -> None:
+def test_an_exception_is_identified_by_its_type_and_the_start_of_its_message() -> None:
     """Names of backends, numbers and what follows the first line come from the place, not from the failure."""
     one = raised(type="BackendCompilerFailed", message="backend='a' raised:\nValueError: node 12 of 40\nat line 3")
     other = raised(type="BackendCompilerFailed", message="backend='b' raised:\nValueError: node 1 of 4\nelsewhere")
@@ -76,8 +76,8 @@ def test_an_exception_is_told_by_its_type_and_the_start_of_its_message() -> None
     assert Symptom.of(one).said == "BackendCompilerFailed: ValueError: node # of #"
 
 
-def test_a_crash_is_told_by_its_signal() -> None:
-    """There is nothing else to tell it by."""
+def test_a_crash_is_identified_by_its_signal() -> None:
+    """Nothing else identifies it."""
     assert Symptom.of(crashed(signal="SIGSEGV")) != Symptom.of(crashed(signal="SIGABRT"))
     assert str(Symptom.of(crashed(signal="SIGSEGV"))) == "crash killed by SIGSEGV"
 
@@ -111,7 +111,7 @@ def test_a_check_without_differences_is_a_symptom_of_its_own() -> None:
     assert Symptom.of(replace(attempt, checks=bare)) == Symptom(outcome=Outcome.VACUOUS, check="compiled")
 
 
-def test_state_is_told_by_the_field_and_relations_by_their_kind() -> None:
+def test_state_is_identified_by_the_field_and_relations_by_their_kind() -> None:
     """Which part of the ambient state differs is the observable; of aliases, that they do."""
     state = differing("ambient", path="call[0].after_call.grad_mode", kind="state", actual="False", expected="True")
     alias = differing(
