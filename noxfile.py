@@ -151,8 +151,9 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     env = {"COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").absolute())}
-    # Tests of one file stay in one process, since many share module-scoped fixtures.
-    parallel = ("--numprocesses=auto", "--dist=loadfile", "--no-loadscope-reorder", "--benchmark-disable")
+    # Tests of one file stay in one process, since many share module-scoped fixtures; some wait for a time limit.
+    processes = f"--numprocesses={(os.cpu_count() or 1) + 1}"
+    parallel = (processes, "--dist=loadfile", "--no-loadscope-reorder", "--benchmark-disable")
     session.run("coverage", "erase", env=env)
     session.run("coverage", "run", "-m", "pytest", "conformance/tests", *parallel, "--durations=40", env=env)
     session.run("coverage", "combine", "--quiet", env=env)

@@ -64,7 +64,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """Result of a run. `records` are all of the file, including those of an earlier, interrupted run."""
+    """Result of a run. `records` are all of the file, also of an earlier, interrupted run, in the order of the plan."""
 
     path: Path
     records: Sequence[Record]
@@ -162,9 +162,10 @@ class Session:
 
     def _result(self, run: Run, records: Sequence[Record], *, interrupted: bool) -> Result:
         is_complete = self.writer.finished and not self.plan.selection.given and self.plan.shard is None
+        places = {request.key: place for place, request in enumerate(self.plan.requests)}
         return Result(
             path=self.path,
-            records=records,
+            records=sorted(records, key=lambda record: places[record.key]),
             planned=len(self.plan.requests),
             gated=run.gated,
             stale=self._stale(run.gated, records) if is_complete else (),

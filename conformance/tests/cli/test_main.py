@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from dataclasses import dataclass, field, replace
 from textwrap import dedent
 from typing import TYPE_CHECKING
@@ -114,6 +115,18 @@ def test_a_finding_exits_with_1_and_says_how_to_see_it_again(world: _World) -> N
     assert "demo.first.two / grad=enabled,factor=2: fail: values differ in output[0]: 3 of 12" in result.stdout
     chosen = "--backend fake --cases mine --case demo.first.two --variant grad=enabled,factor=2"
     assert f"\n  Reproduce: conformance run {chosen}\n" in result.stdout
+
+
+def test_findings_are_in_the_order_of_the_plan(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of the requests that run at a time ends first."""
+
+    def first_last(requests: Sequence[Request]) -> list[Attempt]:
+        time.sleep(0.3 if requests[0].case.id == "demo.first.one" else 0)
+        return [failed("values") for _ in requests]
+
+    monkeypatch.setattr(execution_attempts, "run_batch", first_last)
+    printed = world.run("--jobs", "4", "--batch", "1").stdout
+    assert printed.index("demo.first.one / grad=disabled: fail") < printed.index("demo.first.two / grad=")
 
 
 def test_the_command_that_reproduces_a_finding_runs_it_again(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
