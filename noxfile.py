@@ -195,15 +195,34 @@ def report(session: nox.Session) -> None:
     publish(session, *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def gates(session: nox.Session) -> None:
-    """Run all checks of continuous integration but the tests, in one environment: all of the above, and `build`."""
-    install(session, "--editable", ".[test]", *TYPES, *LINTERS)
+    """Run what continuous integration asks beside the tests, in the environment that the session `tests` has made."""
+    use(ROOT / ".nox" / "tests")
+    session.run("python", "-m", "pip", "install", "--constraint", CONSTRAINTS, "build", *TYPES, *LINTERS)
     check_style(session)
     session.run("mypy")
     validate(session)
     publish(session, "--check")
-    build_and_run(session)  # last: it puts the wheel in the place of the checkout
+    with tempfile.TemporaryDirectory(prefix="conformance-gates-") as folder:
+        wheel = build_wheel(session, folder)
+        use(borrow(session, ROOT / ".nox" / "tests", Path(folder, "environment")))
+        session.run("python", "-m", "pip", "install", "--no-deps", str(wheel))
+        run_smoke_cases(session, folder)
+
+
+def use(environment: Path) -> None:
+    """Make programs of an environment those that sessions without one of their own run."""
+    os.environ["PATH"] = os.pathsep.join([str(environment / "bin"), os.environ["PATH"]])
+
+
+def borrow(session: nox.Session, lender: Path, environment: Path) -> Path:
+    """Make an environment that has what another has, but for what that has from a checkout: torch takes minutes."""
+    session.run("python", "-m", "venv", str(environment))
+    (packages,) = lender.glob("lib/python*/site-packages")
+    own = environment / packages.relative_to(lender)
+    (own / "borrowed.pth").write_text(f"{packages}\n", encoding="utf-8")  # files like this one are not read there
+    return environment
 
 
 def check_style(session: nox.Session) -> None:
@@ -312,21 +331,21 @@ def speed(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build and inspect wheel and sdist, and run the smoke cases from the installed wheel, elsewhere and here."""
-    build_and_run(session)
-
-
-def build_and_run(session: nox.Session) -> None:
-    """Build, install what was built, and run the smoke cases."""
     with tempfile.TemporaryDirectory(prefix="conformance-build-") as folder:
-        check_contents(session, install_wheel(session, folder))
-        session.chdir(folder)
-        session.run("conformance", "run", "--tag", "smoke", "--backend", "eager", "--records", "smoke.jsonl")
-        session.run("pytest", "--pyargs", "conformance.suite", "--tag", "smoke", "--backend", "eager")
-        # The checkout contains another `conformance`, with cases and backends beside it.
-        session.chdir(ROOT)
-        records = f"--records={folder}/checkout.jsonl"
-        session.run("conformance", "run", "--tag", "smoke", "--backend", "eager", records)
-        session.run("python", "-m", "conformance", "run", "--tag", "smoke", "--backend", "eager", records)
+        install_wheel(session, folder)
+        run_smoke_cases(session, folder)
+
+
+def run_smoke_cases(session: nox.Session, folder: str) -> None:
+    """Run them in a folder and in the checkout, from the installed wheel."""
+    session.chdir(folder)
+    session.run("conformance", "run", "--tag", "smoke", "--backend", "eager", "--records", "smoke.jsonl")
+    session.run("python", "-m", "pytest", "--pyargs", "conformance.suite", "--tag", "smoke", "--backend", "eager")
+    # The checkout contains another `conformance`, with cases and backends beside it.
+    session.chdir(ROOT)
+    records = f"--records={folder}/checkout.jsonl"
+    session.run("conformance", "run", "--tag", "smoke", "--backend", "eager", records)
+    session.run("python", "-m", "conformance", "run", "--tag", "smoke", "--backend", "eager", records)
 
 
 @nox.session
@@ -354,14 +373,20 @@ def plugin(session: nox.Session) -> None:
         session.run("python", "-m", "pip", "uninstall", "--yes", "acme-compiler", silent=True)
 
 
-def install_wheel(session: nox.Session, folder: str) -> Path:
+def install_wheel(session: nox.Session, folder: str) -> None:
     """Build wheel and sdist in a folder, and install the wheel."""
     session.install("build")
-    session.run("python", "-m", "build", "--outdir", folder, silent=True)
-    wheel = next(Path(folder).glob("*.whl"))
+    wheel = build_wheel(session, folder)
     install(session, f"{wheel}[pytest]")
     # The version stays the same between builds, so pip would keep the wheel of an earlier run.
     session.install("--force-reinstall", "--no-deps", str(wheel))
+
+
+def build_wheel(session: nox.Session, folder: str) -> Path:
+    """Build wheel and sdist in a folder, and inspect the wheel."""
+    session.run("python", "-m", "build", "--outdir", folder, silent=True)
+    wheel = next(Path(folder).glob("*.whl"))
+    check_contents(session, wheel)
     return wheel
 
 
