@@ -39,8 +39,13 @@ def sessions(checkout: Path) -> set[str]:
     """The names of the nox sessions, read without nox."""
     text = (checkout / "noxfile.py").read_text()
     functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-    plain = {node.name for node in functions if any(ast.unparse(d) == "nox.session" for d in node.decorator_list)}
-    return plain | set(re.findall(r"^@nox\.session\(name=\"([\w-]+)\"\)", text, re.MULTILINE))
+    found = set()
+    for node in functions:
+        for decorator in map(ast.unparse, node.decorator_list):
+            if re.match(r"nox\.session\b", decorator):
+                named = re.search(r"name='([\w-]+)'", decorator)
+                found.add(named[1] if named else node.name)
+    return found
 
 
 @pytest.fixture(scope="module")
