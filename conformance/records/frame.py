@@ -90,55 +90,55 @@ def load(*paths: str | Path) -> pd.DataFrame:
     The columns and their dtypes are the same whatever is read, even without records. Categories are ordered: backends
     along PyTorch's own ladder, all others as the suite lists them.
 
-    =================  ===========  ===================================================================================
-    column             dtype        meaning
-    =================  ===========  ===================================================================================
-    backend            category     name of the backend
-    area               str          first part of the case id
-    case               str          id of the case
-    variant            str          id of the variant, made of its axes
-    grad               str          ambient grad mode: enabled, disabled, inference
-    autocast           str          ambient autocast: off, bfloat16, float16
-    dtype              str          dtype of inputs that do not set one
-    dynamic            str          value for `torch.compile(dynamic=...)`: false, true, auto
-    params             str          a case's own axes, as `name=value,...`
-    clauses            str          clauses of the specification that the case tests, separated by spaces
-    outcome            category     what happened
-    verdict            category     the outcome, given the backend's known failures
-    conforms           bool         whether it counts as conforming
-    scored             bool         whether it counts at all: not unsupported, skip or invalid
-    green              bool         whether it passes a gate
-    stage              category     last stage reached: load, build, reference, compile, forward, backward, compare
-    fault              str          cause of an invalid request; empty if it is valid
-    message            str          description of the failure; empty for a pass
-    failing            str          MUST checks that did not hold, separated by commas
-    advisories         str          SHOULD checks that did not hold
-    first_rung         str          first of PyTorch's own backends from which on all show the failure, if all were run
-    first_stage        str          forward or backward, where it shows first; empty without a first rung
-    values_grade       category     grade of the values: bitwise, close, reference, differs, nothing
-    gradients_grade    category     grade of the gradients
-    graphs             Int64        captured graphs; this and the next seven are missing if nothing was run
-    backend_calls      Int64        calls of compiled graphs
-    graph_breaks       Int64        graph breaks
-    recompiles         Int64        compilations after the first
-    frames_skipped     Int64        frames that ran as plain Python
-    compiled_backward  boolean      whether backward was compiled
-    mode_nodes         Int64        nodes of graphs that set a mode
-    returned_unchanged        Int64        graphs that the backend returned unchanged
-    kind               str          kind of a known failure: bug, notyet, never; this and the next two may be empty
-    reason             str          why it is expected
-    issue              str          link to its report
-    duration_s         float64      seconds of the whole request
-    seed               int64        seed of inputs and cotangents
-    reproduce          str          how to run it again: a shell command, or a line of Python from `check`
-    run_id             str          id of the run
-    torch              str          version and build of torch
-    eager_saved_bytes  float64      bytes saved for backward uncompiled; NaN if unknown, as in the next four
-    first_call_s       float64      seconds of the first call, which compiles
-    later_call_s       float64      median seconds of later calls
-    modelled_leaves    float64      uncompiled results that the oracle agrees with
-    saved_bytes        float64      bytes that the compiled function saves for backward
-    =================  ===========  ===================================================================================
+    ==================  ===========  ==================================================================================
+    column              dtype        meaning
+    ==================  ===========  ==================================================================================
+    backend             category     name of the backend
+    area                str          first part of the case id
+    case                str          id of the case
+    variant             str          id of the variant, made of its axes
+    grad                str          ambient grad mode: enabled, disabled, inference
+    autocast            str          ambient autocast: off, bfloat16, float16
+    dtype               str          dtype of inputs that do not set one
+    dynamic             str          value for `torch.compile(dynamic=...)`: false, true, auto
+    params              str          a case's own axes, as `name=value,...`
+    clauses             str          clauses of the specification that the case tests, separated by spaces
+    outcome             category     what happened
+    verdict             category     the outcome, given the backend's known failures
+    conforms            bool         whether it counts as conforming
+    scored              bool         whether it counts at all: not unsupported, skip or invalid
+    green               bool         whether it passes a gate
+    stage               category     last stage reached: load, build, reference, compile, forward, backward, compare
+    fault               str          cause of an invalid request; empty if it is valid
+    message             str          description of the failure; empty for a pass
+    failing             str          MUST checks that did not hold, separated by commas
+    advisories          str          SHOULD checks that did not hold
+    first_rung          str          first of PyTorch's own backends from which on all show the failure, if all were run
+    first_stage         str          forward or backward, where it shows first; empty without a first rung
+    values_grade        category     grade of the values: bitwise, close, reference, differs, nothing
+    gradients_grade     category     grade of the gradients
+    graphs              Int64        captured graphs; this and the next seven are missing if nothing was run
+    backend_calls       Int64        calls of compiled graphs
+    graph_breaks        Int64        graph breaks
+    recompiles          Int64        compilations after the first
+    frames_skipped      Int64        frames that ran as plain Python
+    compiled_backward   boolean      whether backward was compiled
+    mode_nodes          Int64        nodes of graphs that set a mode
+    returned_unchanged  Int64        graphs that the backend returned unchanged
+    kind                str          kind of a known failure: bug, notyet, never; this and the next two may be empty
+    reason              str          why it is expected
+    issue               str          link to its report
+    duration_s          float64      seconds of the whole request
+    seed                int64        seed of inputs and cotangents
+    reproduce           str          how to run it again: a shell command, or a line of Python from `check`
+    run_id              str          id of the run
+    torch               str          version and build of torch
+    eager_saved_bytes   float64      bytes saved for backward uncompiled; NaN if unknown, as in the next four
+    first_call_s        float64      seconds of the first call, which compiles
+    later_call_s        float64      median seconds of later calls
+    modelled_leaves     float64      uncompiled results that the oracle agrees with
+    saved_bytes         float64      bytes that the compiled function saves for backward
+    ==================  ===========  ==================================================================================
 
     A metric that this version does not know becomes one more column of float64 after these.
 
