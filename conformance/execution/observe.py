@@ -14,7 +14,7 @@ import torch
 from conformance.backend.resolution import patched, resolve
 from conformance.checks import metamorphic
 from conformance.checks.finding import Pair
-from conformance.checks.registry import run_checks
+from conformance.checks.run import run_checks
 from conformance.model.enums import Capability, Fault, Level, Outcome, Stage
 from conformance.model.result import Attempt, Attempts
 from conformance.observation import ambient, graph_breaks, seeding

@@ -1,6 +1,7 @@
 """A forked child of the server: it isolates itself, calls its task's function, reports, and ends.
 
-It never returns into the server's code. Its report goes over a descriptor of its own that no program it starts
+The function is named by the task: `conformance.execution.observe:run` for a request of a run. The child never returns
+into the server's code. Its report goes over a descriptor of its own that no program it starts
 inherits; neither its output nor what it does to other descriptors can be taken for a report.
 """
 

@@ -1,6 +1,6 @@
 """The catalogue of checks: their names, their levels and what they compare.
 
-Importing it imports no torch: the parent needs the names, only a child runs the checks (`conformance.checks.registry`).
+Importing it imports no torch: the parent needs the names, only a child runs the checks (`conformance.checks.run`).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from conformance.checks.finding import Pair
-from conformance.checks.registry import run_checks
+from conformance.checks.run import run_checks
 from conformance.observation.driver import Role, RoleObservation, perform
 from conformance.observation.fp64 import Reference
 from conformance.program import build as program_build

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from conformance.checks.registry import run_checks
+from conformance.checks.run import run_checks
 from conformance.model.case import Call, ExpectedRaise
 from conformance.model.enums import Level, Stage
 from conformance.model.result import Evidence
