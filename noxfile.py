@@ -198,15 +198,19 @@ def report(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def gates(session: nox.Session) -> None:
     """Run what continuous integration asks beside the tests, in the environment that the session `tests` has made."""
-    use(ROOT / ".nox" / "tests")
-    session.run("python", "-m", "pip", "install", "--constraint", CONSTRAINTS, "build", *TYPES, *LINTERS)
-    check_style(session)
-    session.run("mypy")
-    validate(session)
-    publish(session, "--check")
+    tests = ROOT / ".nox" / "tests"
+    if not (tests / "bin" / "python").exists():
+        session.error("there is no environment yet: python -m nox --install-only -s tests")
     with tempfile.TemporaryDirectory(prefix="conformance-gates-") as folder:
+        use(tests)
+        use(borrow(session, tests, Path(folder, "tools")))  # the tests may be running in their own
+        session.run("python", "-m", "pip", "install", "--constraint", CONSTRAINTS, "build", *TYPES, *LINTERS)
+        check_style(session)
+        session.run("mypy")
+        validate(session)
+        publish(session, "--check")
         wheel = build_wheel(session, folder)
-        use(borrow(session, ROOT / ".nox" / "tests", Path(folder, "environment")))
+        use(borrow(session, tests, Path(folder, "wheel")))
         session.run("python", "-m", "pip", "install", "--no-deps", str(wheel))
         run_smoke_cases(session, folder)
 
@@ -227,7 +231,7 @@ def borrow(session: nox.Session, lender: Path, environment: Path) -> Path:
 
 def check_style(session: nox.Session) -> None:
     """Check style, formatting and layers."""
-    session.run("ruff", "check")
+    session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check", "--diff")
     session.run("lint-imports", "--no-cache")
 

@@ -10,7 +10,7 @@ from conformance.backend.discovery import relative
 from conformance.catalogue.selection import SLOW_COMPILE, decided, is_smoke
 from conformance.execution import attempts
 from conformance.isolation import tasks
-from conformance.model.enums import Outcome, Verdict
+from conformance.model.enums import Fault, Outcome, Verdict
 from conformance.model.result import Attempt, Record
 from conformance.records.encoding import SCHEMA_VERSION, reproduce
 from conformance.records.environment import fingerprint
@@ -284,7 +284,7 @@ class _Judge:
             expectation=expectation_summary(expectation) if happened is not Outcome.UNSUPPORTED else None,
             expectation_note=note,
             ended=attempt.ended,
-            fault=attempt.fault,
+            fault=attempt.fault or (Fault.HARNESS if happened is Outcome.INVALID else None),
             fingerprint=self._fingerprint,
             seed=request.seed,
             duration_s=round(attempt.duration_s, 3),

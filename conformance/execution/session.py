@@ -133,7 +133,7 @@ class Session:
             with self.writer:
                 try:
                     for record in run:
-                        records.append(record)  # first: the summary counts what the file has
+                        records.append(record)  # first: a record in the file is counted, whatever interrupts
                         self.writer.write(record)
                         advance(record)
                 except KeyboardInterrupt:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA_VERSION", "Footer", "Header", "decode", "decode_header", "encode", "encode_record", "reproduce"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def _usual() -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from conformance.model.errors import UsageError
+from conformance.model.result import Record
 from conformance.records import record_file
 from conformance.records.find import find_kinds
 from conformance.records.releases import ordered, refuse_mixed
@@ -24,7 +25,6 @@ from conformance.verdict.changes import Transition, how
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from conformance.model.result import Record
     from conformance.timing.model import Phase
     from conformance.timing.stats import Estimate
 
@@ -292,8 +292,12 @@ def _words(key: Key) -> str:
 
 def _what_became(each: Either) -> Row:
     """A pass has no message; then the one that it had before is shown."""
-    why = each.after.message or each.before.message
+    why = _message(each.after) or _message(each.before)
     return _words(each.key), how(each.before), how(each.after), markdown.plain(why.split("\n", 1)[0])
+
+
+def _message(side: Record | Timing) -> str:
+    return side.full_message if isinstance(side, Record) else side.message
 
 
 def _how_fast(change: Pace) -> Row:

@@ -200,7 +200,7 @@ def _in_full(change: Change[Record]) -> Iterator[str]:
     yield f"- {name}: {how(change.before)}, then {how(change.after)}"
     sides = [change.before, change.after] if change.transition is Transition.FAILS_OTHERWISE else [shown]
     for side in sides:
-        if side.message:
+        if side.full_message:
             yield markdown.fenced(_first_line(side), indent="  ")
     yield markdown.fenced(shown.reproduce, "sh", indent="  ")
 
@@ -208,12 +208,12 @@ def _in_full(change: Change[Record]) -> Iterator[str]:
 def _in_short(change: Change[Record]) -> str:
     shown = _side(change)
     name = f"{markdown.code(shown.backend)} {markdown.code(shown.case_id)} {markdown.code(shown.variant)}"
-    message = f": {markdown.code(_first_line(shown))}" if shown.message else ""
+    message = f": {markdown.code(_first_line(shown))}" if shown.full_message else ""
     return f"- {name}: {how(change.before)}, then {how(change.after)}{message}; {markdown.code(shown.reproduce)}"
 
 
 def _first_line(record: Record) -> str:
-    line = record.message.partition("\n")[0]
+    line = record.full_message.partition("\n")[0]
     return line if len(line) <= _WIDEST else f"{line[:_WIDEST]}..."
 
 

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import fields
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, packages_distributions
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from conformance.backend import Backend
 from conformance.backend.discovery import GROUP
@@ -173,6 +175,26 @@ def test_every_package_is_in_the_wheel(checkout: Path, project: dict[str, Any]) 
     assert set(project["tool"]["setuptools"]["packages"]) == shipped | mapped
 
 
+def test_every_import_of_the_package_is_declared(checkout: Path, project: dict[str, Any]) -> None:
+    """Whoever installs the wheel has all that it imports: by its dependencies, or by the extras `plot` and `pytest`."""
+    declared = [*project["project"]["dependencies"]]
+    declared += [each for name in ("plot", "pytest") for each in project["project"]["optional-dependencies"][name]]
+    distributions = {canonicalize_name(Requirement(text).name) for text in declared}
+    providers = packages_distributions()
+    left_out = {checkout / "conformance" / name for name in ("tests", "docs")}
+    for path in (checkout / "conformance").rglob("*.py"):
+        if left_out.isdisjoint(path.parents):
+            for name in _imported(path) - sys.stdlib_module_names - {"conformance"}:
+                assert {canonicalize_name(each) for each in providers[name]} & distributions, f"{path} imports {name}"
+
+
+def _imported(path: Path) -> set[str]:
+    """The top-level packages that a module imports, wherever it does."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return {name.partition(".")[0] for name in plain | {n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)}}
+
+
 def test_coverage_leaves_out_only_what_runs_in_children(checkout: Path, project: dict[str, Any]) -> None:
     """A module that the parent runs cannot hide from coverage."""
     patterns = project["tool"]["coverage"]["run"]["omit"]
@@ -208,7 +230,7 @@ def test_functions_are_short(checkout: Path) -> None:
 
 def test_the_records_stay_small(checkout: Path) -> None:
     """The committed records of each run stay under 5 MB."""
-    assert max(path.stat().st_size for path in (checkout / "results" / "records").glob("*.jsonl")) < BYTES_OF_RECORDS
+    assert max(path.stat().st_size for path in (checkout / "results" / "records").rglob("*.jsonl")) < BYTES_OF_RECORDS
 
 
 def test_the_readme_explains_the_verdicts_as_the_legend_does(readme: str) -> None:

@@ -186,7 +186,7 @@ def _state(index: int, path: str, request: Request) -> Observable:
 
 def _exception(first: Difference, index: int) -> Observable:
     """Its stage decides how far the call has to go; where only the type differs, that may be either."""
-    at_call = first.kind == "exception" and "in backward" not in first.actual + first.expected
+    at_call = first.kind == "exception" and first.stage is not Stage.BACKWARD
     expression = 'f"{kind(error)} {stage}"' if first.kind == "exception" else "type(error).__name__"
     moment = Moment.RESULTS if at_call else Moment.BACKWARD
     return Observable(index=index, moment=moment, expression=expression, caught=True)
