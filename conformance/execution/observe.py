@@ -132,7 +132,7 @@ def _invalid_attempt(subject: _Subject, expected: RoleObservation, disagreement:
         (Fault.CASE, lambda: _wrong_with_case(request, expected)),
         (Fault.REFERENCE, lambda: _unreadable(expected)),
         (Fault.ORACLE, lambda: disagreement),
-        (Fault.REFERENCE, lambda: _unstable(subject, expected)),
+        (Fault.UNSTABLE, lambda: _unstable(subject, expected)),
         (Fault.LAW, lambda: _broken_law(subject, expected)),
     )
     found = ((fault, why) for fault, test in tests if (why := test()))

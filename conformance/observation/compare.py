@@ -1,4 +1,4 @@
-"""Compare trees of snapshots: the differences, with numbers."""
+"""Compare tensors, and all else that snapshots contain: the differences, with numbers."""
 
 from __future__ import annotations
 

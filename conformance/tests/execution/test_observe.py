@@ -13,7 +13,7 @@ import torch
 
 from conformance.execution import observe
 from conformance.model.case import Call, Case, ExpectedRaise, InputSpec, Variant
-from conformance.model.enums import Grade, Level, Stage
+from conformance.model.enums import Fault, Grade, Level, Stage
 from conformance.observation import ambient
 from conformance.tests.fakes import a_backend, a_case, a_request
 
@@ -233,6 +233,7 @@ def test_a_program_that_differs_from_itself_is_invalid(monkeypatch: pytest.Monke
     monkeypatch.setattr(math, "tick", itertools.count().__next__, raising=False)
     seen = attempt(a_case(program="return a * 0 + math.tick()\n"))
     assert seen.invalid == "the uncompiled program differs from itself in output: values 0.0, then 3.0"
+    assert seen.fault is Fault.UNSTABLE
 
 
 @pytest.mark.parametrize(

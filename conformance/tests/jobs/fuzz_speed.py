@@ -97,7 +97,7 @@ def _alone(given: Options, tools: Tools, programs: int) -> Iterator[Row]:
     """The failures of `eager`: each program is run against itself before a backend is; Dynamo alone may differ."""
     result = _fuzzed(given, tools, "eager", programs=programs)
     _tell(result)
-    unequal = sum(reason.startswith("the uncompiled program differs from itself") for reason in result.invalid.values())
+    unequal = result.unstable
     yield Row(f"of {result.programs} programs, where uncompiled differs from itself", str(unequal), "0", not unequal)
     found = ", ".join(f"{finding.symptom} ({finding.case_id})" for finding in result.new) or "nothing"
     yield Row("what the backend eager does otherwise: Dynamo alone", found)

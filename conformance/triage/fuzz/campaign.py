@@ -24,7 +24,7 @@ from conformance.execution.runner import SLOW_BATCH
 from conformance.isolation import tasks, torch_release
 from conformance.isolation.deadline import Deadline, StoppedError
 from conformance.model import codec
-from conformance.model.enums import Outcome
+from conformance.model.enums import Fault, Outcome
 from conformance.model.errors import UsageError
 from conformance.model.request import Request
 from conformance.program.nest_reader import nest
@@ -259,6 +259,7 @@ class _Course:
             codes=tuple(digest for digest in running.codes if digest not in cut),
             features=dict(Counter(name for request, _ in made for name in grammar.features(request.case))),
             invalid={r.case.id: _reason(attempt) for r, attempt, came in happened if came is Outcome.INVALID},
+            unstable=sum(attempt.fault is Fault.UNSTABLE for _, attempt, _ in happened),
             failures=tuple(symptom for _, symptom in failed),
         )
         looks = [(failure[1], self._submit(self._shrunk, *failure)) for failure in failed if self._is_due(failure[1])]

@@ -51,6 +51,7 @@ class Chunk:
         codes: digests of its programs, so that none is run twice.
         features: how many programs use each part of the grammar.
         invalid: by case id, why a program is invalid uncompiled.
+        unstable: how many of these differ from themselves.
         failures: the symptom of each program that failed, in their order.
         findings: those failures that were looked into.
         left: the symptoms of those that were to be looked into when the time was up.
@@ -63,6 +64,7 @@ class Chunk:
     codes: tuple[str, ...] = ()
     features: Mapping[str, int] = field(default_factory=dict)
     invalid: Mapping[str, str] = field(default_factory=dict)
+    unstable: int = 0
     failures: tuple[Symptom, ...] = ()
     findings: tuple[FuzzFinding, ...] = ()
     left: tuple[Symptom, ...] = ()
@@ -92,6 +94,11 @@ class FuzzResult:
     def seconds(self) -> float:
         """How long it took."""
         return sum(chunk.seconds for chunk in self.chunks)
+
+    @property
+    def unstable(self) -> int:
+        """The number of programs that differ from themselves uncompiled."""
+        return sum(chunk.unstable for chunk in self.chunks)
 
     @property
     def invalid(self) -> Mapping[str, str]:

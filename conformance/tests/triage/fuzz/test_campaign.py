@@ -10,7 +10,7 @@ import pytest
 from conformance.catalogue import writer
 from conformance.isolation.deadline import Deadline, StoppedError
 from conformance.model.case import Call, Case, Variant
-from conformance.model.enums import Capability, Outcome
+from conformance.model.enums import Capability, Fault, Outcome
 from conformance.model.errors import BackendError, UsageError
 from conformance.program.nest_reader import nest
 from conformance.tests.fakes import (
@@ -243,6 +243,14 @@ def test_what_eager_refuses_is_no_finding(tmp_path: Path) -> None:
     assert set(result.invalid.values()) == {"the uncompiled program raised RuntimeError"}
     assert result.accepted == result.programs - len(result.invalid)
     assert result.exit_code == 0
+    assert result.unstable == 0
+
+
+def test_programs_that_differ_from_themselves_are_counted(tmp_path: Path) -> None:
+    """By the fault of the attempt, whatever its reason says."""
+    refused = an_attempt(invalid="it varies", fault=Fault.UNSTABLE, checks=())
+    result = fuzzed(tmp_path, tools(run=breaking("no_grad", made=refused)))
+    assert result.unstable == len(result.invalid) > 0
 
 
 def test_what_a_backend_does_not_claim_is_not_run(tmp_path: Path) -> None:
