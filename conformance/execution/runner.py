@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, deque
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from conformance.backend.discovery import relative
@@ -84,6 +86,8 @@ class Run:
         self._judge = _Judge(expectations, environment, run_id, folders)
         self._red_left = max_fail
         self._room = 2 * jobs
+        # Not `concurrent.futures.wait`: interrupted while it holds the locks of futures, it never gives them back.
+        self._completed: SimpleQueue[Future[Sequence[Attempt]]] = SimpleQueue()
         known = {record.key: record for record in done}
         ordered, self._unrecorded = _in_order(plan, known, smoke_gate=smoke_gate)
         self._todo = deque(self._batches(ordered, batch))
@@ -127,17 +131,20 @@ class Run:
                 else:
                     to_run.append(request)
             if to_run and not self.stopped:
-                running[self._executor.submit(self._submit, tuple(to_run))] = tuple(to_run)
+                future = self._executor.submit(self._submit, tuple(to_run))
+                running[future] = tuple(to_run)
+                future.add_done_callback(self._completed.put)
 
     def _collect(self, running: dict[Future[Sequence[Attempt]], Batch]) -> Iterator[Record]:
         """Wait for at least one result; an error of the harness is raised after the results."""
         if self.stopped:
-            for future in [future for future in running if future.cancel()]:
-                del running[future]
-        completed, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in running:
+                future.cancel()
         faults = []
-        for future in [future for future in running if future in completed]:
+        for future in self._next_completed() if running else ():
             batch = running.pop(future)
+            if future.cancelled():
+                continue
             if fault := future.exception():
                 faults.append(fault)
                 continue
@@ -145,6 +152,14 @@ class Run:
                 yield from self._take(self._judge.attempted(request, attempt))
         if faults:
             raise faults[0]
+
+    def _next_completed(self) -> list[Future[Sequence[Attempt]]]:
+        """Wait for a future that is done, and return it and all others that are."""
+        completed = [self._completed.get()]
+        with contextlib.suppress(Empty):
+            while True:
+                completed.append(self._completed.get_nowait())
+        return completed
 
     def _take(self, record: Record) -> Iterator[Record]:
         self._gate.note(record)

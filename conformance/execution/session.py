@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from conformance.model.case import Case, Variant
     from conformance.model.request import BackendInfo, Expectation
     from conformance.model.result import Environment, Record
-    from conformance.records.record_file import Header
 
 __all__ = ["Options", "Result", "Session", "prepare"]
 
@@ -141,8 +140,9 @@ class Session:
                 if not interrupted and (not run.stopped or len(records) == len(self.plan.requests)):
                     self.writer.finish(run.gated)
         finally:
-            tasks.shutdown()  # first: it ends what the executor waits for
-            executor.shutdown(cancel_futures=True)
+            executor.shutdown(wait=False, cancel_futures=True)
+            tasks.shutdown()  # it ends what the executor waits for
+            executor.shutdown()
         return self._result(run, records, interrupted=interrupted)
 
     def _run(self, executor: ThreadPoolExecutor, jobs: int) -> Run:
@@ -215,7 +215,9 @@ def prepare(options: Options) -> Session:
     machine = environment.capture(homes(options.folders))
     expectations = _expectations(options, infos, cases, machine)
     header = make_header(plan, machine, uuid.uuid4().hex[:12], [str(folder) for folder in options.folders])
-    path = options.records or _kept(options, header)
+    path = options.records or (
+        kept.to_continue(Kind.RUN, partial(belongs, header=header)) if options.resume else kept.new(Kind.RUN)
+    )
     writer, done = resume(path, header) if options.resume else (RecordWriter(path, header), ())
     return Session(
         cases=cases,
@@ -227,13 +229,6 @@ def prepare(options: Options) -> Session:
         done=done,
         options=options,
     )
-
-
-def _kept(options: Options, header: Header) -> Path:
-    """The record file of a run without `--records`."""
-    if options.resume:
-        return kept.to_continue(Kind.RUN, partial(belongs, header=header))
-    return kept.new(Kind.RUN)
 
 
 def _expectations(

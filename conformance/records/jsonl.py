@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING, Self
 from conformance.model.errors import RecordError, RecordFileError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from io import FileIO
     from pathlib import Path
 
-__all__ = ["LineFile", "as_record_error", "conflicts", "first_line", "reading", "refuse_another", "split"]
+__all__ = [
+    "LineFile",
+    "as_record_error",
+    "conflicts",
+    "first_line",
+    "is_begun_with",
+    "reading",
+    "refuse_another",
+    "refuse_version",
+    "split",
+]
 
 _REASON = 300  # characters
 
@@ -24,6 +34,7 @@ class LineFile:
     Args:
         path: the file; replaced if it exists and nothing of it is kept.
         start: how a file of this kind begins; a file that begins otherwise is not replaced.
+        head: the first line of a file that is begun anew.
         truncate: how many bytes to cut off the end of a file to continue; None begins it anew.
 
     Raises:
@@ -31,19 +42,22 @@ class LineFile:
         RecordError: the file cannot be written; so does `put`.
     """
 
-    def __init__(self, path: Path, start: bytes, *, truncate: int | None = None) -> None:
+    def __init__(self, path: Path, start: bytes, head: str, *, truncate: int | None = None) -> None:
         self._path = path
         with as_record_error(f"cannot write {path}"):
             if truncate is None:
                 _refuse_other_kind(path, start)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: FileIO = path.open("wb" if truncate is None else "r+b", buffering=0)
-            try:
-                if truncate is not None:
+        try:
+            if truncate is None:
+                self.put(head)
+            else:
+                with as_record_error(f"cannot write {path}"):
                     self._file.truncate(self._file.seek(-truncate, os.SEEK_END))
-            except OSError:
-                self._file.close()
-                raise
+        except RecordError:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -52,10 +66,6 @@ class LineFile:
         with self._file, as_record_error(f"cannot write {self._path}"):
             if self._path.is_file():  # /dev/null and pipes have no fsync
                 os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Close it without making sure that it is on disk."""
-        self._file.close()
 
     def put(self, line: str, otherwise: str = "") -> None:
         """Write one line; on failure the error message ends with `otherwise`."""
@@ -111,15 +121,50 @@ def refuse_another(path: Path, before: Mapping[str, object], now: Mapping[str, o
     Raises:
         UsageError: they conflict; all conflicts are in the message.
     """
-    if names := conflicts(before, now):
-        differences = "\n  ".join(f"{name} was {_words(before[name])}, is now {_words(now[name])}" for name in names)
+    if found := conflicts(before, now):
+        differences = "\n  ".join(found)
         message = f"{path}: cannot be continued, it was started with something else:\n  {differences}"
         raise UsageError(message)
 
 
 def conflicts(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """Return the names for which two runs differ; a name that only one of them has is left out."""
-    return [name for name in before if name in now and before[name] != now[name]]
+    """Return how the parameters of two runs differ; a name that only one of them has is left out."""
+    return [
+        f"{name} was {_words(before[name])}, is now {_words(now[name])}"
+        for name in before
+        if name in now and before[name] != now[name]
+    ]
+
+
+def is_begun_with(
+    path: Path, start: bytes, parameters: Callable[[bytes], Mapping[str, object]], now: Mapping[str, object]
+) -> bool:
+    """Whether a file was started with these parameters, so that it can be continued.
+
+    Args:
+        path: the file.
+        start: how a file of this kind begins.
+        parameters: reads them from its first line; raises ValueError if another version of this package wrote it.
+        now: the parameters that it would be continued with.
+    """
+    line = first_line(path, start)
+    if line is None:
+        return False
+    try:
+        return not conflicts(parameters(line), now)
+    except ValueError:
+        return False
+
+
+def refuse_version(path: Path, found: int, known: int) -> None:
+    """Refuse a file in another version of its format.
+
+    Raises:
+        RecordFileError: it is.
+    """
+    if found != known:
+        message = f"{path}: written in version {found} of the format; this package reads {known}"
+        raise RecordFileError(message)
 
 
 def _words(value: object) -> object:

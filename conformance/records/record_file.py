@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from conformance.backend.discovery import portable
-from conformance.model.errors import RecordError, RecordFileError
+from conformance.model.errors import RecordFileError
 from conformance.model.result import Record
 from conformance.records import encoding
 from conformance.records.encoding import SCHEMA_VERSION, Footer, Header
 from conformance.records.environment import facts, fingerprint, now
-from conformance.records.jsonl import LineFile, conflicts, first_line, reading, refuse_another, split
+from conformance.records.jsonl import LineFile, is_begun_with, reading, refuse_another, refuse_version, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -114,13 +114,7 @@ class RecordWriter:
         self.dropped = continues.truncated if continues else 0
         self._counts = Counter(record.verdict.value for record in continues.records) if continues else Counter()
         self._opened = time.monotonic()
-        self._file = LineFile(path, _START, truncate=self.dropped if continues else None)
-        if continues is None:
-            try:
-                self._file.put(encoding.encode(header))
-            except RecordError:
-                self._file.close()
-                raise
+        self._file = LineFile(path, _START, encoding.encode(header), truncate=self.dropped if continues else None)
 
     def __enter__(self) -> Self:
         return self
@@ -182,13 +176,7 @@ def resume(path: Path, header: Header) -> tuple[RecordWriter, tuple[Record, ...]
 
 def belongs(path: Path, header: Header) -> bool:
     """Whether a file is of the run with this header, so that it can be continued."""
-    line = first_line(path, _START)
-    if line is None:
-        return False
-    try:
-        return not conflicts(_facts(encoding.decode_header(line)), _facts(header))
-    except ValueError:  # of another version of this package
-        return False
+    return is_begun_with(path, _START, lambda line: _facts(encoding.decode_header(line)), _facts(header))
 
 
 def publishable(run: RunFile) -> str | None:
@@ -215,11 +203,7 @@ def _scan(path: Path) -> RunFile | None:
     first, *others = found
     with reading(f"{path}:1"):
         header = encoding.decode_header(first)
-    if header.schema_version != SCHEMA_VERSION:
-        message = (
-            f"{path}: written in version {header.schema_version} of the format; this package reads {SCHEMA_VERSION}"
-        )
-        raise RecordFileError(message)
+    refuse_version(path, header.schema_version, SCHEMA_VERSION)
     records, footer = _contents(path, others, header)
     return RunFile(header=header, records=records, footer=footer, truncated=truncated)
 

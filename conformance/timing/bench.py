@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from conformance.catalogue.selection import Plan
     from conformance.model.request import Expectation, Request
     from conformance.model.result import Environment, Record
-    from conformance.timing.timing_file import TimingHeader
 
 __all__ = ["Bench", "BenchOptions", "BenchResult", "conditions", "of_known", "prepare"]
 
@@ -265,19 +264,14 @@ def _opened(
         callgrind=options.callgrind,
         planned=len(plan.requests),
     )
-    path = options.records or _kept(options, header)
+    path = options.records or (
+        kept.to_continue(Kind.BENCH, partial(belongs, header=header)) if options.resume else kept.new(Kind.BENCH)
+    )
     if options.resume:
         writer, done = resume(path, header)
     else:
         writer, done = TimingWriter(path, header), TimingRun(header=header)
     return Bench(plan=plan, options=options, path=path, expectations=expectations, writer=writer, done=done)
-
-
-def _kept(options: BenchOptions, header: TimingHeader) -> Path:
-    """The file of a run of timings without `--records`."""
-    if options.resume:
-        return kept.to_continue(Kind.BENCH, partial(belongs, header=header))
-    return kept.new(Kind.BENCH)
 
 
 def conditions(threads: int) -> Conditions:

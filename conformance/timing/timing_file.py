@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from conformance.backend.discovery import portable
 from conformance.model import codec
-from conformance.model.errors import RecordError, RecordFileError
+from conformance.model.errors import RecordFileError
 from conformance.model.request import BackendInfo, Selection
 from conformance.model.result import Environment
 from conformance.records.environment import facts, fingerprint, now
 from conformance.records.find import TIMINGS_START
-from conformance.records.jsonl import LineFile, conflicts, first_line, reading, refuse_another, split
+from conformance.records.jsonl import LineFile, is_begun_with, reading, refuse_another, refuse_version, split
 from conformance.timing.model import SMALLEST_EFFECT, Conditions, Effort, Noise, Timing
 
 if TYPE_CHECKING:
@@ -106,13 +106,9 @@ class TimingWriter:
         self._opened = time.monotonic()
         self._written = len(continues.timings) if continues else 0
         self._finished = continues is not None and continues.footer is not None
-        self._file = LineFile(path, TIMINGS_START, truncate=continues.truncated if continues else None)
-        if continues is None:
-            try:
-                self._put("timings", header)
-            except RecordError:
-                self._file.close()
-                raise
+        self._file = LineFile(
+            path, TIMINGS_START, _line("timings", header), truncate=continues.truncated if continues else None
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -138,8 +134,11 @@ class TimingWriter:
         self._finished = True
 
     def _put(self, kind: str, part: object) -> None:
-        line = codec.encode({"kind": kind} | codec.to_plain(part))
-        self._file.put(line, f"; the {self._written} timings before this are kept")
+        self._file.put(_line(kind, part), f"; the {self._written} timings before this are kept")
+
+
+def _line(kind: str, part: object) -> str:
+    return codec.encode({"kind": kind} | codec.to_plain(part))
 
 
 def make_header(plan: Plan, environment: Environment, run_id: str, **given: Any) -> TimingHeader:  # noqa: ANN401 - the other fields
@@ -185,13 +184,11 @@ def resume(path: Path, header: TimingHeader) -> tuple[TimingWriter, TimingRun]:
 
 def belongs(path: Path, header: TimingHeader) -> bool:
     """Whether a file is of the run with this header, so that it can be continued."""
-    line = first_line(path, TIMINGS_START)
-    if line is None:
-        return False
-    try:
-        return not conflicts(_facts(codec.from_plain(TimingHeader, _body(line, "timings"))), _facts(header))
-    except ValueError:  # of another version of this package
-        return False
+    return is_begun_with(path, TIMINGS_START, lambda line: _facts(_header(line)), _facts(header))
+
+
+def _header(line: bytes) -> TimingHeader:
+    return codec.from_plain(TimingHeader, _body(line, "timings"))
 
 
 def _facts(header: TimingHeader) -> dict[str, object]:
@@ -216,12 +213,8 @@ def _scan(path: Path) -> TimingRun | None:
         return None
     first, *others = found
     with reading(f"{path}:1"):
-        header = codec.from_plain(TimingHeader, _body(first, "timings"))
-    if header.schema_version != TIMING_VERSION:
-        message = (
-            f"{path}: written in version {header.schema_version} of the format; this package reads {TIMING_VERSION}"
-        )
-        raise RecordFileError(message)
+        header = _header(first)
+    refuse_version(path, header.schema_version, TIMING_VERSION)
     return _contents(path, others, TimingRun(header=header, truncated=truncated))
 
 

@@ -29,7 +29,7 @@ from conformance.model.errors import UsageError
 from conformance.model.request import Request
 from conformance.program.nest_reader import nest
 from conformance.records.environment import capture
-from conformance.records.jsonl import LineFile, reading, split
+from conformance.records.jsonl import LineFile, conflicts, reading, split
 from conformance.triage.fuzz import grammar
 from conformance.triage.fuzz.budget import Budget
 from conformance.triage.fuzz.finding import FuzzFinding, code, write
@@ -349,22 +349,17 @@ def prepare(options: Options, tools: Tools) -> Fuzz:
     path = options.output / STATE
     lines, cut = split(path, _START, "the state of a fuzzing run") if path.exists() else ([], 0)
     if not lines:
-        file = LineFile(path, _START)
-        file.put(codec.encode(header))
+        file = LineFile(path, _START, codec.encode(header))
         return Fuzz(options=options, tools=tools, backend=backend, file=file)
     with reading(f"cannot read {path}"):
         _refuse_others(json.loads(lines[0]), header, path)
         done = [codec.from_plain(Chunk, json.loads(line)) for line in lines[1:]]
-    return Fuzz(options=options, tools=tools, backend=backend, file=LineFile(path, _START, truncate=cut), done=done)
+    file = LineFile(path, _START, codec.encode(header), truncate=cut)
+    return Fuzz(options=options, tools=tools, backend=backend, file=file, done=done)
 
 
 def _refuse_others(recorded: Mapping[str, object], current: Mapping[str, object], path: Path) -> None:
-    differing = [
-        f"{name} was {recorded.get(name)}, is now {current[name]}"
-        for name in current
-        if recorded.get(name) != current[name]
-    ]
-    if differing:
+    if differing := conflicts({name: recorded.get(name) for name in current}, current):
         message = f"{path} belongs to another run: {'; '.join(differing)}.\n  Name another folder with --output."
         raise UsageError(message)
 

@@ -104,8 +104,9 @@ def confirm(
     try:
         made = list(executor.map(confirm_one, scriptable))
     finally:
-        tasks.shutdown()  # first: it ends what the executor waits for
-        executor.shutdown(cancel_futures=True)
+        executor.shutdown(wait=False, cancel_futures=True)
+        tasks.shutdown()  # it ends what the executor waits for
+        executor.shutdown()
     return {finding.case_id: each for finding, each in zip(scriptable, made, strict=True)}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from conformance.model.enums import Outcome
 from conformance.model.errors import HarnessError
+from conformance.report.markdown import verbatim
 from conformance.triage.repro.observable import difference
 from conformance.triage.repro.program_text import clause
 from conformance.triage.repro.script import one_line_summary
@@ -57,11 +57,11 @@ def of(found: Found, script_text: str, environment_text: str) -> str:
         "### 🐛 Describe the bug",
         *_described(found),
         "This script exits with 1 where the bug is there, with 0 where it is not:",
-        _fenced(script_text, "python"),
+        verbatim(script_text, "python"),
         *_file(found),
         *_logs(found),
         "### Versions",
-        f"<details>\n\n{_fenced(environment_text, '')}\n\n</details>",
+        f"<details>\n\n{verbatim(environment_text, '')}\n\n</details>",
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -103,7 +103,7 @@ def _file(found: Found) -> Iterator[str]:
     if user and user.home.endswith(".py"):
         path = Path(user.home)
         yield f"The script runs `{path.name}`:"
-        yield _fenced(path.read_text(encoding="utf-8"), "python")
+        yield verbatim(path.read_text(encoding="utf-8"), "python")
 
 
 def _logs(found: Found) -> Iterator[str]:
@@ -112,10 +112,4 @@ def _logs(found: Found) -> Iterator[str]:
         return
     frames = "\n".join(f"  {frame}" for frame in raised.traceback)
     yield "### Error logs"
-    yield _fenced("\n".join(filter(None, [frames, f"{raised.type}: {raised.message}"])), "")
-
-
-def _fenced(text: str, language: str) -> str:
-    """A block of code; its fence is longer than any within."""
-    fence = "`" * max([3, *(len(run) + 1 for run in re.findall(r"`{3,}", text))])
-    return f"{fence}{language}\n{text.strip(chr(10))}\n{fence}"
+    yield verbatim("\n".join(filter(None, [frames, f"{raised.type}: {raised.message}"])), "")
