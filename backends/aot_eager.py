@@ -4,6 +4,7 @@ from conformance.backend import Backend, Capability
 
 backend = Backend(
     name="aot_eager",
-    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD},  # AOTAutograd does not differentiate twice
+    # AOTAutograd neither differentiates twice nor keeps every graph.
+    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH},
     description="AOTAutograd's forward and backward graphs, run eagerly",
 )

@@ -21,7 +21,8 @@ def _skipped() -> str | None:
 
 backend = Backend(
     name="cudagraphs",
-    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD},  # AOTAutograd does not differentiate twice
+    # AOTAutograd neither differentiates twice nor keeps every graph.
+    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH},
     available=_no_device,
     engaged=_skipped,
     # Not slow; but on nests it stands on what the ladder's rungs run in full, so the covering subset says enough.

@@ -17,8 +17,9 @@ def _missing_compiler() -> str | None:
 
 backend = Backend(
     name="inductor",
-    # AOTAutograd does not differentiate twice; Inductor draws random numbers of its own unless told otherwise.
-    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD, Capability.RNG},
+    # AOTAutograd neither differentiates twice nor keeps every graph;
+    # Inductor draws random numbers of its own unless told otherwise.
+    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH, Capability.RNG},
     eager_random={"_inductor.config.fallback_random": True},
     available=_missing_compiler,
     tags=frozenset({"slow_compile"}),

@@ -46,7 +46,8 @@ def _idle() -> str | None:
 
 backend = Backend(
     name="torchburn",
-    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD},  # AOTAutograd does not differentiate twice
+    # AOTAutograd neither differentiates twice nor keeps every graph.
+    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH},
     imports=("torchburn",),
     factory=_counting,
     engaged=_idle,

@@ -49,6 +49,7 @@ MAKERS = (
     "model/device",
     "model/enums",
     "model/errors",
+    "model/moves",
     "model/suggestions",
     "model/user_function",
     "program/__init__",

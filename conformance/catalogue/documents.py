@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Capability
+from conformance.model.moves import MOVES
 from conformance.program.nests import AMBIENT, FORMS, MODES
 
 __all__ = [
@@ -92,6 +93,15 @@ SizeOrParam = Annotated[
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Dtype = Annotated[str, _word_of("dtype", DTYPES), Field(json_schema_extra={"enum": list(DTYPES)})]
 CheckName = Annotated[str, _word_of("check", tuple(CATALOGUE)), Field(json_schema_extra={"enum": list(CATALOGUE)})]
+_OF_CASES = tuple(name for name, spec in CATALOGUE.items() if not spec.is_move)
+CaseCheckName = Annotated[str, _word_of("check", _OF_CASES), Field(json_schema_extra={"enum": list(_OF_CASES)})]
+MoveName = Annotated[str, _word_of("move", tuple(MOVES)), Field(json_schema_extra={"enum": list(MOVES)})]
+Moves = Annotated[
+    # Only one of the two is tried, so that a wrong word is reported once.
+    Annotated[Literal["none", "usual", "all"], Tag("str")]
+    | Annotated[list[MoveName], Field(min_length=1), Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list) else "str"),
+]
 CapabilityName = Annotated[
     str, _word_of("capability", tuple(Capability)), Field(json_schema_extra={"enum": list(Capability)})
 ]
@@ -192,8 +202,13 @@ class CaseDocument(StrictModel):
         default=None, description="The exception that the uncompiled program raises, if it does."
     )
     requires: list[CapabilityName] = Field(default_factory=list, description="Capabilities a backend needs for it.")
-    checks: dict[CheckName, Literal["must"]] = Field(
+    checks: dict[CaseCheckName, Literal["must"]] = Field(
         default_factory=dict, description="Checks this case asks for, or raises to MUST."
+    )
+    moves: Moves = Field(
+        default="usual",
+        description="What the caller does besides calling, in a variant of its own: a list of moves, or one of "
+        "none, usual (of those that recompile, a few) and all.",
     )
     graph_breaks: Size = Field(default=0, description="How many graph breaks are allowed.")
     recompiles: Size | None = Field(

@@ -17,6 +17,7 @@ from conformance.isolation.garbage import uncollected
 from conformance.model.case import CALLS, Call, Case, ExpectedRaise, InputSpec, Location, Variant
 from conformance.model.enums import Capability, Level, Stage
 from conformance.model.errors import Problem
+from conformance.model.moves import NO_MOVES, SEPARATOR
 from conformance.program.build import problems as program_problems
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def case_of(form: CaseDocument, topic: str, location: Location) -> Case:
         location=location,
         clauses=tuple(form.clauses),
         inputs={name: _input(spec) for name, spec in form.inputs.items()},
-        variants=tuple(_variants(form.axes)),
+        variants=(*_variants(form.axes), *_with_moves(form)),
         calls=tuple(_call(call) for call in form.calls) if form.calls else CALLS,
         raises=ExpectedRaise(stage=Stage(form.raises.stage), type=form.raises.type) if form.raises else None,
         requires=frozenset(map(Capability, form.requires)),
@@ -216,6 +217,14 @@ def _input(form: InputDocument) -> InputSpec:
 def _call(form: CallDocument) -> Call:
     given = form.model_dump(exclude={"shapes"})
     return Call(shapes={name: tuple(shape) for name, shape in form.shapes.items()}, **given)
+
+
+def _with_moves(form: CaseDocument) -> Iterator[Variant]:
+    """Yield the variant in which the caller makes moves: the first that records, unless the program raises."""
+    moves = form.moves if isinstance(form.moves, str) else SEPARATOR.join(form.moves)
+    recorded = next((variant for variant in _variants(form.axes) if variant.grad == "enabled"), None)
+    if moves != NO_MOVES and recorded and not form.raises:
+        yield replace(recorded, moves=moves)
 
 
 def _variants(axes: AxesDocument) -> Iterator[Variant]:

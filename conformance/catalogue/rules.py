@@ -181,7 +181,7 @@ def _params(case: CaseDocument) -> Iterator[Broken]:
     used |= {size for spec in case.inputs.values() for size in spec.shape or () if isinstance(size, str)}
     for name, values in params.items():
         path: Path = ("axes", "params", name)
-        if name in _AXES:
+        if name in {*_AXES, "moves"}:
             yield Broken(path=path, message=f"the param {name!r} has the name of an axis", key=True)
         if name not in used:
             hint = f"Write ${{{name}}} in program, setup or title, or {name} in a shape, or remove it."

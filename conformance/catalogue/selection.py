@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from conformance.model.enums import EXHAUSTIVE, Capability, Extent, Outcome, Tier
+from conformance.model.enums import EXHAUSTIVE, SLOW_COMPILE, Capability, Extent, Outcome, Tier
 from conformance.model.errors import SelectionError
 from conformance.model.request import Request, Selection
 from conformance.model.suggestions import nearest
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from conformance.model.request import BackendInfo
 
 __all__ = [
-    "SLOW_COMPILE",
     "Plan",
     "case_names",
     "decided",
@@ -35,8 +34,6 @@ __all__ = [
 
 SMOKE = "smoke"
 TIMEOUT_S = 120.0
-SLOW_COMPILE = "slow_compile"
-"""The tag of a backend that takes seconds to compile: by default it runs only a covering subset of families."""
 
 _FEW = 20  # names that a hint lists
 

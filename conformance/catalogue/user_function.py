@@ -18,6 +18,7 @@ from conformance.catalogue.yaml_source import compose
 from conformance.model.case import InputSpec, Location
 from conformance.model.enums import TIMING_TAG as TIMING
 from conformance.model.errors import UsageError
+from conformance.model.moves import SETS
 from conformance.model.user_function import DECLARED, INPUTS, STATE, UserFunction, typed
 from conformance.program.allowed_names import ROOTS
 
@@ -51,6 +52,7 @@ def case(
     checks: Sequence[str] = (),
     calls: Sequence[Mapping[str, Any]] = (),
     tolerance: Mapping[str, float] | None = None,
+    moves: str | Sequence[str] = "",
     timing: bool = False,
 ) -> Callable[[F], F]:
     """Declare how `conformance check` calls a function; the function itself is unchanged.
@@ -75,6 +77,7 @@ def case(
         checks: checks to enable, or to raise to MUST.
         calls: the sequence of calls on one compiled function, such as `[{}, {"grad": "disabled"}]`.
         tolerance: by dtype, the relative error that is allowed.
+        moves: what the caller does besides calling: names, or `none`, `usual`, which is the default, or `all`.
         timing: whether it is timed too, if it conforms.
     """
     axes = {"grad": list(grad), "autocast": list(autocast), "dtype": list(dtype), "dynamic": list(dynamic)}
@@ -87,6 +90,7 @@ def case(
         checks=dict.fromkeys(checks, "must"),
         calls=[dict(call) for call in calls],
         tolerance=dict(tolerance or {}),
+        moves=_moves([moves] if isinstance(moves, str) and moves else list(moves)),
         tags=[TIMING] if timing else [],
     )
 
@@ -95,6 +99,11 @@ def case(
         return function
 
     return mark
+
+
+def _moves(words: Sequence[str]) -> str | list[str]:
+    """Return one word for a set of moves as it is, names as a list."""
+    return words[0] if len(words) == 1 and words[0] in SETS else list(words)
 
 
 def _nonempty(**keys: Any) -> dict[str, Any]:  # noqa: ANN401 - keys of a case, of which each has its own type
@@ -119,6 +128,7 @@ def declaration_of(texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         tolerance={
             name: _read("tolerance", number) for name, number in _pairs("tolerance", texts, "float32=1e-3").items()
         },
+        moves=_moves(texts.get("moves", ())),
     )
 
 

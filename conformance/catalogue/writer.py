@@ -19,6 +19,7 @@ from conformance.catalogue.yaml_source import compose
 from conformance.model.case import CALLS, Call, InputSpec, Variant
 from conformance.model.enums import Capability
 from conformance.model.errors import UsageError
+from conformance.model.moves import ALL, NO_MOVES, SEPARATOR, USUAL
 from conformance.program import parsing
 from conformance.program.build import substitute
 
@@ -219,6 +220,7 @@ def _case(case: Case) -> dict[str, Any]:
         "program": _Block(case.program),
         "calls": [] if case.calls == CALLS else [_Row(_call(call)) for call in case.calls],
         "axes": _axes(case),
+        "moves": _moves(case),
         "raises": _raises(case.raises) if case.raises else None,
         "graph_breaks": case.graph_breaks,
         "recompiles": case.recompiles,
@@ -252,15 +254,26 @@ def _changed(spec: InputSpec | Call, default: InputSpec | Call) -> dict[str, Any
     return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
 
 
+def _moves(case: Case) -> str | list[str]:
+    """Return what the key says; empty for the default, and where the program raises."""
+    made = [variant.moves for variant in case.variants if variant.moves != NO_MOVES]
+    if not made:
+        return "" if case.raises or all(each.grad != "enabled" for each in case.variants) else NO_MOVES
+    if made[0] == USUAL:
+        return ""
+    return made[0] if made[0] == ALL else made[0].split(SEPARATOR)
+
+
 def _raises(raises: ExpectedRaise) -> _Row:
     return _Row(stage=str(raises.stage), type=raises.type)
 
 
 def _axes(case: Case) -> _Row:
-    """Return the axes whose product the variants are."""
-    named = {name: list(dict.fromkeys(getattr(each, name) for each in case.variants)) for name in _AXES}
-    params = {name: _distinct([each.params[name] for each in case.variants]) for name in case.variants[0].params}
-    if [_point(each) for each in case.variants] != [
+    """Return the axes whose product the variants are, without the one that makes moves if there are others."""
+    variants = [each for each in case.variants if each.moves == NO_MOVES] or case.variants
+    named = {name: list(dict.fromkeys(getattr(each, name) for each in variants)) for name in _AXES}
+    params = {name: _distinct([each.params[name] for each in variants]) for name in variants[0].params}
+    if [_point(each) for each in variants] != [
         (*fixed, tuple(zip(params, values, strict=True)))
         for fixed in product(*named.values())
         for values in product(*params.values())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from conformance.checks.finding import Pair
     from conformance.observation.ambient import AmbientState
 
-__all__ = ["check"]
+__all__ = ["check", "unequal"]
 
 
 def check(pair: Pair) -> Finding:
@@ -28,13 +28,13 @@ def _differences(pair: Pair) -> Iterator[Difference]:
             left, right = getattr(actual, name), getattr(expected, name)
             if left is not None and right is not None:
                 before = None if pair.claims_rng else (actual.rng_before, expected.rng_before)
-                yield from _unequal(left, right, f"call[{index}].{name}", before)
+                yield from unequal(left, right, f"call[{index}].{name}", before)
 
 
-def _unequal(
-    actual: AmbientState, expected: AmbientState, where: str, before: tuple[str, str] | None
+def unequal(
+    actual: AmbientState, expected: AmbientState, where: str, before: tuple[str, str] | None = None
 ) -> Iterator[Difference]:
-    """Fields that differ; given generator states before the call, only whether each generator advanced is compared."""
+    """Yield the fields that differ; with generator states from before, only whether each generator advanced counts."""
     actual_fields, expected_fields = asdict(actual), asdict(expected)
     if before is not None:
         actual_fields["rng"], expected_fields["rng"] = (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from conformance.checks.finding import Pair
     from conformance.model.result import Raised
 
-__all__ = ["check"]
+__all__ = ["check", "coarse"]
 
 
 def check(pair: Pair) -> Finding:
@@ -26,7 +26,7 @@ def check(pair: Pair) -> Finding:
 
 def _stage_and_kind(pair: Pair) -> Iterator[Difference]:
     for index, actual, expected in pair.calls():
-        left, right = _coarse(actual.raised), _coarse(expected.raised)
+        left, right = coarse(actual.raised), coarse(expected.raised)
         if left != right:
             in_backward = any(each and each.stage is Stage.BACKWARD for each in (actual.raised, expected.raised))
             yield Difference(
@@ -57,7 +57,8 @@ def _undeclared(pair: Pair) -> str:
     return f"the uncompiled function raises {raised.type} {_where(raised)}: {raised.message.partition(chr(10))[0]}"
 
 
-def _coarse(raised: Raised | None) -> str:
+def coarse(raised: Raised | None) -> str:
+    """Return the nearest built-in class of an exception, and where it was raised."""
     if raised is None:
         return NO_EXCEPTION
     kind = next((name for name in raised.kinds if hasattr(builtins, name)), raised.type)

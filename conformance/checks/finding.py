@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from conformance.model.enums import Grade, Stage
+from conformance.model.enums import Capability, Grade, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Pair:
     `reference` None compares bits alone (uncompiled with itself). `fallback` is the backend's report that something
     else did the work; `is_idle` is whether it has no such report and returned every graph unchanged. `breaks` are the
     places where graphs break, with reasons. The byte counts are None where they could not be measured. `twin` is the
-    compiled role of the case's second program, if it has one. Without `claims_rng` random numbers may differ.
+    compiled role of the case's second program, if it has one. `lacking` are capabilities that are not claimed.
     """
 
     case: Case
@@ -41,7 +41,12 @@ class Pair:
     actual_bytes: int | None = None
     expected_bytes: int | None = None
     twin: RoleObservation | None = None
-    claims_rng: bool = True
+    lacking: frozenset[Capability] = frozenset()
+
+    @property
+    def claims_rng(self) -> bool:
+        """Whether random numbers must be the same."""
+        return Capability.RNG not in self.lacking
 
     def calls(self) -> Iterator[tuple[int, CallObservation, CallObservation]]:
         """Yield index, actual and expected of every call that both sides made."""

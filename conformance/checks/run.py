@@ -5,8 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from conformance.checks import moves
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Level
+from conformance.model.moves import MOVES
 from conformance.model.result import CheckResult
 
 if TYPE_CHECKING:
@@ -16,13 +18,13 @@ if TYPE_CHECKING:
     from conformance.model.check_catalogue import CheckSpec
     from conformance.model.result import Difference
 
-__all__ = ["run_checks"]
+__all__ = ["compare_moves", "run_checks"]
 
 _KEPT = 5  # differences kept per check; the rest are counted
 
 # Each check is the function `check` of the module that has its name.
 _CHECKS: Mapping[str, Callable[[Pair], Finding]] = {
-    name: import_module(f"conformance.checks.{name}").check for name in CATALOGUE
+    name: import_module(f"conformance.checks.{name}").check for name, spec in CATALOGUE.items() if not spec.is_move
 }
 
 
@@ -30,9 +32,18 @@ def run_checks(pair: Pair) -> tuple[CheckResult, ...]:
     """Run every check that applies to the case; a check that breaks both a MUST and a SHOULD gives two results."""
     return tuple(
         result
-        for spec in CATALOGUE.values()
-        if not spec.asked or spec.name in pair.case.checks
-        for result in _results(spec, _CHECKS[spec.name](pair), pair)
+        for name, run in _CHECKS.items()
+        if not CATALOGUE[name].asked or name in pair.case.checks
+        for result in _results(CATALOGUE[name], run(pair), pair)
+    )
+
+
+def compare_moves(pair: Pair) -> tuple[CheckResult, ...]:
+    """Run the check of every move that both roles made."""
+    return tuple(
+        result
+        for name in moves.made(pair)
+        for result in _results(CATALOGUE[MOVES[name].check], moves.check(pair, name), pair)
     )
 
 

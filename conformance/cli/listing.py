@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from conformance.backend import discovery
 from conformance.catalogue.selection import case_names, require
 from conformance.catalogue.sources import PACKAGED, case_called, collect, homes
-from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.check_catalogue import CATALOGUE, CheckSpec
 from conformance.model.errors import SelectionError
 from conformance.report import terminal
 
@@ -81,11 +81,14 @@ def backends() -> str:
 
 def checks() -> str:
     """One line a check: its name, its level and what it detects."""
-    rows = [
-        (spec.name, f"{spec.level}{', where a case asks' if spec.asked else ''}", spec.sees)
-        for spec in CATALOGUE.values()
-    ]
+    rows = [(spec.name, f"{spec.level}{_when(spec)}", spec.sees) for spec in CATALOGUE.values()]
     return terminal.listing(("check", "level", "what it sees"), rows)
+
+
+def _when(spec: CheckSpec) -> str:
+    if spec.is_move:
+        return ", where moves are made"
+    return ", where a case asks" if spec.asked else ""
 
 
 def show(case_id: str, folders: Sequence[Path] = ()) -> str:

@@ -45,7 +45,7 @@ def record_options(command: Callable[..., None]) -> Callable[..., None]:
     return where(cases(command))
 
 
-_DECLARED = ("input", "dynamic", "call", "requires", "raises", "check", "tolerance")
+_DECLARED = ("input", "dynamic", "call", "requires", "raises", "check", "tolerance", "moves")
 """Options of `check` that describe the function."""
 
 
@@ -87,6 +87,7 @@ def _of_function(name: str, metavar: str, text: str) -> Callable[[Callable[..., 
 @_of_function("raises", "[backward:]TYPE", "The exception that the uncompiled function must raise.")
 @_of_function("check", "NAME", "A check to request, or to raise to MUST; see `list --checks`. Repeatable.")
 @_of_function("tolerance", "DTYPE=NUMBER", "The relative error that is allowed of a dtype. Repeatable.")
+@_of_function("moves", "NAME", "What the caller does besides calling; or none, usual (the default), all. Repeatable.")
 @click.option("--expectations", type=FILE, help="Known failures of the one backend that runs.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and cotangents.")
 @click.option(

@@ -14,14 +14,16 @@ import torch
 from conformance.backend.resolution import patched, resolve
 from conformance.checks import metamorphic
 from conformance.checks.finding import Pair
-from conformance.checks.run import run_checks
-from conformance.model.enums import Capability, Fault, Level, Outcome, Stage
+from conformance.checks.run import compare_moves, run_checks
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Capability, Fault, Outcome, Stage
 from conformance.model.result import Attempt, Attempts
 from conformance.observation import ambient, graph_breaks, seeding
 from conformance.observation.driver import Role, perform, saved_bytes
 from conformance.observation.evidence import Watch, compile_with
 from conformance.observation.exceptions import describe
 from conformance.observation.fp64 import Reference
+from conformance.observation.repertoire import make_moves, observe, weights_of
 from conformance.observation.snapshot import unreadable
 from conformance.oracle import agreement
 from conformance.program import build as program_build
@@ -50,7 +52,8 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
         What was observed. Any `Exception` of a program or backend is caught; another exception ends the child.
     """
     report(Stage.BUILD)
-    subject = _Subject(request)
+    subject = _Subject(_of_one_call(request) if request.moves else request)
+    request = subject.request
     try:
         role = subject.uncompiled()
     except Exception as error:  # noqa: BLE001 - a case that does not build is the suite's fault
@@ -59,7 +62,7 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
         return Attempt(invalid=why, fault=Fault.CASE, stage=Stage.BUILD)
     report(Stage.REFERENCE)
     try:
-        expected, expected_bytes = perform(role), saved_bytes(role)
+        expected, expected_bytes = observe(role, request.moves), saved_bytes(role)
         agreed, disagreement = agreement.compare(request, expected)
         invalid = _invalid_attempt(subject, expected, disagreement)
     except Exception as error:  # noqa: BLE001 - inputs that cannot be made
@@ -94,6 +97,13 @@ def run_all(requests: Sequence[Request], report: Callable[[Stage], None]) -> Att
             break
         torch.compiler.reset()
     return Attempts(made=tuple(made))
+
+
+def _of_one_call(request: Request) -> Request:
+    """The request of a variant that makes moves: of the calls of its case, the first alone comes before them."""
+    case = request.case
+    asked = {name: level for name, level in case.checks.items() if name != "double_backward"}
+    return replace(request, case=replace(case, calls=case.calls[:1], checks=asked))
 
 
 class _Subject:
@@ -172,17 +182,15 @@ def _describe(raised: Raised) -> str:
 
 def _unstable(subject: _Subject, expected: RoleObservation) -> str | None:
     """How the uncompiled program differs from itself, or None."""
-    again = perform(subject.uncompiled())
-    broken = [
-        result
-        for result in run_checks(Pair(case=subject.request.case, actual=again, expected=expected))
-        if not result.held and result.level is Level.MUST
-    ]
+    again = observe(subject.uncompiled(), subject.request.moves)
+    pair = Pair(case=subject.request.case, actual=again, expected=expected)
+    broken = [result for result in (*run_checks(pair), *compare_moves(pair)) if result.breaks]
     if not broken:
         return None
     first = broken[0].differences[0]
     what = f"{first.kind} {first.expected}, then {first.actual}"
-    return f"the uncompiled program differs from itself in {first.path}: {what}"
+    where = f"{broken[0].check}, {first.path}" if CATALOGUE[broken[0].check].is_move else first.path
+    return f"the uncompiled program differs from itself in {where}: {what}"
 
 
 def _broken_law(subject: _Subject, expected: RoleObservation) -> str | None:
@@ -213,6 +221,7 @@ class _Compiled:
             twin = self._role(self.subject.twin, expected) if self.subject.twin else None
         except Exception as error:  # noqa: BLE001 - torch.compile refuses the backend: a result
             return Attempt(raised=describe(error, Stage.COMPILE), stage=Stage.COMPILE)
+        weights = weights_of(role)
         actual = perform(role)
         evidence = watch.evidence(compiled_backward=any(call.compiled_backward for call in actual.calls))
         breaks = graph_breaks.places()  # since the watch was made
@@ -221,7 +230,7 @@ class _Compiled:
             case=self.subject.request.case,
             actual=actual,
             expected=expected,
-            reference=Reference(self.subject.request, self.subject.build),
+            reference=Reference(self.subject.request, self.subject.build, self.subject.request.moves),
             evidence=evidence,
             breaks=breaks,
             fallback=_fallback(self.backend),
@@ -229,14 +238,14 @@ class _Compiled:
             actual_bytes=actual_bytes,
             expected_bytes=expected_bytes,
             twin=perform(twin) if twin else None,
-            claims_rng=Capability.RNG in self.subject.request.backend.capabilities,
+            lacking=Capability.all() - self.subject.request.backend.capabilities,
         )
         self.report(Stage.COMPARE)
         raised = _unexpected(actual, expected)
-        with self.dispatching:
-            checks = run_checks(pair)
-        if raised is None and not pair.claims_rng and any(call.draws for call in expected.calls):
-            checks = self._drawing_uncompiled_baseline(pair, checks)
+        checks = self._checks(pair, raised)
+        if expected.moves and not any(check.breaks for check in checks):
+            # What the plain call shows already would show in every move again.
+            checks = (*checks, *self._moves(role, weights, pair))
         return Attempt(
             # A check that holds for a sequence cut short by an exception means little.
             checks=tuple(check for check in checks if not check.held) if raised else checks,
@@ -245,6 +254,13 @@ class _Compiled:
             stage=raised.stage if raised else Stage.COMPARE,
             metrics=_metrics(actual, actual_bytes, expected_bytes),
         )
+
+    def _checks(self, pair: Pair, raised: Raised | None) -> tuple[CheckResult, ...]:
+        with self.dispatching:
+            checks = run_checks(pair)
+        if raised is None and not pair.claims_rng and any(call.draws for call in pair.expected.calls):
+            return self._drawing_uncompiled_baseline(pair, checks)
+        return checks
 
     def _drawing_uncompiled_baseline(self, pair: Pair, checks: tuple[CheckResult, ...]) -> tuple[CheckResult, ...]:
         """Checks of a program that draws, plus those that break if the backend is set to draw the same numbers."""
@@ -258,13 +274,21 @@ class _Compiled:
             actual = perform(self._role(subject, pair.expected))
         reference = Reference(subject.request, subject.build)
         switched = replace(
-            pair, actual=actual, reference=reference, claims_rng=True, evidence=None, fallback=None, is_idle=False
+            pair, actual=actual, reference=reference, lacking=frozenset(), evidence=None, fallback=None, is_idle=False
         )
         broken = {result.check: result for result in run_checks(switched) if result.breaks}
         switch = {name: repr(value) for name, value in self.backend.eager_random.items()}
         return tuple(
             _under(switch, broken[each.check]) if each.held and each.check in broken else each for each in checks
         )
+
+    def _moves(self, role: Role, weights: Mapping[str, torch.Tensor], pair: Pair) -> tuple[CheckResult, ...]:
+        """Make the moves that were made uncompiled, and run their checks."""
+        unwatched = replace(role, around=lambda _: contextlib.nullcontext())
+        pair.actual.moves = make_moves(unwatched, self.subject.request.moves, weights, pair.expected.moves)
+        self.report(Stage.COMPARE)
+        with self.dispatching:
+            return compare_moves(pair)
 
     def _role(self, subject: _Subject, expected: RoleObservation) -> Role:
         module = subject.build()

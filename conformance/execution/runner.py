@@ -9,10 +9,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from conformance.backend.discovery import relative
-from conformance.catalogue.selection import SLOW_COMPILE, decided, is_smoke
+from conformance.catalogue.selection import decided, is_smoke
 from conformance.execution import attempts
 from conformance.isolation import tasks
-from conformance.model.enums import Fault, Outcome, Verdict
+from conformance.model.enums import SLOW_COMPILE, Fault, Outcome, Verdict
 from conformance.model.result import Attempt, Record
 from conformance.records.encoding import SCHEMA_VERSION, reproduce
 from conformance.records.environment import fingerprint

@@ -9,12 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.backend import discovery
-from conformance.catalogue.selection import SLOW_COMPILE, select
+from conformance.catalogue.selection import select
 from conformance.catalogue.sources import collect, homes
 from conformance.execution import attempts
 from conformance.execution.runner import BATCH, Run
 from conformance.isolation import tasks
-from conformance.model.enums import Extent
+from conformance.model.enums import SLOW_COMPILE, Extent
 from conformance.records import environment, kept
 from conformance.records.kept import Kind
 from conformance.records.record_file import RecordWriter, belongs, make_header, resume

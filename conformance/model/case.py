@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from conformance.model.enums import Capability, Level, Stage, Tier
+from conformance.model.moves import NO_MOVES
 from conformance.model.user_function import UserFunction
 
 __all__ = ["CALLS", "Call", "Case", "ExpectedRaise", "Family", "InputSpec", "Location", "Variant"]
@@ -88,7 +89,8 @@ class ExpectedRaise:
 class Variant:
     """One point of a case's axes. `dynamic` None is PyTorch's automatic dynamic shapes.
 
-    `tier` is where it runs unless it is requested; it is not part of the id.
+    `moves` are what the caller does besides one call and one backward: `none`, `usual`, `all`, or names of
+    `conformance.model.moves` joined by `+`. `tier` is where it runs unless it is requested; it is not part of the id.
     """
 
     grad: str = "enabled"
@@ -96,6 +98,7 @@ class Variant:
     dtype: str = "float32"
     dynamic: bool | None = False
     params: Mapping[str, Scalar] = field(default_factory=dict)
+    moves: str = NO_MOVES
     tier: Tier = Tier.DEFAULT
 
     @property
@@ -103,7 +106,8 @@ class Variant:
         """Axis name -> value as text, in the order of the id; every axis, default or not."""
         dynamic = "auto" if self.dynamic is None else str(self.dynamic).lower()
         fixed = {"grad": self.grad, "autocast": self.autocast, "dtype": self.dtype, "dynamic": dynamic}
-        return fixed | {name: _text(value) for name, value in sorted(self.params.items())}
+        params = {name: _text(value) for name, value in sorted(self.params.items())}
+        return fixed | params | {"moves": self.moves}
 
     @property
     def requires(self) -> frozenset[Capability]:
@@ -114,7 +118,7 @@ class Variant:
     @property
     def id(self) -> str:
         """A stable, readable id: grad always, other axes only where they differ from the default."""
-        defaults = {"autocast": "off", "dtype": "float32", "dynamic": "false"}
+        defaults = {"autocast": "off", "dtype": "float32", "dynamic": "false", "moves": NO_MOVES}
         parts = [f"{name}={value}" for name, value in self.axes.items() if defaults.get(name) != value]
         return ",".join(parts)
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from conformance.model.enums import Level
+from conformance.model.moves import MOVES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,12 +20,16 @@ __all__ = ["CATALOGUE", "CheckSpec"]
 
 @dataclass(frozen=True, kw_only=True)
 class CheckSpec:
-    """Name of one check, its level, and what it compares. With `asked`, it runs only for cases that request it."""
+    """Name of one check, its level, and what it compares. With `asked`, it runs only where it is requested.
+
+    `is_move`: it compares what a caller sees who makes one of `conformance.model.moves`.
+    """
 
     name: str
     level: Level
     sees: str
     asked: bool = False
+    is_move: bool = False
 
 
 _SPECS = (
@@ -45,6 +50,10 @@ _SPECS = (
     CheckSpec(name="compiled", level=Level.MUST, sees="proof that the backend compiled and ran a graph"),
     CheckSpec(name="graph_count", level=Level.SHOULD, sees="graph breaks and recompiles against what the case allows"),
     CheckSpec(name="saved_bytes", level=Level.SHOULD, sees="bytes that autograd saved for backward"),
+    *(
+        CheckSpec(name=move.check, level=Level.MUST, sees=move.does, asked=True, is_move=True)
+        for move in MOVES.values()
+    ),
 )
 
 CATALOGUE: Mapping[str, CheckSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})

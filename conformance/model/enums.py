@@ -7,6 +7,7 @@ from enum import StrEnum
 __all__ = [
     "EXHAUSTIVE",
     "PRECISIONS",
+    "SLOW_COMPILE",
     "TIMING_TAG",
     "Capability",
     "Extent",
@@ -179,6 +180,7 @@ class Capability(StrEnum):
     DYNAMIC_SHAPES = "dynamic_shapes"
     INPUT_MUTATION = "input_mutation"
     DOUBLE_BACKWARD = "double_backward"
+    RETAIN_GRAPH = "retain_graph"
     RNG = "rng"
     FLOAT16 = "float16"
     BFLOAT16 = "bfloat16"
@@ -212,6 +214,9 @@ class Tier(StrEnum):
     EXHAUSTIVE = "exhaustive"
     """On none."""
 
+
+SLOW_COMPILE = "slow_compile"
+"""The tag of a backend that takes seconds to compile: by default it runs only a covering subset of families."""
 
 TIMING_TAG = "timing"
 """The tag of cases that are worth timing."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from conformance.model.case import Case, Location, Variant
-from conformance.model.enums import Capability, Extent, Kind, Outcome
+from conformance.model.enums import SLOW_COMPILE, Capability, Extent, Kind, Outcome
+from conformance.model.moves import chosen
 
 __all__ = ["BackendInfo", "Expectation", "Request", "Selection"]
 
@@ -49,6 +50,11 @@ class Request:
     def key(self) -> tuple[str, str, str]:
         """Backend name, case id, variant id: unique within a run."""
         return (self.backend.name, self.case.id, self.variant.id)
+
+    @property
+    def moves(self) -> tuple[str, ...]:
+        """The names of the moves to be made, where they apply, in their order."""
+        return chosen(self.variant.moves, self.case.id, is_slow=SLOW_COMPILE in self.backend.tags)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,18 @@ if TYPE_CHECKING:
     from conformance.observation.ambient import AmbientState
     from conformance.observation.snapshot import Leaves
 
-__all__ = ["CallObservation", "Role", "RoleObservation", "differentiable", "perform", "saved_bytes"]
+__all__ = [
+    "CallObservation",
+    "MoveObservation",
+    "Role",
+    "RoleObservation",
+    "arguments_of",
+    "differentiable",
+    "leaves_of",
+    "modes_of",
+    "perform",
+    "saved_bytes",
+]
 
 
 @dataclass(kw_only=True)
@@ -65,14 +76,25 @@ class CallObservation:
 
 
 @dataclass(kw_only=True)
+class MoveObservation:
+    """What a caller saw when it made a move: leaves by path, what was raised, and the state it was left in."""
+
+    leaves: Leaves = field(default_factory=dict)
+    raised: Raised | None = None
+    after: AmbientState | None = None
+
+
+@dataclass(kw_only=True)
 class RoleObservation:
     """Snapshots of a role over all calls.
 
     `retained` are the outputs of every call, read again after the last one. `reaches` lists what changed when the
-    caller wrote into each output of the last call. `complete` is False when an exception ended the sequence.
+    caller wrote into each output of the last call. `moves` are by name. `complete` is False when an exception ended
+    the sequence.
     """
 
     calls: list[CallObservation] = field(default_factory=list)
+    moves: dict[str, MoveObservation] = field(default_factory=dict)
     retained: Leaves = field(default_factory=dict)
     reaches: Mapping[str, str] = field(default_factory=dict)
     complete: bool = False
@@ -134,7 +156,7 @@ class _Driver:
     def __init__(self, role: Role, call: Call, index: int) -> None:
         self.role, self.call, self.index = role, call, index
         self.request = role.request
-        self.arguments = _arguments(role, call, index)
+        self.arguments = arguments_of(role, call, index)
         self._keep_gradients()
         self.results: dict[str, object] = {}
         self.cotangents: dict[str, torch.Tensor] = {}
@@ -162,12 +184,12 @@ class _Driver:
     def _keep_gradients(self) -> None:
         """Let inputs that were computed from other tensors keep their gradients, as leaves do."""
         for name, value in self.arguments.items():
-            for _, leaf in _leaves_of(name, value):
+            for _, leaf in leaves_of(name, value):
                 if leaf.requires_grad and not leaf.is_leaf and leaf.grad_fn is not None:
                     leaf.retain_grad()
 
     def _tracked(self) -> dict[str, object]:
-        leaves = {path: leaf for name, value in self.arguments.items() for path, leaf in _leaves_of(name, value)}
+        leaves = {path: leaf for name, value in self.arguments.items() for path, leaf in leaves_of(name, value)}
         return {**leaves, **self.role.state()}
 
     def _renew_weights(self) -> None:
@@ -181,7 +203,7 @@ class _Driver:
     def _forward(self) -> None:
         seeding.seed_default(self.request.seed + self.index + self.role.reseed)
         self.observed.rng_before = ambient.rng()
-        with _modes(self.request, self.call):
+        with modes_of(self.request, self.call):
             start = time.perf_counter()
             try:
                 with self.role.around(self.index):
@@ -255,20 +277,21 @@ class _Driver:
         return list(made.values())
 
 
-def _modes(request: Request, call: Call) -> AbstractContextManager[None]:
-    """The ambient modes of a call: its own, else those of the variant."""
+def modes_of(request: Request, call: Call) -> AbstractContextManager[None]:
+    """Return the ambient modes of a call: its own, else those of the variant."""
     variant = request.variant
     return ambient.applied(grad=call.grad or variant.grad, autocast=call.autocast or variant.autocast)
 
 
-def _arguments(role: Role, call: Call, index: int) -> dict[str, object]:
+def arguments_of(role: Role, call: Call, index: int) -> dict[str, object]:
+    """Return the arguments of a call as a role gets them, by name; other ones for each index."""
     request = role.request
     made = inputs.make(request.case, request.variant, call, request.seed, index)
     return copied(made, role.prepare) if role.prepare else made
 
 
-def _leaves_of(name: str, value: object) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors of an argument by path: its name, or `name[0]['key']` if a user's function made it."""
+def leaves_of(name: str, value: object) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors of an argument by path: its name, or `name[0]['key']` if a user's function made it."""
     if isinstance(value, torch.Tensor):
         yield name, value
     elif not isinstance(value, bool | int | float | str):
@@ -332,12 +355,12 @@ def saved_bytes(role: Role) -> int | None:
 
     request = role.request
     call = request.case.calls[0]
-    arguments = _arguments(role, call, len(request.case.calls))
+    arguments = arguments_of(role, call, len(request.case.calls))
     seeding.seed_default(request.seed)
     base = ambient.capture()
     try:
         with (
-            _modes(request, call),
+            modes_of(request, call),
             torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
         ):
             kept = role.function(*arguments.values())

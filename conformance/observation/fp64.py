@@ -12,15 +12,16 @@ import torch
 from conformance.model.enums import Capability
 from conformance.observation.compare import NoReference, compare_leaves
 from conformance.observation.distances import gaps
-from conformance.observation.driver import Role, perform
+from conformance.observation.driver import Role
 from conformance.observation.random_draws import SEEDS, depends
+from conformance.observation.repertoire import observe
 from conformance.observation.sensitivity import nudged
 from conformance.observation.tensors import Copies
 from conformance.observation.tolerance import lowest
 from conformance.observation.widening import WIDER, Trace, Widening
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from types import ModuleType
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Reference"]
 
 _CALL = re.compile(r"call\[(\d+)\]")
+_MOVE = re.compile(r"moves\[(\w+)\]")
 
 _SEED_STEP = 1_000_003  # far apart: the calls of one run have consecutive seeds
 
@@ -41,11 +43,13 @@ class Reference:
     Args:
         request: the program to run.
         build: makes a fresh namespace of the program, seeded as for every other role.
+        moves: names of the moves that are compared.
     """
 
-    def __init__(self, request: Request, build: Callable[[], ModuleType]) -> None:
+    def __init__(self, request: Request, build: Callable[[], ModuleType], moves: Sequence[str] = ()) -> None:
         self._request = request
         self._build = build
+        self._moves = moves
         claimed, allowed = request.backend.tolerance, request.case.tolerance
         self._moved: dict[torch.dtype, list[RoleObservation]] = {}
         self.overrides = {name: max(claimed.get(name, 0.0), allowed.get(name, 0.0)) for name in {*claimed, *allowed}}
@@ -61,17 +65,20 @@ class Reference:
         traces, observation = self._traced
         paths: list[set[torch.dtype]] = []
         carried: set[torch.dtype] = set()
-        for trace, call in zip(traces, observation.calls, strict=True):
+        for trace, call in zip(traces, observation.calls, strict=False):
             paths.append(trace.dtypes | carried)
             if any(change for name, change in call.versions.items() if name not in self._request.case.inputs):
                 carried = paths[-1]
-        return paths
+        return [*paths, *(trace.dtypes | carried for trace in traces[len(paths) :])]
 
     @cached_property
     def _traced(self) -> tuple[list[Trace], RoleObservation]:
         """Dtypes and random draws of each uncompiled call, and the observation of the run that recorded them."""
-        traces = [Trace() for _ in self._request.case.calls]
-        return traces, perform(self._role(self._build(), around=traces.__getitem__))
+        traces = [Trace() for _ in (*self._request.case.calls, self._moves)]  # all moves have one
+        return traces, self._observe(around=traces.__getitem__)
+
+    def _observe(self, **changes: Any) -> RoleObservation:  # noqa: ANN401 - fields of Role
+        return observe(self._role(self._build(), **changes), self._moves)
 
     def _role(self, module: ModuleType, **changes: Any) -> Role:  # noqa: ANN401 - fields of Role
         return Role(request=self._request, module=module, function=module.program, **changes)
@@ -80,7 +87,7 @@ class Reference:
         """Return the float64 counterpart of a leaf, or None if there is no usable one.
 
         Args:
-            where: `retained`, or `call[i].outputs`, `call[i].gradients`, `call[i].tracked`, ...
+            where: `retained`, or `call[i].outputs`, `call[i].gradients`, `call[i].tracked`, `moves[name]`, ...
             path: the leaf's path.
         """
         return None if self._double is None else _find(self._double, where, path)
@@ -119,17 +126,18 @@ class Reference:
 
     @cached_property
     def _reseeded(self) -> list[RoleObservation]:
-        return [perform(self._role(self._build(), reseed=_SEED_STEP * (1 + index))) for index in range(SEEDS)]
+        return [self._observe(reseed=_SEED_STEP * (1 + index)) for index in range(SEEDS)]
 
     def _nudged(self, precision: torch.dtype) -> list[RoleObservation]:
         if precision not in self._moved:
-            self._moved[precision] = nudged(lambda: self._role(self._build()), torch.finfo(precision).eps)
+            unit = torch.finfo(precision).eps
+            self._moved[precision] = nudged(lambda: self._role(self._build()), unit, self._moves)
         return self._moved[precision]
 
     @cached_property
     def _plain(self) -> RoleObservation:
         """The program as it is, uncompiled."""
-        return perform(self._role(self._build()))
+        return self._observe()
 
     @cached_property
     def _double(self) -> RoleObservation | None:
@@ -153,7 +161,7 @@ class Reference:
     def _widened(self, around: Callable[[int], AbstractContextManager[object]], copies: Copies) -> RoleObservation:
         module = self._build()
         _widen(module)  # and the inputs too: autocast does not cast float64
-        return perform(self._role(module, prepare=copies, around=lambda index: _in_float64(around(index))))
+        return observe(self._role(module, prepare=copies, around=lambda index: _in_float64(around(index))), self._moves)
 
     @cached_property
     def _is_mode_without_effect(self) -> bool:
@@ -173,13 +181,15 @@ def _find(observation: RoleObservation, where: str, path: str) -> torch.Tensor |
 
 
 def _leaves(observation: RoleObservation, where: str) -> Leaves:
+    if move := _MOVE.match(where):
+        return observation.moves[move[1]].leaves if move[1] in observation.moves else {}
     index = _index(where)
     leaves: Leaves = getattr(observation if index is None else observation.calls[index], where.rpartition(".")[2])
     return leaves
 
 
 def _index(where: str) -> int | None:
-    """The call that a set of leaves belongs to; None for `retained`, which covers all calls."""
+    """The call that a set of leaves belongs to; None for `retained`, which covers all calls, and for moves."""
     found = _CALL.match(where)
     return int(found[1]) if found else None
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from conformance.observation.driver import perform
+from conformance.observation.repertoire import observe
 from conformance.observation.seeding import stream
 from conformance.observation.tensors import inner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from conformance.observation.driver import Role, RoleObservation
 
@@ -24,14 +24,15 @@ TRIALS = 4
 _COUNTS = 4096.0  # whole numbers below are flags, counts and labels, which rounding does not produce
 
 
-def nudged(make: Callable[[], Role], unit: float) -> list[RoleObservation]:
+def nudged(make: Callable[[], Role], unit: float, moves: Sequence[str] = ()) -> list[RoleObservation]:
     """Run a role several times with inputs, weights and cotangents moved, each time in other random directions.
 
     Args:
         make: makes the role anew.
         unit: how far numbers are moved, relative to themselves.
+        moves: names of the moves that are made too.
     """
-    return [perform(_moved(make(), unit, trial)) for trial in range(TRIALS)]
+    return [observe(_moved(make(), unit, trial), moves) for trial in range(TRIALS)]
 
 
 def _moved(role: Role, unit: float, trial: int) -> Role:

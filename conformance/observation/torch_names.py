@@ -56,6 +56,12 @@ NAMES = (
     ),
     *_group(
         Without.REFUSED,
+        "lets moves of a caller recompile one function as often as they need",
+        "torch._dynamo.config",
+        by=("observation/repertoire",),
+    ),
+    *_group(
+        Without.REFUSED,
         "counts graph breaks and skipped frames",
         "torch._dynamo.utils.graph_break_reasons",
         "torch._dynamo.utils.get_compilation_metrics",

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from conformance.checks.finding import Pair
-from conformance.checks.run import run_checks
+from conformance.checks.run import compare_moves, run_checks
 from conformance.observation.driver import Role, RoleObservation, perform
 from conformance.observation.fp64 import Reference
+from conformance.observation.repertoire import observe
 from conformance.program import build as program_build
 from conformance.tests.fakes import a_request
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from conformance.model.case import Case, Variant
     from conformance.model.result import CheckResult, Difference
 
-__all__ = ["Program", "Results", "a_pair", "a_reference", "a_role", "checked", "observed", "once"]
+__all__ = ["Program", "Results", "a_pair", "a_reference", "a_role", "checked", "moved", "observed", "once"]
 
 Program = Any  # a function of tensors, called with positional arguments
 
@@ -95,6 +96,13 @@ def checked(case: Case, wrong: Callable[[Program], Program], variant: Variant | 
         advised={one.check for one in results if not one.held and not one.breaks},
         all=results,
     )
+
+
+def moved(case: Case, wrong: Callable[[Program], Program], *names: str, **changes: Any) -> Results:
+    """Run the checks of moves on a wrong function, compared with the uncompiled one."""
+    expected, actual = (observe(role, names) for role in (a_role(case), a_role(case, wrong=wrong)))
+    results = compare_moves(replace(Pair(case=case, actual=actual, expected=expected), **changes))
+    return Results(broken={one.check for one in results if one.breaks}, all=results)
 
 
 def _request(case: Case, variant: Variant | None) -> Any:

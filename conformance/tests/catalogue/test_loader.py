@@ -61,6 +61,7 @@ cases:
       a: {shape: [4]}
     program: |
       return a * 2
+    moves: none
 """
 
 
@@ -245,3 +246,29 @@ def _problems(path: Path) -> tuple[Problem, ...]:
     except CaseError as error:
         return error.problems
     return ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "ids"),
+    [
+        ("", ["grad=enabled", "grad=enabled,moves=usual"]),
+        ("moves: all", ["grad=enabled", "grad=enabled,moves=all"]),
+        ("moves: none", ["grad=enabled"]),
+        ("moves: [leaf_hooks, each_result]", ["grad=enabled", "grad=enabled,moves=leaf_hooks+each_result"]),
+        ("axes: {grad: [disabled]}", ["grad=disabled"]),
+        ("raises: {type: ValueError}", ["grad=enabled"]),
+    ],
+)
+def test_the_caller_makes_moves_in_a_variant_of_its_own(tmp_path: Path, lines: str, ids: list[str]) -> None:
+    """It is that of the first that records, unless there is none or the program raises."""
+    text = f"inputs: {{a: {{shape: [4]}}}}\nprogram: |\n  return a * 2\n{lines}\n"
+    (case,) = load(tmp_path, demo=one(text))
+    assert [variant.id for variant in case.variants] == ids
+
+
+def test_an_unknown_move_is_refused(tmp_path: Path) -> None:
+    """With its place, and a suggestion."""
+    text = "inputs: {a: {shape: [4]}}\nprogram: |\n  return a * 2\nmoves: [leaf_hook]\n"
+    (problem,) = refused(tmp_path, demo=one(text))
+    assert problem.startswith("demo.yaml:8:13: unknown move 'leaf_hook' in case 'demo.one'")
+    assert "Did you mean 'leaf_hooks'?" in problem

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.catalogue.selection import SLOW_COMPILE, decided, digest, is_smoke, select
+from conformance.catalogue.selection import decided, digest, is_smoke, select
 from conformance.model.case import Variant
-from conformance.model.enums import Capability, Outcome, Tier
+from conformance.model.enums import SLOW_COMPILE, Capability, Outcome, Tier
 from conformance.model.errors import SelectionError
 from conformance.model.request import Selection
 from conformance.tests.fakes import a_backend, a_case, a_request

@@ -84,6 +84,7 @@ def test_the_decorator_declares_inputs_and_axes_and_leaves_the_function_alone() 
     assert [variant.id for variant in case.variants] == [
         "grad=enabled,dtype=float64,dynamic=auto",
         "grad=disabled,dtype=float64,dynamic=auto",
+        "grad=enabled,dtype=float64,dynamic=auto,moves=usual",
     ]
     assert (case.inputs["x"].shape, case.graph_breaks) == ((4,), 1)
 
@@ -107,7 +108,7 @@ def test_an_unknown_axis_value_is_refused() -> None:
 )
 def test_a_function_is_compiled_as_torch_compile_does_by_itself(axes: dict[str, list[Any]], ids: list[str]) -> None:
     """What users get is what is checked; other values of `dynamic` have to be declared."""
-    case = as_case(UserFunction(ref="m:f", declared={"axes": axes}))
+    case = as_case(UserFunction(ref="m:f", declared={"axes": axes, "moves": "none"}))
     assert [variant.id for variant in case.variants] == ids
 
 

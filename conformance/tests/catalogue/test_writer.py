@@ -63,6 +63,7 @@ def test_a_small_case_reads_like_those_of_the_catalogue() -> None:
         "      - {}\n"
         "      - {shapes: {a: [5]}, backward: false}\n"
         '    axes: {autocast: ["off", bfloat16]}\n'
+        "    moves: none\n"
     )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 TEXT = """\
 topic: Demonstration
 cases:
-  - {id: demo.plain.one, title: doubles, inputs: {a: {shape: [1]}}, program: return a * 2, tags: [timing]}
+  - {id: demo.plain.one, title: doubles, inputs: {a: {shape: [1]}}, program: return a * 2, tags: [timing], moves: none}
 families:
   - id: demo.modes
     title: modes hold

@@ -37,6 +37,7 @@ cases:
     program: |
       return a * 2
     axes: {grad: [enabled, disabled]}
+    moves: none
     tags: [special]
 
   - id: demo.first.two
@@ -47,6 +48,7 @@ cases:
       # one of several
       return a * ${factor}
     axes: {params: {factor: [2, 3]}}
+    moves: none
 """
 
 
@@ -482,7 +484,7 @@ def test_list_of_nothing_is_wrong_usage(glob: str, hint: str) -> None:
 def test_show_gives_the_yaml_and_each_different_function() -> None:
     """Comments stay; variants that make the same function share it."""
     two = _conformance("show", "demo.first.two", "--cases", "mine").stdout
-    assert two.startswith("# mine/demo_first.yaml:12:5\n- id: demo.first.two\n  title: scales its input\n")
+    assert two.startswith("# mine/demo_first.yaml:13:5\n- id: demo.first.two\n  title: scales its input\n")
     assert "      # one of several\n" not in two.split("# Python", maxsplit=1)[0]
     assert "\n    # one of several\n" in two
     assert "# Python for grad=enabled,factor=2\n" in two

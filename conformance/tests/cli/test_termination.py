@@ -70,13 +70,13 @@ def test_a_terminated_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(execution_attempts, "run_batch", attempts)
     result = CliRunner().invoke(main, line.split())
     assert result.exit_code == 143
-    missing = "Interrupted; 1 of 2 requests are missing. Continue:"
+    missing = "Interrupted; 2 of 3 requests are missing. Continue:"
     assert result.stdout.splitlines()[-1] == f"{missing} conformance {line} --resume"
     before = kept.last(Kind.RUN).read_bytes()
     done = 2
     assert CliRunner().invoke(main, [*line.split(), "--resume"]).exit_code == 0
     assert kept.last(Kind.RUN).read_bytes().startswith(before)
-    assert len(record_file.read(kept.last(Kind.RUN)).records) == 2
+    assert len(record_file.read(kept.last(Kind.RUN)).records) == 3
 
 
 def test_ctrl_c_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

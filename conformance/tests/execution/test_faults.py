@@ -35,6 +35,7 @@ cases:
     program: |
       return a * b * ${factor}
     axes: {params: {factor: [2, 3]}}
+    moves: none
 """
 
 BACKENDS = """\

@@ -52,7 +52,7 @@ def drawing(program: str) -> Case:
 
 def held(case: Case, wrong: Callable[[Program], Program]) -> Results:
     """What the checks find of a backend that does not claim to draw the same random numbers."""
-    return checked(case, wrong, claims_rng=False, reference=a_reference(case, backend=WEAK))
+    return checked(case, wrong, lacking=frozenset({Capability.RNG}), reference=a_reference(case, backend=WEAK))
 
 
 def other_numbers(right: Program) -> Program:

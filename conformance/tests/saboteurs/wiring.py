@@ -22,6 +22,7 @@ __all__ = [
     "each_result",
     "edited",
     "finish_with",
+    "gives_one_number",
     "is_arithmetic",
     "is_whole",
     "recorded",
@@ -54,11 +55,14 @@ def is_arithmetic(graph: Graph) -> bool:
 
     Then a wrong number goes no further than to the results, where the check that looks at it is the only one to see it.
     """
+    return is_whole(graph) and gives_one_number(graph)
+
+
+def gives_one_number(graph: Graph) -> bool:
+    """Whether a graph does nothing but arithmetic, for one result."""
     calls = [node for node in graph.graph.nodes if node.op in {"call_function", "call_method", "call_module"}]
-    is_simple = len(graph.graph.output_node().all_input_nodes) == 1 and all(
-        node.target in _ARITHMETIC for node in calls
-    )
-    return is_whole(graph) and is_simple and bool(calls)
+    has_one = len(graph.graph.output_node().all_input_nodes) == 1
+    return has_one and bool(calls) and all(node.target in _ARITHMETIC for node in calls)
 
 
 def tensors(values: Iterable[Any]) -> list[torch.Tensor]:

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from conformance.backend.discovery import find, usable
-from conformance.catalogue.selection import SLOW_COMPILE, decided, time_limit
+from conformance.catalogue.selection import decided, time_limit
 from conformance.execution import attempts as execution_attempts
 from conformance.execution.runner import SLOW_BATCH
 from conformance.isolation import tasks, torch_release
 from conformance.isolation.deadline import Deadline, StoppedError
 from conformance.model import codec
-from conformance.model.enums import Fault, Outcome
+from conformance.model.enums import SLOW_COMPILE, Fault, Outcome
 from conformance.model.errors import UsageError
 from conformance.model.request import Request
 from conformance.program.nest_reader import nest

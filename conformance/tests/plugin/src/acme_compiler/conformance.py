@@ -4,7 +4,7 @@ from conformance.backend import Backend, Capability
 
 backend = Backend(
     name="acme",
-    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD, Capability.INFERENCE_MODE},
+    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH, Capability.INFERENCE_MODE},
     packages=("acme-compiler",),
     description="AOTAutograd, and common subexpressions computed once",
 )

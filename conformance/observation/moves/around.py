@@ -1,0 +1,66 @@
+"""Modes that a caller holds around a call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from conformance.model.device import DEVICE
+
+if TYPE_CHECKING:
+    from conformance.observation.caller import Caller
+
+__all__ = [
+    "deterministic_mode",
+    "evaluation_mode",
+    "other_default_dtype",
+    "two_modes",
+]
+
+
+def two_modes(caller: Caller) -> None:
+    """Call within no_grad and autocast at once, then as before."""
+    caller.see(caller.call(torch.autocast(DEVICE, dtype=torch.bfloat16), torch.no_grad()), "call[0].")
+    results = caller.call()
+    caller.see(results, "call[1].")
+    if any(isinstance(value, torch.Tensor) and value.grad_fn is not None for value in results.values()):
+        caller.backward(results)
+    caller.see_gradients()
+
+
+def other_default_dtype(caller: Caller) -> None:
+    """Call with float64 as default dtype, then as before."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        caller.see(caller.call(), "call[0].")
+    finally:
+        torch.set_default_dtype(before)
+    caller.see(caller.call(), "call[1].")
+
+
+def deterministic_mode(caller: Caller) -> None:
+    """Call with deterministic algorithms."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        results = caller.call()
+        caller.see(results)
+        caller.backward(results)
+        caller.see_gradients()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def evaluation_mode(caller: Caller) -> None:
+    """Call with the modules in evaluation mode, then in training mode."""
+    modules = list(caller.modules().values())
+    caller.require(any(module.training for module in modules))
+    trained = [module.training for module in modules]
+    for module in modules:
+        module.eval()
+    caller.see(caller.call(), "call[0].")
+    for module, training in zip(modules, trained, strict=True):
+        module.train(training)
+    caller.renew()
+    caller.see(caller.call(), "call[1].")
