@@ -17,9 +17,10 @@ def _missing_compiler() -> str | None:
 
 backend = Backend(
     name="inductor",
-    # AOTAutograd neither differentiates twice nor keeps every graph;
+    # AOTAutograd neither differentiates twice nor keeps every graph, C++ takes no batch of gradients;
     # Inductor draws random numbers of its own unless told otherwise.
-    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH, Capability.RNG},
+    capabilities=Capability.all()
+    - {Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH, Capability.BATCHED_GRADIENTS, Capability.RNG},
     eager_random={"_inductor.config.fallback_random": True},
     available=_missing_compiler,
     tags=frozenset({"slow_compile"}),

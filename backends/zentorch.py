@@ -16,7 +16,8 @@ def _missing_avx512() -> str | None:
 backend = Backend(
     name="zentorch",
     # As inductor's.
-    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH, Capability.RNG},
+    capabilities=Capability.all()
+    - {Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH, Capability.BATCHED_GRADIENTS, Capability.RNG},
     imports=("zentorch",),
     available=_missing_avx512,
     packages=("zentorch",),

@@ -26,6 +26,7 @@ __all__ = [
     "decided",
     "digest",
     "is_smoke",
+    "of_plain_calls",
     "plan_of",
     "require",
     "select",
@@ -222,6 +223,12 @@ def _requests(
     for case, variant in pairs[:1] if backend.broken is not None else pairs:
         limit = time_limit(case, backend, timeout_s)
         yield Request(case=case, backend=backend, variant=variant, seed=seed, timeout_s=limit)
+
+
+def of_plain_calls(plan: Plan) -> Plan:
+    """Return a plan without the requests in which the caller makes moves: those are not timed."""
+    plain = tuple(request for request in plan.requests if not request.moves)
+    return replace(plan, requests=plain, total=len(plain), digest=digest(request.key for request in plain))
 
 
 def plan_of(requests: Collection[Request]) -> Plan:

@@ -181,6 +181,7 @@ class Capability(StrEnum):
     INPUT_MUTATION = "input_mutation"
     DOUBLE_BACKWARD = "double_backward"
     RETAIN_GRAPH = "retain_graph"
+    BATCHED_GRADIENTS = "batched_gradients"
     RNG = "rng"
     FLOAT16 = "float16"
     BFLOAT16 = "bfloat16"

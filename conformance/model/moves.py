@@ -79,12 +79,16 @@ _SPECS = (
     ),
     *_in(
         "backward",
+        needs=Capability.BATCHED_GRADIENTS,
+        batched_cotangents="torch.autograd.grad for two cotangents at once (is_grads_batched)",
+    ),
+    *_in(
+        "backward",
         needs=Capability.DOUBLE_BACKWARD,
         create_graph="second derivatives, by torch.autograd.grad with create_graph",
     ),
     *_in(
         "backward",
-        batched_cotangents="torch.autograd.grad for two cotangents at once (is_grads_batched)",
         expanded_cotangents="backward with cotangents that are expanded, as those of a sum",
         transposed_cotangents="backward with cotangents in another memory order",
         backward_in_autocast="backward within autocast",

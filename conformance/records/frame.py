@@ -16,6 +16,7 @@ from conformance.isolation.garbage import uncollected
 from conformance.model.enums import Grade, Level, Outcome, Stage, Verdict
 from conformance.model.errors import RecordFileError
 from conformance.model.ladder import by_ladder
+from conformance.model.moves import NO_MOVES
 from conformance.model.result import Evidence
 from conformance.records import record_file, releases
 from conformance.records.find import find_every_release, find_files, find_kinds
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BY_LADDER",
     "CHECK_TYPES",
+    "MOVES_AREA",
     "TYPES",
     "Types",
     "axes_of",
@@ -43,13 +45,16 @@ __all__ = [
     "with_torch",
 ]
 
-_AXES = ("grad", "autocast", "dtype", "dynamic")
+_AXES = ("grad", "autocast", "dtype", "dynamic", "moves")
 _GRADED = ("values", "gradients")
 _EVIDENCE = tuple(spec.name for spec in fields(Evidence))
 _KEY = ("backend", "area", "case", "variant")
 
 Types = Mapping[str, str | type[StrEnum]]
 """Columns in order, each with its dtype; an enumeration is an ordered categorical of its values."""
+
+MOVES_AREA = "moves"
+"""The area of records in which the caller makes moves, whatever the case."""
 
 BY_LADDER = "backends"
 """The dtype of a column of backends: an ordered categorical of those in the data, along the ladder."""
@@ -101,6 +106,7 @@ def load(*paths: str | Path) -> pd.DataFrame:
     autocast            str          ambient autocast: off, bfloat16, float16
     dtype               str          dtype of inputs that do not set one
     dynamic             str          value for `torch.compile(dynamic=...)`: false, true, auto
+    moves               str          what the caller does besides calling: none, usual, all, or names of moves
     params              str          a case's own axes, as `name=value,...`
     clauses             str          clauses of the specification that the case tests, separated by spaces
     outcome             category     what happened
@@ -263,7 +269,8 @@ def _first(check: CheckResult) -> str:
 
 
 def _key(record: Record) -> dict[str, object]:
-    area = record.case_id.partition(".")[0]
+    # What a caller may do is apart: one defect there shows in the cases of every area.
+    area = record.case_id.partition(".")[0] if axes_of(record.variant)["moves"] == NO_MOVES else MOVES_AREA
     return {"backend": record.backend, "area": area, "case": record.case_id, "variant": record.variant}
 
 
@@ -302,6 +309,6 @@ def _row(record: Record, torch: str, first_rung: str) -> dict[str, object]:
 def axes_of(variant: str) -> Mapping[str, str]:
     """Split a variant's id into axes; axes it does not name have their defaults, a case's own go into `params`."""
     pairs = dict(part.partition("=")[::2] for part in re.split(r",(?=\w+=)", variant))
-    defaults = {"grad": "enabled", "autocast": "off", "dtype": "float32", "dynamic": "false"}
+    defaults = {"grad": "enabled", "autocast": "off", "dtype": "float32", "dynamic": "false", "moves": NO_MOVES}
     own = ",".join(f"{name}={value}" for name, value in pairs.items() if name and name not in _AXES)
     return {name: pairs.get(name, defaults[name]) for name in _AXES} | {"params": own}

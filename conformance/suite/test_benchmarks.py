@@ -41,7 +41,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize benchmarks with the requests whose case is tagged for timing; skip them without --benchmark-only."""
     if metafunc.config.getoption("benchmark_only", default=False):
         plan = session_of(metafunc.config).plan
-        given = parameters(_with_uncompiled([request for request in plan.requests if TIMING_TAG in request.case.tags]))
+        timed = [each for each in plan.requests if TIMING_TAG in each.case.tags and not each.moves]
+        given = parameters(_with_uncompiled(timed))
     else:
         reason = pytest.mark.skip(reason="times backends; asked for with --benchmark-only")
         given = [pytest.param(None, id="no-benchmark-only", marks=reason)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from conformance.backend import discovery
-from conformance.catalogue.selection import select
+from conformance.catalogue.selection import of_plain_calls, select
 from conformance.catalogue.sources import collect, homes
 from conformance.execution import attempts
 from conformance.execution.runner import records
@@ -232,7 +232,7 @@ def prepare(options: BenchOptions) -> Bench:
     plan = select(chosen, infos, case_globs=options.case_globs, variants=options.variants, seed=options.seed)
     machine = environment.capture(homes(options.folders))
     expectations = known_failures(infos, cases, machine)  # before a file of timings is opened, which replaces it
-    return _opened(options, plan, machine, expectations)
+    return _opened(options, of_plain_calls(plan), machine, expectations)
 
 
 def of_known(plan: Plan, known: Iterable[Record], path: Path) -> Bench:
@@ -246,7 +246,7 @@ def of_known(plan: Plan, known: Iterable[Record], path: Path) -> Bench:
     Raises:
         ConformanceError: the file cannot be opened.
     """
-    ready = _opened(BenchOptions(records=path, seed=plan.seed), plan, environment.capture(), {})
+    ready = _opened(BenchOptions(records=path, seed=plan.seed), of_plain_calls(plan), environment.capture(), {})
     return replace(ready, known={record.key: record for record in known})
 
 

@@ -221,7 +221,7 @@ def _named(backend: str, case: str, variant: str) -> dict[str, object]:
         "area": case.partition(".")[0],
         "case": case,
         "variant": variant,
-        **axes_of(variant),
+        **{name: value for name, value in axes_of(variant).items() if name != "moves"},  # none is timed
     }
 
 

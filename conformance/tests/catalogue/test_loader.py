@@ -270,5 +270,5 @@ def test_an_unknown_move_is_refused(tmp_path: Path) -> None:
     """With its place, and a suggestion."""
     text = "inputs: {a: {shape: [4]}}\nprogram: |\n  return a * 2\nmoves: [leaf_hook]\n"
     (problem,) = refused(tmp_path, demo=one(text))
-    assert problem.startswith("demo.yaml:8:13: unknown move 'leaf_hook' in case 'demo.one'")
+    assert problem.startswith("demo.yaml:8:12: unknown move 'leaf_hook' in case 'demo.one'")
     assert "Did you mean 'leaf_hooks'?" in problem

@@ -44,6 +44,13 @@ def test_a_cases_own_axes_share_a_column_even_with_commas_in_their_values() -> N
     assert list(rows["params"]) == ["mode=a,b,reduction=sum"]
 
 
+def test_moves_of_the_caller_are_an_area() -> None:
+    """What a caller may do is apart from the areas of the cases: one defect there shows in all of them."""
+    rows = frame.of([a_record(variant="grad=enabled"), a_record(variant="grad=enabled,moves=usual")])
+    assert list(rows["area"]) == ["demo", frame.MOVES_AREA]
+    assert list(rows["moves"]) == ["none", "usual"]
+
+
 def test_rows_have_what_happened(tmp_path: Path) -> None:
     """Outcome, verdict, score and gate, the broken checks, the expectation and the torch it was seen with."""
     machine = an_environment(torch="2.14.0")

@@ -208,7 +208,7 @@ def test_a_cut_line_is_counted_and_dropped(tmp_path: Path) -> None:
         (a_header(backends=[a_backend("new")]), r"list of backends was fake, is now new$"),
         (
             a_header(backends=[a_backend(capabilities=frozenset({Capability.RNG, Capability.AUTOCAST}))]),
-            r"capabilities of backend fake was autocast, bfloat16, .*, is now autocast, rng$",
+            r"capabilities of backend fake was autocast, batched_gradients, .*, is now autocast, rng$",
         ),
     ],
 )

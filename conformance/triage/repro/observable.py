@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.device import DEVICE
 from conformance.model.enums import Outcome, Stage
 from conformance.model.errors import UsageError
@@ -17,14 +18,26 @@ from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from conformance.model.request import Request
-    from conformance.model.result import Difference
+    from conformance.model.result import CheckResult, Difference
     from conformance.triage.lookup import Found
 
-__all__ = ["Moment", "Observable", "difference", "observable"]
+__all__ = ["FACTS", "STATE", "Moment", "Observable", "difference", "first_broken", "observable"]
 
 _BACKWARD = re.compile(r"grad\((grad\()?(?P<name>.*?)\)+(?P<part>\.[\w.()\[\]]+)?")
 _HANDED = re.compile(r"cotangent\((?P<cotangent>.*)\)|after_backward\.(?P<name>.*)")
 _CALL = re.compile(r"call\[(\d+)\]\.?")
+
+
+def first_broken(found: Found) -> CheckResult | None:
+    """Return the first check of those that decided the verdict; None where none did.
+
+    Raises:
+        UsageError: the record is of no failure.
+    """
+    if not found.record.outcome.is_failure:
+        message = f"{'/'.join(found.record.key)} is a {found.record.outcome}: there is nothing to reproduce"
+        raise UsageError(message)
+    return next(iter(broken_in_order(found.record.checks)), None)
 
 
 def difference(found: Found) -> Difference | None:
@@ -33,11 +46,8 @@ def difference(found: Found) -> Difference | None:
     Raises:
         UsageError: the record is of no failure.
     """
-    if not found.record.outcome.is_failure:
-        message = f"{'/'.join(found.record.key)} is a {found.record.outcome}: there is nothing to reproduce"
-        raise UsageError(message)
-    broken = broken_in_order(found.record.checks)
-    return broken[0].differences[0] if broken and broken[0].differences else None
+    broken = first_broken(found)
+    return broken.differences[0] if broken and broken.differences else None
 
 
 class Moment(IntEnum):
@@ -77,7 +87,7 @@ class Observable:
     caught: bool = False
 
 
-_FACTS = {
+FACTS = {
     "dtype": "{}.dtype",
     "shape": "tuple({}.shape)",
     "device": "{}.device",
@@ -91,7 +101,9 @@ _FACTS = {
     "grad_fn": "{}.grad_fn is not None",
     "is_inference": "{}.is_inference()",
 }
-_STATE = {
+"""Facts about a tensor by kind of difference, as Python with a place for the tensor."""
+
+STATE = {
     "grad_mode": "torch.is_grad_enabled()",
     "inference_mode": "torch.is_inference_mode_enabled()",
     "autocast": f'torch.is_autocast_enabled("{DEVICE}")',
@@ -111,6 +123,7 @@ _STATE = {
     "python_rng": "zlib.crc32(repr(random.getstate()).encode())",
     "works": "(torch.ones(2, dtype=torch.float64) + 1).tolist()",
 }
+"""The state of a thread by field, as Python."""
 
 
 def observable(found: Found) -> Observable:
@@ -129,6 +142,9 @@ def observable(found: Found) -> Observable:
     first = difference(found)
     if first is None:
         raise UsageError(_unknown(found))
+    broken = first_broken(found)
+    if broken is not None and CATALOGUE[broken.check].is_move:
+        return Observable(index=0, moment=Moment.BACKWARD)
     twin = first.twin
     compared = _of_difference(first, request, last)
     if compared is None:
@@ -181,7 +197,7 @@ def _state(index: int, path: str, request: Request) -> Observable:
     moment, _, name = path.rpartition(".")
     when = Moment.INSIDE if moment == "after_call" else Moment.BACKWARD
     seeded = f"random.seed({request.seed + index})" if name == "python_rng" else ""
-    return Observable(index=index, moment=when, expression=_STATE[name], before=seeded)
+    return Observable(index=index, moment=when, expression=STATE[name], before=seeded)
 
 
 def _exception(first: Difference, index: int) -> Observable:
@@ -290,8 +306,8 @@ def _leaf(first: Difference, index: int, path: str, request: Request) -> Observa
 
 
 def _fact(first: Difference, template: Observable, held: str) -> Observable | None:
-    if first.kind in _FACTS:
-        return replace(template, expression=_FACTS[first.kind].format(held))
+    if first.kind in FACTS:
+        return replace(template, expression=FACTS[first.kind].format(held))
     if first.kind == "value":
         tensors = any(" tensor of shape " in side for side in (first.actual, first.expected))
         return replace(template, expression=f"type({held}).__name__" if tensors else held)

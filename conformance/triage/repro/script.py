@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from conformance.isolation import tasks
 from conformance.model.enums import Outcome
 from conformance.model.errors import BackendError, UsageError
-from conformance.triage.repro.observable import Moment, Observable, difference, observable
+from conformance.triage.repro.move_text import MoveText, move_of
+from conformance.triage.repro.observable import Moment, Observable, difference, first_broken, observable
 from conformance.triage.repro.program_text import ProgramText, argument, as_twin, clause, helpers, local, modes
 from conformance.triage.repro.user_program import program_text
 from conformance.verdict.symptom import Symptom
@@ -111,16 +112,20 @@ class _Script:
         self.program = program_text(self.request)
         first = difference(found)
         self.under = first.under if first else {}
+        broken = first_broken(found) if found.record.outcome is Outcome.FAIL else None
+        move = move_of(broken) if broken else None
+        self.move = MoveText(move, first, self.request, self.program) if move and first else None
         self.is_twin = first is not None and first.twin
         self.is_vacuous = found.record.outcome is Outcome.VACUOUS or (first is not None and first.kind == "evidence")
 
     def text(self) -> str:
         """All of it, in the order in which Python needs it."""
         driver = self._blocks(self._run(), self._end())
-        own = helpers(driver, self.program.cotangent).replace("BACKEND", self.how.expression)
+        caller = self.move.helpers() if self.move else ""
+        own = helpers(driver + caller, self.program.cotangent).replace("BACKEND", self.how.expression)
         if not self.how.expression.startswith('"'):
             own = own.replace(f"torch._dynamo.lookup_backend({self.how.expression})", self.how.expression)
-        body = self._blocks(own, self._program(), self.program.setup(self.seed), driver)
+        body = self._blocks(own, self._program(), self.program.setup(self.seed), caller, driver)
         return f"{self._docstring()}\n{self._imports(body)}\n\n{body}"
 
     def _blocks(self, *texts: str) -> str:
@@ -165,12 +170,24 @@ class _Script:
 
     def _run(self) -> str:
         lines = ["setup()"] if self.program.state else []
+        if self.move:
+            lines += self.move.run("\n".join(self._plain_call())).splitlines()
+            return "def run(function):\n" + indent("\n".join(lines), "    ")
         for index in range(self.compared.index + 1):
             lines += [*([""] if index else []), *self._call(index)]
         text = "\n".join(lines)
         if not re.search(r"\boutput\b(?! = )", text):
             text = text.replace("output = None\n", "").replace("output = ", "")
         return "def run(function):\n" + indent(text, "    ")
+
+    def _plain_call(self) -> Iterator[str]:
+        """The lines of the first call, of which nothing is compared."""
+        call = self._made(0)
+        yield from self._arguments(call, 0)
+        yield from [f"torch.manual_seed({self.seed})"] if self.program.draws else []
+        yield from self._called(call, 0)
+        if call.backward:
+            yield self._backward(0)
 
     def _call(self, index: int) -> Iterator[str]:
         """The lines of one call; those of the last end with what is compared."""
@@ -308,8 +325,12 @@ class _Script:
         return (
             'uncompiled = run(program)\nprint("uncompiled:", uncompiled)\n'
             f"compiled = run({self._compiled('program')})\n"
-            f'print("compiled:  ", compiled)\nsys.exit(1 if {self.compared.differs} else 0)\n'
+            f'print("compiled:  ", compiled)\nsys.exit(1 if {self._differs} else 0)\n'
         )
+
+    @property
+    def _differs(self) -> str:
+        return self.move.differs if self.move else self.compared.differs
 
     def _end_of_error(self) -> str:
         raised = self.found.record.raised

@@ -44,6 +44,7 @@ _SIGNS = {
     Capability.DYNAMIC_SHAPES: "dynamic",
     Capability.DOUBLE_BACKWARD: r"double_backward|create_graph|grad\(|hess|jac|hvp|vhp",
     Capability.RETAIN_GRAPH: "retain_graph",
+    Capability.BATCHED_GRADIENTS: r"batched|vmap",
     Capability.RNG: r"drop|rand|bernoulli|normal|uniform|seed|multinomial|poisson|rng|Generator",
     Capability.FLOAT16: r"(?<!b)float16|half",
     Capability.BFLOAT16: "bfloat16",
