@@ -63,6 +63,6 @@ def _seen(pair: Pair, name: str, actual: MoveObservation, expected: MoveObservat
 def _state(pair: Pair, actual: MoveObservation, expected: MoveObservation) -> Iterator[Difference]:
     if actual.after is None or expected.after is None:
         return
-    for each in unequal(actual.after, expected.after, "after"):
+    for each in unequal(actual.after, expected.after, "after", (actual.before, expected.before)):
         if pair.claims_rng or each.path.rpartition(".")[2] not in _DRAWN:
             yield each

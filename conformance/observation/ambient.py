@@ -6,12 +6,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
+import os
 import random
 import sys
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._dynamo import compiled_autograd
+from torch._dynamo import config as dynamo
+from torch._functorch import config as functorch
+from torch._inductor import config as inductor
 
 from conformance.model.device import DEVICE
 
@@ -22,12 +29,16 @@ if TYPE_CHECKING:
 __all__ = ["AmbientState", "applied", "capture", "dispatching_as_now", "restore", "rng"]
 
 
+_CONFIGURATIONS: tuple[Any, ...] = (dynamo, functorch, inductor)
+
+
 @dataclass(frozen=True, kw_only=True)
 class AmbientState:
     """Everything a call may leave changed.
 
     `rng` and `python_rng` are digests of the state of PyTorch's and of Python's own generator. `works` is None when an
-    ordinary operation still gives its ordinary result, else what went wrong.
+    ordinary operation still gives its ordinary result, else what went wrong. Those of
+    `conformance.model.process_state` depend on what the process has loaded.
     """
 
     grad_mode: bool
@@ -45,6 +56,18 @@ class AmbientState:
     threads: int
     matmul_precision: str
     flush_denormal: bool
+    saved_tensor_hooks_allowed: bool
+    forward_ad_level: int
+    functorch_level: int
+    compiled_autograd: bool
+    default_device: str
+    deterministic_warns: bool
+    fills_memory: bool
+    configuration: str
+    environment: str
+    warning_filters: str
+    exception_hook: str
+    log_handlers: int
     rng: str
     python_rng: str
     works: str | None
@@ -68,6 +91,18 @@ def capture() -> AmbientState:
         threads=torch.get_num_threads(),
         matmul_precision=torch.get_float32_matmul_precision(),
         flush_denormal=sys.float_info.min * 0.5 == 0.0,  # a mode of the processor, so Python's floats show it
+        saved_tensor_hooks_allowed=torch._C._autograd._saved_tensors_hooks_is_enabled(),  # type: ignore[attr-defined]
+        forward_ad_level=torch.autograd.forward_ad._current_level,
+        functorch_level=torch._C._functorch.maybe_current_level() or 0,
+        compiled_autograd=compiled_autograd.compiled_autograd_enabled,
+        default_device=_default_device(),
+        deterministic_warns=torch.is_deterministic_algorithms_warn_only_enabled(),
+        fills_memory=torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        configuration=_digest(b"".join(each.get_hash() for each in _CONFIGURATIONS)),
+        environment=_digest(repr(sorted(os.environ.items())).encode()),
+        warning_filters=_digest(repr(warnings.filters).encode()),
+        exception_hook=f"{sys.excepthook.__module__}.{sys.excepthook.__qualname__}",
+        log_handlers=len(logging.getLogger().handlers),
         rng=rng(),
         python_rng=_digest(repr(random.getstate()).encode()),
         works=_failure(),
@@ -79,6 +114,13 @@ def dispatching_as_now() -> AbstractContextManager[object]:
     return torch._C._ForceDispatchKeyGuard(
         torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
     )
+
+
+def _default_device() -> str:
+    try:
+        return str(torch.get_default_device())
+    except Exception as error:  # noqa: BLE001 - a leaked mode may refuse every operation
+        return f"unreadable: {type(error).__name__}"
 
 
 def _nesting() -> int:
@@ -131,6 +173,8 @@ def restore(state: AmbientState) -> None:
 
     Inference mode is held by an object that this module does not own: it stays, and has been reported.
     """
+    if _default_device() != state.default_device:
+        torch.set_default_device(None)
     while torch._C._len_torch_function_stack() > state.function_modes:
         torch._C._pop_torch_function_stack()
     while torch._C._len_torch_dispatch_stack() > state.dispatch_modes:
@@ -150,4 +194,17 @@ def restore(state: AmbientState) -> None:
     torch.clear_autocast_cache()
     torch.set_default_dtype(getattr(torch, state.default_dtype.removeprefix("torch.")))
     torch.set_anomaly_enabled(state.anomaly_mode)
-    torch.use_deterministic_algorithms(state.deterministic)
+    torch.use_deterministic_algorithms(state.deterministic, warn_only=state.deterministic_warns)
+    torch.utils.deterministic.fill_uninitialized_memory = state.fills_memory  # type: ignore[attr-defined]
+    compiled_autograd.compiled_autograd_enabled = state.compiled_autograd
+    _restore_levels(state)
+
+
+def _restore_levels(state: AmbientState) -> None:
+    """End transforms that were left open, and allow hooks on saved tensors again."""
+    while torch.autograd.forward_ad._current_level > state.forward_ad_level:
+        torch.autograd.forward_ad.exit_dual_level()  # type: ignore[no-untyped-call]
+    while (torch._C._functorch.maybe_current_level() or 0) > state.functorch_level:
+        torch._C._functorch._grad_decrement_nesting()
+    if state.saved_tensor_hooks_allowed:
+        torch._C._autograd._saved_tensors_hooks_enable()

@@ -60,6 +60,7 @@ class CallObservation:
     handed: Leaves = field(default_factory=dict)
     relations: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
+    before: AmbientState | None = None
     rng_before: str = ""
     after_call: AmbientState | None = None
     after_backward: AmbientState | None = None
@@ -77,10 +78,11 @@ class CallObservation:
 
 @dataclass(kw_only=True)
 class MoveObservation:
-    """What a caller saw when it made a move: leaves by path, what was raised, and the state it was left in."""
+    """What a caller saw when it made a move: leaves by path, what was raised, and the state before and after."""
 
     leaves: Leaves = field(default_factory=dict)
     raised: Raised | None = None
+    before: AmbientState | None = None
     after: AmbientState | None = None
 
 
@@ -170,6 +172,7 @@ class _Driver:
         self._forward()
         ambient.restore(base)
         observed, tracked = self.observed, self._tracked()
+        observed.before = base
         observed.versions = {name: _version(tensor) - versions.get(name, 0) for name, tensor in tracked.items()}
         observed.tracked = snapshot.take_all(tracked)
         observed.relations = snapshot.relations(self.results, tracked | dict(earlier))

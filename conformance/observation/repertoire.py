@@ -70,7 +70,7 @@ def _writable(role: Role) -> dict[str, torch.Tensor]:
 
 def _make(role: Role, spec: MoveSpec, *, must_apply: bool) -> MoveObservation | None:
     base = ambient.capture()
-    caller, observed = Caller(role, list(MOVES).index(spec.name)), MoveObservation()
+    caller, observed = Caller(role, list(MOVES).index(spec.name)), MoveObservation(before=base)
     role.report(caller.stage)
     try:
         _function(spec)(caller)

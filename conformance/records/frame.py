@@ -99,7 +99,7 @@ def load(*paths: str | Path) -> pd.DataFrame:
     column              dtype        meaning
     ==================  ===========  ==================================================================================
     backend             category     name of the backend
-    area                str          first part of the case id
+    area                str          first part of the case id, or `moves` where the caller makes moves
     case                str          id of the case
     variant             str          id of the variant, made of its axes
     grad                str          ambient grad mode: enabled, disabled, inference

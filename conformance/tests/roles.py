@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from conformance.checks.finding import Pair
 from conformance.checks.run import compare_moves, run_checks
+from conformance.observation import ambient
 from conformance.observation.driver import Role, RoleObservation, perform
 from conformance.observation.fp64 import Reference
 from conformance.observation.repertoire import observe
@@ -21,8 +22,20 @@ if TYPE_CHECKING:
 
     from conformance.model.case import Case, Variant
     from conformance.model.result import CheckResult, Difference
+    from conformance.observation.ambient import AmbientState
 
-__all__ = ["Program", "Results", "a_pair", "a_reference", "a_role", "checked", "moved", "observed", "once"]
+__all__ = [
+    "Program",
+    "Results",
+    "a_pair",
+    "a_reference",
+    "a_role",
+    "changed_since",
+    "checked",
+    "moved",
+    "observed",
+    "once",
+]
 
 Program = Any  # a function of tensors, called with positional arguments
 
@@ -103,6 +116,12 @@ def moved(case: Case, wrong: Callable[[Program], Program], *names: str, **change
     expected, actual = (observe(role, names) for role in (a_role(case), a_role(case, wrong=wrong)))
     results = compare_moves(replace(Pair(case=case, actual=actual, expected=expected), **changes))
     return Results(broken={one.check for one in results if one.breaks}, all=results)
+
+
+def changed_since(before: AmbientState) -> set[str]:
+    """The fields in which the state is another one now, but for those that pytest changes within a test."""
+    left, right = asdict(ambient.capture()), asdict(before)
+    return {name for name in left if left[name] != right[name]} - {"environment", "warning_filters", "log_handlers"}
 
 
 def _request(case: Case, variant: Variant | None) -> Any:

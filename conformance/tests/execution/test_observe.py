@@ -16,6 +16,7 @@ from conformance.model.case import Call, Case, ExpectedRaise, InputSpec, Variant
 from conformance.model.enums import Fault, Grade, Level, Stage
 from conformance.observation import ambient
 from conformance.tests.fakes import a_backend, a_case, a_request
+from conformance.tests.roles import changed_since
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +50,7 @@ def _fresh() -> Iterator[None]:
     torch.set_rng_state(rng)
     random.setstate(python_rng)
     torch._dynamo.reset()
-    assert ambient.capture() == before
+    assert changed_since(before) == set()
 
 
 @pytest.fixture

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
+import sys
+import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 import torch
+from torch._dynamo import compiled_autograd, config
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.overrides import BaseTorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from conformance.observation import ambient
+from conformance.tests.roles import changed_since
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +34,7 @@ def _untouched() -> Iterator[None]:
     torch.set_rng_state(rng)
     random.setstate(python_rng)
     ambient.restore(before)
-    assert ambient.capture() == before
+    assert changed_since(before) == set()
 
 
 class PassingOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -54,6 +61,25 @@ def changed(setting: Callable[[Any], object], value: object) -> Iterator[None]:
     yield
 
 
+def fill_memory(value: object) -> None:
+    """Say whether uninitialized memory is filled in deterministic mode."""
+    torch.utils.deterministic.fill_uninitialized_memory = value  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def transform() -> Iterator[None]:
+    """Leave a transform of torch.func open: the fixture ends it."""
+    torch._C._functorch._grad_increment_nesting()
+    yield
+
+
+@contextlib.contextmanager
+def attribute(owner: Any, name: str, value: object) -> Iterator[None]:
+    """Set an attribute within a context."""
+    with mock.patch.object(owner, name, value):
+        yield
+
+
 def test_reading_the_state_does_not_change_it() -> None:
     """Two readings are equal, although the nesting counter can only be read by moving it."""
     assert ambient.capture() == ambient.capture()
@@ -73,6 +99,20 @@ def test_reading_the_state_does_not_change_it() -> None:
         ({"matmul_precision"}, lambda: changed(torch.set_float32_matmul_precision, "medium")),
         ({"flush_denormal"}, lambda: changed(torch.set_flush_denormal, True)),
         ({"python_rng"}, lambda: changed(random.seed, 7)),
+        (
+            {"saved_tensor_hooks_allowed"},
+            lambda: changed(torch._C._autograd._saved_tensors_hooks_disable, "no longer"),
+        ),
+        ({"forward_ad_level"}, forward_ad.dual_level),
+        ({"functorch_level", "rng"}, transform),
+        ({"default_device", "function_modes", "works"}, lambda: changed(torch.set_default_device, "meta")),
+        ({"fills_memory"}, lambda: changed(fill_memory, False)),
+        ({"compiled_autograd"}, lambda: attribute(compiled_autograd, "compiled_autograd_enabled", True)),
+        ({"configuration"}, lambda: config.patch(specialize_float=not config.specialize_float)),
+        ({"environment"}, lambda: mock.patch.dict("os.environ", {"CONFORMANCE_TEST": "1"})),
+        ({"warning_filters"}, lambda: changed(warnings.simplefilter, "ignore")),
+        ({"exception_hook"}, lambda: attribute(sys, "excepthook", print)),
+        ({"log_handlers"}, lambda: attribute(logging.getLogger(), "handlers", [])),
         (
             {"autocast", "autocast_dtype", "autocast_nesting"},
             lambda: torch.autocast("cpu", dtype=torch.float16),
@@ -170,7 +210,7 @@ def test_what_leaked_is_put_back() -> None:
     torch.set_anomaly_enabled(not before.anomaly_mode)
     torch.use_deterministic_algorithms(not before.deterministic)
     ambient.restore(before)
-    assert ambient.capture() == before
+    assert changed_since(before) == set()
 
 
 @pytest.mark.parametrize(

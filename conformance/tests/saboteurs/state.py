@@ -6,10 +6,17 @@ is on. So no backend can leave autocast on; its dtype, its nesting and its cache
 
 from __future__ import annotations
 
+import logging
+import os
 import random
+import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._dynamo import compiled_autograd
+from torch._dynamo import config as dynamo
+from torch.autograd import forward_ad
 
 from conformance.tests.saboteurs.wiring import finish_with
 
@@ -133,3 +140,61 @@ def rng_of_its_own(graph: Graph, _: Examples) -> Compiled:
             return tuple(graph.forward(*inputs))
 
     return run
+
+
+def saved_tensor_hooks_forbidden(graph: Graph, _: Examples) -> Compiled:
+    """Hooks on saved tensors are refused after every call."""
+    return _leaving(graph, lambda: torch._C._autograd._saved_tensors_hooks_disable("no longer"))
+
+
+def forward_ad_level_left(graph: Graph, _: Examples) -> Compiled:
+    """A level of forward-mode differentiation stays open after every call."""
+    return _leaving(graph, forward_ad.enter_dual_level)
+
+
+def compiled_autograd_left_on(graph: Graph, _: Examples) -> Compiled:
+    """Backward is compiled, or said to be, after every call."""
+    return _leaving(graph, lambda: setattr(compiled_autograd, "compiled_autograd_enabled", True))
+
+
+def default_device_left(graph: Graph, _: Examples) -> Compiled:
+    """New tensors have no memory after every call: they are on the device meta."""
+    return _leaving(graph, lambda: torch.set_default_device("meta"))
+
+
+def determinism_only_warned_of(graph: Graph, _: Examples) -> Compiled:
+    """What is not deterministic would only be warned of after every call."""
+    return _leaving(graph, lambda: torch.use_deterministic_algorithms(False, warn_only=True))
+
+
+def memory_no_longer_filled(graph: Graph, _: Examples) -> Compiled:
+    """Uninitialized memory would not be filled, in deterministic mode, after every call."""
+    return _leaving(graph, lambda: setattr(torch.utils.deterministic, "fill_uninitialized_memory", False))
+
+
+def configuration_left(graph: Graph, _: Examples) -> Compiled:
+    """Dynamo's configuration is another one after every call."""
+    return _leaving(graph, lambda: setattr(dynamo, "specialize_float", not dynamo.specialize_float))
+
+
+def environment_changed(graph: Graph, _: Examples) -> Compiled:
+    """An environment variable more is set after every call."""
+    return _leaving(graph, lambda: os.environ.update({f"LEFT_BY_A_CALL_{len(os.environ)}": "1"}))
+
+
+def warning_filters_changed(graph: Graph, _: Examples) -> Compiled:
+    """A further filter of warnings is there after every call."""
+    return _leaving(graph, lambda: warnings.filterwarnings("ignore", message=f"left {len(warnings.filters)}"))
+
+
+def exception_hook_replaced(graph: Graph, _: Examples) -> Compiled:
+    """Exceptions that nobody catches are no longer shown after every call."""
+
+    def silent(*_: object) -> None: ...
+
+    return _leaving(graph, lambda: setattr(sys, "excepthook", silent))
+
+
+def log_handler_added(graph: Graph, _: Examples) -> Compiled:
+    """The root logger has a handler more after every call."""
+    return _leaving(graph, lambda: logging.getLogger().addHandler(logging.NullHandler()))

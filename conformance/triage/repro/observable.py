@@ -11,6 +11,7 @@ from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.device import DEVICE
 from conformance.model.enums import Outcome, Stage
 from conformance.model.errors import UsageError
+from conformance.model.process_state import OF_PROCESS
 from conformance.model.result import NO_EXCEPTION
 from conformance.triage.repro.program_text import local
 from conformance.verdict.first_seen import broken_in_order
@@ -119,6 +120,20 @@ STATE = {
     "threads": "torch.get_num_threads()",
     "matmul_precision": "torch.get_float32_matmul_precision()",
     "flush_denormal": "sys.float_info.min * 0.5 == 0.0",
+    "saved_tensor_hooks_allowed": "torch._C._autograd._saved_tensors_hooks_is_enabled()",
+    "forward_ad_level": "torch.autograd.forward_ad._current_level",
+    "functorch_level": "torch._C._functorch.maybe_current_level() or 0",
+    "compiled_autograd": "torch._dynamo.compiled_autograd.compiled_autograd_enabled",
+    "default_device": "torch.get_default_device()",
+    "deterministic_warns": "torch.is_deterministic_algorithms_warn_only_enabled()",
+    "fills_memory": "torch.utils.deterministic.fill_uninitialized_memory",
+    "configuration": (
+        "[torch._dynamo.config.get_hash(), torch._functorch.config.get_hash(), torch._inductor.config.get_hash()]"
+    ),
+    "environment": "sorted(os.environ.items())",
+    "warning_filters": "repr(warnings.filters)",
+    "exception_hook": "sys.excepthook.__qualname__",
+    "log_handlers": "len(logging.getLogger().handlers)",
     "rng": "zlib.crc32(torch.get_rng_state().numpy().tobytes())",
     "python_rng": "zlib.crc32(repr(random.getstate()).encode())",
     "works": "(torch.ones(2, dtype=torch.float64) + 1).tolist()",
@@ -197,6 +212,9 @@ def _state(index: int, path: str, request: Request) -> Observable:
     moment, _, name = path.rpartition(".")
     when = Moment.INSIDE if moment == "after_call" else Moment.BACKWARD
     seeded = f"random.seed({request.seed + index})" if name == "python_rng" else ""
+    if name in OF_PROCESS:
+        changed = f'"as before the call" if before == {STATE[name]} else "changed"'
+        return Observable(index=index, moment=when, expression=changed, before=f"before = {STATE[name]}")
     return Observable(index=index, moment=when, expression=STATE[name], before=seeded)
 
 

@@ -29,6 +29,7 @@ __all__ = ["Compiler", "compiler", "one_line_summary", "render_script"]
 _LIMIT_S = 60.0
 _MESSAGE = 200  # characters of a message
 _WIDTH = 110
+_STANDARD = ("contextlib", "logging", "math", "os", "random", "sys", "warnings", "zlib")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,9 +150,13 @@ class _Script:
 
     def _imports(self, body: str) -> str:
         text = body + "".join(self.how.imports)
-        standard = [name for name in ("contextlib", "math", "random", "sys", "zlib") if f"{name}." in text]
+        standard = [
+            name
+            for name in ("contextlib", "logging", "math", "os", "random", "sys", "warnings", "zlib")
+            if f"{name}." in text
+        ]
         if self.how.env:
-            standard = sorted([*standard, "os"])
+            standard = sorted({*standard, "os"})
         lines = [f"import {name}" for name in standard] + [""]
         lines += [f"os.environ[{name!r}] = {value!r}" for name, value in self.how.env.items()]
         lines += ["import torch"]

@@ -1,0 +1,9 @@
+"""State of a whole process that a call may change: it depends on what has been loaded, so only changes are compared."""
+
+from __future__ import annotations
+
+__all__ = ["OF_PROCESS"]
+
+OF_PROCESS = ("configuration", "environment", "warning_filters", "log_handlers")
+"""Digests of the configuration of Dynamo, AOTAutograd and Inductor, of environment variables, of warning filters, and
+the number of handlers of the root logger."""
