@@ -99,7 +99,7 @@ def capture() -> AmbientState:
         deterministic_warns=torch.is_deterministic_algorithms_warn_only_enabled(),
         fills_memory=torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
         configuration=_digest(b"".join(each.get_hash() for each in _CONFIGURATIONS)),
-        environment=_digest(repr(sorted(os.environ.items())).encode()),
+        environment=_digest(repr(sorted(_public_variables())).encode()),
         warning_filters=_digest(repr(warnings.filters).encode()),
         exception_hook=f"{sys.excepthook.__module__}.{sys.excepthook.__qualname__}",
         log_handlers=len(logging.getLogger().handlers),
@@ -114,6 +114,11 @@ def dispatching_as_now() -> AbstractContextManager[object]:
     return torch._C._ForceDispatchKeyGuard(
         torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
     )
+
+
+def _public_variables() -> list[tuple[str, str]]:
+    """Return the environment, without names that begin with an underscore: libraries leave themselves notes there."""
+    return [(name, value) for name, value in os.environ.items() if not name.startswith("_")]
 
 
 def _default_device() -> str:

@@ -130,7 +130,7 @@ STATE = {
     "configuration": (
         "[torch._dynamo.config.get_hash(), torch._functorch.config.get_hash(), torch._inductor.config.get_hash()]"
     ),
-    "environment": "sorted(os.environ.items())",
+    "environment": "sorted(item for item in os.environ.items() if not item[0].startswith('_'))",
     "warning_filters": "repr(warnings.filters)",
     "exception_hook": "sys.excepthook.__qualname__",
     "log_handlers": "len(logging.getLogger().handlers)",
