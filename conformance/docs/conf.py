@@ -149,13 +149,18 @@ def _verdicts() -> Iterator[str]:
 
 def _checks() -> Iterator[str]:
     reasons = (_SOURCES / "explanation" / "checks.md").read_text(encoding="utf-8")
-    for name in CATALOGUE:
-        if f"\n## {name}\n" not in reasons:
+    for name, spec in CATALOGUE.items():
+        if not spec.is_move and f"\n## {name}\n" not in reasons:
             _LOGGER.warning("explanation/checks.md does not say why the check %s is there", name)
     yield from _table(
         ("check", "level", "must be asked for", "what it compares"),
         (
-            (f"[{spec.name}](../explanation/checks.md#{spec.name})", spec.level.upper(), "yes" * spec.asked, spec.sees)
+            (
+                f"[{spec.name}](../explanation/checks.md#{'moves' if spec.is_move else spec.name})",
+                spec.level.upper(),
+                "yes" * spec.asked,
+                spec.sees,
+            )
             for spec in CATALOGUE.values()
         ),
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from conformance.catalogue.loader import load_cases
 from conformance.catalogue.selection import select
 from conformance.execution.runner import BATCH, Run
 from conformance.model.enums import Outcome
+from conformance.model.moves import MOVES, NO_MOVES, SEPARATOR
 from conformance.model.request import BackendInfo
 from conformance.tests.fakes import an_environment
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from conformance.model.case import Case
     from conformance.model.result import Record
 
-__all__ = ["CASES", "Findings", "findings", "findings_of", "trial"]
+__all__ = ["CASES", "Findings", "findings", "findings_of", "making", "trial"]
 
 CASES = load_cases()
 
@@ -44,6 +46,16 @@ def trial(
         )
 
 
+def making(move: str) -> list[Case]:
+    """The cases in a variant that makes one move, after those for which nothing is compiled."""
+    names = SEPARATOR.join([*(name for name, spec in MOVES.items() if not spec.recompiles), move])
+    return [
+        replace(case, variants=tuple(replace(each, moves=names) for each in case.variants if each.moves != NO_MOVES))
+        for case in CASES
+        if any(each.moves != NO_MOVES for each in case.variants)
+    ]
+
+
 def findings(record: Record) -> set[str]:
     """The outcome of a record that is no pass, and the MUST checks that did not hold."""
     if record.outcome in {Outcome.PASS, Outcome.UNSUPPORTED}:
@@ -51,11 +63,11 @@ def findings(record: Record) -> set[str]:
     return {record.outcome.value} | {check.check for check in record.checks if check.breaks}
 
 
-def findings_of(kin: str, records: Iterable[Record]) -> Findings:
+def findings_of(kin: str, records: Iterable[Record], among: Sequence[Case] = CASES) -> Findings:
     """The failures of a backend of this repository on the cases and variants of records: PyTorch's own bugs."""
     recorded = {(record.case_id, record.variant) for record in records}
     if not recorded:  # no globs at all would be every case
         return {}
     cases, variants = (sorted(set(names)) for names in zip(*recorded, strict=True))
-    own = trial(BackendInfo(ref=kin, name=kin), *cases, variants=variants)
+    own = trial(BackendInfo(ref=kin, name=kin), *cases, cases=among, variants=variants)
     return {(record.case_id, record.variant): findings(record) for record in own}

@@ -252,14 +252,25 @@ def _remarks(found: Sequence[Record]) -> Iterator[str]:
 
 def _table(variant: str, found: Sequence[Record]) -> str:
     rows = [["verdict", *(styled(record.verdict.value, style_of(record.verdict)) for record in found)]]
-    for name in CATALOGUE:
+    for name, spec in CATALOGUE.items():
         marks = [_mark([each for each in record.checks if each.check == name]) for record in found]
-        rows += [[name, *(styled(mark, _STYLES.get(mark, "")) for mark in marks)]] if any(marks) else []
+        # Of some thirty moves, those are shown that a backend got wrong.
+        is_shown = not {_BROKEN, _ADVISORY}.isdisjoint(marks) if spec.is_move else any(marks)
+        rows += [[name, *(styled(mark, _STYLES.get(mark, "")) for mark in marks)]] if is_shown else []
+    if any(moves := [_moves_that_hold(record) for record in found]):
+        rows += [["moves that hold", *moves]]
     rows += [[name, *(show(record) for record in found)] for name, show in _EVIDENCE.items()]
     culprits = first_in_records(found)
     rows += [["first differs in", *(culprits.get(record.key, "") for record in found)]] if culprits else []
     backends = [f"{record.backend} (for debugging)" if record.backend == DEBUG else record.backend for record in found]
     return terminal.table([variant, *backends], rows)
+
+
+def _moves_that_hold(record: Record) -> str:
+    """Of the moves that the caller made, how many show no difference; empty if it made none."""
+    made = {check.check for check in record.checks if CATALOGUE[check.check].is_move}
+    wrong = {check.check for check in record.checks if not check.held} & made
+    return f"{len(made) - len(wrong)} of {len(made)}" if made else ""
 
 
 def _mark(results: Sequence[CheckResult]) -> str:

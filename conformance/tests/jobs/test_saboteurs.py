@@ -6,7 +6,7 @@ from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Level, Outcome
 from conformance.model.request import BackendInfo
 from conformance.tests.saboteurs import HONEST, SABOTEURS, defects, ref
-from conformance.tests.trial import CASES, findings, findings_of, trial
+from conformance.tests.trial import CASES, findings, findings_of, making, trial
 
 
 @pytest.mark.torch
@@ -16,11 +16,12 @@ def test_defect_is_caught_by_what_is_meant_to_catch_it(name: str) -> None:
     saboteur, seen = SABOTEURS[name], []
     backend = BackendInfo(ref=ref(saboteur.home, name), name=name)
     limit = 3 if saboteur.meant == Outcome.TIMEOUT else None
-    for record in trial(backend, saboteur.cases, timeout_s=limit, batch=1):  # the first that shows it ends the test
+    cases = making(saboteur.move) if saboteur.move else CASES
+    for record in trial(backend, saboteur.cases, cases=cases, timeout_s=limit, batch=1):  # the first that shows it ends
         found = findings(record)
         if (
             saboteur.meant in found
-            and saboteur.meant not in findings_of(saboteur.kin, [record])[record.case_id, record.variant]
+            and saboteur.meant not in findings_of(saboteur.kin, [record], cases)[record.case_id, record.variant]
         ):
             return
         seen.append(f"{record.case_id} / {record.variant}: {', '.join(sorted(found)) or 'nothing'}")

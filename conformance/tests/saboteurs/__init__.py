@@ -32,6 +32,11 @@ class Saboteur:
     cases: str
     kin: str = "eager"
 
+    @property
+    def move(self) -> str:
+        """The name of the move that it is wrong about; empty if it is wrong about something else."""
+        return self.meant.removeprefix("move.") if self.meant.startswith("move.") else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Honest:

@@ -11,6 +11,7 @@ from conformance.catalogue.selection import select
 from conformance.catalogue.sources import case_called
 from conformance.execution import attempts
 from conformance.model.errors import UsageError
+from conformance.model.moves import MOVES
 from conformance.records.jsonl import as_record_error
 from conformance.triage import lookup
 from conformance.triage.case_file import written_out
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from conformance.model.request import Request
     from conformance.triage.lookup import Found
     from conformance.triage.shrink.search import Shrunk
 
@@ -92,12 +94,23 @@ def shrunk(of: Found, *, budget: int, jobs: int, advance: Callable[[str], None])
     symptom = Symptom.of_record(of.record)
     # A function of a user is shrunk as a case, if it is one and fails alike as such; else all but its text is.
     as_case = (request for request in written_out(of.request) if Symptom.of(attempts.run(request)) == symptom)
-    search = shrink(next(as_case, of.request), symptom, attempts.run, advance, budget, jobs=jobs)
+    start = _of_one_move(next(as_case, of.request), symptom)
+    search = shrink(start, symptom, attempts.run, advance, budget, jobs=jobs)
     small = lookup.rerun(search.request)
     yaml, no_yaml = _or_why(lambda: writer.dump(search.request.case))
     text, no_text = _or_why(lambda: script.render_script(small, script.compiler(small.request.backend)))
     why = unshown(text, small.record.outcome, small.request.timeout_s) if text else ""
     return Small(search=search, yaml=yaml, no_yaml=no_yaml, script=text, no_script=no_text, unshown=why)
+
+
+def _of_one_move(request: Request, symptom: Symptom) -> Request:
+    """The request with no move but the one that shows the symptom, if that one shows it without the others."""
+    move = symptom.check.removeprefix("move.")
+    if move not in MOVES:
+        return request
+    variant = replace(request.variant, moves=move)
+    alone = replace(request, variant=variant, case=replace(request.case, variants=(variant,)))
+    return alone if Symptom.of(attempts.run(alone)) == symptom else request
 
 
 def _or_why(make: Callable[[], str]) -> tuple[str, str]:

@@ -49,9 +49,14 @@ def published() -> RunFile:
 
 @pytest.fixture(scope="session")
 def by_symptom(published: RunFile) -> Mapping[Symptom, Found]:
-    """One failure of each symptom, on the lowest rung of the ladder that has it: the soonest compiled."""
+    """One failure of each symptom, on the lowest rung of the ladder that has it: the soonest compiled.
+
+    Of the symptoms of a move it is one.
+    """
     downwards = sorted(scripts.failing(published), key=lambda each: -LADDER.index(each.record.backend))
-    return {Symptom.of_record(each.record): each for each in downwards}
+    found = {Symptom.of_record(each.record): each for each in downwards}
+    moves = {symptom.check: symptom for symptom in found if symptom.check.startswith("move.")}
+    return {symptom: each for symptom, each in found.items() if moves.get(symptom.check, symptom) == symptom}
 
 
 def named(published: RunFile, backend: str, case: str) -> Found:
