@@ -1,9 +1,9 @@
 """Which check catches which saboteur: the suite run on every broken backend of `saboteurs`, and the page of results.
 
 `python -m conformance.tests.jobs.kill_matrix PAGE [SABOTEUR ...]` runs on each the cases in which any of the defects is
-looked for, in their first variant, and those in which its own is, in all of theirs. It exits with 1 where a defect is
-not caught by the check that is meant for it, where a MUST check is nowhere the only one, and where an honest backend
-shows anything.
+looked for, in their first variant, and those in which its own is, in all of theirs; one that is wrong about a move of
+the caller runs on the latter alone, for no first variant makes moves. It exits with 1 where a defect is not caught by
+the check that is meant for it, where a MUST check is nowhere the only one, and where an honest backend shows anything.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ __all__ = ["Kill", "Survivor", "page", "problems"]
 
 _ABOUT = """\
 Every backend here is broken on purpose, in one way. On each of them run the cases in which any of the defects is looked
-for, in their first variant, and those in which its own is, in all of theirs. What PyTorch's own backend, from which the
-saboteur is made, shows as well is not counted. Those of the module `modes` edit the graph that Dynamo captured, those
-of `aot` the graphs that AOTAutograd makes of forward and backward; the others do their damage when a graph is compiled
-or run."""
+for, in their first variant, and those in which its own is, in all of theirs; on those that are wrong about a move of
+the caller, the latter alone. What PyTorch's own backend, from which the saboteur is made, shows as well is not counted.
+Those of the module `modes` edit the graph that Dynamo captured, those of `aot` the graphs that AOTAutograd makes of
+forward and backward; the others do their damage when a graph is compiled or run."""
 _ALONE = "Of each check that decides verdicts, the defects that no other check shows in any request:"
 _MATRIX = """\
 In how many requests a check did not hold, or in which the run ended so that nothing could be checked. Bold is what is
@@ -169,7 +169,13 @@ def _kill(name: str) -> Kill:
     saboteur = SABOTEURS[name]
     hangs = saboteur.meant == Outcome.TIMEOUT
     backend = BackendInfo(ref=ref(saboteur.home, name), name=name)
-    records = list(trial(backend, cases=_cases(saboteur.cases, only=hangs), timeout_s=_LIMIT_S if hangs else None))
+    records = list(
+        trial(
+            backend,
+            cases=_cases(saboteur.cases, only=hangs or bool(saboteur.move)),
+            timeout_s=_LIMIT_S if hangs else None,
+        )
+    )
     shown = [(record.case_id, _new(record, saboteur.kin)) for record in records]
     kill = Kill(
         name=name,
