@@ -127,6 +127,8 @@ class Role:
         found: dict[str, torch.Tensor] = {}
         reached = vars(self.module).get(STATE, dict)()
         for name, value in {**vars(self.module), **reached}.items():
+            if name.startswith("__"):  # such as what Dynamo compiled, which it keeps beside the program
+                continue
             if isinstance(value, torch.nn.Module):
                 found |= {f"{name}.{key}": tensor for key, tensor in value.named_parameters()}
                 found |= {f"{name}.{key}": tensor for key, tensor in value.named_buffers()}
