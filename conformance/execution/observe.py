@@ -52,7 +52,7 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
         What was observed. Any `Exception` of a program or backend is caught; another exception ends the child.
     """
     report(Stage.BUILD)
-    subject = _Subject(_of_one_call(request) if request.moves else request)
+    subject = _Subject(_of_plain_calls(request) if request.moves else request)
     request = subject.request
     try:
         role = subject.uncompiled()
@@ -99,11 +99,11 @@ def run_all(requests: Sequence[Request], report: Callable[[Stage], None]) -> Att
     return Attempts(made=tuple(made))
 
 
-def _of_one_call(request: Request) -> Request:
-    """The request of a variant that makes moves: of the calls of its case, the first alone comes before them."""
-    case = request.case
+def _of_plain_calls(request: Request) -> Request:
+    """The request of a variant that makes moves: before them come the first call of its case, and the same again."""
+    case, first = request.case, request.case.calls[0]
     asked = {name: level for name, level in case.checks.items() if name != "double_backward"}
-    return replace(request, case=replace(case, calls=case.calls[:1], checks=asked))
+    return replace(request, case=replace(case, calls=(first, replace(first, perturb=True)), checks=asked))
 
 
 class _Subject:

@@ -214,7 +214,7 @@ class MoveText:
         held = "".join(f"{each}, " for each in modes(self._request, self._call, self._program.text))
         seed = self._request.seed
         seeded = f"torch.manual_seed({seed} + self.number)" if self._program.draws else ""
-        place = len(self._request.case.calls[:1]) + 1 + list(MOVES).index(self._move.name) * 8
+        place = 2 + 1 + list(MOVES).index(self._move.name) * 8
         text = _CALLER.replace("MODES", held).replace("COTANGENT", self._program.cotangent)
         text = text.replace("        SEEDED\n", f"        {seeded}\n" if seeded else "")
         return f"FIRST = {place}\n\n{text.replace('SEED/', f'{seed}/')}"
