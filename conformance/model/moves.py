@@ -29,7 +29,7 @@ SETS = (NO_MOVES, USUAL, ALL)
 SEPARATOR = "+"
 """Between the names of moves in the id of a variant."""
 
-_FEW = 4  # of the moves for which something is compiled anew, on a backend that compiles in milliseconds
+_FEW = 2  # of the moves for which something is compiled anew, on a backend that compiles in milliseconds
 _SLOW_SHARE = 2  # of so many cases, one makes one such move on a backend that takes seconds
 
 

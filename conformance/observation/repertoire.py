@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from conformance.model.moves import MoveSpec
+    from conformance.observation.ambient import AmbientState
     from conformance.observation.driver import Role, RoleObservation
 
 __all__ = ["make_moves", "observe", "weights_of"]
@@ -55,10 +56,12 @@ def make_moves(
     made: dict[str, MoveObservation] = {}
     # Dynamo would leave a function to Python that is compiled for the ninth time.
     with config.patch(recompile_limit=_RECOMPILATIONS):
+        base = ambient.capture()
         for name in names:
-            for each, tensor in _writable(role).items():
-                tensor.data.copy_(weights[each])
-            if (observed := _make(role, MOVES[name], must_apply=name in applicable)) is not None:
+            tensors = _writable(role)
+            for each in tensors.keys() & weights.keys():
+                tensors[each].data.copy_(weights[each])
+            if (observed := _make(role, MOVES[name], base, must_apply=name in applicable)) is not None:
                 made[name] = observed
     return made
 
@@ -68,8 +71,7 @@ def _writable(role: Role) -> dict[str, torch.Tensor]:
     return {name: value for name, value in role.state().items() if type(value) in plain and not value.is_sparse}
 
 
-def _make(role: Role, spec: MoveSpec, *, must_apply: bool) -> MoveObservation | None:
-    base = ambient.capture()
+def _make(role: Role, spec: MoveSpec, base: AmbientState, *, must_apply: bool) -> MoveObservation | None:
     caller, observed = Caller(role, list(MOVES).index(spec.name)), MoveObservation(before=base)
     role.report(caller.stage)
     try:
