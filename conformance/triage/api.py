@@ -64,23 +64,26 @@ def check(
     inputs: object,
     *,
     backends: BackendLike | Iterable[BackendLike] = (),
+    moves: str | Sequence[str] = (),
     seed: int = 0,
     timeout_s: float | None = None,
 ) -> CheckFrame:
     """Run a function on backends with all checks; the frame has the columns of `conformance.load`, a row each backend.
 
-    Declarations of `conformance.case` apply; where they name several modes, each has a row.
+    Declarations of `conformance.case` apply; where they name several modes, each has a row, and so have the moves of
+    the caller.
 
     >>> import torch
     >>> found = conformance.check(lambda x: x.sin(), torch.ones(3, requires_grad=True), backends="aot_eager")
-    >>> found["verdict"].to_list()
-    ['pass']
+    >>> found[["moves", "verdict"]].to_numpy().tolist()
+    [['none', 'pass'], ['usual', 'pass']]
 
     Args:
         function: a function, or a module; it and what it uses are pickled, and unpickled anew for each role.
         inputs: its arguments: a mapping by name, a tuple in order, or the only one; or a function that makes them.
         backends: one or several: backend specs, `conformance.Backend` objects, and callables
             `(gm, example_inputs) -> callable`; default: every installed one that is not for debugging.
+        moves: what the caller does besides calling: names, or `none`, `usual` or `all`; default: as declared, or usual.
         seed: what random numbers are seeded with before inputs are made and before each call.
         timeout_s: seconds that each request may compute or sleep; default: 120.
 
@@ -91,15 +94,21 @@ def check(
     """
     listed = _listed(backends)
     _refuse_other_types(function, seed, timeout_s)
+    wanted = (moves,) if isinstance(moves, str) else tuple(moves)
     with tempfile.TemporaryDirectory(prefix="conformance-check-") as folder, _without_paths(folder):
         ref = _handed_over(function, inputs, Path(folder))
         named = _references(listed, Path(folder))
         options = triage_check.CheckOptions(
-            ref=ref, backends=tuple(named), seed=seed, timeout_s=timeout_s, records=Path(os.devnull)
+            ref=ref,
+            backends=tuple(named),
+            said={"moves": wanted} if wanted else {},
+            seed=seed,
+            timeout_s=timeout_s,
+            records=Path(os.devnull),
         )
         checked = triage_check.run(options, lambda _total, _record: None)
     call = f"{_word(function, 'function')}, {_word(inputs, 'inputs')}"
-    given = {"seed": seed or None, "timeout_s": timeout_s}
+    given = {"moves": moves or None, "seed": seed or None, "timeout_s": timeout_s}
     settings = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
     commands = {
         info.name: f"conformance.check({call}, backends={named.get(info.ref) or repr(relative(info.ref))}{settings})"
@@ -117,6 +126,7 @@ def assert_conforms(
     inputs: object,
     *,
     backends: BackendLike | Iterable[BackendLike] = (),
+    moves: str | Sequence[str] = (),
     seed: int = 0,
     timeout_s: float | None = None,
 ) -> CheckFrame:
@@ -124,13 +134,14 @@ def assert_conforms(
 
     >>> import torch
     >>> found = conformance.assert_conforms(lambda x: x * 2, torch.ones(3), backends=["eager", "aot_eager"])
-    >>> found["green"].to_list()
-    [True, True]
+    >>> found["green"].all()
+    np.True_
 
     Args:
         function: as in `check`.
         inputs: as in `check`.
         backends: as in `check`.
+        moves: as in `check`.
         seed: as in `check`.
         timeout_s: as in `check`.
 
@@ -142,7 +153,7 @@ def assert_conforms(
         TypeError: as `check` raises it; likewise all else that it raises.
     """
     __tracebackhide__ = True  # pytest shows the line of the test
-    found = check(function, inputs, backends=backends, seed=seed, timeout_s=timeout_s)
+    found = check(function, inputs, backends=backends, moves=moves, seed=seed, timeout_s=timeout_s)
     if found["green"].all():
         return found
     counts = Counter(map(str, found.loc[~found["green"], "verdict"]))

@@ -115,7 +115,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[CheckOptions]:
 )
 def test_one_backend_and_several_are_given_alike(asked: list[CheckOptions], backends: Any) -> None:
     """The name of one is no sequence of letters."""
-    conformance.check(loss, 1.0, backends=backends)
+    conformance.check(loss, 1.0, backends=backends, moves="none")
     assert asked[0].backends == ("aot_eager",)
 
 
@@ -132,7 +132,7 @@ def test_an_object_is_handed_over_under_its_name(
         return checked(a_record(backend=name))
 
     monkeypatch.setattr("conformance.triage.check.run", run)
-    assert list(conformance.check(loss, 1.0, backends=backends)["backend"]) == ["identity"]
+    assert list(conformance.check(loss, 1.0, backends=backends, moves="none")["backend"]) == ["identity"]
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -158,7 +158,7 @@ def test_another_type_is_refused_in_one_sentence(arguments: dict[str, Any], mess
 def test_two_backends_of_one_name_are_refused(backends: Sequence[Any]) -> None:
     """The message explains how to rename one, without the path of a temporary file."""
     with pytest.raises(UsageError, match=r"several backends are called 'identity'") as caught:
-        conformance.check(loss, 1.0, backends=backends)
+        conformance.check(loss, 1.0, backends=backends, moves="none")
     assert "conformance-check-" not in str(caught.value)
 
 
@@ -177,10 +177,10 @@ def of(monkeypatch: pytest.MonkeyPatch, *records: Record) -> None:
 def test_the_frame_is_that_of_load(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its columns and dtypes, the release of torch, and a line of Python that runs it again."""
     of(monkeypatch, a_record(backend="eager", metrics={}), red(backend="inductor", metrics={}))
-    found = conformance.check(loss, inputs, backends=["eager", "inductor"], seed=3)
+    found = conformance.check(loss, inputs, backends=["eager", "inductor"], moves="none", seed=3)
     assert list(found.columns) == list(frame.TYPES)
     assert set(found["torch"]) == {torch_release.installed().version}
-    assert found["reproduce"][1] == "conformance.check(loss, inputs, backends='inductor', seed=3)"
+    assert found["reproduce"][1] == "conformance.check(loss, inputs, backends='inductor', moves='none', seed=3)"
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,8 @@ def test_what_has_no_name_is_called_as_the_parameter_is(
 ) -> None:
     """In the line that runs it again."""
     of(monkeypatch, a_record())
-    found = conformance.check(function, given, backends="fake", timeout_s=5)
-    assert found["reproduce"][0] == f"conformance.check({words}, backends='fake', timeout_s=5)"
+    found = conformance.check(function, given, backends="fake", moves="none", timeout_s=5)
+    assert found["reproduce"][0] == f"conformance.check({words}, backends='fake', moves='none', timeout_s=5)"
 
 
 def inputs() -> float:
@@ -205,7 +205,7 @@ def inputs() -> float:
 def test_a_notebook_shows_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the result itself, after pickling too; what is taken out of it is a plain frame and shown as one."""
     of(monkeypatch, red(message="a < b"))
-    found = conformance.check(loss, 1.0, backends="fake")
+    found = conformance.check(loss, 1.0, backends="fake", moves="none")
     again = pickle.loads(pickle.dumps(found))  # noqa: S301 - our own
     for each in (found, again):
         assert "<pre>grad=enabled" in str(each._repr_html_())
@@ -221,18 +221,18 @@ def test_an_assertion_has_the_table_and_what_differs(monkeypatch: pytest.MonkeyP
     """Each red backend with its message and its line to reproduce; the table is that of `conformance check`."""
     of(monkeypatch, a_record(backend="eager"), red(backend="inductor"))
     with pytest.raises(AssertionError) as caught:
-        conformance.assert_conforms(loss, 1.0, backends=["eager", "inductor"])
+        conformance.assert_conforms(loss, 1.0, backends=["eager", "inductor"], moves="none")
     text = str(caught.value)
     assert text.startswith("loss does not conform: 1 fail\n\ngrad=enabled")
     assert "inductor / demo.first.two / grad=enabled: fail: values differ in output[0]" in text
-    assert "  Reproduce: conformance.check(loss, inputs, backends='inductor')" in text
+    assert "  Reproduce: conformance.check(loss, inputs, backends='inductor', moves='none')" in text
     assert "Records in" not in text
 
 
 def test_what_conforms_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The frame of `check`."""
     of(monkeypatch, a_record())
-    assert list(conformance.assert_conforms(loss, 1.0, backends="fake")["verdict"]) == ["pass"]
+    assert list(conformance.assert_conforms(loss, 1.0, backends="fake", moves="none")["verdict"]) == ["pass"]
 
 
 @pytest.mark.torch
@@ -242,7 +242,9 @@ def test_names_callables_and_objects_are_run_together() -> None:
 
     mine = conformance.Backend(name="mine", compile={"backend": identity})
     given: list[Any] = ["aot_eager", "torch:aot_eager", ref("modes", "grad_modes_dropped"), dropping, mine]
-    found = conformance.check(loss, torch.ones(3, requires_grad=True), backends=given).set_index("backend")
+    found = conformance.check(loss, torch.ones(3, requires_grad=True), backends=given, moves="none").set_index(
+        "backend"
+    )
     assert dict(found["verdict"].astype(str)) == {
         "aot_eager": "pass",
         "torch:aot_eager": "pass",
@@ -250,8 +252,9 @@ def test_names_callables_and_objects_are_run_together() -> None:
         "dropping": "fail",
         "mine": "pass",
     }
-    assert found.loc["dropping", "reproduce"] == "conformance.check(loss, inputs, backends=dropping)"
-    assert found.loc["torch:aot_eager", "reproduce"] == "conformance.check(loss, inputs, backends='torch:aot_eager')"
+    assert found.loc["dropping", "reproduce"] == "conformance.check(loss, inputs, backends=dropping, moves='none')"
+    again = "conformance.check(loss, inputs, backends='torch:aot_eager', moves='none')"
+    assert found.loc["torch:aot_eager", "reproduce"] == again
 
 
 @pytest.mark.torch

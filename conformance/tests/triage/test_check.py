@@ -276,7 +276,10 @@ def test_from_python_a_closure_is_checked_and_a_frame_comes_back() -> None:
         return x * y
 
     frame = conformance.check(
-        function, {"x": torch.ones(4, requires_grad=True)}, backends=["aot_eager", ref("modes", "grad_modes_dropped")]
+        function,
+        {"x": torch.ones(4, requires_grad=True)},
+        backends=["aot_eager", ref("modes", "grad_modes_dropped")],
+        moves="none",
     )
     assert dict(zip(frame["backend"], frame["verdict"], strict=True)) == {
         "aot_eager": "pass",
@@ -286,7 +289,7 @@ def test_from_python_a_closure_is_checked_and_a_frame_comes_back() -> None:
 
 def test_from_python_a_module_is_checked_with_inputs_in_order() -> None:
     """A tuple is the arguments, a tensor the only one."""
-    frame = conformance.check(torch.nn.Linear(4, 2), torch.ones(3, 4), backends=["eager"])
+    frame = conformance.check(torch.nn.Linear(4, 2), torch.ones(3, 4), backends=["eager"], moves="none")
     assert list(frame["verdict"]) == ["pass"]
 
 
@@ -347,8 +350,20 @@ def test_from_python_a_script_finds_its_globals(tmp_path: Path) -> None:
         "def helper(x):\n    return net(x) * factor\n"
         "def loss(x):\n    return helper(x).sin()\n"
         "if __name__ == '__main__':\n"
-        "    frame = conformance.check(loss, torch.ones(3, 4, requires_grad=True), backends=['aot_eager'])\n"
+        "    given = torch.ones(3, 4, requires_grad=True)\n"
+        "    frame = conformance.check(loss, given, backends=['aot_eager'], moves='none')\n"
         "    print(frame['verdict'].iloc[0], frame['message'].iloc[0])\n"
     )
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "pass"
+
+
+def test_moves_are_a_table_of_their_own(users: Path) -> None:
+    """The caller makes the usual ones unasked; of those that hold, only the number is shown."""
+    code, output = checked(
+        f"{users}:loss", "--backend", "aot_eager", "--moves", "leaf_hooks", "--moves", "create_graph"
+    )
+    assert "moves=create_graph+leaf_hooks  aot_eager" in output
+    assert cells(output)["move.create_graph"] == ["note"]
+    assert "move.leaf_hooks" not in cells(output)
+    assert code == 0

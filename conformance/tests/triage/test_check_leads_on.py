@@ -105,7 +105,7 @@ def done(*words: str) -> tuple[int, str]:
 
 def check(*words: str) -> tuple[int, str]:
     """The same of a check that keeps its records where it does unasked."""
-    return done("check", *words)
+    return done("check", *words, *(() if "--moves" in words else ("--moves", "none")))
 
 
 @pytest.mark.parametrize("name", ["Net", "loss", "in_a_dictionary", "drawing", "reading"])
@@ -209,7 +209,7 @@ def test_the_command_that_does_it_again_says_all_that_was_said(users: Path) -> N
     """It is the one to type."""
     words = [f"{users}:loss", "--call", "{grad: enabled}", "--tolerance", "float32=1e-9", "--seed", "3"]
     _, output = checked(*words, "--backend", f"{users}:doubling")
-    options = "--tolerance float32=1e-9 --seed 3"
+    options = "--tolerance float32=1e-9 --moves none --seed 3"
     assert f"users.py:doubling --call '{{grad: enabled}}' {options}" in output
 
 
