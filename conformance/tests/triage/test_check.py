@@ -360,10 +360,9 @@ def test_from_python_a_script_finds_its_globals(tmp_path: Path) -> None:
 
 def test_moves_are_a_table_of_their_own(users: Path) -> None:
     """The caller makes the usual ones unasked; of those that hold, only the number is shown."""
-    code, output = checked(
-        f"{users}:loss", "--backend", "aot_eager", "--moves", "leaf_hooks", "--moves", "create_graph"
-    )
-    assert "moves=create_graph+leaf_hooks  aot_eager" in output
+    moves = ("--moves", "leaf_hooks", "--moves", "create_graph")
+    code, output = checked(f"{users}:loss", "--backend", "aot_eager", *moves)
+    assert "moves=leaf_hooks+create_graph  aot_eager" in output
     assert cells(output)["move.create_graph"] == ["note"]
     assert "move.leaf_hooks" not in cells(output)
     assert code == 0
