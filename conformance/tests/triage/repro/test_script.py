@@ -281,6 +281,21 @@ def test_what_shows_under_a_configuration_alone_is_shown_under_it(published: Run
     assert "fallback_random" not in script.render_script(made_up(published, a_case(), a_difference(path="output")), how)
 
 
+@pytest.mark.parametrize(("how", "status"), [(AOT_EAGER, 1), (EAGER, 0)], ids=["aot_eager", "eager"])
+def test_a_move_is_made_by_its_own_source(published: RunFile, how: Compiler, status: int) -> None:
+    """The function of the move stands in the script as the suite runs it, with a caller that needs torch alone."""
+    case = a_case(
+        setup="scale = torch.nn.Parameter(torch.ones(4))\n",
+        program="first = a.sin() * scale\nreturn first, first * 2\n",
+        inputs={"a": InputSpec(shape=(4,), requires_grad=True)},
+    )
+    first = a_difference(path="grad(output[1], output[0])", kind="value", actual="None", expected="a tensor")
+    text = script.render_script(made_up(published, case, first, "move.between_results"), how)
+    assert "def between_results(caller):" in text
+    assert imported(text) <= {*sys.stdlib_module_names, "torch"}
+    assert scripts.run(text).status == status
+
+
 def test_what_no_script_can_show_is_refused(published: RunFile) -> None:
     """A pass, and an observable that has no Python."""
     request = a_request()
