@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["compare_moves", "run_checks"]
 
 _KEPT = 5  # differences kept per check; the rest are counted
+_KEPT_OF_MOVES = 2  # of each of some thirty checks
 
 # Each check is the function `check` of the module that has its name.
 _CHECKS: Mapping[str, Callable[[Pair], Finding]] = {
@@ -59,12 +60,13 @@ def _results(spec: CheckSpec, finding: Finding, pair: Pair) -> Iterator[CheckRes
 
 
 def _result(spec: CheckSpec, level: Level, differences: tuple[Difference, ...], finding: Finding) -> CheckResult:
-    more = len(differences) - _KEPT
+    kept = _KEPT_OF_MOVES if spec.is_move else _KEPT
+    more = len(differences) - kept
     return CheckResult(
         check=spec.name,
         level=level,
         held=not differences,
         grade=finding.grade,
         message=f"and {more} more" if more > 0 else finding.message,
-        differences=differences[:_KEPT],
+        differences=differences[:kept],
     )

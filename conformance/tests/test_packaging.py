@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LINES_OF_A_FILE = 400  # without docstrings and empty lines; 300 is what we aim at
 LINES_OF_A_FUNCTION = 40
-BYTES_OF_RECORDS = 5_000_000
+BYTES_OF_RECORDS = 9_000_000
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +229,7 @@ def test_functions_are_short(checkout: Path) -> None:
 
 
 def test_the_records_stay_small(checkout: Path) -> None:
-    """The committed records of each run stay under 5 MB."""
+    """The committed records of each run stay under 9 MB, of which moves of the caller are 4."""
     assert max(path.stat().st_size for path in (checkout / "results" / "records").rglob("*.jsonl")) < BYTES_OF_RECORDS
 
 

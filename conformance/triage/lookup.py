@@ -99,13 +99,14 @@ class _Placed:
 
 
 def _chosen(name: _Name, of_case: Sequence[_Placed]) -> _Placed:
-    """The record that is meant; of several variants the one that fails, if only one does."""
+    """The record that is meant; of several variants the one that fails, if only one does, and makes no moves."""
     fitting = [each for each in of_case if name.may_mean(each.record)]
     red = [each for each in fitting if each.record.outcome.is_failure]
-    chosen = red if len(fitting) > 1 and len(red) == 1 else fitting
-    if len(chosen) != 1:
-        raise SelectionError(_several(name.text, [each.record for each in chosen or of_case]))
-    return chosen[0]
+    plain = [each for each in red if "moves=" not in each.record.variant]
+    for chosen in (fitting, red, plain):
+        if len(chosen) == 1:
+            return chosen[0]
+    raise SelectionError(_several(name.text, [each.record for each in fitting or of_case]))
 
 
 def _defaults() -> list[Sequence[Path]]:
