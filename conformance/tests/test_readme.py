@@ -116,7 +116,7 @@ def test_the_case_of_the_readme_passes_everywhere(readme: str, folder: Path) -> 
     (folder / ".conformance" / "last-run.jsonl").resolve().rename(folder / "results" / "records" / "mine.jsonl")
     (program,) = re.findall(r"^```python\n(import conformance\n.*?)^```", readme, re.MULTILINE | re.DOTALL)
     done = [sys.executable, "-c", f"{program}\nprint(len(frame))"]
-    assert subprocess.run(done, cwd=folder, capture_output=True, text=True, check=True).stdout == "20\n"
+    assert subprocess.run(done, cwd=folder, capture_output=True, text=True, check=True).stdout == "25\n"
 
 
 def test_the_timing_of_the_readme_gives_ratios(readme: str, folder: Path) -> None:

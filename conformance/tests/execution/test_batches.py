@@ -92,6 +92,6 @@ def test_a_child_stops_at_what_is_no_pass() -> None:
 
 def test_a_batch_of_one_is_a_plain_run() -> None:
     """A single request runs as usual."""
-    (request,) = requests("eager", "base.smoke.arithmetic")
+    request, *_ = requests("eager", "base.smoke.arithmetic")
     (attempt,) = execution_attempts.run_batch([request])
     assert fields_of(attempt) == fields_of(execution_attempts.run(request))

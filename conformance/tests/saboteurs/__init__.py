@@ -268,6 +268,7 @@ HONEST = {
     "instrumented": Honest(kin="eager"),
     "loud": Honest(kin="eager"),
     "aot_common_subexpressions": Honest(
-        kin="aot_eager", lacks=frozenset({Capability.DOUBLE_BACKWARD, Capability.INFERENCE_MODE})
+        kin="aot_eager",
+        lacks=frozenset({Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH, Capability.INFERENCE_MODE}),
     ),
 }

@@ -187,7 +187,7 @@ def twin(case: Case) -> str:
     written: Any = compose(writer.dump(case), "case.yaml").data
     keys = written["cases"][0]
     declared = {name: keys[name] for name in ("calls", "requires", "graph_breaks") if name in keys}
-    declared |= keys["axes"]
+    declared |= {**keys["axes"], "moves": "none"}
     declared["inputs"] = {
         name: f"{spec.dtype or ''}{list(spec.shape)}{',requires_grad' * spec.requires_grad}"
         for name, spec in case.inputs.items()
