@@ -16,7 +16,7 @@ from conformance.model.enums import Capability
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ALL", "MOVES", "NO_MOVES", "SEPARATOR", "SETS", "USUAL", "MoveSpec", "chosen"]
+__all__ = ["ALL", "MOVES", "NO_MOVES", "SEPARATOR", "SETS", "USUAL", "MoveSpec", "chosen", "number_before"]
 
 NO_MOVES = "none"
 """The moves of a variant in which the caller makes the calls of its case."""
@@ -29,6 +29,8 @@ SETS = (NO_MOVES, USUAL, ALL)
 SEPARATOR = "+"
 """Between the names of moves in the id of a variant."""
 
+_PLAIN_CALLS = 2  # of the case, before moves are made
+_CALLS_OF_A_MOVE = 8  # at most, so that no two moves get the same inputs
 _FEW = 2  # of the moves for which something is compiled anew, on a backend that compiles in milliseconds
 _SLOW_SHARE = 2  # of so many cases, one makes one such move on a backend that takes seconds
 
@@ -145,6 +147,11 @@ _SPECS = (
 
 MOVES: Mapping[str, MoveSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
 """All moves by name, in the order in which they are made; those that recompile come last."""
+
+
+def number_before(name: str) -> int:
+    """Return the number of the call before the first one of a move; inputs depend on the numbers of their calls."""
+    return _PLAIN_CALLS + 1 + list(MOVES).index(name) * _CALLS_OF_A_MOVE
 
 
 def chosen(text: str, case_id: str, *, is_slow: bool) -> tuple[str, ...]:

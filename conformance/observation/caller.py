@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Caller", "InapplicableError"]
 
-_CALLS_OF_A_MOVE = 8  # at most, so that no two moves get the same inputs
-
 
 class InapplicableError(Exception):
     """A program gives nothing to make a move with."""
@@ -32,7 +30,7 @@ class Caller:
 
     Args:
         role: whose function is called.
-        place: of the move in the catalogue; the numbers of its inputs depend on it.
+        number: of the call before its first one; the numbers of its inputs depend on it.
 
     Attributes:
         inputs: arguments of the next call by name, which a move may replace.
@@ -40,10 +38,10 @@ class Caller:
         seen: what it looked at, by path.
     """
 
-    def __init__(self, role: Role, place: int) -> None:
+    def __init__(self, role: Role, number: int) -> None:
         self._role, self._request = role, role.request
         self._call = role.request.case.calls[0]
-        self._next = len(role.request.case.calls) + 1 + place * _CALLS_OF_A_MOVE
+        self._next = number
         self.stage = Stage.FORWARD
         self.seen: Leaves = {}
         self.inputs: dict[str, object] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch._dynamo import config
 
-from conformance.model.moves import MOVES
+from conformance.model.moves import MOVES, number_before
 from conformance.observation import ambient
 from conformance.observation.caller import Caller, InapplicableError
 from conformance.observation.driver import MoveObservation, perform
@@ -72,7 +72,7 @@ def _writable(role: Role) -> dict[str, torch.Tensor]:
 
 
 def _make(role: Role, spec: MoveSpec, base: AmbientState, *, must_apply: bool) -> MoveObservation | None:
-    caller, observed = Caller(role, list(MOVES).index(spec.name)), MoveObservation(before=base)
+    caller, observed = Caller(role, number_before(spec.name)), MoveObservation(before=base)
     role.report(caller.stage)
     try:
         _function(spec)(caller)

@@ -6,7 +6,7 @@ import ast
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from conformance.model.moves import MOVES
+from conformance.model.moves import MOVES, number_before
 from conformance.triage.repro.observable import FACTS, STATE
 from conformance.triage.repro.program_text import argument, modes
 
@@ -214,10 +214,9 @@ class MoveText:
         held = "".join(f"{each}, " for each in modes(self._request, self._call, self._program.text))
         seed = self._request.seed
         seeded = f"torch.manual_seed({seed} + self.number)" if self._program.draws else ""
-        place = 2 + 1 + list(MOVES).index(self._move.name) * 8
         text = _CALLER.replace("MODES", held).replace("COTANGENT", self._program.cotangent)
         text = text.replace("        SEEDED\n", f"        {seeded}\n" if seeded else "")
-        return f"FIRST = {place}\n\n{text.replace('SEED/', f'{seed}/')}"
+        return f"FIRST = {number_before(self._move.name)}\n\n{text.replace('SEED/', f'{seed}/')}"
 
     def _source(self) -> str:
         """The move, and what it needs of its module."""
