@@ -16,7 +16,7 @@ from conformance.model.enums import Capability
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ALL", "MOVES", "NO_MOVES", "SEPARATOR", "SETS", "USUAL", "MoveSpec", "chosen", "number_before"]
+__all__ = ["ALL", "MOVES", "NO_MOVES", "SEPARATOR", "SETS", "USUAL", "MoveSpec", "chosen", "move_of", "number_before"]
 
 NO_MOVES = "none"
 """The moves of a variant in which the caller makes the calls of its case."""
@@ -147,6 +147,14 @@ _SPECS = (
 
 MOVES: Mapping[str, MoveSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
 """All moves by name, in the order in which they are made; those that recompile come last."""
+
+
+_BY_CHECK = {spec.check: spec for spec in _SPECS}
+
+
+def move_of(check: str) -> MoveSpec | None:
+    """Return the move whose check has a name; None for a check of something else."""
+    return _BY_CHECK.get(check)
 
 
 def number_before(name: str) -> int:

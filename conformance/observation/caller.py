@@ -110,6 +110,11 @@ class Caller:
         cotangents = [self.cotangent(path, value) for path, value in roots.items()]
         self.backward_with(list(roots.values()), cotangents, retain_graph=retain_graph)
 
+    def backward_if_recorded(self, results: Mapping[str, object]) -> None:
+        """Go backward from results at once, if any was recorded."""
+        if any(isinstance(value, torch.Tensor) and value.grad_fn is not None for value in results.values()):
+            self.backward(results)
+
     def backward_with(
         self, roots: list[torch.Tensor], cotangents: list[torch.Tensor], *, retain_graph: bool = False
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.moves import move_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,7 @@ def broken_in_order(checks: Iterable[CheckResult]) -> list[CheckResult]:
 
 def _moment(check: CheckResult) -> tuple[bool, int, int]:
     """Sort key: whether it is observed after all calls, the call, and the stage within the call."""
-    if not check.differences or _is_move(check):
+    if not check.differences or move_of(check.check):
         return True, 0, _AFTER_ALL
     first = check.differences[0]
     if first.twin:
@@ -37,10 +37,6 @@ def _moment(check: CheckResult) -> tuple[bool, int, int]:
     if first.kind in _LATE_KINDS:
         return True, index, _AFTER_ALL
     return False, index, _BACKWARD if path.startswith(_OF_BACKWARD) else _CALLED
-
-
-def _is_move(check: CheckResult) -> bool:
-    return check.check in CATALOGUE and CATALOGUE[check.check].is_move
 
 
 def _place(difference: Difference) -> tuple[int, str]:

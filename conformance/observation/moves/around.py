@@ -24,8 +24,7 @@ def two_modes(caller: Caller) -> None:
     caller.see(caller.call(torch.autocast(DEVICE, dtype=torch.bfloat16), torch.no_grad()), "call[0].")
     results = caller.call()
     caller.see(results, "call[1].")
-    if any(isinstance(value, torch.Tensor) and value.grad_fn is not None for value in results.values()):
-        caller.backward(results)
+    caller.backward_if_recorded(results)
     caller.see_gradients()
 
 

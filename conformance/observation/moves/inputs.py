@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import torch
@@ -43,8 +44,7 @@ def _called(caller: Caller, leaves: Mapping[str, torch.Tensor]) -> None:
     """Call, go backward where that can be done, and look at results and at gradients of the leaves."""
     results = caller.call()
     caller.see(results)
-    if any(isinstance(value, torch.Tensor) and value.grad_fn is not None for value in results.values()):
-        caller.backward(results)
+    caller.backward_if_recorded(results)
     caller.see_gradients(of=leaves)
     caller.see_gradients(of=caller.weights())
     caller.see(leaves, "base.")
@@ -83,15 +83,10 @@ def views_of_leaves(caller: Caller) -> None:
 
 def _alike(caller: Caller) -> tuple[str, str]:
     """The names of two inputs with the same shape, dtype and need of gradients."""
-    names = list(_floating(caller))
-    tensors = _floating(caller)
-    for at, first in enumerate(names):
-        for second in names[at + 1 :]:
-            left, right = tensors[first], tensors[second]
-            if (left.shape, left.dtype, left.requires_grad) == (right.shape, right.dtype, right.requires_grad):
-                return first, second
-    caller.require(False)
-    return "", ""
+    facts = {name: (value.shape, value.dtype, value.requires_grad) for name, value in _floating(caller).items()}
+    pairs = [(first, second) for first, second in combinations(facts, 2) if facts[first] == facts[second]]
+    caller.require(bool(pairs))
+    return pairs[0]
 
 
 def views_of_one_base(caller: Caller) -> None:
@@ -172,8 +167,7 @@ def frozen_weights(caller: Caller) -> None:
             weight.requires_grad_(False)
         results = caller.call()
         caller.see(results, "frozen.")
-        if any(isinstance(value, torch.Tensor) and value.grad_fn is not None for value in results.values()):
-            caller.backward(results)
+        caller.backward_if_recorded(results)
         caller.see_gradients("frozen.")
     finally:
         for weight in weights:

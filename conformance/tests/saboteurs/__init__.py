@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.model.enums import Capability
+from conformance.model.moves import move_of
 
 __all__ = ["HONEST", "SABOTEURS", "Honest", "Saboteur", "defects", "ref"]
 
@@ -35,7 +36,8 @@ class Saboteur:
     @property
     def move(self) -> str:
         """The name of the move that it is wrong about; empty if it is wrong about something else."""
-        return self.meant.removeprefix("move.") if self.meant.startswith("move.") else ""
+        move = move_of(self.meant)
+        return move.name if move else ""
 
 
 @dataclass(frozen=True, kw_only=True)

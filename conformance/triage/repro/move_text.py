@@ -6,7 +6,7 @@ import ast
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from conformance.model.moves import MOVES, number_before
+from conformance.model.moves import number_before
 from conformance.triage.repro.observable import FACTS, STATE
 from conformance.triage.repro.program_text import argument, modes
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from conformance.model.moves import MoveSpec
     from conformance.model.request import Request
-    from conformance.model.result import CheckResult, Difference
+    from conformance.model.result import Difference
     from conformance.triage.repro.program_text import ProgramText
 
-__all__ = ["MoveText", "move_of"]
+__all__ = ["MoveText"]
 
 _NUMBER = 987_654_321  # of a call, in the text of arguments, until it is replaced
 
@@ -78,6 +78,10 @@ class Caller:
         cotangents = [self.cotangent(path, value) for path, value in roots.items()]
         self.backward_with(list(roots.values()), cotangents, retain_graph=retain_graph)
 
+    def backward_if_recorded(self, results):
+        if any(isinstance(value, torch.Tensor) and value.grad_fn is not None for value in results.values()):
+            self.backward(results)
+
     def backward_with(self, roots, cotangents, *, retain_graph=False):
         self.stage = "in backward"
         torch.autograd.backward(roots, cotangents, retain_graph=retain_graph)
@@ -130,11 +134,6 @@ def weights():
             found[name] = value
     return found
 '''
-
-
-def move_of(check: CheckResult) -> MoveSpec | None:
-    """Return the move that a check is of, if it is."""
-    return MOVES.get(check.check.removeprefix("move.")) if check.check.startswith("move.") else None
 
 
 class MoveText:

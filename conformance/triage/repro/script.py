@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from conformance.isolation import tasks
 from conformance.model.enums import Outcome
 from conformance.model.errors import BackendError, UsageError
-from conformance.triage.repro.move_text import MoveText, move_of
+from conformance.model.moves import move_of
+from conformance.triage.repro.move_text import MoveText
 from conformance.triage.repro.observable import Moment, Observable, difference, first_broken, observable
 from conformance.triage.repro.program_text import ProgramText, argument, as_twin, clause, helpers, local, modes
 from conformance.triage.repro.user_program import program_text
@@ -114,7 +115,7 @@ class _Script:
         first = difference(found)
         self.under = first.under if first else {}
         broken = first_broken(found) if found.record.outcome is Outcome.FAIL else None
-        move = move_of(broken) if broken else None
+        move = move_of(broken.check) if broken else None
         self.move = MoveText(move, first, self.request, self.program) if move and first else None
         self.is_twin = first is not None and first.twin
         self.is_vacuous = found.record.outcome is Outcome.VACUOUS or (first is not None and first.kind == "evidence")

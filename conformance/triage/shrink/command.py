@@ -11,7 +11,7 @@ from conformance.catalogue.selection import select
 from conformance.catalogue.sources import case_called
 from conformance.execution import attempts
 from conformance.model.errors import UsageError
-from conformance.model.moves import MOVES
+from conformance.model.moves import move_of
 from conformance.records.jsonl import as_record_error
 from conformance.triage import lookup
 from conformance.triage.case_file import written_out
@@ -105,10 +105,10 @@ def shrunk(of: Found, *, budget: int, jobs: int, advance: Callable[[str], None])
 
 def _of_one_move(request: Request, symptom: Symptom) -> Request:
     """The request with no move but the one that shows the symptom, if that one shows it without the others."""
-    move = symptom.check.removeprefix("move.")
-    if move not in MOVES:
+    move = move_of(symptom.check)
+    if move is None:
         return request
-    variant = replace(request.variant, moves=move)
+    variant = replace(request.variant, moves=move.name)
     alone = replace(request, variant=variant, case=replace(request.case, variants=(variant,)))
     return alone if Symptom.of(attempts.run(alone)) == symptom else request
 
