@@ -142,6 +142,15 @@ class InputDocument(StrictModel):
     high: int | float | None = Field(default=None, description="Bound above (not reached) of uniform or integers.")
     values: list[bool | int | float] | None = Field(default=None, description="The numbers themselves, row by row.")
     scalar: Scalar | None = Field(default=None, description="A plain Python value; excludes every other key.")
+    leaf: bool = Field(default=True, description="false: it is computed from a leaf, and its own gradient is kept.")
+    inference: bool = Field(default=False, description="Whether it was made in inference mode.")
+    alias_of: Name | None = Field(
+        default=None, description="The input that is passed once more in its place; excludes every other key."
+    )
+    view_of: Name | None = Field(
+        default=None, description="The input that it is a view of, with its own shape, stride and offset."
+    )
+    offset: Size = Field(default=0, description="Where a view begins in the memory of its input, in elements.")
 
 
 class AxesDocument(StrictModel):

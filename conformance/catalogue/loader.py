@@ -211,6 +211,11 @@ def _input(form: InputDocument) -> InputSpec:
         high=form.high,
         values=None if form.values is None else tuple(form.values),
         scalar=form.scalar,
+        leaf=form.leaf,
+        inference=form.inference,
+        alias_of=form.alias_of,
+        view_of=form.view_of,
+        offset=form.offset,
     )
 
 

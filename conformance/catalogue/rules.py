@@ -53,6 +53,9 @@ def broken_inputs(
     for name, spec in inputs.items():
         path: Path = ("inputs", name)
         yield from _name(path, name)
+        if spec.alias_of is not None or spec.view_of is not None:
+            yield from _sharing(path, spec, inputs)
+            continue
         yield from _input(path, spec) if spec.scalar is None and spec.shape is not None else _scalar(path, spec)
         yield from _named_sizes(path, spec, params)
 
@@ -79,6 +82,38 @@ def _scalar(path: Path, spec: InputDocument) -> Iterator[Broken]:
         yield Broken(path=(*path, field), message=f"a scalar input has no {field!r}", key=True)
 
 
+def _sharing(path: Path, spec: InputDocument, inputs: Mapping[str, InputDocument]) -> Iterator[Broken]:
+    """Yield what is wrong with an input that shares memory with another one."""
+    key, own = ("alias_of", set()) if spec.alias_of is not None else ("view_of", {"shape", "stride", "offset"})
+    for field in sorted(spec.model_fields_set - own - {key}):
+        yield Broken(path=(*path, field), message=f"an input with {key} has no {field!r}", key=True)
+    tensors = {name: one for name, one in inputs.items() if one.shape is not None and one.view_of is None}
+    name = spec.alias_of if spec.alias_of is not None else spec.view_of
+    base = tensors.get(name or "")
+    if base is None:
+        message = f"{name!r} is no tensor of its own to share memory with"
+        yield Broken(path=(*path, key), message=message, hint=did_you_mean(name or "", tensors, "input"))
+    elif key == "view_of":
+        yield from _view(path, spec, base)
+
+
+def _view(path: Path, spec: InputDocument, base: InputDocument) -> Iterator[Broken]:
+    sizes = [size for size in spec.shape or () if isinstance(size, int)]
+    whole = [size for size in base.shape or () if isinstance(size, int)]
+    if spec.shape is None:
+        yield Broken(path=path, message="a view needs a shape")
+    elif base.stride is not None or len(sizes) < len(spec.shape) or len(whole) < len(base.shape or ()):
+        yield Broken(path=path, message="a view and its contiguous input have sizes in numbers")
+    elif spec.stride is not None and len(spec.stride) != len(sizes):
+        yield Broken(path=(*path, "stride"), message=f"{len(spec.stride)} strides for {len(sizes)} dimensions")
+    elif math.prod(sizes):
+        stride = spec.stride or [math.prod(sizes[place + 1 :]) for place in range(len(sizes))]
+        last = spec.offset + sum(step * (size - 1) for step, size in zip(stride, sizes, strict=True))
+        if last >= math.prod(whole):
+            message = f"the view reaches element {last} of an input that has {math.prod(whole)}"
+            yield Broken(path=path, message=message)
+
+
 def _named_sizes(path: Path, spec: InputDocument, params: Mapping[str, Sequence[object]]) -> Iterator[Broken]:
     for index, size in enumerate(spec.shape or ()):
         if not isinstance(size, str):
@@ -97,6 +132,12 @@ def _input(path: Path, spec: InputDocument) -> Iterator[Broken]:
     shape = [size for size in spec.shape or () if isinstance(size, int)]
     if spec.requires_grad and spec.dtype and not _differentiable(spec.dtype):
         yield Broken(path=(*path, "requires_grad"), message=f"a tensor of {spec.dtype} has no gradient")
+    if spec.requires_grad and spec.inference:
+        yield Broken(path=(*path, "inference"), message="what is made in inference mode requires no gradient", key=True)
+    if not spec.leaf and not spec.requires_grad:
+        yield Broken(path=(*path, "leaf"), message="an input that requires no gradient is a leaf", key=True)
+    if "offset" in spec.model_fields_set:
+        yield Broken(path=(*path, "offset"), message="an input without view_of has no 'offset'", key=True)
     in_numbers = len(shape) == len(spec.shape or ())
     if spec.stride is not None and in_numbers:
         yield from _stride((*path, "stride"), shape, spec.stride)
@@ -136,7 +177,9 @@ def _bounds(path: Path, spec: InputDocument) -> Iterator[Broken]:
 
 
 def _call(path: Path, call: CallDocument, inputs: Mapping[str, InputDocument]) -> Iterator[Broken]:
-    tensors = {name: spec for name, spec in inputs.items() if spec.scalar is None}
+    sharing = {name for name, spec in inputs.items() if spec.alias_of is not None or spec.view_of is not None}
+    based = {name for spec in inputs.values() for name in (spec.alias_of, spec.view_of)}
+    tensors = {name: spec for name, spec in inputs.items() if spec.scalar is None and name not in sharing}
     scalars = {name: spec for name, spec in inputs.items() if spec.scalar is not None}
     for key, given, known in (
         ("shapes", call.shapes, tensors),
@@ -151,6 +194,9 @@ def _call(path: Path, call: CallDocument, inputs: Mapping[str, InputDocument]) -
                     path=(*path, key, name), message=message, hint=did_you_mean(name, known, "input"), key=True
                 )
     for name, shape in call.shapes.items():
+        if name in based:
+            message = f"another input shares the memory of {name!r}, so its shape stays"
+            yield Broken(path=(*path, "shapes", name), message=message, key=True)
         spec = tensors.get(name)
         if spec and spec.values is not None:
             yield from _count((*path, "shapes", name), shape, spec.values)

@@ -237,6 +237,8 @@ def _case(case: Case) -> dict[str, Any]:
 def _input(spec: InputSpec) -> _Row:
     if spec.scalar is not None:
         return _Row(scalar=spec.scalar)
+    if spec.alias_of is not None:
+        return _Row(alias_of=spec.alias_of)
     return _Row({"shape": list(spec.shape)} | _changed(spec, InputSpec(shape=spec.shape)))
 
 

@@ -40,6 +40,10 @@ class InputSpec:
     variant's dtype. `stride` None means contiguous. `values` gives the numbers row by row. With `scalar` set it is a
     plain Python value and every other field is ignored, as with `maker`: the import paths of a user's function that
     makes the arguments and of the function that takes them (see `conformance.observation.user_code`).
+
+    Not `leaf`, it is computed from a leaf, and its own gradient is kept. `inference`: it was made in inference mode.
+    `alias_of` names the input that it is, passed a second time; `view_of` the one that it is a view of, with `shape`,
+    `stride` and `offset` (in elements).
     """
 
     shape: tuple[int | str, ...] = ()
@@ -51,7 +55,17 @@ class InputSpec:
     high: Number | None = None
     values: tuple[Scalar, ...] | None = None
     scalar: Scalar | None = None
+    leaf: bool = True
+    inference: bool = False
+    alias_of: str | None = None
+    view_of: str | None = None
+    offset: int = 0
     maker: tuple[str, str] | None = None
+
+    @property
+    def base(self) -> str | None:
+        """The input whose memory it shares, if any."""
+        return self.alias_of or self.view_of
 
 
 @dataclass(frozen=True, kw_only=True)

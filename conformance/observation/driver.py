@@ -292,7 +292,7 @@ def arguments_of(role: Role, call: Call, index: int) -> dict[str, object]:
     """Return the arguments of a call as a role gets them, by name; other ones for each index."""
     request = role.request
     made = inputs.make(request.case, request.variant, call, request.seed, index)
-    return copied(made, role.prepare) if role.prepare else made
+    return inputs.related(request.case, copied(made, role.prepare) if role.prepare else made)
 
 
 def leaves_of(name: str, value: object) -> Iterator[tuple[str, torch.Tensor]]:

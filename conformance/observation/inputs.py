@@ -11,7 +11,7 @@ import torch
 from conformance.observation.seeding import stream
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from conformance.model.case import Call, Case, InputSpec, Scalar, Variant
 
@@ -19,11 +19,14 @@ __all__ = [
     "cotangent",
     "make",
     "perturb",
+    "related",
 ]
 
 
 def make(case: Case, variant: Variant, call: Call, seed: int, index: int) -> dict[str, object]:
     """Return the arguments of call `index`, by name: leaf tensors and Python scalars, or what a user's function makes.
+
+    Those that share memory with another one are left to `related`.
 
     Raises:
         ValueError: an input does not fit its own description (shape, stride or number of values).
@@ -32,7 +35,30 @@ def make(case: Case, variant: Variant, call: Call, seed: int, index: int) -> dic
     return {
         name: made[name] if spec.maker else _make_one(name, spec, variant, call, stream(seed, index, name))
         for name, spec in case.inputs.items()
+        if spec.base is None
     }
+
+
+def related(case: Case, made: Mapping[str, object]) -> dict[str, object]:
+    """Return the arguments of a call from what `make` gave: those that are no leaves, views, and the same once more."""
+    bases = {name: _computed(case.inputs[name], value) for name, value in made.items()}
+    return {name: _sharing(spec, bases) if spec.base else bases[name] for name, spec in case.inputs.items()}
+
+
+def _computed(spec: InputSpec, value: object) -> object:
+    if not isinstance(value, torch.Tensor) or (spec.leaf and not spec.inference):
+        return value
+    with torch.inference_mode(spec.inference):
+        return value.detach().clone() if spec.inference else value * 1
+
+
+def _sharing(spec: InputSpec, bases: Mapping[str, object]) -> object:
+    base = bases[spec.base or ""]
+    if spec.alias_of or not isinstance(base, torch.Tensor):
+        return base
+    sizes = [int(size) for size in spec.shape]
+    stride = torch.empty(sizes, device="meta").stride() if spec.stride is None else spec.stride
+    return base.as_strided(sizes, stride, spec.offset)
 
 
 def _user_made(case: Case, seed: int, index: int) -> dict[str, object]:

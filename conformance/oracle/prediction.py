@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from conformance.oracle.interpreter import Interpreter, NotModelledError
 from conformance.oracle.modes import Modes, ambient
-from conformance.oracle.values import Tensor
+from conformance.oracle.values import UNKNOWN, Tensor
 from conformance.program.build import substitute
 
 if TYPE_CHECKING:
@@ -43,7 +43,12 @@ def predict(case: Case, variant: Variant) -> list[Prediction]:
     setup, program = (_tree(substitute(text, variant.params)) for text in (case.setup, case.program))
     predictions = []
     for call in case.calls:
-        inputs = {name: _input(name, spec, variant, call) for name, spec in case.inputs.items()}
+        shared = {spec.base for spec in case.inputs.values()}
+        inputs = {
+            # What happens to one of two inputs that share memory happens to the other.
+            name: UNKNOWN if spec.base or name in shared else _input(name, spec, variant, call)
+            for name, spec in case.inputs.items()
+        }
         run = Interpreter(ambient(call.grad or variant.grad, call.autocast or variant.autocast))
         leaves = dict(_leaves("output", run.call(setup, program, inputs)))
         facts = {path: _facts(leaf) for path, leaf in leaves.items() if isinstance(leaf, Tensor)}
@@ -61,7 +66,8 @@ def _input(name: str, spec: InputSpec, variant: Variant, call: Call) -> object:
     if spec.scalar is not None:
         return call.scalars.get(name, spec.scalar)
     dtype = spec.dtype or call.dtype or variant.dtype
-    return Tensor(dtype=dtype, requires_grad=call.requires_grad.get(name, spec.requires_grad))
+    requires_grad = call.requires_grad.get(name, spec.requires_grad)
+    return Tensor(dtype=dtype, requires_grad=requires_grad, is_inference=spec.inference)
 
 
 def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:

@@ -193,11 +193,12 @@ def subject_of(request: Request, wrap: Callable[[Callable[..., object]], Callabl
     """Return a request's program with `wrap` applied to its function, not yet called."""
     seeding.seed_default(request.seed)
     module = build.generate(request.case, request.variant).load()
+    made = inputs.make(request.case, request.variant, request.case.calls[0], request.seed, 0)
     return Subject(
         request=request,
         module=module,
         function=wrap(module.program),
-        arguments=tuple(inputs.make(request.case, request.variant, request.case.calls[0], request.seed, 0).values()),
+        arguments=tuple(inputs.related(request.case, made).values()),
         optimizers=_optimizers(request, module),
     )
 

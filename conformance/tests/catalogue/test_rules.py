@@ -114,6 +114,61 @@ BAD = {
         "5:41: these strides let elements overlap",
         "",
     ),
+    "an alias with a shape": (
+        "inputs: {a: {shape: [2]}, b: {alias_of: a, shape: [2]}}\nprogram: return a",
+        "5:48: an input with alias_of has no 'shape'",
+        "",
+    ),
+    "an alias of nothing": (
+        "inputs: {a: {shape: [2]}, b: {alias_of: aa}}\nprogram: return a",
+        "5:45: 'aa' is no tensor of its own to share memory with",
+        "Did you mean 'a'?",
+    ),
+    "a view of a scalar": (
+        "inputs: {a: {scalar: 2}, b: {view_of: a, shape: [2]}}\nprogram: return a",
+        "5:43: 'a' is no tensor of its own to share memory with",
+        "Known inputs: none",
+    ),
+    "a view without a shape": (
+        "inputs: {a: {shape: [2]}, b: {view_of: a}}\nprogram: return a",
+        "5:34: a view needs a shape",
+        "",
+    ),
+    "a view of named sizes": (
+        "inputs: {a: {shape: [2]}, b: {view_of: a, shape: [n]}}\nprogram: return a\naxes: {params: {n: [2]}}",
+        "5:34: a view and its contiguous input have sizes in numbers",
+        "",
+    ),
+    "a view whose strides do not fit": (
+        "inputs: {a: {shape: [2]}, b: {view_of: a, shape: [2], stride: [1, 1]}}\nprogram: return a",
+        "5:67: 2 strides for 1 dimensions",
+        "",
+    ),
+    "a view that reaches too far": (
+        "inputs: {a: {shape: [4]}, b: {view_of: a, shape: [2, 2], offset: 1}}\nprogram: return a",
+        "5:34: the view reaches element 4 of an input that has 4",
+        "",
+    ),
+    "an offset without a view": (
+        "inputs: {a: {shape: [2], offset: 1}}\nprogram: return a",
+        "5:30: an input without view_of has no 'offset'",
+        "",
+    ),
+    "no leaf without a gradient": (
+        "inputs: {a: {shape: [2], leaf: false}}\nprogram: return a",
+        "5:30: an input that requires no gradient is a leaf",
+        "",
+    ),
+    "an inference tensor that requires gradients": (
+        "inputs: {a: {shape: [2], requires_grad: true, inference: true}}\nprogram: return a",
+        "5:51: what is made in inference mode requires no gradient",
+        "",
+    ),
+    "a new shape of what a view is of": (
+        "inputs: {a: {shape: [2]}, b: {alias_of: a}}\nprogram: return a\ncalls: [{shapes: {a: [3]}}]",
+        "7:23: another input shares the memory of 'a', so its shape stays",
+        "",
+    ),
     "values that do not fit": (
         "inputs: {a: {shape: [2, 2], values: [1, 2, 3]}}\nprogram: return a",
         "5:41: 3 values for the shape [2, 2], which has 4 elements",

@@ -80,6 +80,8 @@ def test_the_file_is_named_for_area_and_topic() -> None:
         {"raises": ExpectedRaise(type="ValueError"), "torch": ">=2.13", "timeout_s": 2.5},
         {"inputs": {"a": InputSpec(shape=(2,), values=(1.0, float("inf"))), "s": InputSpec(scalar="off")}},
         {"inputs": {"a": InputSpec(shape=(2, 2), stride=(1, 2), distribution="uniform", low=-1, high=0.5)}},
+        {"inputs": {"a": InputSpec(shape=(4,), requires_grad=True, leaf=False), "b": InputSpec(alias_of="a")}},
+        {"inputs": {"a": InputSpec(shape=(4,), inference=True), "b": InputSpec(view_of="a", shape=(2,), offset=1)}},
         {"variants": (Variant(dynamic=None), Variant(dynamic=True)), "program": "return a.sin()"},
         {"calls": (Call(grad="disabled", requires_grad={"a": False}), Call(dtype="float64", inplace=True))},
     ],

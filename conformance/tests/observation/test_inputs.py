@@ -205,3 +205,29 @@ def test_perturbing_moves_zero() -> None:
     inputs.perturb([bias], seeding.stream(0))
     assert (bias != 0).all()
     assert bias.is_leaf
+
+
+def test_inputs_share_memory_as_declared() -> None:
+    """An alias is the tensor itself, a view begins and strides where it says, in any role's own numbers."""
+    row = InputSpec(shape=(4,), requires_grad=True)
+    spread = InputSpec(view_of="a", shape=(3, 2), stride=(0, 2), offset=1)
+    case = a_case(inputs={"v": spread, "a": row, "b": InputSpec(alias_of="a")})
+    made = inputs.related(case, inputs.make(case, Variant(), Call(), 0, 0))
+    a, v = made["a"], made["v"]
+    assert list(made) == ["v", "a", "b"]
+    assert isinstance(a, torch.Tensor)
+    assert isinstance(v, torch.Tensor)
+    assert made["b"] is a
+    assert v.tolist() == [a[1::2].tolist()] * 3
+    assert v.grad_fn is not None
+
+
+def test_inputs_are_made_of_leaves_or_in_inference_mode_as_declared() -> None:
+    """Autograd can tell them from leaves."""
+    computed, served = InputSpec(shape=(4,), requires_grad=True, leaf=False), InputSpec(shape=(4,), inference=True)
+    case = a_case(inputs={"a": computed, "b": served})
+    made = inputs.related(case, inputs.make(case, Variant(), Call(), 0, 0))
+    a, b = made["a"], made["b"]
+    assert isinstance(a, torch.Tensor)
+    assert isinstance(b, torch.Tensor)
+    assert (a.is_leaf, a.requires_grad, b.is_inference()) == (False, True, True)

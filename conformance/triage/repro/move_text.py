@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from conformance.model.moves import number_before
 from conformance.triage.repro.observable import FACTS, STATE
-from conformance.triage.repro.program_text import argument, modes
+from conformance.triage.repro.program_text import arguments, local, modes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,12 +193,10 @@ class MoveText:
         lines = ["def arguments(number):", '    """The inputs of a call."""']
         if any(spec.maker for spec in self._request.case.inputs.values()):
             lines += [f'    given = made(f"{self._request.seed}/{{number}}")']
-        made = {name: argument(name, self._request, self._call, _NUMBER) for name in self._request.case.inputs}
-        numbered = {
-            name: text.replace(f'"{self._request.seed}/{_NUMBER}/', f'f"{self._request.seed}/{{number}}/')
-            for name, text in made.items()
-        }
-        return "\n".join([*lines, "    return {", *(f'        "{k}": {v},' for k, v in numbered.items()), "    }\n"])
+        numbered = f'"{self._request.seed}/{_NUMBER}/', f'f"{self._request.seed}/{{number}}/'
+        lines += [f"    {line.replace(*numbered)}" for line in arguments(self._request, self._call, _NUMBER)]
+        returned = ", ".join(f'"{name}": {local(name)}' for name in self._request.case.inputs)
+        return "\n".join([*lines, f"    return {{{returned}}}\n"])
 
     def _weights(self) -> str:
         return f"NAMES = {self._program.names!r}\n\n{_HOLDERS}"

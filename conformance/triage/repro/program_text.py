@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,10 +19,10 @@ from conformance.program import build, parsing
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from conformance.model.case import Call
+    from conformance.model.case import Call, InputSpec
     from conformance.model.request import Request
 
-__all__ = ["HELPERS", "ProgramText", "argument", "clause", "helpers", "local", "modes"]
+__all__ = ["HELPERS", "ProgramText", "arguments", "clause", "helpers", "local", "modes"]
 
 HELPERS: Mapping[str, str] = {
     "stream": '''
@@ -276,13 +277,17 @@ class ProgramText:
         return "plain" if called.startswith(("torch.", "F.")) else "unknown"
 
 
-def argument(name: str, request: Request, call: Call, index: int) -> str:
+def _argument(name: str, request: Request, call: Call, index: int) -> str:
     """The Python that makes one argument of a call, with the numbers that every role of the request gets."""
     spec, variant = request.case.inputs[name], request.variant
     if spec.maker:
         return f'given["{name}"]'
     if spec.scalar is not None:
         return repr(call.scalars.get(name, spec.scalar))
+    if spec.alias_of:
+        return local(spec.alias_of)
+    if spec.view_of:
+        return f"{local(spec.view_of)}.{_view(spec)}"
     sizes = call.shapes.get(name, spec.shape)
     shape = tuple(int(variant.params[size]) if isinstance(size, str) else size for size in sizes)
     dtype = spec.dtype or call.dtype or variant.dtype
@@ -290,7 +295,25 @@ def argument(name: str, request: Request, call: Call, index: int) -> str:
     if spec.stride is not None and shape == spec.shape:
         numbers = f"torch.empty_strided({shape}, {spec.stride}, dtype=torch.{dtype}).copy_({numbers})"
     requires_grad = call.requires_grad.get(name, spec.requires_grad)
-    return numbers + ".requires_grad_()" * requires_grad
+    if spec.inference:
+        return f"torch.inference_mode()(torch.clone)({numbers})"
+    return numbers + ".requires_grad_()" * requires_grad + " * 1" * (requires_grad and not spec.leaf)
+
+
+def _view(spec: InputSpec) -> str:
+    sizes = [int(size) for size in spec.shape]
+    stride = spec.stride or tuple(math.prod(sizes[place + 1 :]) for place in range(len(sizes)))
+    return f"as_strided({tuple(sizes)}, {tuple(stride)}, {spec.offset})"
+
+
+def arguments(request: Request, call: Call, index: int) -> Iterator[str]:
+    """The lines that make the arguments of a call, those that share memory with another one after it."""
+    inputs = request.case.inputs
+    for name in sorted(inputs, key=lambda name: inputs[name].base is not None):
+        yield f"{local(name)} = {_argument(name, request, call, index)}"
+        spec = inputs[name]
+        if not spec.leaf or (spec.view_of and inputs[spec.view_of].requires_grad):
+            yield f"{local(name)}.retain_grad()"
 
 
 def _numbers(name: str, shape: tuple[int, ...], dtype: str, request: Request, stream: str) -> str:

@@ -14,7 +14,7 @@ from conformance.model.errors import BackendError, UsageError
 from conformance.model.moves import move_of
 from conformance.triage.repro.move_text import MoveText
 from conformance.triage.repro.observable import Moment, Observable, difference, first_broken, observable
-from conformance.triage.repro.program_text import ProgramText, argument, as_twin, clause, helpers, local, modes
+from conformance.triage.repro.program_text import ProgramText, arguments, as_twin, clause, helpers, local, modes
 from conformance.triage.repro.user_program import program_text
 from conformance.verdict.symptom import Symptom
 
@@ -236,8 +236,7 @@ class _Script:
         number = len(self.case.calls) if self._measures and index == self.compared.index else index
         if any(spec.maker for spec in self.case.inputs.values()):
             yield f'given = made("{self.seed}/{number}")'
-        for name in self.case.inputs:
-            yield f"{local(name)} = {argument(name, self.request, call, number)}"
+        yield from arguments(self.request, call, number)
 
     @property
     def _measures(self) -> bool:

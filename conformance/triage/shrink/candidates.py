@@ -88,11 +88,17 @@ def size(case: Case) -> tuple[int, ...]:
         sum(1 + len(list(_plainer(call, Call()))) for call in case.calls),
         len(case.inputs),
         sum(map(_rank, texts.nodes)),
-        sum(len(list(_plainer(spec, InputSpec(shape=spec.shape)))) for spec in case.inputs.values()),
+        sum(_properties(case, spec) for spec in case.inputs.values()),
         sum(1 + one for shape in shapes for one in shape if isinstance(one, int)),
         len(list(_plainer(first, Variant()))),
         len(case.checks) + sum(getattr(case, name) != getattr(_PLAIN, name) for name in _DECLARED),
     )
+
+
+def _properties(case: Case, spec: InputSpec) -> int:
+    """How many an input has; one that shares memory has those of the other one too."""
+    own = len(list(_plainer(spec, InputSpec(shape=spec.shape))))
+    return own + (1 + _properties(case, case.inputs[spec.base]) if spec.base else 0)
 
 
 def _steps(case: Case) -> Iterator[Case]:
@@ -357,11 +363,19 @@ def _without(case: Case, names: Collection[str]) -> Case:
         replace(call, shapes=kept(call.shapes), requires_grad=kept(call.requires_grad), scalars=kept(call.scalars))
         for call in case.calls
     )
-    return replace(case, inputs=kept(case.inputs), calls=tuple(calls))
+    left = {name: _apart(case, name) if spec.base in names else spec for name, spec in kept(case.inputs).items()}
+    return replace(case, inputs=left, calls=tuple(calls))
 
 
 def _plainer_inputs(case: Case, texts: Texts) -> Iterator[Case]:
-    tensors = [name for name, spec in case.inputs.items() if spec.scalar is None and not spec.maker]
+    bases = {spec.base for spec in case.inputs.values()}
+    apart = {name: _apart(case, name) for name, spec in case.inputs.items() if spec.base}
+    yield from (replace(case, inputs={**case.inputs, name: spec}) for name, spec in apart.items())
+    tensors = [
+        name
+        for name, spec in case.inputs.items()
+        if spec.scalar is None and not spec.maker and not spec.base and name not in bases
+    ]
     sizes = sorted({size for name in tensors for size in case.inputs[name].shape if isinstance(size, int)} - {0, 1})
     numbers = [node for node in texts.nodes if isinstance(node, ast.Constant) and type(node.value) is int]
     for size in sizes:
@@ -373,8 +387,23 @@ def _plainer_inputs(case: Case, texts: Texts) -> Iterator[Case]:
     for name in tensors:
         spec = case.inputs[name]
         # What is drawn without a distribution depends on the dtype.
-        for changes in ({"stride": None}, {"values": None}, plain, {"dtype": None, **plain}, {"requires_grad": False}):
+        alone = {"leaf": True, "inference": False}
+        others = (
+            {"stride": None},
+            {"values": None},
+            plain,
+            {"dtype": None, **plain},
+            {"requires_grad": False, **alone},
+        )
+        for changes in (alone, *others):
             yield replace(case, inputs={**case.inputs, name: replace(spec, **changes)})
+
+
+def _apart(case: Case, name: str) -> InputSpec:
+    """An input that shares memory with another one, as one of its own."""
+    spec = case.inputs[name]
+    base = case.inputs[spec.base or ""]
+    return base if spec.alias_of else replace(base, shape=spec.shape, stride=None, values=None)
 
 
 def _as_one(size: int) -> Callable[[_Shape], _Shape]:

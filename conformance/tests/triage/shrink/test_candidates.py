@@ -181,6 +181,18 @@ def test_inputs_become_fewer_and_plainer() -> None:
         assert replace(spec, **changes) in kinds
 
 
+def test_inputs_that_share_memory_come_apart() -> None:
+    """A view and an alias become inputs of their own, also where what they share is dropped."""
+    leaf = replace(VEC, leaf=False)
+    made = {"a": leaf, "b": InputSpec(alias_of="a"), "c": InputSpec(view_of="a", shape=(2,), offset=1)}
+    found = _changed(a_case(inputs=made, program="return a + b + c\n"), "inputs")
+    assert made | {"b": leaf} in found
+    assert made | {"c": replace(leaf, shape=(2,))} in found
+    assert made | {"a": VEC} not in found
+    dropped = _changed(a_case(inputs=made, program="return b + c\n"), "inputs")
+    assert {"b": leaf, "c": replace(leaf, shape=(2,))} in dropped
+
+
 def test_a_scalar_input_becomes_its_value() -> None:
     """A constant in the program replaces the input."""
     found = steps(a_case(program="return a * k\n", inputs={"a": VEC, "k": InputSpec(scalar=3)}))
