@@ -8,6 +8,7 @@ import torch
 from conformance.model.case import InputSpec
 from conformance.model.enums import Capability, Level
 from conformance.model.moves import MOVES
+from conformance.observation import ambient
 from conformance.observation.repertoire import make_moves, observe, weights_of
 from conformance.tests.fakes import a_case
 from conformance.tests.roles import a_role, moved
@@ -85,6 +86,50 @@ def test_what_a_caller_sees_is_compared() -> None:
     (result,) = moved(TWO, doubling, "computed_inputs").all
     assert (result.check, result.held) == ("move.computed_inputs", False)
     assert {each.path for each in result.differences} >= {"output[0]", "grad(a)"}
+
+
+def drawing(right: Any) -> Any:
+    """A random number is drawn, and detection of anomalies is left on."""
+
+    def wrong(*given: Any) -> Any:
+        results = right(*given)
+        torch.rand(())
+        torch.set_anomaly_enabled(True)
+        return results
+
+    return wrong
+
+
+def test_the_state_that_a_move_leaves_is_compared() -> None:
+    """Random numbers too, of a backend that claims to draw those drawn uncompiled."""
+    for claims_rng, paths in ((True, {"after.anomaly_mode", "after.rng"}), (False, {"after.anomaly_mode"})):
+        lacking = frozenset() if claims_rng else frozenset({Capability.RNG})
+        (result,) = moved(PLAIN, drawing, "other_shape", lacking=lacking).all
+        assert {each.path for each in result.differences} == paths
+
+
+@pytest.mark.parametrize(
+    ("leave", "path"),
+    [
+        (torch.autograd.forward_ad.enter_dual_level, "after.forward_ad_level"),
+        (torch._C._functorch._grad_increment_nesting, "after.functorch_level"),
+    ],
+)
+def test_a_level_that_is_left_open_is_seen_and_ended(leave: Any, path: str) -> None:
+    """The next move starts from the state that this one started from."""
+
+    def leaving(right: Any) -> Any:
+        def wrong(*given: Any) -> Any:
+            results = right(*given)
+            leave()
+            return results
+
+        return wrong
+
+    first, second = moved(PLAIN, leaving, "expanded_inputs", "other_shape").all
+    assert path in {each.path for each in first.differences}
+    assert path in {each.path for each in second.differences}
+    assert ambient.capture().functorch_level == 0
 
 
 def refusing(right: Any) -> Any:

@@ -296,6 +296,43 @@ def test_a_move_is_made_by_its_own_source(published: RunFile, how: Compiler, sta
     assert scripts.run(text).status == status
 
 
+@pytest.mark.parametrize(
+    ("difference", "shown"),
+    [
+        (a_difference(path="output", kind="values", max_abs=0.5, ulp=9.0), "(compiled - uncompiled).abs() > 0.25"),
+        (a_difference(path="output", kind="values", max_abs=0.0), "torch.equal(compiled, uncompiled)"),
+        (a_difference(path="output", kind="nonfinite"), "compiled.isfinite()"),
+        (a_difference(path="output", kind="dtype"), "value.dtype if isinstance"),
+        (a_difference(path="after.grad_mode", kind="state"), "return torch.is_grad_enabled()"),
+        (a_difference(path="caller", kind="exception"), "{kind(error)} {caller.stage}"),
+    ],
+)
+def test_each_kind_of_difference_of_a_move_has_its_script(
+    published: RunFile, difference: Difference, shown: str
+) -> None:
+    """Numbers, facts, state and exceptions are each read where the caller sees them."""
+    made = {"a": InputSpec(shape=(4,), requires_grad=True, leaf=False), "b": InputSpec(view_of="a", shape=(2,))}
+    found = made_up(published, a_case(inputs=made), difference, "move.each_result")
+    text = script.render_script(found, EAGER)
+    assert shown in text
+    assert "    a.retain_grad()\n    b = a.as_strided((2,), (1,), 0)\n" in text
+    assert imported(text) <= {*sys.stdlib_module_names, "torch"}
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("after_call.warning_filters", 'if before == repr(warnings.filters) else "changed"'),
+        ("after_call.python_rng", "random.seed(0)"),
+        ("after_backward.saved_tensor_hooks_allowed", "torch._C._autograd._saved_tensors_hooks_is_enabled()"),
+    ],
+)
+def test_the_state_of_the_process_has_its_script(published: RunFile, path: str, shown: str) -> None:
+    """What a process can have of its own is told by whether it changed."""
+    found = made_up(published, a_case(), a_difference(path=f"call[0].{path}", kind="state"), "ambient")
+    assert shown in script.render_script(found, EAGER)
+
+
 def test_what_no_script_can_show_is_refused(published: RunFile) -> None:
     """A pass, and an observable that has no Python."""
     request = a_request()
