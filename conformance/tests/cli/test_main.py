@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field, replace
 from textwrap import dedent
@@ -95,6 +97,14 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _World:
 
 def _conformance(*words: str) -> Result:
     return CliRunner().invoke(main, words)
+
+
+def test_the_package_is_the_command() -> None:
+    """`python -m conformance` does what `conformance` does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "conformance", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("conformance, version ")
 
 
 def test_a_conforming_run_exits_with_0_and_tells_each_of_a_few_results(world: _World) -> None:
