@@ -63,6 +63,7 @@ UNARY = {
     "shift": _Op("{} + 1", bound=lambda a: a + 1),
     "neg": _Op("-{}", bound=lambda a: a),
     "clone": _Op("{}.clone()", bound=lambda a: a),
+    "function": _Op("Halved.apply({})", keeps="arguments", bound=lambda a: a / 2),
     "linear module": _Op("net({})", listed="lower", keeps="arguments", bound=lambda a: 2 * a + 1),
 }
 BINARY = {

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from conformance.catalogue.writer import Edit, Texts, edited
 from conformance.model.case import Call, Case, InputSpec, Location, Variant
+from conformance.model.enums import Tier
+from conformance.model.moves import SEPARATOR
 from conformance.program import parsing
 from conformance.program.allowed_names import ROOTS
 from conformance.program.build import problems, substitute
@@ -90,7 +92,7 @@ def size(case: Case) -> tuple[int, ...]:
         sum(map(_rank, texts.nodes)),
         sum(_properties(case, spec) for spec in case.inputs.values()),
         sum(1 + one for shape in shapes for one in shape if isinstance(one, int)),
-        len(list(_plainer(first, Variant()))),
+        len(list(_plainer(first, Variant()))) + first.moves.count(SEPARATOR),
         len(case.checks) + sum(getattr(case, name) != getattr(_PLAIN, name) for name in _DECLARED),
     )
 
@@ -123,7 +125,6 @@ def _steps(case: Case) -> Iterator[Case]:
 
 def _fixed(case: Case, variant: Variant) -> Case:
     params = variant.params
-    only = Variant(grad=variant.grad, autocast=variant.autocast, dtype=variant.dtype, dynamic=variant.dynamic)
     sized = {
         name: replace(spec, shape=tuple(int(params[size]) if isinstance(size, str) else size for size in spec.shape))
         for name, spec in case.inputs.items()
@@ -135,7 +136,7 @@ def _fixed(case: Case, variant: Variant) -> Case:
         program=substitute(case.program, params),
         twin=substitute(case.twin, params),
         inputs=sized,
-        variants=(only,),
+        variants=(replace(variant, params={}, tier=Tier.DEFAULT),),
         family=None,
     )
 
@@ -425,7 +426,9 @@ def _of_shape(spec: InputSpec, shape: _Shape) -> InputSpec:
 
 
 def _plainer_axes(case: Case) -> Iterator[Case]:
-    yield from (replace(case, variants=(one,)) for one in _plainer(case.variants[0], Variant()))
+    first = case.variants[0]
+    alone = (replace(first, moves=name) for name in first.moves.split(SEPARATOR) if first.moves != name)
+    yield from (replace(case, variants=(one,)) for one in chain(_plainer(first, Variant()), alone))
 
 
 def _fewer_declarations(case: Case) -> Iterator[Case]:

@@ -205,6 +205,12 @@ def test_values_of_a_smaller_shape_are_the_first_ones() -> None:
     assert InputSpec(shape=(2,), values=(1, 2)) in [inputs["a"] for inputs in found]
 
 
+def test_moves_become_one_and_then_none() -> None:
+    """What a move shows is shown by a case that makes it; what does not need it, without."""
+    found = steps(a_case(variants=(Variant(moves="each_result+leaf_hooks"),)))
+    assert {one.variants[0].moves for one in found} == {"each_result+leaf_hooks", "each_result", "leaf_hooks", "none"}
+
+
 def test_axes_and_declarations_go_back_to_defaults() -> None:
     """Each axis on its own, and every other field of a case."""
     case = a_case(
