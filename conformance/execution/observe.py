@@ -6,7 +6,7 @@ import contextlib
 import statistics
 import time
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -298,6 +298,7 @@ class _Compiled:
             function=compile_with(self.backend, module.program, dynamic=subject.request.variant.dynamic),
             stops=lambda index: expected.calls[index].raised is None,
             report=self.report,
+            compile=partial(compile_with, self.backend, dynamic=None),
         )
 
 

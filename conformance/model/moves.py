@@ -31,8 +31,7 @@ SEPARATOR = "+"
 
 _PLAIN_CALLS = 2  # of the case, before moves are made
 _CALLS_OF_A_MOVE = 8  # at most, so that no two moves get the same inputs
-_FEW = 2  # of the moves for which something is compiled anew, on a backend that compiles in milliseconds
-_SLOW_SHARE = 2  # of so many cases, one makes one such move on a backend that takes seconds
+_SLOW_SHARE = 3  # of so many cases, one makes a move that compiles anew on a backend that takes seconds for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +140,7 @@ _SPECS = (
         two_modes="the call within no_grad and autocast at once",
         other_default_dtype="the call with float64 as default dtype",
         deterministic_mode="the call with deterministic algorithms",
+        compiled_autograd="backward with compiled autograd",
         evaluation_mode="the modules in evaluation mode, then in training mode again",
     ),
 )
@@ -165,8 +165,8 @@ def number_before(name: str) -> int:
 def chosen(text: str, case_id: str, *, is_slow: bool) -> tuple[str, ...]:
     """Return the names of the moves of a variant, in the order in which they are made.
 
-    Of those for which something is compiled anew the usual ones are a few, drawn by the id of the case alone, so that a
-    run takes at most half as long again. What a backend makes that takes seconds to compile, every backend makes.
+    Of those for which something is compiled anew one is usual, drawn by the id of the case alone, so that a run takes
+    at most half as long again. What a backend makes that takes seconds to compile, every backend makes.
 
     Args:
         text: `moves` of the variant: `none`, `usual`, `all`, or names joined by `+`.
@@ -180,6 +180,5 @@ def chosen(text: str, case_id: str, *, is_slow: bool) -> tuple[str, ...]:
         return tuple(name for name in MOVES if name in asked)
     expensive = [spec.name for spec in MOVES.values() if spec.recompiles]
     turn, start = divmod(zlib.crc32(case_id.encode()), len(expensive))
-    few = _FEW if not is_slow else turn % _SLOW_SHARE
-    drawn = (expensive + expensive)[start : start + few]
-    return tuple(spec.name for spec in MOVES.values() if not spec.recompiles or spec.name in drawn)
+    drawn = expensive[start] if not is_slow or turn % _SLOW_SHARE == 0 else ""
+    return tuple(spec.name for spec in MOVES.values() if not spec.recompiles or spec.name == drawn)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
+from torch._dynamo import compiled_autograd
 
 from conformance.model.enums import Stage
 from conformance.observation import inputs, seeding, snapshot
@@ -97,6 +98,12 @@ class Caller:
             for each in (modes_of(self._request, self._call), *holding):
                 stack.enter_context(each)
             return snapshot.flatten((through or self.function)(*self.inputs.values()), "output")
+
+    def compiled_autograd(self) -> AbstractContextManager[object]:
+        """Return a context within which backward is compiled too, as the function was."""
+        if self._role.compile is None:
+            return nullcontext()
+        return compiled_autograd._enable(self._role.compile)  # noqa: SLF001 - the configuration covers backward inside alone
 
     def cotangent(self, path: str, value: torch.Tensor) -> torch.Tensor:
         """Return a random cotangent of a result."""

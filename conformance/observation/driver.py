@@ -110,6 +110,7 @@ class Role:
     `cotangent` maps each cotangent. The program runs call `i`, forward and backward, within `around(i)`; the driver's
     own operations do not. `stops(i)` is whether an exception in call `i` ends the sequence, because later calls could
     not be compared with ones made without it. `reseed` is added only to the seed of the program's random draws.
+    `compile` compiles another function as `function` was compiled; None where that is uncompiled.
     """
 
     request: Request
@@ -121,6 +122,7 @@ class Role:
     stops: Callable[[int], bool] = lambda _: False
     reseed: int = 0
     report: Callable[[Stage], None] = lambda _: None
+    compile: Callable[[Callable[..., object]], Callable[..., object]] | None = None
 
     def state(self) -> dict[str, torch.Tensor]:
         """Parameters, buffers and tensors of the program's setup, and of what a user's function reaches, by name."""

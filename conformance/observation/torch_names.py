@@ -121,6 +121,12 @@ NAMES = (
     ),
     *_group(
         Without.REFUSED,
+        "lets backward be compiled too",
+        "torch._dynamo.compiled_autograd._enable",
+        by=("observation/caller", "triage/repro/move_text"),
+    ),
+    *_group(
+        Without.REFUSED,
         "compares results where a compiler that raised has left its dispatch keys behind",
         "torch._C._ForceDispatchKeyGuard",
         "torch._C._dispatch_tls_local_exclude_set",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from conformance.observation.caller import Caller
 
 __all__ = [
+    "compiled_autograd",
     "deterministic_mode",
     "evaluation_mode",
     "other_default_dtype",
@@ -49,6 +50,17 @@ def deterministic_mode(caller: Caller) -> None:
         caller.see_gradients()
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def compiled_autograd(caller: Caller) -> None:
+    """Call, and go backward with compiled autograd, twice."""
+    for place in range(2):
+        with caller.compiled_autograd():
+            results = caller.call()
+            caller.see(results, f"call[{place}].")
+            caller.backward(results)
+        caller.see_gradients(f"call[{place}].")
+        caller.renew()
 
 
 def evaluation_mode(caller: Caller) -> None:

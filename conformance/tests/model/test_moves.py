@@ -22,11 +22,11 @@ def test_moves_that_recompile_come_last() -> None:
     assert flags == sorted(flags)
 
 
-def test_the_usual_moves_are_all_that_need_no_compilation_and_two_more() -> None:
+def test_the_usual_moves_are_all_that_need_no_compilation_and_one_more() -> None:
     """Compilation is what takes time; over the cases each of its moves is made."""
     plain = [name for name, spec in MOVES.items() if not spec.recompiles]
     drawn = [chosen(USUAL, case_id, is_slow=False) for case_id in IDS]
-    assert {len(names) for names in drawn} == {len(plain) + 2}
+    assert {len(names) for names in drawn} == {len(plain) + 1}
     assert {name for names in drawn for name in names} == set(MOVES)
 
 
@@ -34,7 +34,7 @@ def test_a_slow_backend_makes_part_of_what_others_make() -> None:
     """The first rung that differs is known only if the rungs before it made the same move."""
     slow, fast = ([set(chosen(USUAL, each, is_slow=is_slow)) for each in IDS] for is_slow in (True, False))
     assert all(few <= many for few, many in zip(slow, fast, strict=True))
-    assert 0.2 < sum(any(MOVES[name].recompiles for name in names) for names in slow) / len(IDS) < 0.8
+    assert 0.2 < sum(any(MOVES[name].recompiles for name in names) for names in slow) / len(IDS) < 0.5
 
 
 def test_moves_by_name_are_made_in_their_order() -> None:

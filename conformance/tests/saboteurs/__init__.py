@@ -244,6 +244,7 @@ SABOTEURS = (
         two_modes_spoiled=("move.two_modes", "caller.moves.*"),
         default_dtype_baked_in=("move.other_default_dtype", "caller.moves.*"),
         deterministic_mode_spoiled=("move.deterministic_mode", "caller.moves.*"),
+        compiled_autograd_spoiled=("move.compiled_autograd", "caller.moves.*"),
         evaluation_mode_ignored=("move.evaluation_mode", "caller.moves.*"),
     )
     | _in(

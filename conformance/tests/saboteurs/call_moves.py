@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._dynamo import compiled_autograd
 
 from conformance.model.device import DEVICE
 from conformance.tests.saboteurs.moving import (
@@ -28,6 +29,7 @@ __all__ = [
     "another_dtype_spoiled",
     "another_shape_spoiled",
     "checkpoint_spoiled",
+    "compiled_autograd_spoiled",
     "computed_inputs_spoiled",
     "default_dtype_baked_in",
     "deterministic_mode_spoiled",
@@ -234,6 +236,11 @@ def default_dtype_baked_in(graph: Graph, examples: Examples) -> Compiled:
 def deterministic_mode_spoiled(graph: Graph, examples: Examples) -> Compiled:
     """Results are others with deterministic algorithms."""
     return spoiling_results(graph, examples, lambda _: torch.are_deterministic_algorithms_enabled())
+
+
+def compiled_autograd_spoiled(graph: Graph, examples: Examples) -> Compiled:
+    """Results are others while backward is compiled too."""
+    return spoiling_results(graph, examples, lambda _: compiled_autograd.compiled_autograd_enabled)
 
 
 def evaluation_mode_ignored(graph: Graph, examples: Examples) -> Compiled:

@@ -116,6 +116,12 @@ class Caller:
         if not holds:
             raise RuntimeError("the move does not apply")
 '''
+_COMPILED_AUTOGRAD = """
+    def compiled_autograd(self):
+        if self.callee is program:
+            return contextlib.nullcontext()
+        return torch._dynamo.compiled_autograd._enable(lambda graph: torch.compile(graph, backend=BACKEND))
+"""
 _HOLDERS = '''
 def modules():
     """The modules of the setup."""
@@ -213,6 +219,7 @@ class MoveText:
         seeded = f"torch.manual_seed({seed} + self.number)" if self._program.draws else ""
         text = _CALLER.replace("MODES", held).replace("COTANGENT", self._program.cotangent)
         text = text.replace("        SEEDED\n", f"        {seeded}\n" if seeded else "")
+        text += _COMPILED_AUTOGRAD * (self._move.name == "compiled_autograd")
         return f"FIRST = {number_before(self._move.name)}\n\n{text.replace('SEED/', f'{seed}/')}"
 
     def _source(self) -> str:

@@ -123,7 +123,7 @@ class _Script:
     def text(self) -> str:
         """All of it, in the order in which Python needs it."""
         driver = self._blocks(self._run(), self._end())
-        caller = self.move.helpers() if self.move else ""
+        caller = self.move.helpers().replace("BACKEND", self.how.expression) if self.move else ""
         own = helpers(driver + caller, self.program.cotangent).replace("BACKEND", self.how.expression)
         if not self.how.expression.startswith('"'):
             own = own.replace(f"torch._dynamo.lookup_backend({self.how.expression})", self.how.expression)
