@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from conformance.backend.resolution import absolute, name_of
 from conformance.isolation import tasks
-from conformance.model.enums import Fault, Outcome
+from conformance.model.enums import Fault, Outcome, Stage
 from conformance.model.errors import BackendError
 from conformance.model.request import BackendInfo
 from conformance.model.result import Attempt, Attempts, Ended
@@ -26,16 +26,34 @@ __all__ = ["attempt", "describe", "run", "run_batch", "sweep"]
 
 IMPORT_LIMIT_S = 60.0
 
+_BEFORE_BACKEND = {Stage.BUILD, Stage.REFERENCE}
+_WITHIN_CALLS = {Stage.COMPILE, Stage.FORWARD, Stage.BACKWARD}
+
 
 def run(request: Request, deadline: Deadline | None = None) -> Attempt:
     """Run one request in a child and wait for its attempt; may be called from any thread or executor.
+
+    Where it is not clear whether the backend has wrecked the process, the uncompiled program is run alone in another.
 
     Raises:
         HarnessError: the fork server does not start, or died twice.
         StoppedError: the deadline has passed.
     """
-    function, env = "conformance.execution.observe:run", request.backend.env
-    return attempt(tasks.run_task(function, request, env=env, timeout_s=request.timeout_s, deadline=deadline))
+    made = _in_child("run", request, deadline)
+    if made.ended and made.stage in _BEFORE_BACKEND:
+        alone = _in_child("run_uncompiled", request, deadline)
+        why = f"the uncompiled program alone: {alone.ended}"
+        return replace(made, ended=None, invalid=why, fault=Fault.REFERENCE) if alone.ended else made
+    if made.fault is Fault.HARNESS and made.stage in _WITHIN_CALLS:
+        alone = _in_child("run_uncompiled", request, deadline)
+        wrecked = Ended(status=1, note=f"the caller could not go on: {(made.invalid or '').partition(chr(10))[0]}")
+        return made if alone.invalid or alone.ended else replace(made, ended=wrecked, invalid=None, fault=None)
+    return made
+
+
+def _in_child(function: str, request: Request, deadline: Deadline | None) -> Attempt:
+    task, env = f"conformance.execution.observe:{function}", request.backend.env
+    return attempt(tasks.run_task(task, request, env=env, timeout_s=request.timeout_s, deadline=deadline))
 
 
 def run_batch(requests: Sequence[Request]) -> list[Attempt]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,17 @@ if TYPE_CHECKING:
     from conformance.model.result import CheckResult, Evidence, Raised
     from conformance.observation.driver import RoleObservation
 
-__all__ = ["run", "run_all"]
+__all__ = ["run", "run_all", "run_uncompiled"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Expected:
+    """What was observed uncompiled: bytes saved for backward, and how many results agreed with the oracle, too."""
+
+    subject: _Subject
+    observed: RoleObservation
+    saved_bytes: int | None
+    agreed: int
 
 
 def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
@@ -51,6 +61,28 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
     Returns:
         What was observed. Any `Exception` of a program or backend is caught; another exception ends the child.
     """
+    expected = _uncompiled(request, report)
+    if isinstance(expected, Attempt):
+        return expected
+    report(Stage.LOAD)
+    with contextlib.ExitStack() as stack:
+        try:
+            backend = resolve(request.backend.ref)
+            stack.enter_context(patched(backend.patches))
+        except Exception as error:  # noqa: BLE001 - a backend that cannot be loaded is a result
+            return Attempt(raised=describe(error, Stage.LOAD), stage=Stage.LOAD)
+        attempt = _Compiled(expected.subject, backend, report).against(expected.observed, expected.saved_bytes)
+        agreed = expected.agreed
+        return replace(attempt, metrics={**attempt.metrics, "modelled_leaves": agreed}) if agreed else attempt
+
+
+def run_uncompiled(request: Request, report: Callable[[Stage], None]) -> Attempt:
+    """Run the uncompiled program of a request alone; the attempt says what is invalid about it, or nothing."""
+    expected = _uncompiled(request, report)
+    return expected if isinstance(expected, Attempt) else Attempt(stage=Stage.REFERENCE)
+
+
+def _uncompiled(request: Request, report: Callable[[Stage], None]) -> _Expected | Attempt:
     report(Stage.BUILD)
     subject = _Subject(_of_plain_calls(request) if request.moves else request)
     request = subject.request
@@ -69,17 +101,7 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
         raised = describe(error, Stage.REFERENCE)
         why = f"the uncompiled program cannot be observed: {raised.type}: {raised.message}"
         invalid = Attempt(invalid=why, fault=Fault.REFERENCE, stage=Stage.REFERENCE)
-    if invalid:
-        return invalid
-    report(Stage.LOAD)
-    with contextlib.ExitStack() as stack:
-        try:
-            backend = resolve(request.backend.ref)
-            stack.enter_context(patched(backend.patches))
-        except Exception as error:  # noqa: BLE001 - a backend that cannot be loaded is a result
-            return Attempt(raised=describe(error, Stage.LOAD), stage=Stage.LOAD)
-        attempt = _Compiled(subject, backend, report).against(expected, expected_bytes)
-        return replace(attempt, metrics={**attempt.metrics, "modelled_leaves": agreed}) if agreed else attempt
+    return invalid or _Expected(subject=subject, observed=expected, saved_bytes=expected_bytes, agreed=agreed)
 
 
 def run_all(requests: Sequence[Request], report: Callable[[Stage], None]) -> Attempts:

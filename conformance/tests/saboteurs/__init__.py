@@ -260,6 +260,7 @@ SABOTEURS = (
         segfaults_at_compile=("crash", "base.*"),
         segfaults_at_run=("crash", "base.*"),
         exits_at_run=("crash", "base.*"),
+        takes_random_numbers_away=("crash", "base.*"),
         hangs_at_compile=("timeout", "base.*"),
     )
 )

@@ -104,6 +104,16 @@ def segfaults_at_run(_graph: Graph, _: Examples) -> Compiled:
     return lambda *_: (ctypes.string_at(0),)
 
 
+def takes_random_numbers_away(graph: Graph, _: Examples) -> Compiled:
+    """Running is right, and leaves a process in which nobody can make an input any more."""
+
+    def run(*arguments: Any) -> Any:
+        torch.randn = None  # type: ignore[assignment]
+        return graph(*arguments)
+
+    return run
+
+
 def exits_at_run(_graph: Graph, _: Examples) -> Compiled:
     """Running ends the process without a word, and with the status of success."""
     return lambda *_: os._exit(0)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance.execution import attempts
+from conformance.model.enums import Fault, Outcome, Stage
+from conformance.tests.fakes import a_backend, a_case, a_request
+from conformance.tests.saboteurs import ref
+from conformance.verdict.judge import outcome
+
+if TYPE_CHECKING:
+    from conformance.model.request import Request
+
+pytestmark = pytest.mark.torch
+
+LEAVING = a_case(setup="import os\n", program="os._exit(3)\nreturn a\n")
+
+
+def a_request_for(name: str) -> Request:
+    """A request of a saboteur."""
+    return a_request(a_case(), backend=replace(a_backend(), ref=ref("process", name)))
+
+
+def test_a_caller_that_cannot_go_on_is_the_backends_doing() -> None:
+    """The uncompiled program alone, in another process, makes its inputs; after the backend's call nobody can."""
+    made = attempts.run(a_request_for("takes_random_numbers_away"))
+    assert (outcome(made), made.fault) == (Outcome.CRASH, None)
+    assert "the caller could not go on: TypeError" in str(made.ended)
+    assert made.stage is Stage.BACKWARD
+
+
+def test_a_program_that_ends_its_process_uncompiled_is_not_the_backends_doing() -> None:
+    """It ends the process of the uncompiled program alone too."""
+    made = attempts.run(a_request(LEAVING, backend=replace(a_backend(), ref=ref("process", "hands_back"))))
+    assert (outcome(made), made.fault) == (Outcome.INVALID, Fault.REFERENCE)
+    assert made.invalid == "the uncompiled program alone: exited with status 3 without a result"
