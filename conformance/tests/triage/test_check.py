@@ -140,6 +140,28 @@ def several_inputs():
 '''
 
 
+_OPERATORS = """
+import torch
+
+
+@torch.library.custom_op("mine::halved", mutates_args=())
+def halved(x: torch.Tensor) -> torch.Tensor:
+    return x * 0.5
+
+
+@halved.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+halved.register_autograd(lambda ctx, grad: grad * 3)
+
+
+def step(x):
+    return halved(x.sin()) + x
+"""
+
+
 @pytest.fixture
 def users(tmp_path: Path) -> Path:
     """A file of functions, with a module beside it that they import."""
@@ -325,6 +347,15 @@ def test_a_function_of_a_module_is_checked_with_its_own_state(users: Path, monke
     tasks.shutdown()
     code, output = checked("users:counting", "--backend", "eager")
     assert code == 0, output
+
+
+def test_an_operator_of_the_users_own_is_compiled(tmp_path: Path) -> None:
+    """It is registered by importing the file, once for each process, and differentiated by its own rule."""
+    path = tmp_path / "operators.py"
+    path.write_text(_OPERATORS, encoding="utf-8")
+    code, output = checked(f"{path}:step", "--backend", "aot_eager", "--input", "x=float32[4],requires_grad")
+    assert code == 0, output
+    assert (cells(output)["gradients"], cells(output)["graphs"]) == (["yes"], ["1"])
 
 
 def test_arguments_are_given_as_the_signature_wants_them(users: Path) -> None:
