@@ -14,7 +14,7 @@ from conformance.records.kept import PUBLISHED, Kind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["report"]
+__all__ = ["found", "report"]
 
 _STDOUT = Path("-")
 _OUTPUTS = {"markdown": Path("conformance-report"), "html": Path("conformance-report.html"), "text": _STDOUT}
@@ -68,7 +68,7 @@ def report(ctx: click.Context, /, *, given: Sequence[Path], form: str, output: P
     from conformance.model.errors import UsageError
     from conformance.report import pages as reporting
 
-    records = given or _found(check=check)
+    records = given or found(check=check)
     target = output or _target(records, form)
     if form == "markdown" and target != _STDOUT:
         if target.is_file():
@@ -87,7 +87,7 @@ def report(ctx: click.Context, /, *, given: Sequence[Path], form: str, output: P
 _NOTHING = "nothing to do: the pages are what the records give"
 
 
-def _found(*, check: bool) -> tuple[Path, ...]:
+def found(*, check: bool) -> tuple[Path, ...]:
     """The records to use where none are named; with `--check`, the published ones."""
     from conformance.model.errors import UsageError
     from conformance.records import kept

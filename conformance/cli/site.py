@@ -1,0 +1,47 @@
+"""The command `conformance site`: records as a static site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conformance.cli.options import PATH, examples
+from conformance.cli.suggestions import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["site"]
+
+
+@click.command(
+    "site",
+    cls=Command,
+    short_help="Make a static site of records: search, compare, link.",
+    epilog=examples(
+        "conformance site                                    of the last run, in the folder site",
+        "conformance site --records results/records --output public       of every release in a folder of records",
+    ),
+)
+@click.option(
+    "--records",
+    "given",
+    multiple=True,
+    type=PATH,
+    help="A record file, or a folder of them. Repeatable; default: the last run in this folder, else results/records.",
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("site"), show_default=True, help="The folder of the site."
+)
+def site(*, given: Sequence[Path], output: Path) -> None:
+    """Make a static site of record files: it needs no server, opens from a file, and loads nothing from elsewhere.
+
+    What an earlier build wrote in the folder is replaced; a file of something else is never overwritten.
+    """
+    from conformance.cli.report import found
+    from conformance.site import build
+
+    built = build.site(given or found(check=False), output)
+    click.echo(f"{output / 'index.html'}: {built.records:,} records, {built.files} files, {built.size / 1e6:.1f} MB")

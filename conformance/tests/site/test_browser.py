@@ -1,0 +1,169 @@
+"""The site in a real browser, where there is Chromium."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conformance.records import record_file
+from conformance.site.build import site
+from conformance.tests.fakes import a_record
+from conformance.tests.runs import a_run, an_xfail, red
+from conformance.tests.site.test_build import HOSTILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of playwright's own pipes, when its process ends
+]
+PAGES = (
+    "#/",
+    "#/backend/fake",
+    "#/case/base.smoke.arithmetic",
+    "#/case/demo.first.two",
+    "#/clause/GM-1",
+    "#/clauses",
+    "#/cases",
+    "#/search?q=verdict:fail",
+    "#/compare",
+    "#/release/2.13.0",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One Chromium for all tests here."""
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site of a few records, one of them hostile."""
+    root = tmp_path_factory.mktemp("site")
+    path = a_run(
+        root / "a.jsonl",
+        a_record("base.smoke.arithmetic", clauses=("GM-1",)),
+        red(case_id="demo.first.two", clauses=("GM-1",)),
+        an_xfail(case_id="demo.first.three"),
+        red(case_id="demo.first.four", message=HOSTILE),
+    )
+    site([path], root / "site")
+    return root / "site"
+
+
+class _Visit:
+    """A page, what its console said, and what was asked of other places."""
+
+    def __init__(self, browser: Any, folder: Path, **options: Any) -> None:
+        self.page = browser.new_page(**options)
+        self.folder, self.errors, self.elsewhere = folder, [], []
+        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.errors.append(f"a dialog: {dialog.message}"))
+        self.page.on("request", lambda asked: self.elsewhere.append(asked.url) if asked.url[:7] != "file://" else None)
+
+    def open(self, place: str) -> None:
+        self.page.goto("about:blank")
+        self.page.goto(f"file://{self.folder}/index.html{place}")
+        self.page.wait_for_function("document.body.dataset.ready !== undefined")
+
+
+@pytest.fixture
+def visit(browser: Any, folder: Path) -> Iterator[_Visit]:
+    """A visitor, who sees no error and is sent nowhere else."""
+    made = _Visit(browser, folder)
+    yield made
+    made.page.close()
+    assert made.errors == []
+    assert made.elsewhere == []
+
+
+@pytest.mark.parametrize("place", PAGES)
+def test_every_kind_of_page_opens(visit: _Visit, place: str) -> None:
+    """It has a heading of its own, and each link on it leads to a page that is there."""
+    visit.open(place)
+    assert visit.page.locator("h1").count() == 1
+    links = visit.page.eval_on_selector_all("main a[href^='#/']", "all => all.map(each => each.getAttribute('href'))")
+    for link in sorted(set(links))[:15]:
+        visit.open(link)
+        assert visit.page.locator("h1").inner_text() not in {"No such page", "This page cannot be shown"}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("place", ["#/", "#/backend/fake", "#/search?q=fake", "#/case/demo.first.two", "#/compare"])
+def test_axe_finds_nothing_serious(browser: Any, folder: Path, place: str, scheme: str) -> None:
+    """In either colour scheme."""
+    visit = _Visit(browser, folder, color_scheme=scheme)
+    visit.open(place)
+    found = axe.Axe().run(visit.page).response["violations"]
+    visit.page.close()
+    serious = [each for each in found if each["impact"] in {"serious", "critical"}]
+    assert [(each["id"], each["nodes"][0]["html"][:120]) for each in serious] == []
+
+
+def test_filters_are_found_by_word_and_key(visit: _Visit) -> None:
+    """All of them must hold, a minus excludes, and the address is one that others can open."""
+    wanted = {"": 4, "verdict:fail": 2, "-verdict:pass clause:GM-1": 1, "three": 1, "verdict:none": 0}
+    for text, count in wanted.items():
+        visit.open("#/search")
+        visit.page.fill("#q", text)
+        visit.page.press("#q", "Enter")
+        visit.page.wait_for_function(f"document.getElementById('found').dataset.count === '{count}'")
+        visit.open(f"#{visit.page.url.partition('#')[2]}")
+        assert visit.page.get_attribute("#found", "data-count") == str(count)
+
+
+def test_hostile_text_is_shown_and_does_nothing(visit: _Visit) -> None:
+    """The visitor's fixture would have seen a dialog."""
+    visit.open("#/case/demo.first.four")
+    assert HOSTILE.split("\u202e")[0] in visit.page.locator("main").inner_text()
+    visit.page.click("button.plain")
+    visit.page.wait_for_selector(".detail h2")
+    assert visit.page.locator("main script, main img").count() == 0
+
+
+def test_a_request_has_an_address(visit: _Visit) -> None:
+    """It opens what was seen: the difference, and the command."""
+    visit.open("#/case/demo.first.two")
+    visit.page.click("button.plain")
+    visit.page.click("text=link to this")
+    visit.page.wait_for_selector(".detail h2")
+    visit.open(f"#{visit.page.url.partition('#')[2]}")
+    visit.page.wait_for_selector(".detail h2")
+    assert "conformance run --backend fake --case demo.first.two" in visit.page.locator(".detail").inner_text()
+
+
+def test_a_file_of_the_visitors_own_is_a_release_beside_the_others(visit: _Visit, tmp_path: Path) -> None:
+    """It is read in the browser; what is no record file is refused."""
+    visit.open("#/")
+    mine = a_run(tmp_path / "mine.jsonl", a_record(), red(case_id="demo.first.two", backend="mine"))
+    visit.page.set_input_files("#file", mine)
+    visit.page.wait_for_function("document.querySelector('h1').textContent.includes('mine.jsonl (yours)')")
+    assert "mine" in visit.page.locator("table").first.inner_text()
+    (tmp_path / "other.jsonl").write_text(json.dumps({"kind": "timings"}), encoding="utf-8")
+    visit.page.set_input_files("#file", tmp_path / "other.jsonl")
+    visit.page.wait_for_selector("[role=alert]")
+    assert "holds no record" in visit.page.locator("main").inner_text()
+    assert len(record_file.read(mine).records) == 2
+
+
+@pytest.mark.parametrize("width", [360, 2560])
+def test_nothing_is_wider_than_the_window(browser: Any, folder: Path, width: int) -> None:
+    """Wide tables scroll within themselves."""
+    visit = _Visit(browser, folder, viewport={"width": width, "height": 800})
+    for place in ("#/", "#/backend/fake", "#/case/demo.first.two", "#/search?q=fake"):
+        visit.open(place)
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+    visit.page.close()

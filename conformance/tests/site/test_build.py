@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import base64
+import json
+from array import array
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conformance.cli.main import main
+from conformance.model.errors import RecordError
+from conformance.site.build import site
+from conformance.site.columns import Column, Table
+from conformance.tests.fakes import a_record
+from conformance.tests.runs import a_last_run, a_run, an_xfail, red
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x1b[31m"
+
+
+def words(column: Column) -> list[str]:
+    """The words of a column, row by row."""
+    codes = array("H" if column["size"] == 2 else "I", base64.b64decode(column["codes"]))
+    return [column["words"][code] for code in codes]
+
+
+def script(path: Path) -> list[Any]:
+    """The arguments that a file of data hands to the application: kind, name and value."""
+    text = path.read_text(encoding="utf-8")
+    start, end = "conformance.put(", ");\n"
+    assert text.startswith(start)
+    assert text.endswith(end)
+    found: list[Any] = json.loads(f"[{text.removeprefix(start).removesuffix(end)}]")
+    return found
+
+
+@given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3))))
+def test_columns_give_the_rows_back(rows: list[tuple[str, str]]) -> None:
+    """Every word of every row, in its order."""
+    table = Table(("a", "b"))
+    for a, b in rows:
+        table.put(a=a, b=b)
+    columns = table.columns()
+    assert list(zip(words(columns["a"]), words(columns["b"]), strict=True)) == rows
+
+
+def test_many_words_take_wider_numbers() -> None:
+    """Two bytes number the words of most columns, not those of every one."""
+    table = Table(("a",))
+    for number in range((1 << 16) + 1):
+        table.put(a=str(number))
+    column = table.columns()["a"]
+    assert column["size"] == array("I").itemsize
+    assert words(column)[-1] == str(1 << 16)
+
+
+def test_every_record_is_a_row(tmp_path: Path) -> None:
+    """With area, verdict, the check that decided, and the root cause of what does not conform."""
+    path = a_run(tmp_path / "a.jsonl", a_record(), red(case_id="demo.first.two"), an_xfail(case_id="demo.first.three"))
+    built = site([path], tmp_path / "site")
+    kind, release, value = script(tmp_path / "site" / "data" / "r0.js")
+    columns = value["columns"]
+    assert (kind, built.records) == ("rows", 3)
+    assert release == "2.13.0"
+    assert words(columns["case"]) == ["demo.first.one", "demo.first.two", "demo.first.three"]
+    assert words(columns["verdict"]) == ["pass", "fail", "xfail"]
+    assert words(columns["area"]) == ["demo"] * 3
+    assert [bool(cause) for cause in words(columns["cause"])] == [False, True, True]
+
+
+def test_what_is_no_plain_pass_has_details(tmp_path: Path) -> None:
+    """Message, differences as numbers, the command to see it again."""
+    path = a_run(tmp_path / "a.jsonl", a_record(), red(case_id="demo.first.two"))
+    site([path], tmp_path / "site")
+    _, name, found = script(tmp_path / "site" / "data" / "r0" / "fake.js")
+    (key, one) = next(iter(found.items()))
+    assert (name, len(found), key.split()[0]) == ("2.13.0 fake", 1, "demo.first.two")
+    assert one["broken"][0]["differences"][0]["max_abs"] == 1.0
+    assert one["reproduce"].startswith("conformance run --backend fake")
+
+
+def test_cases_of_the_catalogue_come_with_their_text(tmp_path: Path) -> None:
+    """YAML as people write it, and the Python that is run."""
+    path = a_run(tmp_path / "a.jsonl", a_record("base.smoke.arithmetic"), a_record("nest.modes.no_grad_with"))
+    site([path], tmp_path / "site")
+    one = script(tmp_path / "site" / "data" / "cases" / "base.js")[2]["base.smoke.arithmetic"]
+    assert "- id: base.smoke.arithmetic" in one["yaml"]
+    assert "def program(" in one["python"]
+    generated = script(tmp_path / "site" / "data" / "cases" / "nest.js")[2]["nest.modes.no_grad_with"]
+    assert (generated["yaml"], "torch.no_grad()" in generated["python"]) == ("", True)
+
+
+def test_building_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    """And leaves what is not of the site alone."""
+    path = a_run(tmp_path / "a.jsonl", a_record(), red(case_id="demo.first.two"))
+    folder = tmp_path / "site"
+    site([path], folder)
+    (folder / "CNAME").write_text("example.org", encoding="utf-8")
+    before = {each: each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+    site([path], folder)
+    assert {each: each.read_bytes() for each in folder.rglob("*") if each.is_file()} == before
+
+
+def test_files_of_an_earlier_site_go(tmp_path: Path) -> None:
+    """A backend that has no records any more has no details."""
+    folder = tmp_path / "site"
+    site([a_run(tmp_path / "a.jsonl", red(backend="gone"))], folder)
+    site([a_run(tmp_path / "b.jsonl", red(backend="here"))], folder)
+    assert [each.name for each in (folder / "data" / "r0").iterdir()] == ["here.js"]
+
+
+def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
+    """The folder of a project's own pages may be named by mistake."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "index.html").write_text("mine", encoding="utf-8")
+    with pytest.raises(RecordError, match=r"index\.html is not of a site; name a folder of its own"):
+        site([a_run(tmp_path / "a.jsonl")], folder)
+    assert (folder / "index.html").read_text(encoding="utf-8") == "mine"
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    """In the shell it is escaped; in data it is part of a JSON string, which the application never takes for HTML."""
+    path = a_run(tmp_path / "a.jsonl", red(backend="fake", message=HOSTILE, case_id="demo.first.two"))
+    site([path], tmp_path / "site")
+    assert "<script>alert" not in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert HOSTILE in words(script(tmp_path / "site" / "data" / "r0.js")[2]["columns"]["message"])
+    text = (tmp_path / "site" / "app.js").read_text(encoding="utf-8")
+    unsafe = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(")
+    assert [name for name in unsafe if name in text] == []
+
+
+def test_the_command_says_what_it_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the last run where no records are named."""
+    monkeypatch.chdir(tmp_path)
+    a_last_run(tmp_path, a_record(), red(case_id="demo.first.two"))
+    done = CliRunner().invoke(main, ["site"])
+    assert (done.exit_code, "site/index.html: 2 records, " in done.stdout) == (0, True)
+    (tmp_path / "cut.jsonl").write_text('{"kind":', encoding="utf-8")
+    done = CliRunner().invoke(main, ["site", "--records", "cut.jsonl"])
+    assert done.exit_code == 2
