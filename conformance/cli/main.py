@@ -6,6 +6,7 @@ Modules that a command needs are imported inside it, so that `--help` and `list`
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,7 +35,6 @@ from conformance.verdict.legend import MEANING, counting, gate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 __all__ = ["main"]
 
@@ -200,10 +200,19 @@ def main() -> None:
     " .conformance, to which .conformance/last-run.jsonl links.",
 )
 @click.option("--resume", is_flag=True, help="Continue the last run, or the file that --records names.")
+@click.option("--junitxml", type=click.Path(path_type=Path, dir_okay=False), help="Write the results as JUnit XML too.")
 @verbose_option
 @quiet_option("No progress, and only the last line of the summary.")
 @click.pass_context
-def _run(ctx: click.Context, /, *, quiet: bool, verbose: bool, **options: Any) -> None:  # noqa: ANN401
+def _run(
+    ctx: click.Context,
+    /,
+    *,
+    quiet: bool,
+    verbose: bool,
+    junitxml: Path | None,
+    **options: Any,  # noqa: ANN401
+) -> None:
     """Run cases on backends in processes of their own, and report what does not conform."""
     chosen = {name: options[name] for name in ("case_globs", "variants", "tags", "exclude_tags")}
     refuse_unmatched(options["folders"], **chosen)
@@ -217,11 +226,17 @@ def _run(ctx: click.Context, /, *, quiet: bool, verbose: bool, **options: Any) -
         click.echo(run.estimate, err=True)
 
     from conformance.cli.progress import progress
-    from conformance.report import run_summary
+    from conformance.report import ci, run_summary
 
     with progress(run.remaining, quiet=quiet, show=run_summary.as_it_comes if verbose else None) as advance:
         result = run.execute(advance)
     click.echo(run_summary.text(result, quiet=quiet, command=ctx.find_root().meta[COMMAND]))
+    if junitxml:
+        ci.write_junit(junitxml, result.records)
+    if ci.on_github():
+        places = {case.id: case.location for case in run.cases}
+        click.echo("".join(f"{line}\n" for line in ci.marks(result.records, places)), nl=False)
+        ci.summarize(result.records)
     ctx.exit(result.exit_code)
 
 

@@ -129,6 +129,18 @@ def test_a_finding_exits_with_1_and_says_how_to_see_it_again(world: _World) -> N
     assert f"\n  Reproduce: conformance run {chosen}\n" in result.stdout
 
 
+def test_results_go_where_gates_live(world: _World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JUnit XML, and in a step of GitHub Actions as annotations and in the summary of the job."""
+    world.attempts["demo.first.two"] = failed("values")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    result = world.run("--junitxml", str(tmp_path / "junit.xml"))
+    assert result.exit_code == 1
+    assert "::error file=" in result.stdout
+    assert "<failure" in (tmp_path / "junit.xml").read_text(encoding="utf-8")
+    assert "torch.compile conformance" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+
+
 def test_findings_are_in_the_order_of_the_plan(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever of the requests that run at a time ends first."""
 

@@ -68,7 +68,9 @@ class _Visit:
 
     def __init__(self, browser: Any, folder: Path, **options: Any) -> None:
         self.page = browser.new_page(**options)
-        self.folder, self.errors, self.elsewhere = folder, [], []
+        self.folder = folder
+        self.errors: list[str] = []
+        self.elsewhere: list[str] = []
         self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("dialog", lambda dialog: self.errors.append(f"a dialog: {dialog.message}"))
