@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance.cli import report, site, timing, triage
+from conformance.cli import report, site, statement, timing, triage
 from conformance.cli.options import (
     COMMAND,
     EXIT_CODES,
@@ -415,5 +415,5 @@ def _apply(ctx: click.Context, *, files: Sequence[Path]) -> None:
     ctx.exit(int(red))
 
 
-for _command in (*timing.COMMANDS, *triage.COMMANDS, report.report, site.site):
+for _command in (*timing.COMMANDS, *triage.COMMANDS, report.report, site.site, *statement.COMMANDS):
     main.add_command(_command)
