@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from conformance.model.enums import Verdict
     from conformance.records.record_file import RunFile
 
-__all__ = ["Built", "site"]
+__all__ = ["Built", "script", "site"]
 
 _MANIFEST = "site-manifest.json"
 _NEWEST = "newest"
@@ -94,14 +94,14 @@ def _pages(releases: Mapping[str, Sequence[RunFile]]) -> Iterator[tuple[str, byt
         details = content.details(runs)
         facts[release] = content.run_facts(runs) | {"file": f"data/r{place}", "detailed": sorted(details)}
         names |= {record.case_id for run in runs for record in run.records}
-        yield f"data/r{place}.js", _script("rows", release, content.rows(runs))
+        yield f"data/r{place}.js", script("rows", release, content.rows(runs))
         for backend, found in sorted(details.items()):
-            yield f"data/r{place}/{backend}.js", _script("details", f"{release} {backend}", found)
+            yield f"data/r{place}/{backend}.js", script("details", f"{release} {backend}", found)
     cases = content.cases(names)
     for area, found in sorted(cases.items()):
-        yield f"data/cases/{area}.js", _script("cases", area, found)
+        yield f"data/cases/{area}.js", script("cases", area, found)
     meta = {"releases": facts, "areas": sorted(cases), "legend": content.legend(), "clauses": content.clauses()}
-    yield "data/meta.js", _script("meta", "", meta)
+    yield "data/meta.js", script("meta", "", meta)
     yield "index.html", _index(releases).encode()
 
 
@@ -114,7 +114,7 @@ def _static(folder: Traversable, within: str = "") -> Iterator[tuple[Traversable
             yield entry, name
 
 
-def _script(kind: str, name: str, value: object) -> bytes:
+def script(kind: str, name: str, value: object) -> bytes:
     """Data as a script; a page that is opened from a file may load scripts, and nothing else."""
     words = [json.dumps(each, separators=(",", ":"), sort_keys=False) for each in (kind, name, value)]
     return f"conformance.put({','.join(words)});\n".encode()
