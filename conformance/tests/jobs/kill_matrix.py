@@ -2,15 +2,17 @@
 
 `python -m conformance.tests.jobs.kill_matrix PAGE [SABOTEUR ...]` runs on each the cases in which any of the defects is
 looked for, in their first variant, and those in which its own is, in all of theirs; one that is wrong about a move of
-the caller runs on the latter alone, for no first variant makes moves. It exits with 1 where a defect is not caught by
+the caller runs on the latter alone, for no first variant makes moves. With `--done FILE` what is known of a saboteur is
+kept in the file, a line each, and is not run again. It exits with 1 where a defect is not caught by
 the check that is meant for it, where a MUST check is nowhere the only one, and where an honest backend shows anything.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -89,13 +91,30 @@ class Survivor:
 @click.command()
 @click.argument("page_path", metavar="PAGE", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("names", metavar="[SABOTEUR ...]", nargs=-1, type=click.Choice(list(SABOTEURS)))
-def main(page_path: Path, names: Sequence[str]) -> None:
+@click.option("--done", type=click.Path(dir_okay=False, path_type=Path), help="Where results are kept, and taken from.")
+def main(page_path: Path, names: Sequence[str], done: Path | None) -> None:
     """Run, write the page, and print what is missing."""
-    kills = list(map(_kill, names or SABOTEURS))
+    known = _known(done)
+    kills = [known.get(name) or _keep(_kill(name), done) for name in names or SABOTEURS]
     survivors = [] if names else list(map(_survivor, HONEST))
     # Not the marker of the pages that follow from records: `conformance report` would take this one for stale.
     page_path.write_text(page(kills, survivors).replace(markdown.MARKER, _MARKER), encoding="utf-8")
     sys.exit("\n".join(() if names else problems(kills, survivors)) or 0)
+
+
+def _known(done: Path | None) -> dict[str, Kill]:
+    """The saboteurs that were run already, by name."""
+    if done is None or not done.exists():
+        return {}
+    rows = map(json.loads, done.read_text(encoding="utf-8").splitlines())
+    return {row["name"]: Kill(**row | {"shown": Counter(row["shown"])}) for row in rows}
+
+
+def _keep(kill: Kill, done: Path | None) -> Kill:
+    if done:
+        with done.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(kill)) + "\n")
+    return kill
 
 
 def problems(kills: Sequence[Kill], survivors: Sequence[Survivor]) -> Iterator[str]:
