@@ -1,4 +1,4 @@
-"""The command `conformance report`: records as markdown pages, as one HTML file, or as text."""
+"""The command `conformance report`: records as markdown pages, as one HTML file, as text, or as a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["found", "report"]
 
 _STDOUT = Path("-")
-_OUTPUTS = {"markdown": Path("conformance-report"), "html": Path("conformance-report.html"), "text": _STDOUT}
+_OUTPUTS = {
+    "markdown": Path("conformance-report"),
+    "html": Path("conformance-report.html"),
+    "text": _STDOUT,
+    "parquet": Path("conformance-records.parquet"),
+}
 
 
 @click.command(
@@ -46,7 +51,7 @@ _OUTPUTS = {"markdown": Path("conformance-report"), "html": Path("conformance-re
     type=click.Choice(list(_OUTPUTS)),
     default="markdown",
     show_default=True,
-    help="A folder of pages, one HTML file that needs no other, or text for a terminal.",
+    help="A folder of pages, one HTML file that needs no other, text for a terminal, or the table of records.",
 )
 @click.option(
     "--output",
@@ -81,6 +86,12 @@ def report(ctx: click.Context, /, *, given: Sequence[Path], form: str, output: P
     if check:
         message = "--check is for a folder of markdown pages"
         raise UsageError(message)
+    if form == "parquet":
+        from conformance.records import frame, parquet
+
+        parquet.write(frame.load(*records), target)
+        click.echo(f"{target}: written")
+        return
     _deliver(_text(records, form), target)
 
 

@@ -8,6 +8,7 @@ from dataclasses import fields
 from enum import StrEnum
 from functools import cache
 from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,14 +19,13 @@ from conformance.model.errors import RecordFileError
 from conformance.model.ladder import by_ladder
 from conformance.model.moves import NO_MOVES
 from conformance.model.result import Evidence
-from conformance.records import record_file, releases
+from conformance.records import parquet, record_file, releases
 from conformance.records.find import find_every_release, find_files, find_kinds
 from conformance.verdict.ladder import first_in_records
 from conformance.verdict.symptom import first_stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from conformance.model.result import CheckResult, Record
     from conformance.records.record_file import RunFile
@@ -38,6 +38,7 @@ __all__ = [
     "Types",
     "axes_of",
     "checks_of",
+    "joined",
     "load",
     "load_checks",
     "of",
@@ -158,14 +159,28 @@ def load(*paths: str | Path) -> pd.DataFrame:
         paths: record files, or folders, in which every `*.jsonl` without timings is read. Of subfolders named after
             releases of torch only the newest is read: `load("results/records")` gives the published tables,
             `load("results/records/2.13.0+cpu")` the run on that release. If both are given, the column torch
-            distinguishes them.
+            distinguishes them. A file `*.parquet`, as `conformance report --format parquet` writes it, has its rows.
 
     Raises:
         RecordError: no path is given, there is no file, or a file cannot be read.
     """
-    with uncollected():  # reading makes no cyclic garbage, and collection would scan many objects
-        runs = _read(paths)
-        return of(with_torch(runs), beside=with_torch(_older(paths, runs)))
+    tables = [parquet.read(Path(path)) for path in paths if parquet.is_named(path)]
+    lines = [path for path in paths if not parquet.is_named(path)]
+    if lines or not tables:
+        with uncollected():  # reading makes no cyclic garbage, and collection would scan many objects
+            runs = _read(lines)
+            tables.append(of(with_torch(runs), beside=with_torch(_older(lines, runs))))
+    return tables[0] if len(tables) == 1 else joined(tables)
+
+
+def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of frames of `load` in one, in its order and with its dtypes."""
+    orders = {name: [word.value for word in kind] for name, kind in TYPES.items() if not isinstance(kind, str)}
+    words = dict.fromkeys(["backend", *orders], "str")
+    rows = pd.concat([each.astype(words) for each in tables], ignore_index=True)
+    for name, order in {"backend": by_ladder(rows["backend"].unique()), **orders}.items():
+        rows[name] = pd.Categorical(rows[name], categories=pd.Index(order, dtype="str"), ordered=True)
+    return rows.sort_values(["backend", "case", "variant"], ignore_index=True)
 
 
 def load_checks(*paths: str | Path) -> pd.DataFrame:
