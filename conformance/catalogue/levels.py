@@ -9,9 +9,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
-__all__ = ["VERSION", "ConformanceLevel", "levels"]
+__all__ = ["VERSION", "ConformanceLevel", "chapters_of", "levels"]
 
 VERSION = 1
 """Of the levels; it changes when a level does."""
@@ -29,7 +29,12 @@ class ConformanceLevel:
 
     def has(self, clauses: Collection[str], *, makes_moves: bool) -> bool:
         """Return whether a request with these clauses belongs to it."""
-        return {clause.partition("-")[0] for clause in clauses} <= self.chapters and (self.moves or not makes_moves)
+        return bool(clauses) and chapters_of(clauses) <= self.chapters and (self.moves or not makes_moves)
+
+
+def chapters_of(clauses: Iterable[str]) -> set[str]:
+    """Return the chapters that clauses are in."""
+    return {clause.partition("-")[0] for clause in clauses}
 
 
 @cache

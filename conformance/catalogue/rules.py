@@ -132,12 +132,7 @@ def _input(path: Path, spec: InputDocument) -> Iterator[Broken]:
     shape = [size for size in spec.shape or () if isinstance(size, int)]
     if spec.requires_grad and spec.dtype and not _differentiable(spec.dtype):
         yield Broken(path=(*path, "requires_grad"), message=f"a tensor of {spec.dtype} has no gradient")
-    if spec.requires_grad and spec.inference:
-        yield Broken(path=(*path, "inference"), message="what is made in inference mode requires no gradient", key=True)
-    if not spec.leaf and not spec.requires_grad:
-        yield Broken(path=(*path, "leaf"), message="an input that requires no gradient is a leaf", key=True)
-    if "offset" in spec.model_fields_set:
-        yield Broken(path=(*path, "offset"), message="an input without view_of has no 'offset'", key=True)
+    yield from _origin(path, spec)
     in_numbers = len(shape) == len(spec.shape or ())
     if spec.stride is not None and in_numbers:
         yield from _stride((*path, "stride"), shape, spec.stride)
@@ -148,6 +143,18 @@ def _input(path: Path, spec: InputDocument) -> Iterator[Broken]:
             yield Broken(path=(*path, field), message=f"an input with values has no {field!r}", key=True)
     elif {"low", "high"} & spec.model_fields_set:
         yield from _bounds(path, spec)
+
+
+def _origin(path: Path, spec: InputDocument) -> Iterator[Broken]:
+    """Yield what does not go together in where a tensor comes from."""
+    if spec.requires_grad and spec.inference:
+        yield Broken(path=(*path, "inference"), message="what is made in inference mode requires no gradient", key=True)
+    if not spec.leaf and not spec.requires_grad:
+        yield Broken(path=(*path, "leaf"), message="an input that requires no gradient is a leaf", key=True)
+    if spec.stride is not None and (spec.inference or not spec.leaf):
+        yield Broken(path=(*path, "stride"), message="what is computed from a leaf has no stride of its own", key=True)
+    if "offset" in spec.model_fields_set:
+        yield Broken(path=(*path, "offset"), message="an input without view_of has no 'offset'", key=True)
 
 
 def _stride(path: Path, shape: Sequence[int], stride: Sequence[int]) -> Iterator[Broken]:
@@ -204,6 +211,9 @@ def _call(path: Path, call: CallDocument, inputs: Mapping[str, InputDocument]) -
         dtype = tensors[name].dtype if name in tensors else None
         if requires_grad and dtype and not _differentiable(dtype):
             yield Broken(path=(*path, "requires_grad", name), message=f"a tensor of {dtype} has no gradient")
+        if requires_grad and name in tensors and tensors[name].inference:
+            message = "what is made in inference mode requires no gradient"
+            yield Broken(path=(*path, "requires_grad", name), message=message)
 
 
 def _axes(axes: AxesDocument, inputs: Mapping[str, InputDocument]) -> Iterator[Broken]:

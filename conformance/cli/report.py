@@ -89,6 +89,9 @@ def report(ctx: click.Context, /, *, given: Sequence[Path], form: str, output: P
     if form == "parquet":
         from conformance.records import frame, parquet
 
+        if target == _STDOUT or target.is_dir():
+            message = "a table is written to a file: --output records.parquet"
+            raise UsageError(message)
         parquet.write(frame.load(*records), target)
         click.echo(f"{target}: written")
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,28 +65,31 @@ def _statement(
 @click.argument("path", metavar="STATEMENT", type=FILE)
 @click.argument("records", metavar="RECORDS", type=FILE)
 @click.option("--rerun", type=click.IntRange(min=0), default=0, help="How many records to run again here.")
+@click.option("--seed", type=int, help="Of the sample; default: another one each time, which is printed.")
 @click.pass_context
-def _verify(ctx: click.Context, /, *, path: Path, records: Path, rerun: int) -> None:
+def _verify(ctx: click.Context, /, *, path: Path, records: Path, rerun: int, seed: int | None) -> None:
     """Compute a statement again from records, and run a sample of them again; exit 1 where something differs."""
     from conformance.report import statement
 
     stated = statement.read(path)
     problems = statement.disagreements(stated, records)
-    problems += _differing(stated, records, rerun) if rerun else []
-    sample = f", and so does a sample of {rerun} records, run again" if rerun else ""
+    drawn = seed if seed is not None else secrets.randbelow(1 << 32)
+    again = min(rerun, stated["records"])
+    problems += _differing(stated, records, again, drawn) if again else []
+    sample = f"; {again} of its requests, run again, do as recorded (--seed {drawn})" if again else ""
     click.echo("\n".join(problems) or f"{path} holds{sample}.")
     ctx.exit(1 if problems else 0)
 
 
-def _differing(stated: Mapping[str, Any], path: Path, count: int) -> list[str]:
-    """What comes out otherwise when a sample of records is run again."""
+def _differing(stated: Mapping[str, Any], path: Path, count: int, seed: int) -> list[str]:
+    """The requests of a sample that do otherwise when they are run again."""
     from conformance.records import record_file
     from conformance.triage import lookup
 
     run = record_file.read(path)
     of_backend = [record for record in run.records if record.backend == stated["backend"]]
     found = []
-    for record in random.Random(0).sample(of_backend, min(count, len(of_backend))):  # noqa: S311 - the same for all
+    for record in random.Random(seed).sample(of_backend, min(count, len(of_backend))):  # noqa: S311 - made of the seed
         request = lookup.with_installed_backend(lookup.request(record, run))
         again = lookup.rerun(request).record
         if again.outcome is not record.outcome:

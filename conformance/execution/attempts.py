@@ -42,8 +42,9 @@ def run(request: Request, deadline: Deadline | None = None) -> Attempt:
     made = _in_child("run", request, deadline)
     if made.ended and made.stage in _BEFORE_BACKEND:
         alone = _in_child("run_uncompiled", request, deadline)
-        why = f"the uncompiled program alone: {alone.ended}"
-        return replace(made, ended=None, invalid=why, fault=Fault.REFERENCE) if alone.ended else made
+        fault = Fault.REFERENCE if alone.ended else Fault.UNSTABLE  # no backend was loaded yet
+        why = f"the uncompiled program alone: {alone.ended or f'well, but at first {made.ended}'}"
+        return replace(made, ended=None, invalid=why, fault=fault)
     if made.fault is Fault.HARNESS and made.stage in _WITHIN_CALLS:
         alone = _in_child("run_uncompiled", request, deadline)
         wrecked = Ended(status=1, note=f"the caller could not go on: {(made.invalid or '').partition(chr(10))[0]}")

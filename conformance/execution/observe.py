@@ -320,7 +320,7 @@ class _Compiled:
             function=compile_with(self.backend, module.program, dynamic=subject.request.variant.dynamic),
             stops=lambda index: expected.calls[index].raised is None,
             report=self.report,
-            compile=partial(compile_with, self.backend, dynamic=None),
+            compile=partial(compile_with, self.backend, dynamic=subject.request.variant.dynamic),
         )
 
 

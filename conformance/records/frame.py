@@ -159,12 +159,13 @@ def load(*paths: str | Path) -> pd.DataFrame:
         paths: record files, or folders, in which every `*.jsonl` without timings is read. Of subfolders named after
             releases of torch only the newest is read: `load("results/records")` gives the published tables,
             `load("results/records/2.13.0+cpu")` the run on that release. If both are given, the column torch
-            distinguishes them. A file `*.parquet`, as `conformance report --format parquet` writes it, has its rows.
+            distinguishes them. A file `*.parquet`, as `conformance report --format parquet` writes it, has its rows,
+            with the first rungs that were known when it was written.
 
     Raises:
         RecordError: no path is given, there is no file, or a file cannot be read.
     """
-    tables = [parquet.read(Path(path)) for path in paths if parquet.is_named(path)]
+    tables = [parquet.read(Path(path), TYPES) for path in paths if parquet.is_named(path)]
     lines = [path for path in paths if not parquet.is_named(path)]
     if lines or not tables:
         with uncollected():  # reading makes no cyclic garbage, and collection would scan many objects
@@ -184,7 +185,7 @@ def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def load_checks(*paths: str | Path) -> pd.DataFrame:
-    """Return one row for each check of each record; the paths are as for `load`."""
+    """Return one row for each check of each record; the paths are as for `load`, without Parquet."""
     return checks_of(record for run in _read(paths) for record in run.records)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
 from conformance.model.errors import RecordFileError, UsageError
 from conformance.records.jsonl import as_record_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["is_named", "read", "write"]
 
@@ -21,8 +24,12 @@ def is_named(path: str | Path) -> bool:
     return Path(path).suffix == _SUFFIX
 
 
-def read(path: Path) -> pd.DataFrame:
+def read(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     """Return the frame in a file that `write` wrote.
+
+    Args:
+        path: of the file.
+        columns: that it must have.
 
     Raises:
         RecordFileError: it cannot be read, or holds another table.
@@ -33,8 +40,8 @@ def read(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         message = f"cannot read {path}: {error}"
         raise RecordFileError(message) from error
-    if missing := [name for name in ("backend", "case", "variant", "verdict") if name not in frame]:
-        message = f"{path} is no table of records: it has no column {missing[0]}"
+    if missing := [name for name in columns if name not in frame]:
+        message = f"{path} is no table of records of this version: it has no column {missing[0]}"
         raise RecordFileError(message)
     return frame
 

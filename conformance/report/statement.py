@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from conformance.catalogue.levels import VERSION, levels
-from conformance.model.enums import Capability
+from conformance.catalogue.levels import VERSION, chapters_of, levels
+from conformance.model.enums import Capability, Verdict
 from conformance.model.errors import RecordFileError, UsageError
 from conformance.model.moves import NO_MOVES
 from conformance.records import record_file
 from conformance.records.frame import axes_of
 from conformance.records.jsonl import reading
 from conformance.records.record_file import publishable
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -83,9 +85,9 @@ def disagreements(stated: Mapping[str, Any], path: Path) -> list[str]:
     """
     given = make(path, stated["backend"])
     return [
-        f"{name}: stated {json.dumps(stated.get(name))}, the records give {json.dumps(given[name])}"
-        for name in given
-        if stated.get(name) != given[name]
+        f"{name}: stated {json.dumps(stated.get(name))}, the records give {json.dumps(given.get(name))}"
+        for name in {**given, **stated}
+        if stated.get(name) != given.get(name)
     ]
 
 
@@ -95,13 +97,14 @@ def text(stated: Mapping[str, Any]) -> str:
 
 
 def badge(stated: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what shields.io takes for an endpoint badge: the highest level, or how much of the first one conforms.
+    """Return what shields.io takes for an endpoint badge: the levels reached, or how much of the first one conforms.
 
     Source: https://shields.io/badges/endpoint-badge.
     """
     reached = [each["level"] for each in stated["levels"] if each["reached"]]
     first = stated["levels"][0]
-    message = reached[-1] if reached else f"{first['level']} {first['conforming']}/{first['scored']}"
+    partly = ", not every capability" if stated["not_claimed"] else ""
+    message = ", ".join(reached) + partly if reached else f"{first['level']} {first['conforming']}/{first['scored']}"
     color = _GREEN if reached else _AMBER
     return {"schemaVersion": 1, "label": "torch.compile conformance", "message": message, "color": color}
 
@@ -111,7 +114,8 @@ def svg(stated: Mapping[str, Any]) -> str:
     made = badge(stated)
     left, right = (7 * len(made[name]) + 10 for name in ("label", "message"))
     places = {"width": left + right, "left": left, "right": right, "at_left": left // 2, "at_right": left + right // 2}
-    return _SVG.format(**places, label=made["label"], message=made["message"], color=made["color"])
+    texts = {name: html.escape(str(made[name])) for name in ("label", "message", "color")}
+    return _SVG.format(**places, **texts)
 
 
 def _records(run: RunFile, backend: str, path: Path) -> list[Record]:
@@ -131,7 +135,7 @@ def _of(run: RunFile, records: Sequence[Record], backend: str) -> dict[str, Any]
         "levels_version": VERSION,
         "backend": backend,
         "packages": dict(info.packages),
-        "levels": [_level(level.name, [each for each in records if _belongs(each, level)]) for level in levels()],
+        "levels": [_level(level, [each for each in records if _belongs(each, level)]) for level in levels()],
         "verdicts": dict(sorted(Counter(record.verdict.value for record in records).items())),
         "not_claimed": sorted(map(str, Capability.all() - info.capabilities)),
         "environment": {name: getattr(environment, name) for name in _FACTS},
@@ -144,13 +148,22 @@ def _belongs(record: Record, level: ConformanceLevel) -> bool:
     return level.has(record.clauses, makes_moves=axes_of(record.variant)["moves"] != NO_MOVES)
 
 
-def _level(name: str, records: Sequence[Record]) -> dict[str, Any]:
+def _level(level: ConformanceLevel, records: Sequence[Record]) -> dict[str, Any]:
     scored = sum(record.verdict.scored for record in records)
     conforming = sum(record.verdict.conforms for record in records)
-    return {"level": name, "conforming": conforming, "scored": scored, "reached": 0 < scored == conforming}
+    invalid = sum(record.verdict is Verdict.INVALID for record in records)
+    shown = chapters_of(clause for record in records if record.verdict.scored for clause in record.clauses)
+    return {
+        "level": level.name,
+        "conforming": conforming,
+        "scored": scored,
+        "invalid": invalid,
+        "chapters_without_a_scored_request": sorted(level.chapters - shown),
+        "reached": scored == conforming and not invalid and shown == level.chapters,
+    }
 
 
 def _digest(records: Iterable[Record]) -> str:
-    """A digest of verdicts and symptoms; not of times, so that another run can give the same."""
-    lines = sorted(f"{record.case_id} {record.variant} {record.verdict} {record.message}" for record in records)
+    """A digest of verdicts and symptoms; not of times and sizes, so that another run can give the same."""
+    lines = sorted(f"{each.case_id} {each.variant} {each.verdict} {Symptom.of_record(each)}" for each in records)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

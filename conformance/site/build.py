@@ -18,7 +18,7 @@ from conformance.report.runs import gathered
 from conformance.site import content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
@@ -59,21 +59,28 @@ def site(records: Sequence[Path], folder: Path) -> Built:
         if foreign:
             message = f"{folder / foreign[0]} is not of a site; name a folder of its own with --output"
             raise RecordError(message)
+        # Before the pages, so that a build that was interrupted can be repeated.
+        _remember(folder, before | pages.keys())
         for name in before - pages.keys():
             (folder / name).unlink(missing_ok=True)
         for name, data in pages.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        (folder / _MANIFEST).write_text(json.dumps(sorted(pages), indent=0) + "\n", encoding="utf-8")
+        _remember(folder, pages)
     made = sum(len(run.records) for runs in releases.values() for run in runs)
     return Built(files=len(pages), size=sum(map(len, pages.values())), records=made)
 
 
 def _earlier(folder: Path) -> set[str]:
-    """The files that an earlier build wrote."""
+    """The files that an earlier build wrote, none of them outside the folder."""
     manifest = folder / _MANIFEST
-    return set(json.loads(manifest.read_text(encoding="utf-8"))) if manifest.exists() else set()
+    names = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else []
+    return {name for name in names if (folder / name).resolve().is_relative_to(folder.resolve())}
+
+
+def _remember(folder: Path, names: Iterable[str]) -> None:
+    (folder / _MANIFEST).write_text(json.dumps(sorted(names), indent=0) + "\n", encoding="utf-8")
 
 
 def _releases(records: Sequence[Path]) -> Mapping[str, Sequence[RunFile]]:
@@ -91,12 +98,14 @@ def _pages(releases: Mapping[str, Sequence[RunFile]]) -> Iterator[tuple[str, byt
     names: set[str] = set()
     facts = {}
     for place, (release, runs) in enumerate(releases.items()):
-        details = content.details(runs)
-        facts[release] = content.run_facts(runs) | {"file": f"data/r{place}", "detailed": sorted(details)}
+        details = sorted(content.details(runs).items())
+        # A backend may have any name, a file may not.
+        named = {backend: f"data/r{place}/{number}.js" for number, (backend, _) in enumerate(details)}
+        facts[release] = content.run_facts(runs) | {"file": f"data/r{place}.js", "details": named}
         names |= {record.case_id for run in runs for record in run.records}
         yield f"data/r{place}.js", script("rows", release, content.rows(runs))
-        for backend, found in sorted(details.items()):
-            yield f"data/r{place}/{backend}.js", script("details", f"{release} {backend}", found)
+        for backend, found in details:
+            yield named[backend], script("details", f"{release} {backend}", found)
     cases = content.cases(names)
     for area, found in sorted(cases.items()):
         yield f"data/cases/{area}.js", script("cases", area, found)

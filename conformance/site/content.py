@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections import defaultdict
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ def cause_of(record: Record) -> tuple[str, str, str]:
     """
     if record.verdict.conforms or not record.verdict.scored:
         return "", "", ""
-    known = record.expectation
+    known = record.expectation if record.verdict is Verdict.XFAIL else None
     words = known.reason if known else str(Symptom.of_record(record))
     issue = known.issue or "" if known else ""
     return hashlib.sha256(words.encode()).hexdigest()[:10], words, issue
@@ -142,6 +143,7 @@ def _detail(record: Record) -> dict[str, Any]:
         "issue": (record.expectation.issue or "") if record.expectation else "",
         "entry": record.expectation.entry if record.expectation else "",
         "reproduce": record.reproduce,
+        "script": f"conformance repro {shlex.quote('/'.join(record.key))} > repro.py",
         "seconds": record.duration_s,
     }
 

@@ -46,20 +46,21 @@ const conformance = (() => {
   };
 
   const rowsOf = async (release) => {
-    if (!data.rows.has(release)) await load(`${data.meta.releases[release].file}.js`);
+    if (!data.rows.has(release)) await load(data.meta.releases[release].file);
     return data.rows.get(release);
   };
 
   const detailsOf = async (release, backend) => {
     const facts = data.meta.releases[release], name = `${release} ${backend}`;
-    if (!data.details.has(name) && (facts.detailed || []).includes(backend)) await load(`${facts.file}/${backend}.js`);
+    if (!data.details.has(name) && Object.hasOwn(facts.details, backend)) await load(facts.details[backend]);
     return data.details.get(name) || {};
   };
 
   const caseOf = async (name) => {
     const area = name.split(".")[0];
     if (!data.cases.has(area) && data.meta.areas.includes(area)) await load(`data/cases/${area}.js`);
-    return (data.cases.get(area) || {})[name] || null;
+    const found = data.cases.get(area);
+    return found && Object.hasOwn(found, name) ? found[name] : null;
   };
 
   const row = (table, place) =>
@@ -93,16 +94,19 @@ const conformance = (() => {
           h("tr", {}, line.map((each, place) => h(place ? "td" : "th", place ? {} : { scope: "row" }, each)))))));
 
   const chip = (verdict) => {
-    const known = data.meta.legend[verdict] || { mark: "?", means: "" };
+    const known = Object.hasOwn(data.meta.legend, verdict) ? data.meta.legend[verdict] : { means: "" };
     return h("span", { class: `chip ${verdict}`, title: known.means }, verdict);
   };
 
   const external = (address) =>
     /^https:\/\//.test(address) ? h("a", { href: address, rel: "noreferrer" }, address) : document.createTextNode(address);
 
-  const show = (title, ...children) => {
+  let visit = 0; // counts navigations: a page that was waited for must not replace a later one
+  const pageOf = (mine) => (title, ...children) => {
+    if (mine !== visit) return;
     document.title = `${title} - torch.compile conformance`;
     main().replaceChildren(h("h1", {}, title), ...children.flat(Infinity).filter(Boolean));
+    if (mine > 1) main().focus({ preventScroll: true });
     document.body.dataset.ready = location.hash;
   };
 
@@ -146,7 +150,7 @@ const conformance = (() => {
     const exact = ["backend", "verdict", "area", "cause", "check", "variant"].includes(one.key);
     const names = one.key ? [one.key] : ["case", "message"];
     return names.map((name) => {
-      const words = found.words[name] || [];
+      const words = Object.hasOwn(found.words, name) ? found.words[name] : [];
       return [found.codes[name], Uint8Array.from(words, (word) => {
         const lower = word.toLowerCase();
         if (name === "clauses") return lower.split(" ").includes(one.value) ? 1 : 0;
@@ -172,7 +176,7 @@ const conformance = (() => {
 
   /* Pages. */
 
-  const overview = async () => {
+  const overview = async (show) => {
     const release = current(), found = await rowsOf(release), facts = data.meta.releases[release];
     const cells = new Map(grouped(found, "area", "backend").map((each) => [`${each.area} ${each.backend}`, each]));
     const areas = [...found.words.area].sort(), totals = new Map(grouped(found, "backend").map((each) => [each.backend, each]));
@@ -205,9 +209,9 @@ const conformance = (() => {
     ].filter(Boolean);
   };
 
-  const backendPage = async (name) => {
+  const backendPage = async (show, name) => {
     const release = current(), found = await rowsOf(release), facts = data.meta.releases[release];
-    const info = facts.backends[name] || {};
+    const info = Object.hasOwn(facts.backends, name) ? facts.backends[name] : {};
     const lines = grouped(found, "area", "backend").filter((each) => each.backend === name)
       .sort((one, other) => one.area.localeCompare(other.area))
       .map((each) => [search(`backend:${name} area:${each.area}`, each.area), score(each),
@@ -220,7 +224,7 @@ const conformance = (() => {
       h("h2", {}, "What it claims"), h("p", {}, (info.capabilities || []).join(", ") || "nothing"));
   };
 
-  const casePage = async (name) => {
+  const casePage = async (show, name) => {
     const about = await caseOf(name), history = new Map(), releases = Object.keys(data.meta.releases);
     for (const release of releases) {
       const found = await rowsOf(release), code = found.words.case.indexOf(name);
@@ -278,13 +282,13 @@ const conformance = (() => {
       found.raised ? [h("h3", {}, "Traceback"), h("pre", {}, found.raised)] : null,
       h("h3", {}, "To see it again"), h("pre", {}, found.reproduce),
       h("p", {}, "As a script that needs torch alone:"),
-      h("pre", {}, `conformance repro '${one.backend}/${one.case}/${one.variant}' > repro.py`),
+      h("pre", {}, found.script),
       h("h3", {}, "Evidence"), table(Object.keys(found.evidence).slice(0, 8), [Object.values(found.evidence).slice(0, 8).map(String)]),
     ].flat(Infinity).filter(Boolean));
     place.scrollIntoView({ block: "start" });
   };
 
-  const clausePage = async (name) => {
+  const clausePage = async (show, name) => {
     const release = current(), found = await rowsOf(release), places = filtered(found, `clause:${name}`);
     const counts = new Map(), cases = new Set();
     for (const place of places) {
@@ -293,30 +297,33 @@ const conformance = (() => {
       if (!counts.has(one.backend)) counts.set(one.backend, {});
       counts.get(one.backend)[one.verdict] = (counts.get(one.backend)[one.verdict] || 0) + 1;
     }
-    show(name, h("p", {}, data.meta.clauses[name] || "The specification has no such clause."),
+    const text = Object.hasOwn(data.meta.clauses, name) ? data.meta.clauses[name] : "The specification has no such clause.";
+    show(name, h("p", {}, text),
       table(["backend", "conforming / scored"], [...counts].map(([backend, each]) =>
         [search(`backend:${backend} clause:${name}`, backend), score(tally(each))])),
       h("h2", {}, "Cases"), h("ul", {}, [...cases].sort().slice(0, MOST).map((each) => h("li", {}, link(`case/${each}`, each)))));
   };
 
-  const clausesPage = async () => show("Clauses", h("dl", {}, Object.entries(data.meta.clauses).map(([name, text]) =>
+  const clausesPage = async (show) => show("Clauses", h("dl", {}, Object.entries(data.meta.clauses).map(([name, text]) =>
     [h("dt", {}, link(`clause/${name}`, name)), h("dd", {}, text)])));
 
-  const casesPage = async () => {
+  const casesPage = async (show) => {
     const found = await rowsOf(current());
     show("Cases", h("ul", { class: "columns" }, [...found.words.case].sort().map((each) => h("li", {}, link(`case/${each}`, each)))));
   };
 
-  const causePage = async (id) => {
-    const release = current(), facts = data.meta.releases[release], known = facts.causes[id];
+  const causePage = async (show, id) => {
+    const release = current(), facts = data.meta.releases[release];
+    const known = Object.hasOwn(facts.causes, id) ? facts.causes[id] : null;
     show(known ? known.words : id,
       known && known.issue ? h("p", {}, "Issue: ", external(known.issue)) : null,
       h("p", {}, search(`cause:${id}`, "Search within these requests")), await results(`cause:${id}`));
   };
 
-  const releasePage = async (name) => {
+  const releasePage = async (show, name) => {
+    if (!Object.hasOwn(data.meta.releases, name)) return show(name, h("p", {}, "There are no records of this release."));
     const facts = data.meta.releases[name];
-    show(`torch ${name}`, table(["what", "value"], Object.entries(facts.environment).map(([key, value]) => [key, String(value)])));
+    return show(`torch ${name}`, table(["what", "value"], Object.entries(facts.environment).map(([key, value]) => [key, String(value)])));
   };
 
   const results = async (text) => {
@@ -339,7 +346,7 @@ const conformance = (() => {
     return [facets, table(["case", "variant", "backend", "verdict", "check", "message"], lines, "Requests")];
   };
 
-  const searchPage = async () => {
+  const searchPage = async (show) => {
     const text = query().get("q") || "";
     const box = h("input", { type: "search", id: "q", value: text, "aria-describedby": "syntax", autocomplete: "off" });
     const form = h("form", { role: "search", onsubmit: (event) => {
@@ -351,7 +358,7 @@ const conformance = (() => {
       await results(text));
   };
 
-  const comparePage = async () => {
+  const comparePage = async (show) => {
     const names = Object.keys(data.meta.releases);
     const from = query().get("from") || names.at(-2) || names[0], to = query().get("to") || names.at(-1);
     const choose = (label, chosen, key) => h("label", {}, label, h("select", { onchange: (event) => {
@@ -362,7 +369,8 @@ const conformance = (() => {
       const one = row(older, place);
       before.set(`${one.backend} ${one.case} ${one.variant}`, one);
     }
-    const groups = { "No longer conforming": [], "Conforming now": [], "Another message": [], "Another verdict": [] };
+    const groups = { "No longer conforming": [], "Conforming now": [], "Another cause": [], "Another verdict": [] };
+    const words = (release, cause) => (cause ? data.meta.releases[release].causes[cause].words : "");
     let fresh = 0, same = 0;
     for (let place = 0; place < newer.length; place++) {
       const now = row(newer, place), was = before.get(`${now.backend} ${now.case} ${now.variant}`);
@@ -371,7 +379,7 @@ const conformance = (() => {
       if (then.conforms && is.scored && !is.conforms) groups["No longer conforming"].push([was, now]);
       else if (!then.conforms && then.scored && is.conforms) groups["Conforming now"].push([was, now]);
       else if (was.verdict !== now.verdict) groups["Another verdict"].push([was, now]);
-      else if (was.cause !== now.cause) groups["Another message"].push([was, now]);
+      else if (words(from, was.cause) !== words(to, now.cause)) groups["Another cause"].push([was, now]);
       else same++;
     }
     show("Compare", h("p", {}, choose("from ", from, "from"), " ", choose("to ", to, "to")),
@@ -387,43 +395,48 @@ const conformance = (() => {
 
   const dropped = async (file) => {
     const lines = (await file.text()).split("\n"), codes = Object.fromEntries(KEYS.map((name) => [name, []]));
-    const words = Object.fromEntries(KEYS.map((name) => [name, new Map()])), causes = {}, backends = {};
+    const words = Object.fromEntries(KEYS.map((name) => [name, new Map()])), causes = {}, names = new Set();
     let environment = {}, refused = 0;
     for (const line of lines) {
       let one;
       try { one = JSON.parse(line); } catch { refused += line ? 1 : 0; continue; }
+      if (one === null || typeof one !== "object") { refused++; continue; }
       if (one.kind === "header") environment = one.environment || {};
-      if (one.kind !== "record" || !data.meta.legend[one.verdict]) continue;
+      if (one.kind !== "record" || !Object.hasOwn(data.meta.legend, one.verdict)) continue;
       const said = String(one.message || "").split("\n")[0], known = data.meta.legend[one.verdict];
       const reason = known.conforms || !known.scored ? "" : String((one.expectation || {}).reason || said || one.verdict);
       const cause = reason ? `own${[...reason].reduce((sum, each) => (sum * 31 + each.codePointAt(0)) >>> 0, 7).toString(16)}` : "";
       if (cause) causes[cause] = { words: reason, issue: String((one.expectation || {}).issue || "") };
-      backends[one.backend] = { capabilities: [] };
+      names.add(String(one.backend));
       const variant = String(one.variant);
       const made = {
         backend: String(one.backend), case: String(one.case_id), variant, verdict: one.verdict, cause, message: said.slice(0, 240),
-        area: variant.includes("moves=") ? "moves" : String(one.case_id).split(".")[0], check: "",
-        clauses: (one.clauses || []).join(" "),
+        area: variant.includes("moves=") ? "moves" : String(one.case_id).split(".")[0],
+        check: known.conforms || !known.scored ? "" : said.split(/[: ]/)[0],
+        clauses: Array.isArray(one.clauses) ? one.clauses.join(" ") : "",
       };
       for (const name of KEYS) {
         if (!words[name].has(made[name])) words[name].set(made[name], words[name].size);
         codes[name].push(words[name].get(made[name]));
       }
     }
-    if (!codes.case.length) {
-      show(file.name, h("p", { class: "note", role: "alert" }, `${file.name} holds no record of conformance run.`));
-      return;
-    }
+    if (!codes.case.length) throw new Error(`${file.name} holds no record of conformance run.`);
     const name = `${file.name} (yours)`;
-    data.meta.releases[name] = { environment, backends, causes, file: "" };
+    if (refused) environment = { ...environment, "lines that are no records": refused };
+    const backends = Object.fromEntries([...names].map((each) => [each, { capabilities: [] }]));
+    data.meta.releases[name] = { environment, backends, causes, file: "", details: {} };
     data.rows.set(name, {
       length: codes.case.length, codes: Object.fromEntries(KEYS.map((each) => [each, Uint32Array.from(codes[each])])),
       words: Object.fromEntries(KEYS.map((each) => [each, [...words[each].keys()]])),
     });
     releases(name);
-    document.getElementById("release").dataset.refused = refused;
-    location.hash = `#/?${new URLSearchParams({ release: name })}`;
+    const address = `#/?${new URLSearchParams({ release: name })}`;
+    if (location.hash === address) await route();
+    location.hash = address;
   };
+
+  const take = (file) => file && dropped(file).catch((error) =>
+    pageOf(++visit)(file.name, h("p", { class: "note", role: "alert" }, String(error.message))));
 
   /* Routes. */
 
@@ -438,15 +451,12 @@ const conformance = (() => {
   };
 
   const route = async () => {
-    const [kind, ...rest] = location.hash.replace(/^#\/?/, "").split("?")[0].split("/").map(decodeURIComponent);
-    const page = Object.hasOwn(PAGES, kind) ? PAGES[kind] : null;
-    document.getElementById("release").value = current();
-    if (!page) {
-      show("No such page", h("p", {}, link("", "To the overview")));
-      return;
-    }
+    const show = pageOf(++visit);
     try {
-      await page(rest.join("/"));
+      const [kind, ...rest] = location.hash.replace(/^#\/?/, "").split("?")[0].split("/").map(decodeURIComponent);
+      document.getElementById("release").value = current();
+      if (Object.hasOwn(PAGES, kind)) await PAGES[kind](show, rest.join("/"));
+      else show("No such page", h("p", {}, link("", "To the overview")));
     } catch (error) {
       show("This page cannot be shown", h("p", { role: "alert" }, String(error)));
     }
@@ -466,10 +476,15 @@ const conformance = (() => {
     document.addEventListener("dragover", (event) => event.preventDefault());
     document.addEventListener("drop", (event) => {
       event.preventDefault();
-      if (event.dataTransfer.files[0]) dropped(event.dataTransfer.files[0]);
+      take(event.dataTransfer.files[0]);
     });
     document.getElementById("file").addEventListener("change", (event) => {
-      if (event.target.files[0]) dropped(event.target.files[0]);
+      take(event.target.files[0]);
+      event.target.value = ""; // so that the same file can be chosen again
+    });
+    document.querySelector(".skip")?.addEventListener("click", (event) => {
+      event.preventDefault();
+      main().focus();
     });
     route();
   };

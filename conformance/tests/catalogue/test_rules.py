@@ -164,6 +164,16 @@ BAD = {
         "5:51: what is made in inference mode requires no gradient",
         "",
     ),
+    "strides of what is computed": (
+        "inputs: {a: {shape: [2], stride: [2], inference: true}}\nprogram: return a",
+        "5:30: what is computed from a leaf has no stride of its own",
+        "",
+    ),
+    "a gradient of an inference tensor in a call": (
+        "inputs: {a: {shape: [2], inference: true}}\nprogram: return a\ncalls: [{requires_grad: {a: true}}]",
+        "7:33: what is made in inference mode requires no gradient",
+        "",
+    ),
     "a new shape of what a view is of": (
         "inputs: {a: {shape: [2]}, b: {alias_of: a}}\nprogram: return a\ncalls: [{shapes: {a: [3]}}]",
         "7:23: another input shares the memory of 'a', so its shape stays",

@@ -3,7 +3,8 @@
 `python -m conformance.tests.jobs.kill_matrix PAGE [SABOTEUR ...]` runs on each the cases in which any of the defects is
 looked for, in their first variant, and those in which its own is, in all of theirs; one that is wrong about a move of
 the caller runs on the latter alone, for no first variant makes moves. With `--done FILE` what is known of a saboteur is
-kept in the file, a line each, and is not run again. It exits with 1 where a defect is not caught by
+kept in the file, a line each, and is not run again: a file is of one release of torch and one version of the suite,
+which the caller sees to. It exits with 1 where a defect is not caught by
 the check that is meant for it, where a MUST check is nowhere the only one, and where an honest backend shows anything.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -106,14 +107,15 @@ def _known(done: Path | None) -> dict[str, Kill]:
     """The saboteurs that were run already, by name."""
     if done is None or not done.exists():
         return {}
-    rows = map(json.loads, done.read_text(encoding="utf-8").splitlines())
+    whole = done.read_text(encoding="utf-8").rpartition("\n")[0]  # a job that was killed may have cut the last line
+    rows = map(json.loads, whole.splitlines())
     return {row["name"]: Kill(**row | {"shown": Counter(row["shown"])}) for row in rows}
 
 
 def _keep(kill: Kill, done: Path | None) -> Kill:
     if done:
         with done.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(kill)) + "\n")
+            file.write(json.dumps(vars(kill) | {"shown": dict(kill.shown)}) + "\n")
     return kill
 
 

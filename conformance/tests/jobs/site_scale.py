@@ -56,7 +56,7 @@ def _made(folder: Path, count: int) -> int:
     table = Table(content.COLUMNS)
     for row in _rows(count):
         table.put(**row)
-    release = {"environment": {}, "backends": {}, "causes": {}, "file": "data/r0", "detailed": []}
+    release = {"environment": {}, "backends": {}, "causes": {}, "file": "data/r0.js", "details": {}}
     meta = {"releases": {"made up": release}, "areas": [], "legend": content.legend(), "clauses": {}}
     (folder / "data").mkdir(parents=True)
     rows = script("rows", "made up", {"columns": table.columns()})

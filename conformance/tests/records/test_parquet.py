@@ -32,7 +32,7 @@ def test_the_table_of_a_parquet_file_is_that_of_its_records(lines: Path, tmp_pat
 
 
 def test_files_of_both_kinds_are_one_table(lines: Path, tmp_path: Path) -> None:
-    """As if all had been lines; a frame without records among them too."""
+    """As if all had been lines, where no rung below is in the other file."""
     other = a_run(tmp_path / "b.jsonl", a_record(backend="eager"))
     parquet.write(conformance.load(lines), tmp_path / "a.parquet")
     pd.testing.assert_frame_equal(
@@ -44,11 +44,18 @@ def test_what_is_no_table_of_records_is_refused(tmp_path: Path) -> None:
     """A file of something else, and one that is no Parquet."""
     pd.DataFrame({"backend": ["a"]}).to_parquet(tmp_path / "other.parquet")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
-    with pytest.raises(RecordFileError, match="it has no column case"):
+    with pytest.raises(RecordFileError, match="it has no column area"):
         conformance.load(tmp_path / "other.parquet")
     for name in ("broken.parquet", "missing.parquet"):
         with pytest.raises(RecordFileError, match=f"cannot read .*{name}"):
             conformance.load(tmp_path / name)
+
+
+def test_a_table_is_written_to_a_file(lines: Path, tmp_path: Path) -> None:
+    """Neither to stdout nor over a folder."""
+    for output in ("-", str(tmp_path)):
+        done = CliRunner().invoke(main, ["report", "--records", str(lines), "--format", "parquet", "--output", output])
+        assert (done.exit_code, "a table is written to a file" in done.stderr) == (2, True)
 
 
 def test_without_pyarrow_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

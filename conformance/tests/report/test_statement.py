@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from conformance.catalogue.levels import levels
 from conformance.catalogue.specification import clauses
 from conformance.cli.main import main
-from conformance.model.enums import Outcome
+from conformance.model.enums import Outcome, Verdict
 from conformance.report import statement
 from conformance.tests.fakes import a_record, a_request
 from conformance.tests.runs import a_run, red, skipped
@@ -31,10 +31,11 @@ MOVES = "grad=enabled,moves=usual"
 
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
-    """A whole run: core conforms, inference mode does not, one move does not."""
+    """A whole run: core conforms, inference mode does not, one move does not, and nothing is of autocast."""
     return a_run(
         tmp_path / "a.jsonl",
         a_record(clauses=MODES),
+        a_record("demo.first.five", clauses=("CS-1", "BD-1")),
         skipped("no device", case_id="demo.first.two", clauses=MODES),
         red(case_id="demo.first.three", clauses=INFERENCE),
         a_record("demo.first.four", clauses=("AG-1",)),
@@ -60,13 +61,27 @@ def test_a_level_is_reached_when_every_scored_request_conforms(records: Path) ->
     stated = statement.make(records, "fake")
     found = {each["level"]: (each["conforming"], each["scored"], each["reached"]) for each in stated["levels"]}
     assert found == {
-        "Core": (1, 1, True),
-        "Inference mode": (1, 2, False),
-        "Mixed precision": (1, 1, True),
-        "Training": (2, 3, False),
-        "Full": (2, 4, False),
+        "Core": (2, 2, True),
+        "Inference mode": (2, 3, False),
+        "Mixed precision": (2, 2, False),
+        "Training": (3, 4, False),
+        "Full": (3, 5, False),
     }
-    assert stated["verdicts"] == {"fail": 2, "pass": 2, "skip": 1}
+    assert stated["levels"][2]["chapters_without_a_scored_request"] == ["AC"]
+    assert stated["verdicts"] == {"fail": 2, "pass": 3, "skip": 1}
+
+
+def test_what_is_invalid_or_of_no_clause_reaches_nothing(tmp_path: Path) -> None:
+    """A fault of the suite leaves a level open; a request of no clause belongs to none."""
+    invalid = {"outcome": Outcome.INVALID, "verdict": Verdict.INVALID}
+    path = a_run(
+        tmp_path / "a.jsonl",
+        a_record(clauses=(*MODES, "CS-1", "BD-1")),
+        a_record("demo.first.two", clauses=MODES, **invalid),
+        red(case_id="demo.first.three", clauses=()),
+    )
+    core = statement.make(path, "fake")["levels"][0]
+    assert (core["conforming"], core["scored"], core["invalid"], core["reached"]) == (1, 1, 1, False)
 
 
 def test_a_level_of_nothing_is_not_reached(tmp_path: Path) -> None:
@@ -105,23 +120,30 @@ def test_a_sample_is_run_again(records: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(lookup, "request", lambda record, run: (record, run))
     monkeypatch.setattr(lookup, "with_installed_backend", lambda request: request)
     monkeypatch.setattr(lookup, "rerun", again)
-    done = _conformance("verify", path, records, "--rerun", 9)
+    done = _conformance("verify", path, records, "--rerun", 9, "--seed", 1)
     assert (done.exit_code, done.stdout) == (
         1,
         "fake/demo.first.one/grad=enabled: recorded pass, run again here crash: killed\n",
     )
 
 
-def test_badges_name_the_highest_level(records: Path, tmp_path: Path) -> None:
-    """As shields.io takes them, and as a picture; where no level is reached, how much of the first one conforms."""
+def test_badges_name_the_levels(records: Path, tmp_path: Path) -> None:
+    """As shields.io takes them, and as a picture; where no level is reached, how much of the first one conforms.
+
+    That not every capability was claimed is said too.
+    """
     words = ("statement", "--backend", "fake", "--records", records, "--badge", tmp_path / "b.json")
     done = _conformance(*words, "--svg", tmp_path / "b.svg")
     assert json.loads(done.stdout)["backend"] == "fake"
-    assert json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))["message"] == "Mixed precision"
+    assert json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))["message"] == "Core"
     picture = ET.fromstring((tmp_path / "b.svg").read_text(encoding="utf-8"))  # noqa: S314 - made by the line above
-    assert picture.get("aria-label") == "torch.compile conformance: Mixed precision"
+    assert picture.get("aria-label") == "torch.compile conformance: Core"
     path = a_run(tmp_path / "c.jsonl", red(clauses=MODES))
     assert statement.badge(statement.make(path, "fake"))["message"] == "Core 0/1"
+    stated = statement.make(records, "fake") | {"not_claimed": ["rng"]}
+    assert statement.badge(stated)["message"] == "Core, not every capability"
+    odd = stated | {"levels": [{"level": "R&D", "reached": True}]}
+    assert "R&amp;D" in statement.svg(odd)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"form": "torch-compile-conformance statement", "backend": 1}'])

@@ -25,18 +25,23 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of playwright's own pipes, when its process ends
 ]
-PAGES = (
-    "#/",
-    "#/backend/fake",
-    "#/case/base.smoke.arithmetic",
-    "#/case/demo.first.two",
-    "#/clause/GM-1",
-    "#/clauses",
-    "#/cases",
-    "#/search?q=verdict:fail",
-    "#/compare",
-    "#/release/2.13.0",
-)
+PAGES = {
+    "#/": "Results on torch 2.13.0",
+    "#/backend/fake": "fake",
+    "#/case/base.smoke.arithmetic": "base.smoke.arithmetic",
+    "#/case/demo.first.two": "demo.first.two",
+    "#/case/constructor": "constructor",
+    "#/clause/GM-1": "GM-1",
+    "#/clauses": "Clauses",
+    "#/cases": "Cases",
+    "#/search?q=verdict:fail": "Search",
+    "#/search?q=constructor:x": "Search",
+    "#/compare": "Compare",
+    "#/release/2.13.0": "torch 2.13.0",
+    "#/release/2.0": "2.0",
+    "#/nothing": "No such page",
+    "#/case/%": "This page cannot be shown",
+}
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +99,9 @@ def visit(browser: Any, folder: Path) -> Iterator[_Visit]:
 
 @pytest.mark.parametrize("place", PAGES)
 def test_every_kind_of_page_opens(visit: _Visit, place: str) -> None:
-    """It has a heading of its own, and each link on it leads to a page that is there."""
+    """It has its heading, and each link on it leads to a page that is there."""
     visit.open(place)
-    assert visit.page.locator("h1").count() == 1
+    assert visit.page.locator("h1").all_inner_texts() == [PAGES[place]]
     links = visit.page.eval_on_selector_all("main a[href^='#/']", "all => all.map(each => each.getAttribute('href'))")
     for link in sorted(set(links))[:15]:
         visit.open(link)
@@ -159,6 +164,25 @@ def test_a_file_of_the_visitors_own_is_a_release_beside_the_others(visit: _Visit
     visit.page.wait_for_selector("[role=alert]")
     assert "holds no record" in visit.page.locator("main").inner_text()
     assert len(record_file.read(mine).records) == 2
+
+
+def test_the_keyboard_reaches_the_results(visit: _Visit) -> None:
+    """The first link skips to them; a page that is followed has the focus."""
+    visit.open("#/")
+    visit.page.keyboard.press("Tab")
+    visit.page.keyboard.press("Enter")
+    assert visit.page.evaluate("document.activeElement.id") == "main"
+    visit.page.click("nav a[href='#/clauses']")
+    visit.page.wait_for_function("document.querySelector('h1').textContent === 'Clauses'")
+    assert visit.page.evaluate("document.activeElement.id") == "main"
+
+
+def test_the_last_page_that_was_asked_for_is_shown(visit: _Visit) -> None:
+    """However long one before it takes."""
+    visit.open("#/clauses")
+    visit.page.evaluate("location.hash = '#/compare'; location.hash = '#/cases'")
+    visit.page.wait_for_timeout(300)
+    assert visit.page.locator("h1").inner_text() == "Cases"
 
 
 @pytest.mark.parametrize("width", [360, 2560])

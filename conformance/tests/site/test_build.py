@@ -77,7 +77,7 @@ def test_what_is_no_plain_pass_has_details(tmp_path: Path) -> None:
     """Message, differences as numbers, the command to see it again."""
     path = a_run(tmp_path / "a.jsonl", a_record(), red(case_id="demo.first.two"))
     site([path], tmp_path / "site")
-    _, name, found = script(tmp_path / "site" / "data" / "r0" / "fake.js")
+    _, name, found = script(tmp_path / "site" / "data" / "r0" / "0.js")
     (key, one) = next(iter(found.items()))
     assert (name, len(found), key.split()[0]) == ("2.13.0 fake", 1, "demo.first.two")
     assert one["broken"][0]["differences"][0]["max_abs"] == 1.0
@@ -107,11 +107,39 @@ def test_building_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_files_of_an_earlier_site_go(tmp_path: Path) -> None:
-    """A backend that has no records any more has no details."""
+    """A backend that has no records any more has no details; what is outside the folder stays, whatever is noted."""
     folder = tmp_path / "site"
-    site([a_run(tmp_path / "a.jsonl", red(backend="gone"))], folder)
+    site([a_run(tmp_path / "a.jsonl", red(backend="gone"), red(backend="here"))], folder)
+    (tmp_path / "mine.js").write_text("mine", encoding="utf-8")
+    manifest = folder / "site-manifest.json"
+    manifest.write_text(json.dumps([*json.loads(manifest.read_text(encoding="utf-8")), "../mine.js"]), encoding="utf-8")
     site([a_run(tmp_path / "b.jsonl", red(backend="here"))], folder)
-    assert [each.name for each in (folder / "data" / "r0").iterdir()] == ["here.js"]
+    assert [each.name for each in (folder / "data" / "r0").iterdir()] == ["0.js"]
+    assert (tmp_path / "mine.js").exists()
+
+
+def test_a_build_that_was_interrupted_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows the files that it was about to write for its own."""
+    path, folder = a_run(tmp_path / "a.jsonl"), tmp_path / "site"
+    with monkeypatch.context() as patch:
+        patch.setattr(type(folder), "write_bytes", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            site([path], folder)
+    (folder / "app.js").write_text("half", encoding="utf-8")
+    assert site([path], folder).records == 1
+
+
+def _interrupted(*_: object) -> int:
+    raise KeyboardInterrupt
+
+
+def test_a_backend_may_have_any_name(tmp_path: Path) -> None:
+    """It names no file, and is escaped in the shell."""
+    name = "../../<b>mine</b>"
+    site([a_run(tmp_path / "in" / "a.jsonl", red(backend=name))], tmp_path / "in" / "site")
+    assert [each.name for each in tmp_path.iterdir()] == ["in"]
+    text = (tmp_path / "in" / "site" / "index.html").read_text(encoding="utf-8")
+    assert ("<b>mine" in text, "&lt;b&gt;mine" in text) == (False, True)
 
 
 def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
@@ -125,10 +153,9 @@ def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
-    """In the shell it is escaped; in data it is part of a JSON string, which the application never takes for HTML."""
+    """It is part of a JSON string, which the application never takes for HTML."""
     path = a_run(tmp_path / "a.jsonl", red(backend="fake", message=HOSTILE, case_id="demo.first.two"))
     site([path], tmp_path / "site")
-    assert "<script>alert" not in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert HOSTILE in words(script(tmp_path / "site" / "data" / "r0.js")[2]["columns"]["message"])
     text = (tmp_path / "site" / "app.js").read_text(encoding="utf-8")
     unsafe = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(")

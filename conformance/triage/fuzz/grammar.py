@@ -39,6 +39,7 @@ _SURPLUS = 2  # times as many are drawn
 _AT_ONCE = 9  # up to ten hypothesis draws afresh each time; beyond, it varies what it has drawn, which is less diverse
 
 _MADE_OF = (
+    "model/moves",
     "program/nests",
     "program/nest_reader",
     "triage/fuzz/campaign",
@@ -188,11 +189,12 @@ def version() -> str:
 def programs(draw: st.DrawFn) -> Case:
     """Cases with one variant and one or two calls, whose programs are two to twelve lines long."""
     around = draw(st.sampled_from(("enabled", "enabled", "enabled", *AMBIENT)))
-    calls = _CALLS[draw(st.sampled_from(_USUAL + tuple(_CALLS)))]
+    moves = draw(_moves()) if AMBIENT[around].grad == "enabled" else NO_MOVES  # as in a case that is written down
+    # Before moves, the first call is made twice, whatever the calls of a case.
+    calls = _CALLS[draw(st.sampled_from(_USUAL + tuple(_CALLS)))] if moves == NO_MOVES else CALLS
     inputs = {name: draw(_inputs()) for name in "abc"[: draw(st.sampled_from((1, 2, 2, 3)))]}
     weights = draw(st.sampled_from((False, False, True)))
     dynamic = _DYNAMIC.get(draw(st.sampled_from((*_DYNAMIC, *("",) * 18))), False)
-    moves = draw(_moves()) if AMBIENT[around].grad == "enabled" else NO_MOVES  # as in a case that is written down
     variant = replace(AMBIENT[around], moves=moves, dynamic=dynamic)
     draft = Draft(draw, _worlds(variant, calls), calls, inputs, weights=weights)
     draft.statements(draw(st.sampled_from((1, 1, 2, 2, 3))), 0)
@@ -213,7 +215,7 @@ def programs(draw: st.DrawFn) -> Case:
 
 @st.composite
 def _moves(draw: st.DrawFn) -> str:
-    """None, in two of three programs, else one to three, in the order in which they are made."""
+    """None, in four of seven programs, else one to three, in the order in which they are made."""
     count = draw(st.sampled_from((0, 0, 0, 0, 1, 2, 3)))
     names = {draw(st.sampled_from(tuple(MOVES))) for _ in range(count)}
     return SEPARATOR.join(name for name in MOVES if name in names) or NO_MOVES

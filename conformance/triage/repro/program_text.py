@@ -65,7 +65,8 @@ def backward(output, call):
 def backward_twice(output, call, leaves):
     """Gradients, and gradients of them, by name of the leaf, for random cotangents."""
     results = differentiable(output)
-    leaves = {name: leaf for name, leaf in leaves.items() if leaf.is_leaf and leaf.requires_grad}
+    kept = {name: leaf for name, leaf in leaves.items() if leaf.is_leaf or leaf.retains_grad}
+    leaves = {name: leaf for name, leaf in kept.items() if leaf.requires_grad}
     if not results:
         return {}, {}
     targets = list(leaves.values())
@@ -150,8 +151,9 @@ def watched(graph, inputs):
 """Functions of a script by name, in an order in which each needs only those before it."""
 
 _OTHERS = """
-    F compiled contextlib earlier error function handed importlib kept math module os output program pytree
-    given load loaded made random reached run setup sizes spec sys torch twin uncompiled user version zlib
+    F arguments caller compiled contextlib earlier error function handed importlib kept math module modules number os
+    output program pytree given load loaded made random reached read run setup sizes spec sys torch twin uncompiled user
+    version weights zlib
 """
 _RESERVED = frozenset({*HELPERS, *_OTHERS.split(), "graphs", "calls", "returned_unchanged"})
 _DRAWS = re.compile(
@@ -311,8 +313,8 @@ def arguments(request: Request, call: Call, index: int) -> Iterator[str]:
     inputs = request.case.inputs
     for name in sorted(inputs, key=lambda name: inputs[name].base is not None):
         yield f"{local(name)} = {_argument(name, request, call, index)}"
-        spec = inputs[name]
-        if not spec.leaf or (spec.view_of and inputs[spec.view_of].requires_grad):
+        own = inputs[name].view_of or name
+        if (inputs[name].view_of or not inputs[name].leaf) and call.requires_grad.get(own, inputs[own].requires_grad):
             yield f"{local(name)}.retain_grad()"
 
 
