@@ -353,6 +353,13 @@ def run_smoke_cases(session: nox.Session, folder: str) -> None:
 
 
 @nox.session
+def site(session: nox.Session) -> None:
+    """Build the static site of the committed records in the folder `site`."""
+    install(session, "--editable", ".")
+    session.run("conformance", "site", "--records", "results/records", *session.posargs)
+
+
+@nox.session
 def readme(session: nox.Session) -> None:
     """Run the commands of README, tutorial and guides in an empty folder, with the installed wheel; 20 minutes."""
     with tempfile.TemporaryDirectory(prefix="conformance-readme-") as folder:
@@ -381,7 +388,7 @@ def install_wheel(session: nox.Session, folder: str) -> None:
     """Build wheel and sdist in a folder, and install the wheel."""
     session.install("build")
     wheel = build_wheel(session, folder)
-    install(session, f"{wheel}[pytest]")
+    install(session, f"{wheel}[parquet,pytest]")
     # The version stays the same between builds, so pip would keep the wheel of an earlier run.
     session.install("--force-reinstall", "--no-deps", str(wheel))
 
