@@ -98,6 +98,8 @@ const conformance = (() => {
     return h("span", { class: `chip ${verdict}`, title: known.means }, verdict);
   };
 
+  const brief = (message) => h("span", { class: "message", title: message }, message);
+
   const external = (address) =>
     /^https:\/\//.test(address) ? h("a", { href: address, rel: "noreferrer" }, address) : document.createTextNode(address);
 
@@ -242,7 +244,7 @@ const conformance = (() => {
         const one = each.by[release];
         return one ? h("button", { class: "plain", onclick: () => detail(place, release, one) }, chip(one.verdict)) : "";
       }),
-      (each.by[current()] || Object.values(each.by).at(-1)).message,
+      brief((each.by[current()] || Object.values(each.by).at(-1)).message),
     ]);
     show(name,
       about ? h("p", {}, about.title) : h("p", {}, "This case is not in the catalogue that the site was made with."),
@@ -276,7 +278,7 @@ const conformance = (() => {
       check.more ? h("p", {}, `and ${check.more} more`) : null])] : [];
     place.replaceChildren(...[
       h("h2", {}, `${one.backend} on torch ${release}`), h("p", {}, chip(one.verdict), " ", address),
-      h("p", { class: "message" }, found.message),
+      h("p", { class: "note" }, found.message),
       found.reason ? h("p", {}, `Known: ${found.reason} `, found.issue ? external(found.issue) : "") : null,
       ...checks("What does not hold", found.broken), ...checks("Advisories", found.advisories),
       found.raised ? [h("h3", {}, "Traceback"), h("pre", {}, found.raised)] : null,
@@ -341,7 +343,7 @@ const conformance = (() => {
       link(`case/${one.case}`, one.case, {
         release: current(), request: JSON.stringify([current(), one.backend, one.variant]),
       }),
-      one.variant, link(`backend/${one.backend}`, one.backend), chip(one.verdict), one.check, one.message,
+      one.variant, link(`backend/${one.backend}`, one.backend), chip(one.verdict), one.check, brief(one.message),
     ]);
     return [facets, table(["case", "variant", "backend", "verdict", "check", "message"], lines, "Requests")];
   };
@@ -388,7 +390,7 @@ const conformance = (() => {
         h("h2", {}, `${title}: ${pairs.length}`),
         pairs.length ? table(["case", "variant", "backend", "from", "to", "message"], pairs.slice(0, MOST).map(([was, now]) =>
           [link(`case/${now.case}`, now.case), now.variant, link(`backend/${now.backend}`, now.backend), chip(was.verdict),
-            chip(now.verdict), now.message || was.message])) : null]));
+            chip(now.verdict), brief(now.message || was.message)])) : null]));
   };
 
   /* A file of the visitor's own, which stays in this browser. */
