@@ -49,14 +49,19 @@ def test_defect_is_caught_by_what_is_meant_to_catch_it(name: str) -> None:
 def test_honest_backend_passes_with_no_finding(name: str) -> None:
     """Nothing is found that PyTorch's own backend does not show in that way.
 
-    Each runs its share of the cases written by hand, together they run half of them; the kill matrix runs all on each.
+    Each runs its share of the cases written by hand, together they run a quarter of them; the kill matrix runs all on
+    each. Where PyTorch's own backend raises or dies, there is nothing to hold the other against.
     """
     honest, share = HONEST[name], list(HONEST).index(name)
     backend = BackendInfo(ref=ref("honest", name), name=name, capabilities=honest.claims)
-    cases = [case for case in CASES if "exhaustive" not in case.tags][share :: 2 * len(HONEST)]
+    cases = [case for case in CASES if "exhaustive" not in case.tags][share :: 4 * len(HONEST)]
     suspects = [record for record in trial(backend, cases=cases) if findings(record)]
     own = findings_of(honest.kin, suspects)
-    found = {record.key: findings(record) - own[record.case_id, record.variant] for record in suspects}
+    found = {
+        record.key: findings(record) - own[record.case_id, record.variant]
+        for record in suspects
+        if not own[record.case_id, record.variant] & {Outcome.ERROR.value, Outcome.CRASH.value, Outcome.TIMEOUT.value}
+    }
     assert not {key: more for key, more in found.items() if more}
 
 

@@ -63,6 +63,8 @@ def dispatched(graph: Graph, _: Examples) -> Compiled:
 class _PassingThrough(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Does what it is asked."""
 
+    supports_higher_order_operators = True
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the operation."""
         return func(*args, **(kwargs or {}))
