@@ -47,8 +47,9 @@ def trial(
 
 
 def making(move: str) -> list[Case]:
-    """The cases in a variant that makes one move, after those for which nothing is compiled."""
-    names = SEPARATOR.join([*(name for name, spec in MOVES.items() if not spec.recompiles), move])
+    """The cases in a variant that makes one move; one that recompiles, after those for which nothing is compiled."""
+    before = [name for name, spec in MOVES.items() if not spec.recompiles] if MOVES[move].recompiles else []
+    names = SEPARATOR.join([*before, move])
     return [
         replace(case, variants=tuple(replace(each, moves=names) for each in case.variants if each.moves != NO_MOVES))
         for case in CASES
