@@ -125,7 +125,8 @@ def _confirmed(
     try:
         case = _case(folder / finding.file, finding.case_id)
         limit = time_limit(case, backend, timeout_s)
-        request = Request(case=case, backend=backend, variant=case.variants[0], timeout_s=limit)
+        # A case that is read from a file has a variant without moves before the one that makes them.
+        request = Request(case=case, backend=backend, variant=case.variants[-1], timeout_s=limit)
         if finding.symptom.outcome is Outcome.TIMEOUT and deadline.left_s < limit:
             return _out_of_time(path)
         text = write(request, finding.symptom)

@@ -12,6 +12,7 @@ import pytest
 from conformance.catalogue.loader import load_cases
 from conformance.catalogue.writer import dump
 from conformance.isolation.deadline import Deadline
+from conformance.model.case import Variant
 from conformance.model.enums import Outcome
 from conformance.model.errors import UsageError
 from conformance.tests.fakes import a_backend, a_case, failed
@@ -83,6 +84,20 @@ def test_what_has_no_script_says_why(tmp_path: Path) -> None:
     (one,) = confirm([a_finding(tmp_path)], BACKEND, tmp_path, refuse, timeout_s=None, jobs=1).values()
     assert str(one) == "NOT CONFIRMED: no script: run again it does not show values"
     assert not list(tmp_path.glob("*.py"))
+
+
+def test_a_finding_of_a_move_is_confirmed_by_the_move(tmp_path: Path) -> None:
+    """Its case makes it in a variant of its own."""
+    case = a_case("fuzz.s0.p1", variants=(Variant(moves="leaf_hooks"),))
+    asked: list[str] = []
+
+    def script(request: Request, _: Symptom) -> str:
+        asked.append(request.variant.moves)
+        return "raise SystemExit(1)"
+
+    finding = replace(a_finding(tmp_path), file=write(tmp_path, case, dump))
+    (one,) = confirm([finding], BACKEND, tmp_path, script, timeout_s=None, jobs=1).values()
+    assert (one.holds, asked) == (True, ["leaf_hooks"])
 
 
 @pytest.mark.parametrize("file", ["", "topic: Other\ncases: []\n", "topic: ["])
