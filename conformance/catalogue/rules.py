@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from conformance.model.case import contiguous
 from conformance.model.suggestions import did_you_mean
 from conformance.program.allowed_names import BUILTINS, ROOTS
 from conformance.program.build import placeholders
@@ -107,7 +108,7 @@ def _view(path: Path, spec: InputDocument, base: InputDocument) -> Iterator[Brok
     elif spec.stride is not None and len(spec.stride) != len(sizes):
         yield Broken(path=(*path, "stride"), message=f"{len(spec.stride)} strides for {len(sizes)} dimensions")
     elif math.prod(sizes):
-        stride = spec.stride or [math.prod(sizes[place + 1 :]) for place in range(len(sizes))]
+        stride = spec.stride or contiguous(sizes)
         last = spec.offset + sum(step * (size - 1) for step, size in zip(stride, sizes, strict=True))
         if last >= math.prod(whole):
             message = f"the view reaches element {last} of an input that has {math.prod(whole)}"

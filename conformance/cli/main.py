@@ -226,14 +226,14 @@ def _run(
         click.echo(run.estimate, err=True)
 
     from conformance.cli.progress import progress
-    from conformance.report import ci, run_summary
+    from conformance.report import ci, run_summary, terminal
 
     with progress(run.remaining, quiet=quiet, show=run_summary.as_it_comes if verbose else None) as advance:
         result = run.execute(advance)
     click.echo(run_summary.text(result, quiet=quiet, command=ctx.find_root().meta[COMMAND]))
     if junitxml:
         ci.write_junit(junitxml, result.records)
-    if ci.on_github():
+    if terminal.on_github():
         places = {case.id: case.location for case in run.cases}
         click.echo("".join(f"{line}\n" for line in ci.marks(result.records, places)), nl=False)
         ci.summarize(result.records)

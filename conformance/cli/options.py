@@ -73,6 +73,12 @@ def backends(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return click.option("--backend", "backends", multiple=True, type=BACKEND, metavar="BACKEND", help=text)
 
 
+def records_of_runs(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option `--records` of a command that reads runs, as `given`."""
+    text = "A record file, or a folder of them. Repeatable; default: the last run in this folder, else results/records."
+    return click.option("--records", "given", multiple=True, type=PATH, help=text)(command)
+
+
 def quiet(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option `--quiet`, with its help text."""
     return click.option("--quiet", "-q", is_flag=True, callback=_hush, help=text)

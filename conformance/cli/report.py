@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.cli.options import PATH, examples
+from conformance.cli.options import examples, records_of_runs
 from conformance.cli.suggestions import Command
 from conformance.records.kept import PUBLISHED, Kind
 
@@ -38,13 +38,7 @@ _OUTPUTS = {
         " are not what the records give",
     ),
 )
-@click.option(
-    "--records",
-    "given",
-    multiple=True,
-    type=PATH,
-    help="A record file, or a folder of them. Repeatable; default: the last run in this folder, else results/records.",
-)
+@records_of_runs
 @click.option(
     "--format",
     "form",

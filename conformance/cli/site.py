@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.cli.options import PATH, examples
+from conformance.cli.options import examples, records_of_runs
 from conformance.cli.suggestions import Command
 
 if TYPE_CHECKING:
@@ -25,13 +25,7 @@ __all__ = ["site"]
         "conformance site --records results/records --output public       of every release in a folder of records",
     ),
 )
-@click.option(
-    "--records",
-    "given",
-    multiple=True,
-    type=PATH,
-    help="A record file, or a folder of them. Repeatable; default: the last run in this folder, else results/records.",
-)
+@records_of_runs
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("site"), show_default=True, help="The folder of the site."
 )

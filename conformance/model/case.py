@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from conformance.model.enums import Capability, Level, Stage, Tier
 from conformance.model.moves import NO_MOVES
 from conformance.model.user_function import UserFunction
 
-__all__ = ["CALLS", "Call", "Case", "ExpectedRaise", "Family", "InputSpec", "Location", "Variant"]
+__all__ = ["CALLS", "Call", "Case", "ExpectedRaise", "Family", "InputSpec", "Location", "Variant", "contiguous"]
 
 Number = int | float
 Scalar = bool | int | float | str
@@ -66,6 +67,11 @@ class InputSpec:
     def base(self) -> str | None:
         """The input whose memory it shares, if any."""
         return self.alias_of or self.view_of
+
+
+def contiguous(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return the strides, in elements, of a contiguous tensor of these sizes."""
+    return tuple(math.prod(sizes[place + 1 :]) for place in range(len(sizes)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from conformance.model.case import contiguous
 from conformance.observation.seeding import stream
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ def _sharing(spec: InputSpec, bases: Mapping[str, object]) -> object:
     if spec.alias_of or not isinstance(base, torch.Tensor):
         return base
     sizes = [int(size) for size in spec.shape]
-    stride = torch.empty(sizes, device="meta").stride() if spec.stride is None else spec.stride
-    return base.as_strided(sizes, stride, spec.offset)
+    return base.as_strided(sizes, spec.stride or contiguous(sizes), spec.offset)
 
 
 def _user_made(case: Case, seed: int, index: int) -> dict[str, object]:

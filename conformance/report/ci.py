@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conformance.model.case import Location
     from conformance.model.result import Record
 
-__all__ = ["junit", "marks", "on_github", "summarize", "write_junit"]
+__all__ = ["junit", "marks", "summarize", "write_junit"]
 
 _ANNOTATED = 10  # GitHub shows no more of one step
 _UNPRINTABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -54,11 +54,6 @@ def write_junit(path: Path, records: Iterable[Record]) -> None:
     with as_record_error(f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(junit(records), encoding="utf-8")
-
-
-def on_github() -> bool:
-    """Whether this process is a step of GitHub Actions."""
-    return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 def marks(records: Iterable[Record], places: Mapping[str, Location]) -> list[str]:

@@ -36,6 +36,7 @@ __all__ = [
     "folded",
     "grouped",
     "listing",
+    "on_github",
     "prose",
     "style_of",
     "styled",
@@ -78,9 +79,14 @@ def prose(text: str) -> str:
     return "\n".join(wrap(text, width(), break_long_words=False, break_on_hyphens=False))
 
 
+def on_github() -> bool:
+    """Whether this process is a step of GitHub Actions."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
 def folded(title: str, text: str) -> str:
     """The text; in a log of GitHub Actions, folded under its title."""
-    return f"::group::{title}\n{text}\n::endgroup::" if os.environ.get("GITHUB_ACTIONS") == "true" else text
+    return f"::group::{title}\n{text}\n::endgroup::" if on_github() else text
 
 
 def table(headers: Row, rows: Sequence[Row]) -> str:

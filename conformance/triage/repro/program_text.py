@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +11,7 @@ from textwrap import indent
 from typing import TYPE_CHECKING
 
 from conformance.catalogue.specification import clauses
+from conformance.model.case import contiguous
 from conformance.model.device import DEVICE
 from conformance.model.errors import UsageError
 from conformance.program import build, parsing
@@ -304,7 +304,7 @@ def _argument(name: str, request: Request, call: Call, index: int) -> str:
 
 def _view(spec: InputSpec) -> str:
     sizes = [int(size) for size in spec.shape]
-    stride = spec.stride or tuple(math.prod(sizes[place + 1 :]) for place in range(len(sizes)))
+    stride = spec.stride or contiguous(sizes)
     return f"as_strided({tuple(sizes)}, {tuple(stride)}, {spec.offset})"
 
 
