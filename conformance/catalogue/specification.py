@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from conformance.model.case import Case
 
-__all__ = ["clause_texts", "clauses", "uncovered"]
+__all__ = ["chapter_titles", "clause_texts", "clauses", "uncovered"]
 
 _CLAUSE = re.compile(r"^- \*\*([A-Z]{2}-[0-9]+)\*\* ", re.MULTILINE)
 _WHOLE = re.compile(_CLAUSE.pattern + r"((?:.+\n?)(?:  .+\n?)*)", re.MULTILINE)
+_CHAPTER = re.compile(r"^## ([A-Z]{2}): (.+)$", re.MULTILINE)
 _ENOUGH = 2  # cases of a clause
 
 
@@ -33,6 +34,11 @@ def clause_texts() -> dict[str, str]:
     """Return each clause of the packaged specification in one line, with its reason and links."""
     text = (files("conformance.cases") / "SPEC.md").read_text(encoding="utf-8")
     return {found[1]: " ".join(found[2].split()) for found in _WHOLE.finditer(text)}
+
+
+def chapter_titles() -> dict[str, str]:
+    """Return the title of each chapter of the packaged specification."""
+    return dict(_CHAPTER.findall((files("conformance.cases") / "SPEC.md").read_text(encoding="utf-8")))
 
 
 def uncovered(cases: Iterable[Case], known: dict[str, Location]) -> list[Problem]:

@@ -29,13 +29,22 @@ __all__ = ["site"]
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("site"), show_default=True, help="The folder of the site."
 )
-def site(*, given: Sequence[Path], output: Path) -> None:
+@click.option(
+    "--scripts/--no-scripts",
+    "with_scripts",
+    default=True,
+    show_default=True,
+    help="With what does not conform, a script that shows it; torch is started for it.",
+)
+def site(*, given: Sequence[Path], output: Path, with_scripts: bool) -> None:
     """Make a static site of record files: it needs no server, opens from a file, and loads nothing from elsewhere.
 
-    What an earlier build wrote in the folder is replaced; a file of something else is never overwritten.
+    Timings among the files are shown too; each backend of whole runs gets a statement and badges of its levels. What an
+    earlier build wrote in the folder is replaced; a file of something else is never overwritten.
     """
     from conformance.cli.report import found
     from conformance.site import build
+    from conformance.site.scripts import compilers
 
-    built = build.site(given or found(check=False), output)
+    built = build.site(given or found(check=False), output, compilers if with_scripts else None)
     click.echo(f"{output / 'index.html'}: {built.records:,} records, {built.files} files, {built.size / 1e6:.1f} MB")

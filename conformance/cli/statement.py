@@ -50,7 +50,7 @@ def _statement(
     if badge:
         _write(badge, json.dumps(statement.badge(made)) + "\n")
     if svg:
-        _write(svg, statement.svg(made))
+        _write(svg, statement.svg(statement.badge(made)))
 
 
 @click.command(

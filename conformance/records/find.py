@@ -8,7 +8,7 @@ from conformance.model.errors import RecordFileError
 from conformance.records import releases
 from conformance.records.jsonl import reading
 
-__all__ = ["TIMINGS_START", "find_every_release", "find_files", "find_kinds", "is_timings"]
+__all__ = ["TIMINGS_START", "find_every_release", "find_every_timing", "find_files", "find_kinds", "is_timings"]
 
 TIMINGS_START = b'{"kind":"timings"'
 """Start of every file of timings."""
@@ -43,8 +43,17 @@ def find_kinds(*paths: str | Path) -> tuple[list[Path], list[Path]]:
 
 def find_every_release(*paths: str | Path) -> list[Path]:
     """Return the record files of `find_kinds`, and those of every older release in the folders; raises the same."""
+    return _every_release(*paths)[0]
+
+
+def find_every_timing(*paths: str | Path) -> list[Path]:
+    """Return the timings of `find_kinds`, and those of every older release in the folders; raises the same."""
+    return _every_release(*paths)[1]
+
+
+def _every_release(*paths: str | Path) -> tuple[list[Path], list[Path]]:
     older = [folder for path in map(Path, paths) if path.is_dir() for folder in releases.within(path)]
-    return find_kinds(*paths, *older)[0]
+    return find_kinds(*paths, *older)
 
 
 def _files_at(path: Path) -> list[Path]:

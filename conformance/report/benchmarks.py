@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter, defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from conformance.model.ladder import by_ladder
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from conformance.timing.stats import Estimate
     from conformance.timing.timing_file import TimingRun
 
-__all__ = ["benchmarks_page", "noise", "overall", "time_of"]
+__all__ = ["Cost", "benchmarks_page", "costs", "noise", "overall", "time_of"]
 
 _PAIRED = tuple(phase for phase in Phase if not phase.is_compile)
 _MARK = {Speed.FASTER: "+", Speed.SLOWER: "**slower**", Speed.UNDECIDED: "?"}
@@ -170,13 +170,46 @@ def time_of(taken: float) -> str:
     return f"{taken / 1e-6:.3g} us"
 
 
-Found = dict[tuple[str, ...], tuple[float, float, str]]
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What compiling costs: seconds of the first call, cold and with the cache that this left; NaN if not timed.
+
+    `pays` is after how many steps, or calls, that has paid; *never* where a step is slower, `?` where it is undecided.
+    """
+
+    cold: float
+    warm: float
+    pays: str
+
+
+def costs(rows: pd.DataFrame) -> dict[tuple[str, str, str], Cost]:
+    """Return what compiling costs, by case, variant and backend, of rows of `load_timing`."""
+    found: _Found = {
+        (row["case"], row["variant"], row["backend"], row["phase"]): (row["seconds"], row["eager_s"], row["speed"])
+        for _, row in rows.iterrows()
+    }
+    cold = rows[rows["phase"] == str(Phase.COMPILE_COLD)]
+    return {key: _cost(key, found) for key in cold[["case", "variant", "backend"]].itertuples(index=False, name=None)}
+
+
+_Found = dict[tuple[str, ...], tuple[float, float, str]]
 """Seconds, those uncompiled, and the verdict, by case, variant, backend and phase."""
 
 
+def _cost(key: tuple[str, str, str], found: _Found) -> Cost:
+    cold, warm = (found.get((*key, phase), (math.nan,))[0] for phase in (Phase.COMPILE_COLD, Phase.COMPILE_WARM))
+    phase = next(each for each in (Phase.STEP, Phase.FORWARD, Phase.DISPATCH) if (*key, each) in found)
+    seconds, uncompiled, speed = found[(*key, phase)]
+    calls = stats.break_even(cold, uncompiled, seconds)
+    # The medians of the sides may disagree with the median of their ratios, on a machine whose speed jumps.
+    number = "?" if math.isinf(calls) else f"{calls:,.0f}"
+    pays = {Speed.FASTER: number, Speed.SLOWER: "never", Speed.UNDECIDED: "?"}
+    return Cost(cold=cold, warm=warm, pays=pays[Speed(speed)])
+
+
 def _compiling(rows: pd.DataFrame, backends: Sequence[str], links: Links) -> Iterator[str]:
-    times = rows[rows["phase"].isin([str(Phase.COMPILE_COLD), str(Phase.COMPILE_WARM)])]
-    if times.empty:
+    found = costs(rows)
+    if not found:
         yield "It was not timed."
         return
     yield (
@@ -185,29 +218,13 @@ def _compiling(rows: pd.DataFrame, backends: Sequence[str], links: Links) -> Ite
         " steps (calls, where there is no backward) it takes until the cold compile has paid, where a step is *faster*"
         " than uncompiled; *never* where it is *slower*, `?` where that is undecided."
     )
-    found: Found = {
-        (row["case"], row["variant"], row["backend"], row["phase"]): (row["seconds"], row["eager_s"], row["speed"])
-        for _, row in rows.iterrows()
-    }
+    cells = {key: f"{cost.cold:.2f} / {cost.warm:.2f}; {cost.pays}" for key, cost in found.items()}
     lines = [
-        (links.case(case), _axes(variant), *(_compiled((case, variant, name), found) for name in backends))
-        for case, variant in times[["case", "variant"]].drop_duplicates().itertuples(index=False)
+        (links.case(case), _axes(variant), *(cells.get((case, variant, name), "") for name in backends))
+        for case, variant in dict.fromkeys(key[:2] for key in cells)
     ]
     yield markdown.table(("case", "variant", *map(links.backend, backends)), lines)
     yield f"![Seconds to compile beside seconds saved by each call]({COMPILING})"
-
-
-def _compiled(key: tuple[str, str, str], found: Found) -> str:
-    if (*key, Phase.COMPILE_COLD) not in found:
-        return ""
-    cold, warm = (found.get((*key, phase), (math.nan,))[0] for phase in (Phase.COMPILE_COLD, Phase.COMPILE_WARM))
-    phase = next(each for each in (Phase.STEP, Phase.FORWARD, Phase.DISPATCH) if (*key, each) in found)
-    seconds, uncompiled, speed = found[(*key, phase)]
-    calls = stats.break_even(cold, uncompiled, seconds)
-    # The medians of the sides may disagree with the median of their ratios, on a machine whose speed jumps.
-    number = "?" if math.isinf(calls) else f"{calls:,.0f}"
-    pays = {Speed.FASTER: number, Speed.SLOWER: "never", Speed.UNDECIDED: "?"}
-    return f"{cold:.2f} / {warm:.2f}; {pays[Speed(speed)]}"
 
 
 def _counted(timings: Sequence[Timing], links: Links) -> str:

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from conformance.model.result import Record
     from conformance.records.record_file import RunFile
 
-__all__ = ["badge", "disagreements", "make", "read", "svg", "text"]
+__all__ = ["badge", "badges", "disagreements", "make", "of_run", "read", "svg", "text"]
 
 _FORM = "torch-compile-conformance statement"
 _FACTS = ("torch", "python", "platform", "cpu", "compiler", "suite_hash")
+_LABEL = "torch.compile conformance"
 _GREEN, _AMBER = "#116329", "#7a4a00"
 _SVG = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="{label}: {message}">
@@ -56,7 +57,30 @@ def make(path: Path, backend: str) -> dict[str, Any]:
     if why := publishable(run):
         message = f"{path}: {why}"
         raise RecordFileError(message)
-    return _of(run, _records(run, backend, path), backend)
+    if backend not in {record.backend for record in run.records}:
+        names = ", ".join(sorted({record.backend for record in run.records}))
+        message = f"{path} has no record of {backend!r}\n  It has: {names}."
+        raise UsageError(message)
+    return of_run(run, backend)
+
+
+def of_run(run: RunFile, backend: str) -> dict[str, Any]:
+    """State what a backend conforms to by a whole run, in which it has records; the same as `make`."""
+    records = [record for record in run.records if record.backend == backend]
+    (info,) = (each for each in run.header.backends if each.name == backend)
+    environment = run.header.environment
+    return {
+        "form": _FORM,
+        "levels_version": VERSION,
+        "backend": backend,
+        "packages": dict(info.packages),
+        "levels": [_level(level, [each for each in records if _belongs(each, level)]) for level in levels()],
+        "verdicts": dict(sorted(Counter(record.verdict.value for record in records).items())),
+        "not_claimed": sorted(map(str, Capability.all() - info.capabilities)),
+        "environment": {name: getattr(environment, name) for name in _FACTS},
+        "records": len(records),
+        "digest": _digest(records),
+    }
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -105,43 +129,31 @@ def badge(stated: Mapping[str, Any]) -> dict[str, Any]:
     first = stated["levels"][0]
     partly = ", not every capability" if stated["not_claimed"] else ""
     message = ", ".join(reached) + partly if reached else f"{first['level']} {first['conforming']}/{first['scored']}"
-    color = _GREEN if reached else _AMBER
-    return {"schemaVersion": 1, "label": "torch.compile conformance", "message": message, "color": color}
+    return _endpoint(_LABEL, message, reached=bool(reached))
 
 
-def svg(stated: Mapping[str, Any]) -> str:
-    """Return the badge as a picture."""
-    made = badge(stated)
+def badges(stated: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the badge of each level, by its name."""
+    return {
+        each["level"]: _endpoint(
+            f"{_LABEL}: {each['level']}",
+            "reached" if each["reached"] else f"{each['conforming']}/{each['scored']}",
+            reached=each["reached"],
+        )
+        for each in stated["levels"]
+    }
+
+
+def _endpoint(label: str, message: str, *, reached: bool) -> dict[str, Any]:
+    return {"schemaVersion": 1, "label": label, "message": message, "color": _GREEN if reached else _AMBER}
+
+
+def svg(made: Mapping[str, Any]) -> str:
+    """Return a badge as a picture."""
     left, right = (7 * len(made[name]) + 10 for name in ("label", "message"))
     places = {"width": left + right, "left": left, "right": right, "at_left": left // 2, "at_right": left + right // 2}
     texts = {name: html.escape(str(made[name])) for name in ("label", "message", "color")}
     return _SVG.format(**places, **texts)
-
-
-def _records(run: RunFile, backend: str, path: Path) -> list[Record]:
-    records = [record for record in run.records if record.backend == backend]
-    if not records:
-        names = ", ".join(sorted({record.backend for record in run.records}))
-        message = f"{path} has no record of {backend!r}\n  It has: {names}."
-        raise UsageError(message)
-    return records
-
-
-def _of(run: RunFile, records: Sequence[Record], backend: str) -> dict[str, Any]:
-    (info,) = (each for each in run.header.backends if each.name == backend)
-    environment = run.header.environment
-    return {
-        "form": _FORM,
-        "levels_version": VERSION,
-        "backend": backend,
-        "packages": dict(info.packages),
-        "levels": [_level(level, [each for each in records if _belongs(each, level)]) for level in levels()],
-        "verdicts": dict(sorted(Counter(record.verdict.value for record in records).items())),
-        "not_claimed": sorted(map(str, Capability.all() - info.capabilities)),
-        "environment": {name: getattr(environment, name) for name in _FACTS},
-        "records": len(records),
-        "digest": _digest(records),
-    }
 
 
 def _belongs(record: Record, level: ConformanceLevel) -> bool:

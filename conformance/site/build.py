@@ -13,17 +13,25 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined
 
 from conformance.model.errors import RecordError
+from conformance.records import find
 from conformance.records.jsonl import as_record_error
+from conformance.report import statement
+from conformance.report.markdown import page_name
 from conformance.report.runs import gathered
 from conformance.site import content
+from conformance.site.scripts import scripts
+from conformance.site.timings import timings
+from conformance.timing import timing_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
     from conformance.model.enums import Verdict
     from conformance.records.record_file import RunFile
+    from conformance.timing.timing_file import TimingRun
+    from conformance.triage.repro.script import Compiler
 
 __all__ = ["Built", "script", "site"]
 
@@ -40,18 +48,24 @@ class Built:
     records: int
 
 
-def site(records: Sequence[Path], folder: Path) -> Built:
+def site(
+    records: Sequence[Path], folder: Path, named: Callable[[Sequence[RunFile]], Mapping[str, Compiler]] | None = None
+) -> Built:
     """Build the site of record files.
 
     Args:
-        records: record files, or folders of them; in release folders, those of each release.
+        records: record files, or folders of them; in release folders, those of each release. Timings among them are
+            shown too.
         folder: where the site is written; made if it does not exist.
+        named: returns how a script names each backend of the newest release; without it there are no scripts.
 
     Raises:
         RecordError: a record file cannot be read, or the folder holds a file that no build wrote where one is written.
     """
     releases = _releases(records)
-    pages = dict(_pages(releases))
+    newest = list(releases.values())[-1]
+    timed = [timing_file.read(path) for path in find.find_every_timing(*records)]
+    pages = _pages(releases, timed, scripts(newest, named(newest) if named else {}))
     with as_record_error(f"cannot write {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         before = _earlier(folder)
@@ -91,27 +105,84 @@ def _releases(records: Sequence[Path]) -> Mapping[str, Sequence[RunFile]]:
     return {**older, newest: [run for _, run in made.tables]}
 
 
-def _pages(releases: Mapping[str, Sequence[RunFile]]) -> Iterator[tuple[str, bytes]]:
+class _Files(dict[str, bytes]):
+    """The files of the site by name, with a name returned for each file of data."""
+
+    def put(self, path: str, kind: str, name: str, value: object) -> str:
+        self[path] = script(kind, name, value)
+        return path
+
+
+def _pages(
+    releases: Mapping[str, Sequence[RunFile]], timed: Sequence[TimingRun], texts: Mapping[str, Mapping[str, Any]]
+) -> _Files:
     """Every file of the site, by its name."""
-    for resource, name in _static(files("conformance.site") / "static"):
-        yield name, resource.read_bytes()
-    names: set[str] = set()
-    facts = {}
-    for place, (release, runs) in enumerate(releases.items()):
-        details = sorted(content.details(runs).items())
-        # A backend may have any name, a file may not.
-        named = {backend: f"data/r{place}/{number}.js" for number, (backend, _) in enumerate(details)}
-        facts[release] = content.run_facts(runs) | {"file": f"data/r{place}.js", "details": named}
-        names |= {record.case_id for run in runs for record in run.records}
-        yield f"data/r{place}.js", script("rows", release, content.rows(runs))
-        for backend, found in details:
-            yield named[backend], script("details", f"{release} {backend}", found)
-    cases = content.cases(names)
+    made = _Files({name: resource.read_bytes() for resource, name in _static(files("conformance.site") / "static")})
+    facts = {name: _release(made, f"r{place}", name, runs) for place, (name, runs) in enumerate(releases.items())}
+    newest = list(releases)[-1]
+    facts[newest]["scripts"] = {
+        backend: made.put(f"data/scripts/{place}.js", "scripts", f"{newest} {backend}", found)
+        for place, (backend, found) in enumerate(sorted(texts.items()))
+    }
+    facts[newest]["levels"] = {
+        backend: _levels(made, stated) for backend, stated in content.stated(releases[newest]).items()
+    }
+    cases = content.cases(record.case_id for runs in releases.values() for run in runs for record in run.records)
     for area, found in sorted(cases.items()):
-        yield f"data/cases/{area}.js", script("cases", area, found)
-    meta = {"releases": facts, "areas": sorted(cases), "legend": content.legend(), "clauses": content.clauses()}
-    yield "data/meta.js", script("meta", "", meta)
-    yield "index.html", _index(releases).encode()
+        made.put(f"data/cases/{area}.js", "cases", area, found)
+    meta = {
+        "releases": facts,
+        "timings": [_timed(made, f"t{place}", run) for place, run in enumerate(timed)],
+        "areas": sorted(cases),
+        "legend": content.legend(),
+        "chapters": content.chapters(),
+        "clauses": content.clauses(),
+    }
+    made.put("data/meta.js", "meta", "", meta)
+    made["index.html"] = _index(releases).encode()
+    return made
+
+
+def _release(made: _Files, place: str, name: str, runs: Sequence[RunFile]) -> dict[str, Any]:
+    """The facts of a release, with the files of its rows and details."""
+    details = {  # a backend may have any name, a file may not
+        backend: made.put(f"data/{place}/{number}.js", "details", f"{name} {backend}", found)
+        for number, (backend, found) in enumerate(sorted(content.details(runs).items()))
+    }
+    rows = made.put(f"data/{place}.js", "rows", name, content.rows(runs))
+    return content.run_facts(runs) | {"file": rows, "details": details}
+
+
+def _timed(made: _Files, place: str, run: TimingRun) -> dict[str, str]:
+    """The release and the file of a run of timings."""
+    return {
+        "torch": run.header.environment.torch,
+        "file": made.put(f"data/{place}.js", "timings", place, timings(run)),
+        "name": place,
+    }
+
+
+def _levels(made: _Files, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """What a backend conforms to, with the files of its statement and badges."""
+    stem = page_name(stated["backend"]).removesuffix(".md")
+    made[f"statements/{stem}.json"] = statement.text(stated).encode()
+    badges = {"": statement.badge(stated), **statement.badges(stated)}
+    for level, badge in badges.items():
+        path = _badge_path(stem, level)
+        made[f"{path}.json"] = (json.dumps(badge) + "\n").encode()
+        made[f"{path}.svg"] = statement.svg(badge).encode()
+    shown = ("level", "conforming", "scored", "reached")
+    return {
+        "statement": f"statements/{stem}.json",
+        "levels": [
+            {name: each[name] for name in shown} | {"badge": _badge_path(stem, each["level"])}
+            for each in stated["levels"]
+        ],
+    }
+
+
+def _badge_path(stem: str, level: str) -> str:
+    return "badges/" + "-".join([stem, *level.lower().split()])
 
 
 def _static(folder: Traversable, within: str = "") -> Iterator[tuple[Traversable, str]]:
@@ -124,9 +195,12 @@ def _static(folder: Traversable, within: str = "") -> Iterator[tuple[Traversable
 
 
 def script(kind: str, name: str, value: object) -> bytes:
-    """Data as a script; a page that is opened from a file may load scripts, and nothing else."""
-    words = [json.dumps(each, separators=(",", ":"), sort_keys=False) for each in (kind, name, value)]
-    return f"conformance.put({','.join(words)});\n".encode()
+    """Data as a script; a page that is opened from a file may load scripts, and nothing else.
+
+    It is parsed as JSON: in a literal of JavaScript a key `__proto__` would be something else.
+    """
+    text = json.dumps(value, separators=(",", ":")).replace("\\", "\\\\").replace("'", "\\'")
+    return f"conformance.put({json.dumps(kind)},{json.dumps(name)},JSON.parse('{text}'));\n".encode()
 
 
 def _index(releases: Mapping[str, Sequence[RunFile]]) -> str:

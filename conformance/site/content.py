@@ -9,13 +9,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from conformance.catalogue import sources, writer
-from conformance.catalogue.specification import clause_texts
+from conformance.catalogue.specification import chapter_titles, clause_texts
 from conformance.model.enums import Verdict
 from conformance.model.errors import UsageError
 from conformance.model.ladder import by_ladder
 from conformance.model.moves import NO_MOVES
 from conformance.program import build
 from conformance.records.frame import MOVES_AREA, axes_of
+from conformance.records.record_file import publishable
+from conformance.report import statement
 from conformance.site.columns import Table
 from conformance.verdict.legend import MEANING
 from conformance.verdict.symptom import Symptom
@@ -28,11 +30,13 @@ if TYPE_CHECKING:
     from conformance.model.result import CheckResult, Difference, Record
     from conformance.records.record_file import RunFile
 
-__all__ = ["COLUMNS", "cases", "cause_of", "clauses", "details", "legend", "rows", "run_facts"]
+__all__ = ["COLUMNS", "cases", "cause_of", "chapters", "clauses", "details", "legend", "rows", "run_facts", "stated"]
 
 COLUMNS = ("backend", "case", "variant", "area", "verdict", "check", "cause", "clauses", "message")
 _FIRST = 240  # characters of a message in a table
 _DIFFERENCES = 6  # of a check, that are shown
+_SAID = 20_000  # characters of a whole message, or of a traceback
+_VALUE = 1_000  # characters of a value in a difference
 _ENVIRONMENT = ("torch", "python", "platform", "cpu", "threads", "compiler", "suite_hash", "started")
 
 
@@ -82,7 +86,11 @@ def details(runs: Iterable[RunFile]) -> dict[str, dict[str, dict[str, Any]]]:
 def run_facts(runs: Sequence[RunFile]) -> dict[str, Any]:
     """Where and with what the runs of a release were made, and what each root cause says."""
     environment = asdict(runs[0].header.environment) if runs else {}
-    backends = {info.name: _backend(info) for run in runs for info in run.header.backends}
+    backends = {
+        info.name: _backend(info) | {"torch": run.header.environment.torch}
+        for run in runs
+        for info in run.header.backends
+    }
     causes = {cause[0]: cause[1:] for run in runs for record in run.records if (cause := cause_of(record))[0]}
     return {
         "environment": {name: environment.get(name) for name in _ENVIRONMENT},
@@ -103,6 +111,21 @@ def cases(names: Iterable[str]) -> dict[str, dict[str, dict[str, Any]]]:
 def clauses() -> dict[str, str]:
     """The text of each clause of the specification."""
     return clause_texts()
+
+
+def chapters() -> dict[str, str]:
+    """The title of each chapter of the specification."""
+    return chapter_titles()
+
+
+def stated(runs: Iterable[RunFile]) -> dict[str, dict[str, Any]]:
+    """What each backend of a whole run conforms to, as `conformance statement` says it."""
+    return {
+        backend: statement.of_run(run, backend)
+        for run in runs
+        if not publishable(run)
+        for backend in dict.fromkeys(record.backend for record in run.records)
+    }
 
 
 def legend() -> dict[str, dict[str, Any]]:
@@ -134,11 +157,11 @@ def _advisories(record: Record) -> list[CheckResult]:
 
 def _detail(record: Record) -> dict[str, Any]:
     return {
-        "message": record.full_message,
+        "message": _clipped(record.full_message, _SAID),
         "broken": [_check(check) for check in record.checks if check.breaks],
         "advisories": [_check(check) for check in _advisories(record)],
         "evidence": asdict(record.evidence) if record.evidence else {},
-        "raised": "\n".join(record.raised.traceback) if record.raised else "",
+        "raised": _clipped("\n".join(record.raised.traceback), _SAID) if record.raised else "",
         "reason": record.expectation.reason if record.expectation else "",
         "issue": (record.expectation.issue or "") if record.expectation else "",
         "entry": record.expectation.entry if record.expectation else "",
@@ -155,8 +178,17 @@ def _check(result: CheckResult) -> dict[str, Any]:
 
 def _difference(each: Difference) -> dict[str, Any]:
     numbers = {"max_abs": each.max_abs, "ulp": each.ulp, "mismatched": each.mismatched, "total": each.total}
-    plain = {"place": each.place, "kind": each.kind, "actual": each.actual, "expected": each.expected}
-    return plain | {name: value for name, value in numbers.items() if value is not None}
+    sides = {"actual": _clipped(each.actual, _VALUE), "expected": _clipped(each.expected, _VALUE)}
+    return (
+        {"place": each.place, "kind": each.kind}
+        | sides
+        | {name: value for name, value in numbers.items() if value is not None}
+    )
+
+
+def _clipped(text: str, most: int) -> str:
+    """Text that a page can show: a backend may print megabytes."""
+    return text if len(text) <= most else f"{text[:most]} ... ({len(text) - most:,} more characters)"
 
 
 def _case(case: Case) -> dict[str, Any]:

@@ -3,8 +3,11 @@
    pages work from a file too. Text of records only ever becomes a text node. */
 const conformance = (() => {
   const MOST = 500; // rows of a table that are drawn at once
+  const SCOPE = 2; // chapters that say what an area is about
   const KEYS = ["backend", "case", "variant", "area", "verdict", "check", "cause", "clauses", "message"];
-  const data = { meta: null, rows: new Map(), details: new Map(), cases: new Map() };
+  const data = {
+    meta: null, rows: new Map(), details: new Map(), cases: new Map(), scripts: new Map(), timings: new Map(),
+  };
   const pending = new Map();
   const main = () => document.getElementById("main");
 
@@ -56,6 +59,14 @@ const conformance = (() => {
     return data.details.get(name) || {};
   };
 
+  const scriptOf = async (release, backend, request) => {
+    const file = (data.meta.releases[release].scripts || {}), name = `${release} ${backend}`;
+    if (!Object.hasOwn(file, backend)) return null;
+    if (!data.scripts.has(name)) await load(file[backend]);
+    const { texts, of } = data.scripts.get(name);
+    return Object.hasOwn(of, request) ? texts[of[request]] : null;
+  };
+
   const caseOf = async (name) => {
     const area = name.split(".")[0];
     if (!data.cases.has(area) && data.meta.areas.includes(area)) await load(`data/cases/${area}.js`);
@@ -99,6 +110,18 @@ const conformance = (() => {
   };
 
   const brief = (message) => h("span", { class: "message", title: message }, message);
+
+  const chosen = (label, options, value, key) => h("label", {}, label, " ", h("select", { onchange: (event) => {
+    const [path, words] = location.hash.split("?"), next = new URLSearchParams(words || "");
+    next.set(key, event.target.value);
+    location.hash = `${path}?${next}`;
+  } }, options.map((each) => h("option", { selected: each === value }, each))));
+
+  const download = (name, text) => {
+    const made = h("a", { href: URL.createObjectURL(new Blob([text], { type: "text/plain" })), download: name });
+    made.click();
+    URL.revokeObjectURL(made.href);
+  };
 
   const external = (address) =>
     /^https:\/\//.test(address) ? h("a", { href: address, rel: "noreferrer" }, address) : document.createTextNode(address);
@@ -183,16 +206,50 @@ const conformance = (() => {
     const cells = new Map(grouped(found, "area", "backend").map((each) => [`${each.area} ${each.backend}`, each]));
     const areas = [...found.words.area].sort(), totals = new Map(grouped(found, "backend").map((each) => [each.backend, each]));
     const names = Object.keys(facts.backends).filter((name) => totals.has(name));
-    const lines = areas.map((area) => [search(`area:${area}`, area), ...names.map((name) => {
-      const one = cells.get(`${area} ${name}`);
-      return one ? search(`backend:${name} area:${area}`, score(one)) : "";
-    })]);
+    const scopes = scopesOf(found);
+    const lines = areas.map((area) => [[search(`area:${area}`, area), h("span", { class: "scope" }, scopes.get(area))],
+      ...names.map((name) => {
+        const one = cells.get(`${area} ${name}`);
+        return one ? search(`backend:${name} area:${area}`, score(one)) : "";
+      })]);
     lines.push(["all", ...names.map((name) => score(totals.get(name)))]);
+    const stated = Object.entries(facts.levels || {}).filter(([name]) => totals.has(name));
     show(`Results on torch ${release}`,
       h("p", {}, "Conforming requests of those that are scored, by area and backend. Every cell leads to its requests."),
-      table(["area", ...names.map((name) => link(`backend/${name}`, name))], lines, "Conforming / scored"),
+      table(["area", ...names.map((name) => [link(`backend/${name}`, name), otherTorch(facts, name, release)])], lines, "Conforming / scored"),
+      stated.length ? [h("h2", {}, "Levels"),
+        table(["backend", ...stated[0][1].levels.map((each) => each.level)], stated.map(([name, { levels }]) =>
+          [link(`backend/${name}`, name), ...levels.map(reach)]), "Conforming / scored of each level, or reached")] : null,
       h("h2", {}, "What stands between each backend and 100 %"),
       names.map((name) => [h("h3", {}, link(`backend/${name}`, name)), causesOf(found, facts, name, 3)]));
+  };
+
+  /* Backends that were run on another torch than the one that the release is called after. */
+  const otherTorch = (facts, name, release) => {
+    const { torch } = facts.backends[name];
+    return torch && torch !== release ? h("span", { class: "scope" }, `torch ${torch}`) : null;
+  };
+
+  const reach = (level) => (level.reached ? h("strong", {}, "reached") : `${level.conforming}/${level.scored}`);
+
+  /* What the cases of an area are about: their number, and the chapters of the specification that most of them test. */
+  const scopesOf = (found) => {
+    const areas = new Map(), seen = new Set();
+    for (let place = 0; place < found.length; place++) {
+      const area = found.words.area[found.codes.area[place]], key = `${area} ${found.codes.case[place]}`;
+      if (seen.has(key)) continue;
+      seen.add(key);
+      if (!areas.has(area)) areas.set(area, { cases: 0, chapters: new Map() });
+      const scope = areas.get(area);
+      scope.cases++;
+      const clauses = found.words.clauses[found.codes.clauses[place]].split(" ").filter(Boolean);
+      for (const chapter of new Set(clauses.map((clause) => clause.split("-")[0]))) {
+        scope.chapters.set(chapter, (scope.chapters.get(chapter) || 0) + 1);
+      }
+    }
+    return new Map([...areas].map(([area, { cases, chapters }]) => [area, [cases === 1 ? "1 case" : `${cases} cases`,
+      ...[...chapters].sort((one, other) => other[1] - one[1]).slice(0, SCOPE)
+        .map(([each]) => (Object.hasOwn(data.meta.chapters, each) ? data.meta.chapters[each] : each))].join(", ")]));
   };
 
   const causesOf = (found, facts, backend, most) => {
@@ -219,11 +276,24 @@ const conformance = (() => {
       .map((each) => [search(`backend:${name} area:${each.area}`, each.area), score(each),
         search(`backend:${name} area:${each.area} -verdict:pass`, Object.entries(each.counts)
           .filter(([verdict]) => verdict !== "pass").map(([verdict, count]) => `${count} ${verdict}`).join(", ") || "-")]);
-    show(name, info.description ? h("p", {}, info.description) : null,
+    show(name, h("p", {}, [info.description, info.torch ? `run on torch ${info.torch}` : ""].filter(Boolean).join("; ")),
       info.unavailable ? h("p", { class: "note" }, `It could not be used here: ${info.unavailable}`) : null,
+      levelsOf(facts, name),
       h("h2", {}, "Root causes, most requests first"), causesOf(found, facts, name, 1000),
       h("h2", {}, "By area"), table(["area", "conforming / scored", "everything else"], lines),
       h("h2", {}, "What it claims"), h("p", {}, (info.capabilities || []).join(", ") || "nothing"));
+  };
+
+  const levelsOf = (facts, name) => {
+    const known = facts.levels || {};
+    if (!Object.hasOwn(known, name)) return null;
+    const { levels, statement } = known[name];
+    return [h("h2", {}, "Levels"),
+      table(["level", "conforming / scored", "badge", "for shields.io"], levels.map((each) => [
+        each.level, reach(each), h("img", { src: `${each.badge}.svg`, alt: `${each.level}: ${reach(each).textContent || reach(each)}` }),
+        h("a", { href: `${each.badge}.json` }, `${each.badge}.json`)]), "Levels of the specification"),
+      h("p", {}, h("a", { href: statement, download: true }, "The statement"),
+        ", which conformance verify holds against the records.")];
   };
 
   const casePage = async (show, name) => {
@@ -238,7 +308,9 @@ const conformance = (() => {
       }
     }
     const place = h("div", { class: "detail", "aria-live": "polite" });
-    const lines = [...history.values()].map((each) => [
+    const order = [...releases].reverse().flatMap((release) => Object.keys(data.meta.releases[release].backends));
+    const ordered = [...history.values()].sort((one, other) => order.indexOf(one.backend) - order.indexOf(other.backend));
+    const lines = ordered.map((each) => [
       link(`backend/${each.backend}`, each.backend), each.variant,
       ...releases.map((release) => {
         const one = each.by[release];
@@ -252,6 +324,7 @@ const conformance = (() => {
       about && about.source ? h("p", {}, "Source: ", external(about.source)) : null,
       table(["backend", "variant", ...releases, "message"], lines, "Verdicts; each opens what was seen"),
       place,
+      await Promise.all(ofCase.map((section) => section(name))),
       about && about.yaml ? [h("h2", {}, "The case"), h("pre", {}, about.yaml)] : null,
       about ? [h("h2", {}, "The Python that is run"), h("pre", {}, about.python)] : null);
     const wanted = query().get("request");
@@ -271,6 +344,7 @@ const conformance = (() => {
         h("p", {}, one.message || "Every check held."));
       return;
     }
+    const script = await scriptOf(release, one.backend, `${one.case} ${one.variant}`);
     const checks = (title, list) => list.length ? [h("h3", {}, title), list.map((check) => [
       h("h4", {}, check.check), table(["where", "what", "compiled", "uncompiled", "size"],
         check.differences.map((each) => [each.place, each.kind, each.actual, each.expected,
@@ -283,7 +357,8 @@ const conformance = (() => {
       ...checks("What does not hold", found.broken), ...checks("Advisories", found.advisories),
       found.raised ? [h("h3", {}, "Traceback"), h("pre", {}, found.raised)] : null,
       h("h3", {}, "To see it again"), h("pre", {}, found.reproduce),
-      h("p", {}, "As a script that needs torch alone:"),
+      h("p", {}, "As a script that needs torch alone: ", script
+        ? h("button", { class: "script", onclick: () => download("repro.py", script) }, "Download repro.py") : null),
       h("pre", {}, found.script),
       h("h3", {}, "Evidence"), table(Object.keys(found.evidence).slice(0, 8), [Object.values(found.evidence).slice(0, 8).map(String)]),
     ].flat(Infinity).filter(Boolean));
@@ -363,9 +438,6 @@ const conformance = (() => {
   const comparePage = async (show) => {
     const names = Object.keys(data.meta.releases);
     const from = query().get("from") || names.at(-2) || names[0], to = query().get("to") || names.at(-1);
-    const choose = (label, chosen, key) => h("label", {}, label, h("select", { onchange: (event) => {
-      location.hash = `#/compare?${new URLSearchParams({ from, to, [key]: event.target.value })}`;
-    } }, names.map((each) => h("option", { selected: each === chosen }, each))));
     const [older, newer] = [await rowsOf(from), await rowsOf(to)], before = new Map();
     for (let place = 0; place < older.length; place++) {
       const one = row(older, place);
@@ -384,13 +456,14 @@ const conformance = (() => {
       else if (words(from, was.cause) !== words(to, now.cause)) groups["Another cause"].push([was, now]);
       else same++;
     }
-    show("Compare", h("p", {}, choose("from ", from, "from"), " ", choose("to ", to, "to")),
+    show("Compare", h("p", {}, chosen("from", names, from, "from"), " ", chosen("to", names, to, "to")),
       h("p", {}, `${same} requests as before, ${fresh} that ${from} does not have.`),
       Object.entries(groups).map(([title, pairs]) => [
         h("h2", {}, `${title}: ${pairs.length}`),
         pairs.length ? table(["case", "variant", "backend", "from", "to", "message"], pairs.slice(0, MOST).map(([was, now]) =>
           [link(`case/${now.case}`, now.case), now.variant, link(`backend/${now.backend}`, now.backend), chip(was.verdict),
-            chip(now.verdict), brief(now.message || was.message)])) : null]));
+            chip(now.verdict), brief(now.message || was.message)])) : null]),
+      await Promise.all(ofCompare.map((section) => section(from, to))));
   };
 
   /* A file of the visitor's own, which stays in this browser. */
@@ -452,6 +525,15 @@ const conformance = (() => {
     backend: backendPage, case: casePage, clause: clausePage, cause: causePage, release: releasePage,
   };
 
+  /* Other scripts add pages, and sections of the pages of a case and of a comparison. */
+  const ofCase = [], ofCompare = [];
+  const extend = (make) => {
+    const added = make({ data, load, h, link, table, chosen, query });
+    Object.assign(PAGES, added.pages);
+    ofCase.push(added.ofCase);
+    ofCompare.push(added.ofCompare);
+  };
+
   const route = async () => {
     const show = pageOf(++visit);
     try {
@@ -491,5 +573,5 @@ const conformance = (() => {
     route();
   };
 
-  return { put };
+  return { put, extend };
 })();

@@ -143,7 +143,7 @@ def test_badges_name_the_levels(records: Path, tmp_path: Path) -> None:
     stated = statement.make(records, "fake") | {"not_claimed": ["rng"]}
     assert statement.badge(stated)["message"] == "Core, not every capability"
     odd = stated | {"levels": [{"level": "R&D", "reached": True}]}
-    assert "R&amp;D" in statement.svg(odd)
+    assert "R&amp;D" in statement.svg(statement.badge(odd))
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"form": "torch-compile-conformance statement", "backend": 1}'])

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from conformance.records import record_file
 from conformance.site.build import site
-from conformance.tests.fakes import a_record
-from conformance.tests.runs import a_run, an_xfail, red
+from conformance.tests.fakes import a_record, a_timing, an_environment, some_blocks
+from conformance.tests.runs import a_run, an_xfail, red, some_timings
 from conformance.tests.site.test_build import HOSTILE
+from conformance.timing.model import Phase
+from conformance.triage.repro.script import Compiler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -37,6 +39,10 @@ PAGES = {
     "#/search?q=verdict:fail": "Search",
     "#/search?q=constructor:x": "Search",
     "#/compare": "Compare",
+    "#/timing": "Timing",
+    "#/timing/fake?phase=forward": "Timing of fake",
+    "#/timing/none": "Timing of none",
+    "#/case/__proto__": "__proto__",
     "#/release/2.13.0": "torch 2.13.0",
     "#/release/2.0": "2.0",
     "#/nothing": "No such page",
@@ -55,16 +61,19 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site of a few records, one of them hostile."""
+    """A site of a few records and timings, some of them hostile."""
     root = tmp_path_factory.mktemp("site")
+    timings = some_timings(root / "t.jsonl", a_timing(), a_timing("demo.first.two", "other"))
     path = a_run(
         root / "a.jsonl",
         a_record("base.smoke.arithmetic", clauses=("GM-1",)),
         red(case_id="demo.first.two", clauses=("GM-1",)),
+        red(case_id="pre_dispatch.no_grad_simple"),
         an_xfail(case_id="demo.first.three"),
         red(case_id="demo.first.four", message=HOSTILE),
+        red(case_id="demo.first.five", backend="__proto__"),
     )
-    site([path], root / "site")
+    site([path, timings], root / "site", lambda _: {"fake": Compiler(expression='"eager"')})
     return root / "site"
 
 
@@ -109,7 +118,9 @@ def test_every_kind_of_page_opens(visit: _Visit, place: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("place", ["#/", "#/backend/fake", "#/search?q=fake", "#/case/demo.first.two", "#/compare"])
+@pytest.mark.parametrize(
+    "place", ["#/", "#/backend/fake", "#/search?q=fake", "#/case/demo.first.two", "#/compare", "#/timing"]
+)
 def test_axe_finds_nothing_serious(browser: Any, folder: Path, place: str, scheme: str) -> None:
     """In either colour scheme."""
     visit = _Visit(browser, folder, color_scheme=scheme)
@@ -122,7 +133,7 @@ def test_axe_finds_nothing_serious(browser: Any, folder: Path, place: str, schem
 
 def test_filters_are_found_by_word_and_key(visit: _Visit) -> None:
     """All of them must hold, a minus excludes, and the address is one that others can open."""
-    wanted = {"": 4, "verdict:fail": 2, "-verdict:pass clause:GM-1": 1, "three": 1, "verdict:none": 0}
+    wanted = {"": 6, "verdict:fail": 4, "-verdict:pass clause:GM-1": 1, "three": 1, "verdict:none": 0}
     for text, count in wanted.items():
         visit.open("#/search")
         visit.page.fill("#q", text)
@@ -139,6 +150,54 @@ def test_hostile_text_is_shown_and_does_nothing(visit: _Visit) -> None:
     visit.page.click("button.plain")
     visit.page.wait_for_selector(".detail h2")
     assert visit.page.locator("main script, main img").count() == 0
+
+
+def test_a_backend_may_be_called_as_a_part_of_javascript(visit: _Visit) -> None:
+    """Its cells, its page, and what was seen of its request are there."""
+    visit.open("#/backend/__proto__")
+    assert "The backend __proto__" in visit.page.locator("main").inner_text()
+    visit.open("#/case/demo.first.five")
+    visit.page.click("button.plain")
+    visit.page.wait_for_selector(".detail .note")
+
+
+def test_a_script_is_downloaded(visit: _Visit) -> None:
+    """Of a request that does not conform, from its case's page."""
+    visit.open("#/case/pre_dispatch.no_grad_simple")
+    visit.page.click("button.plain")
+    with visit.page.expect_download() as download:
+        visit.page.click("button.script")
+    assert download.value.suggested_filename == "repro.py"
+    assert "torch.compile(" in Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def test_timings_are_drawn_and_said_in_words(visit: _Visit) -> None:
+    """A plot of each backend, the same as a table, and a row on the page of the case."""
+    visit.open("#/timing?phase=forward")
+    visit.page.wait_for_selector(".plot[data-drawn]")
+    assert visit.page.locator(".plot").count() == 2
+    assert visit.page.locator(".plot .legendtext").all_text_contents()[:2] == ["fake", "other"]
+    visit.page.select_option("select >> nth=-1", "backward")
+    visit.page.wait_for_function("document.querySelector('main').innerText.includes('It was not timed.')")
+    visit.open("#/case/demo.first.two")
+    assert "Timing on torch 2.13.0" in visit.page.locator("main").inner_text()
+
+
+def test_releases_differ_in_speed_where_intervals_lie_apart(browser: Any, tmp_path: Path) -> None:
+    """Not where they overlap, and not without timings of both."""
+    for release, share in (("2.13.0", 0.5), ("2.14.0", 0.9)):
+        machine = an_environment(torch=release)
+        a_run(tmp_path / "records" / release / "a.jsonl", environment=machine)
+        blocks = (some_blocks(Phase.FORWARD, share), some_blocks(Phase.STEP, 0.5))
+        timing = a_timing(blocks=blocks)
+        some_timings(tmp_path / "records" / release / "t.jsonl", timing, environment=machine)
+    site([tmp_path / "records"], tmp_path / "site")
+    visit = _Visit(browser, tmp_path / "site")
+    visit.open("#/compare")
+    text = visit.page.locator("main").inner_text()
+    visit.page.close()
+    assert "Slower now: 1 of 2" in text
+    assert "Faster now: 0 of 2" in text
 
 
 def test_a_request_has_an_address(visit: _Visit) -> None:
@@ -189,7 +248,7 @@ def test_the_last_page_that_was_asked_for_is_shown(visit: _Visit) -> None:
 def test_nothing_is_wider_than_the_window(browser: Any, folder: Path, width: int) -> None:
     """Wide tables scroll within themselves."""
     visit = _Visit(browser, folder, viewport={"width": width, "height": 800})
-    for place in ("#/", "#/backend/fake", "#/case/demo.first.two", "#/search?q=fake"):
+    for place in ("#/", "#/backend/fake", "#/case/demo.first.two", "#/search?q=fake", "#/timing"):
         visit.open(place)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
     visit.page.close()

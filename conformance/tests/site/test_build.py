@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from array import array
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 
 from conformance.cli.main import main
 from conformance.model.errors import RecordError
+from conformance.report import statement
 from conformance.site.build import site
 from conformance.site.columns import Column, Table
-from conformance.tests.fakes import a_record
-from conformance.tests.runs import a_last_run, a_run, an_xfail, red
+from conformance.tests.fakes import a_record, a_timing
+from conformance.tests.runs import a_last_run, a_run, an_xfail, red, some_timings
+from conformance.triage.repro.script import Compiler
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,11 +35,10 @@ def words(column: Column) -> list[str]:
 def script(path: Path) -> list[Any]:
     """The arguments that a file of data hands to the application: kind, name and value."""
     text = path.read_text(encoding="utf-8")
-    start, end = "conformance.put(", ");\n"
-    assert text.startswith(start)
-    assert text.endswith(end)
-    found: list[Any] = json.loads(f"[{text.removeprefix(start).removesuffix(end)}]")
-    return found
+    found = re.fullmatch(r"conformance\.put\((\".*?\"),(\".*\"),JSON\.parse\('(.*)'\)\);\n", text)
+    assert found
+    value = re.sub(r"\\(.)", r"\1", found[3])
+    return [json.loads(each) for each in (found[1], found[2], value)]
 
 
 @given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3))))
@@ -84,6 +86,42 @@ def test_what_is_no_plain_pass_has_details(tmp_path: Path) -> None:
     assert one["reproduce"].startswith("conformance run --backend fake")
 
 
+def test_megabytes_are_clipped(tmp_path: Path) -> None:
+    """A page can show what a backend that prints without end says first."""
+    site([a_run(tmp_path / "a.jsonl", red(case_id="demo.first.two", message="x" * 10_000_000))], tmp_path / "site")
+    (one,) = script(tmp_path / "site" / "data" / "r0" / "0.js")[2].values()
+    assert "more characters" in one["message"]
+    assert sum(each.stat().st_size for each in (tmp_path / "site" / "data").rglob("*.js")) < 300_000
+
+
+def test_a_backend_has_levels_a_statement_and_badges(tmp_path: Path) -> None:
+    """As `conformance statement` makes them; of a partial run there are none."""
+    whole = a_run(tmp_path / "a.jsonl", a_record(clauses=("GM-1",)))
+    site([whole], tmp_path / "site")
+    release = script(tmp_path / "site" / "data" / "meta.js")[2]["releases"]["2.13.0"]
+    stated = statement.make(whole, "fake")
+    assert statement.read(tmp_path / "site" / release["levels"]["fake"]["statement"]) == stated
+    core = release["levels"]["fake"]["levels"][0]
+    assert (core["level"], core["conforming"], core["scored"]) == ("Core", 1, 1)
+    badge = json.loads((tmp_path / "site" / f"{core['badge']}.json").read_text(encoding="utf-8"))
+    assert badge == statement.badges(stated)["Core"]
+    assert "<svg" in (tmp_path / "site" / f"{core['badge']}.svg").read_text(encoding="utf-8")
+    site([a_run(tmp_path / "b.jsonl", finish=False)], tmp_path / "site")
+    assert not (tmp_path / "site" / "badges" / "fake.svg").exists()
+
+
+def test_timings_are_shown_beside_the_records(tmp_path: Path) -> None:
+    """Ratios with intervals, what compiling costs, and what is counted; no number that JSON does not have."""
+    timed = some_timings(tmp_path / "timings.jsonl", a_timing())
+    site([a_run(tmp_path / "a.jsonl"), timed], tmp_path / "site")
+    (run,) = script(tmp_path / "site" / "data" / "meta.js")[2]["timings"]
+    _, name, found = script(tmp_path / "site" / run["file"])
+    assert (name, run["torch"]) == (run["name"], "2.13.0")
+    assert {"ratio", "low", "high", "speed"} <= found["rows"][0].keys()
+    assert found["overall"]["heads"][0] == "backend"
+    assert "NaN" not in (tmp_path / "site" / run["file"]).read_text(encoding="utf-8")
+
+
 def test_cases_of_the_catalogue_come_with_their_text(tmp_path: Path) -> None:
     """YAML as people write it, and the Python that is run."""
     path = a_run(tmp_path / "a.jsonl", a_record("base.smoke.arithmetic"), a_record("nest.modes.no_grad_with"))
@@ -93,6 +131,22 @@ def test_cases_of_the_catalogue_come_with_their_text(tmp_path: Path) -> None:
     assert "def program(" in one["python"]
     generated = script(tmp_path / "site" / "data" / "cases" / "nest.js")[2]["nest.modes.no_grad_with"]
     assert (generated["yaml"], "torch.no_grad()" in generated["python"]) == ("", True)
+
+
+def test_what_does_not_conform_has_a_script(tmp_path: Path) -> None:
+    """Requests with one symptom share it; what no catalogue has and what passes have none."""
+    path = a_run(
+        tmp_path / "a.jsonl",
+        red(case_id="base.smoke.arithmetic"),
+        red(case_id="demo.first.two"),
+        a_record("pre_dispatch.no_grad_simple"),
+    )
+    compiler = Compiler(expression='"eager"')
+    site([path], tmp_path / "site", lambda _: {"fake": compiler, "absent": compiler})
+    (file,) = script(tmp_path / "site" / "data" / "meta.js")[2]["releases"]["2.13.0"]["scripts"].values()
+    _, name, found = script(tmp_path / "site" / file)
+    assert (name, found["of"]) == ("2.13.0 fake", {"base.smoke.arithmetic grad=enabled": 0})
+    assert 'torch.compile(program, backend="eager"' in found["texts"][0]
 
 
 def test_building_twice_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -166,7 +220,7 @@ def test_the_command_says_what_it_made(tmp_path: Path, monkeypatch: pytest.Monke
     """Of the last run where no records are named."""
     monkeypatch.chdir(tmp_path)
     a_last_run(tmp_path, a_record(), red(case_id="demo.first.two"))
-    done = CliRunner().invoke(main, ["site"])
+    done = CliRunner().invoke(main, ["site", "--no-scripts"])
     assert (done.exit_code, "site/index.html: 2 records, " in done.stdout) == (0, True)
     (tmp_path / "cut.jsonl").write_text('{"kind":', encoding="utf-8")
     done = CliRunner().invoke(main, ["site", "--records", "cut.jsonl"])
