@@ -1,4 +1,4 @@
-"""The command `conformance report`: records as markdown pages, as one HTML file, as text, or as a table."""
+"""The command `conformance report`: records as pages for people, and in the formats that other programs read."""
 
 from __future__ import annotations
 
@@ -22,13 +22,19 @@ _OUTPUTS = {
     "html": Path("conformance-report.html"),
     "text": _STDOUT,
     "parquet": Path("conformance-records.parquet"),
+    "junit": Path("conformance-junit.xml"),
+    "sarif": Path("conformance.sarif"),
+    "relay": _STDOUT,
 }
+_FORMATS = """\
+A folder of pages; one HTML file that needs no other; text for a terminal; the table of records; JUnit XML; SARIF for\
+ code scanning; the counts that PyTorch's Cross-Repository CI Relay takes."""
 
 
 @click.command(
     "report",
     cls=Command,
-    short_help="Make a report of records: markdown, HTML or text.",
+    short_help="Make a report of records: markdown, HTML, text, SARIF, ...",
     epilog=examples(
         "conformance report --format text                  the last run, here",
         "conformance report --format html                  as one file, conformance-report.html",
@@ -45,13 +51,13 @@ _OUTPUTS = {
     type=click.Choice(list(_OUTPUTS)),
     default="markdown",
     show_default=True,
-    help="A folder of pages, one HTML file that needs no other, text for a terminal, or the table of records.",
+    help=_FORMATS,
 )
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     help="Output folder or file, - for stdout; default: results for results/records as markdown, else the folder"
-    " conformance-report, the file conformance-report.html, and stdout for text.",
+    " conformance-report, a file that is called after the format, and stdout for text and relay.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a markdown page would change.")
 @click.pass_context
@@ -118,6 +124,8 @@ def _target(records: Sequence[Path], form: str) -> Path:
 
 def _text(records: Sequence[Path], form: str) -> str:
     """The whole report as one text."""
+    if form in {"junit", "sarif", "relay"}:
+        return _for_programs(records, form)
     from conformance.report import pages as reporting
     from conformance.report import terminal
     from conformance.report.formats import as_html, as_text
@@ -127,6 +135,22 @@ def _text(records: Sequence[Path], form: str) -> str:
     if form == "html":
         return as_html(text, reporting.images(records))
     return text if form == "markdown" else as_text(text, terminal.width())
+
+
+def _for_programs(records: Sequence[Path], form: str) -> str:
+    from conformance.report import ci
+    from conformance.report.runs import gathered
+
+    every = [record for _, run in gathered(records).tables for record in run.records]
+    if form != "sarif":
+        return ci.junit(every) if form == "junit" else f"{ci.relay(every)}\n"
+    from importlib.metadata import version
+
+    from conformance.catalogue import sources
+    from conformance.report.sarif import sarif
+
+    places = {case.id: case.location for case in sources.collect()}
+    return sarif(every, places, version("torch-compile-conformance"))
 
 
 def _deliver(text: str, target: Path) -> None:

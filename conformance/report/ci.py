@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from conformance.model.case import Location
     from conformance.model.result import Record
 
-__all__ = ["junit", "marks", "summarize", "write_junit"]
+__all__ = ["junit", "marks", "relay", "summarize", "write_junit"]
 
 _ANNOTATED = 10  # GitHub shows no more of one step
 _UNPRINTABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -54,6 +55,19 @@ def write_junit(path: Path, records: Iterable[Record]) -> None:
     with as_record_error(f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(junit(records), encoding="utf-8")
+
+
+def relay(records: Iterable[Record]) -> str:
+    """Return how many requests passed, failed, and were skipped, as PyTorch's Cross-Repository CI Relay takes it.
+
+    A known failure has not passed and is no news: it is skipped, as in JUnit.
+
+    Source: the input `test-results` of pytorch/test-infra/.github/actions/cross-repo-ci-relay-callback, and
+    https://github.com/pytorch/rfcs/pull/90.
+    """
+    ends = Counter(_kind(record.verdict) for record in records)
+    failed = ends["failure"] + ends["error"]
+    return json.dumps({"passed": ends[""], "failed": failed, "skipped": ends["skipped"]})
 
 
 def marks(records: Iterable[Record], places: Mapping[str, Location]) -> list[str]:

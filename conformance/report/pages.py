@@ -1,7 +1,8 @@
 """Markdown pages from record files: pure functions of the records, so that drift between the two can be refused.
 
-A folder of pages that has a folder `records` in it is published: only whole runs get there. Elsewhere the pages of a
-partial run state at their top what was run and what was not. `document` makes one text of all pages.
+A folder of pages that has a folder `records` in it is published: only whole runs get there, and each backend gets a
+badge. Elsewhere the pages of a partial run state at their top what was run and what was not. `document` makes one text
+of all pages.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from conformance.model.enums import Capability
 from conformance.model.errors import RecordError, RecordFileError
 from conformance.records import confirmations, find, frame
 from conformance.records.record_file import publishable
-from conformance.report import markdown
+from conformance.report import markdown, statement
 from conformance.report.backend_page import backend_page
 from conformance.report.benchmarks import benchmarks_page
 from conformance.report.coverage import coverage
@@ -80,12 +81,13 @@ def write(records: Sequence[Path], folder: Path) -> list[Path]:
 
 def changes(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
     """Return what `write` would do: path -> its new text, or None where it would be removed."""
-    rendered = {folder / name: text for name, text in pages(records, folder).items()}
+    made = pages(records, folder) | (_badges(records) if (folder / _RECORDS).is_dir() else {})
+    rendered = {folder / name: text for name, text in made.items()}
     todo: dict[Path, str | None] = {path: text for path, text in rendered.items() if _read(path) != text}
-    made = [path for path in sorted(folder.glob("*.md")) if _read(path).startswith(MARKER)]
+    earlier = [path for path in sorted(folder.glob("*.md")) if _read(path).startswith(MARKER)]
     # Timings alone do not determine which pages of backends there should be.
     return todo | (
-        dict.fromkeys(path for path in made if path not in rendered) if folder / _OVERVIEW in rendered else {}
+        dict.fromkeys(path for path in earlier if path not in rendered) if folder / _OVERVIEW in rendered else {}
     )
 
 
@@ -130,6 +132,17 @@ def images(records: Sequence[Path]) -> dict[str, str]:
     """The plots as SVG, by the names that pages have for them; none without timings or matplotlib."""
     _, timings = find.find_kinds(*records)
     return draw(timing_file.read(timings[0])) if timings and available() else {}
+
+
+def _badges(records: Sequence[Path]) -> dict[str, str]:
+    """A badge for each backend of whole runs, by the name of its file."""
+    if not find.find_kinds(*records)[0]:
+        return {}
+    stated = statement.of_runs(run for _, run in gathered(records).tables)
+    return {
+        f"badges/{page_name(backend).removesuffix('.md')}.svg": statement.svg(statement.badge(each))
+        for backend, each in stated.items()
+    }
 
 
 def _benchmarks(timings: Sequence[Path], folder: Path, links: Links) -> dict[str, str]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from conformance.model.result import Record
     from conformance.records.record_file import RunFile
 
-__all__ = ["badge", "badges", "disagreements", "make", "of_run", "read", "svg", "text"]
+__all__ = ["badge", "badges", "disagreements", "make", "of_run", "of_runs", "read", "svg", "text"]
 
 _FORM = "torch-compile-conformance statement"
 _FACTS = ("torch", "python", "platform", "cpu", "compiler", "suite_hash")
@@ -80,6 +80,16 @@ def of_run(run: RunFile, backend: str) -> dict[str, Any]:
         "environment": {name: getattr(environment, name) for name in _FACTS},
         "records": len(records),
         "digest": _digest(records),
+    }
+
+
+def of_runs(runs: Iterable[RunFile]) -> dict[str, dict[str, Any]]:
+    """State what each backend conforms to by the whole ones of these runs."""
+    return {
+        backend: of_run(run, backend)
+        for run in runs
+        if not publishable(run)
+        for backend in dict.fromkeys(record.backend for record in run.records)
     }
 
 

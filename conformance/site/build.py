@@ -125,7 +125,7 @@ def _pages(
         for place, (backend, found) in enumerate(sorted(texts.items()))
     }
     facts[newest]["levels"] = {
-        backend: _levels(made, stated) for backend, stated in content.stated(releases[newest]).items()
+        backend: _levels(made, stated) for backend, stated in statement.of_runs(releases[newest]).items()
     }
     cases = content.cases(record.case_id for runs in releases.values() for run in runs for record in run.records)
     for area, found in sorted(cases.items()):

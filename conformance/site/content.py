@@ -16,8 +16,6 @@ from conformance.model.ladder import by_ladder
 from conformance.model.moves import NO_MOVES
 from conformance.program import build
 from conformance.records.frame import MOVES_AREA, axes_of
-from conformance.records.record_file import publishable
-from conformance.report import statement
 from conformance.site.columns import Table
 from conformance.verdict.legend import MEANING
 from conformance.verdict.symptom import Symptom
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from conformance.model.result import CheckResult, Difference, Record
     from conformance.records.record_file import RunFile
 
-__all__ = ["COLUMNS", "cases", "cause_of", "chapters", "clauses", "details", "legend", "rows", "run_facts", "stated"]
+__all__ = ["COLUMNS", "cases", "cause_of", "chapters", "clauses", "details", "legend", "rows", "run_facts"]
 
 COLUMNS = ("backend", "case", "variant", "area", "verdict", "check", "cause", "clauses", "message")
 _FIRST = 240  # characters of a message in a table
@@ -116,16 +114,6 @@ def clauses() -> dict[str, str]:
 def chapters() -> dict[str, str]:
     """The title of each chapter of the specification."""
     return chapter_titles()
-
-
-def stated(runs: Iterable[RunFile]) -> dict[str, dict[str, Any]]:
-    """What each backend of a whole run conforms to, as `conformance statement` says it."""
-    return {
-        backend: statement.of_run(run, backend)
-        for run in runs
-        if not publishable(run)
-        for backend in dict.fromkeys(record.backend for record in run.records)
-    }
 
 
 def legend() -> dict[str, dict[str, Any]]:

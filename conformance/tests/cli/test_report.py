@@ -81,3 +81,17 @@ def test_report_refuses_what_it_cannot_do(folder: Path, words: list[str], says: 
     a_run(folder / "a.jsonl")
     result = _conformance("report", *words)
     assert (result.exit_code, says in result.stderr) == (2, True), result.stderr
+
+
+@pytest.mark.parametrize(("form", "name"), [("junit", "conformance-junit.xml"), ("sarif", "conformance.sarif")])
+def test_report_for_other_programs(folder: Path, form: str, name: str) -> None:
+    """A file that is called after the format, of any run."""
+    a_last_run(folder, red())
+    assert f"{name}: written" in _conformance("report", "--format", form).stdout
+    assert "demo.first" in (folder / name).read_text(encoding="utf-8")
+
+
+def test_report_for_the_relay_is_one_line(folder: Path) -> None:
+    """For the input of an action."""
+    a_last_run(folder, red())
+    assert _conformance("report", "--format", "relay").stdout == '{"passed": 0, "failed": 1, "skipped": 0}\n'

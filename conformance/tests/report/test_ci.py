@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -48,6 +49,13 @@ def test_junit_takes_any_text() -> None:
     text = ci.junit([red(message='\x1b[31m<b>&"\x00\ud800')])
     assert ET.fromstring(text).find(".//failure") is not None  # noqa: S314 - made by the line above
     assert "<b>" not in text
+
+
+def test_the_relay_gets_three_counts() -> None:
+    """A known failure has not passed and is no news; a fault of the suite is no skip."""
+    invalid = a_record("demo.first.five", **INVALID)
+    records = [a_record(), red(), an_xfail(), an_unsupported(), invalid]
+    assert json.loads(ci.relay(records)) == {"passed": 1, "failed": 2, "skipped": 2}
 
 
 def test_annotations_stand_at_the_line_of_the_case() -> None:
