@@ -45,11 +45,20 @@ def run(request: Request, deadline: Deadline | None = None) -> Attempt:
         fault = Fault.REFERENCE if alone.ended else Fault.UNSTABLE  # no backend was loaded yet
         why = f"the uncompiled program alone: {alone.ended or f'well, but at first {made.ended}'}"
         return replace(made, ended=None, invalid=why, fault=fault)
-    if made.fault is Fault.HARNESS and made.stage in _WITHIN_CALLS:
+    if _may_be_wrecked(made):
         alone = _in_child("run_uncompiled", request, deadline)
+        if alone.invalid or alone.ended:
+            return alone if made.fault is Fault.UNSTABLE else made
         wrecked = Ended(status=1, note=f"the caller could not go on: {(made.invalid or '').partition(chr(10))[0]}")
-        return made if alone.invalid or alone.ended else replace(made, ended=wrecked, invalid=None, fault=None)
+        return replace(made, ended=wrecked, invalid=None, fault=None)
     return made
+
+
+def _may_be_wrecked(made: Attempt) -> bool:
+    """Whether the uncompiled program failed, or differed from itself, in a process in which the backend had run."""
+    if made.fault is Fault.UNSTABLE:
+        return made.stage is Stage.COMPARE
+    return made.fault is Fault.HARNESS and made.stage in _WITHIN_CALLS
 
 
 def _in_child(function: str, request: Request, deadline: Deadline | None) -> Attempt:

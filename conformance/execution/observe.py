@@ -16,7 +16,7 @@ from conformance.checks import metamorphic
 from conformance.checks.finding import Pair
 from conformance.checks.run import compare_moves, run_checks
 from conformance.model.check_catalogue import CATALOGUE
-from conformance.model.enums import Capability, Fault, Outcome, Stage
+from conformance.model.enums import Capability, Fault, Grade, Outcome, Stage
 from conformance.model.result import Attempt, Attempts
 from conformance.observation import ambient, graph_breaks, seeding
 from conformance.observation.driver import Role, perform, saved_bytes
@@ -79,7 +79,13 @@ def run(request: Request, report: Callable[[Stage], None]) -> Attempt:
 def run_uncompiled(request: Request, report: Callable[[Stage], None]) -> Attempt:
     """Run the uncompiled program of a request alone; the attempt says what is invalid about it, or nothing."""
     expected = _uncompiled(request, report)
-    return expected if isinstance(expected, Attempt) else Attempt(stage=Stage.REFERENCE)
+    if isinstance(expected, Attempt):
+        return expected
+    return _unstable_attempt(_unstable_moves(expected.subject, expected.observed)) or Attempt(stage=Stage.REFERENCE)
+
+
+def _unstable_attempt(why: str | None) -> Attempt | None:
+    return Attempt(invalid=why, fault=Fault.UNSTABLE, stage=Stage.REFERENCE) if why else None
 
 
 def _uncompiled(request: Request, report: Callable[[Stage], None]) -> _Expected | Attempt:
@@ -203,15 +209,25 @@ def _describe(raised: Raised) -> str:
 
 
 def _unstable(subject: _Subject, expected: RoleObservation) -> str | None:
-    """How the uncompiled program differs from itself, or None."""
+    """How the calls of the uncompiled program differ from themselves, or None."""
+    again = perform(subject.uncompiled())
+    return _itself(run_checks(Pair(case=subject.request.case, actual=again, expected=expected)))
+
+
+def _unstable_moves(subject: _Subject, expected: RoleObservation) -> str | None:
+    """How the uncompiled program differs from itself in moves, or None."""
     again = observe(subject.uncompiled(), subject.request.moves)
-    pair = Pair(case=subject.request.case, actual=again, expected=expected)
-    broken = [result for result in (*run_checks(pair), *compare_moves(pair)) if result.breaks]
-    if not broken:
+    return _itself(compare_moves(Pair(case=subject.request.case, actual=again, expected=expected)))
+
+
+def _itself(checks: Sequence[CheckResult]) -> str | None:
+    """How a program differs from itself, by the checks of two of its runs."""
+    broken = next((result for result in checks if result.breaks), None)
+    if broken is None:
         return None
-    first = broken[0].differences[0]
+    first = broken.differences[0]
     what = f"{first.kind} {first.expected}, then {first.actual}"
-    where = f"{broken[0].check}, {first.path}" if CATALOGUE[broken[0].check].is_move else first.path
+    where = f"{broken.check}, {first.path}" if CATALOGUE[broken.check].is_move else first.path
     return f"the uncompiled program differs from itself in {where}: {what}"
 
 
@@ -265,10 +281,15 @@ class _Compiled:
         self.report(Stage.COMPARE)
         raised = _unexpected(actual, expected)
         checks = self._checks(pair, raised)
+        unstable = None
         if expected.moves and not any(check.breaks for check in checks):
             # What the plain call shows already would show in every move again.
-            checks = (*checks, *self._moves(role, weights, pair))
+            moved = self._moves(role, weights, pair)
+            checks = (*checks, *moved)
+            unstable = _unstable_moves(self.subject, expected) if _need_a_second_look(moved) else None
         return Attempt(
+            invalid=unstable,
+            fault=Fault.UNSTABLE if unstable else None,
             # A check that holds for a sequence cut short by an exception means little.
             checks=tuple(check for check in checks if not check.held) if raised else checks,
             evidence=evidence,
@@ -322,6 +343,14 @@ class _Compiled:
             report=self.report,
             compile=partial(compile_with, self.backend, dynamic=subject.request.variant.dynamic),
         )
+
+
+def _need_a_second_look(moved: Sequence[CheckResult]) -> bool:
+    """Whether it matters that the uncompiled program does the same twice: not where compiled did the same too.
+
+    A float64 reference of a program that varies excuses any number.
+    """
+    return any(check.breaks or check.grade is Grade.REFERENCE for check in moved)
 
 
 def _under(configuration: Mapping[str, str], result: CheckResult) -> CheckResult:

@@ -180,7 +180,8 @@ def _in_order(
         return todo, set()
     gating = {request.backend.name for request in todo if not is_smoke(request)}
     scouts = [request for request in plan.scouts if request.backend.name in gating]
-    ordered = sorted([*scouts, *todo], key=lambda request: not is_smoke(request))
+    # Moves last: their first call is that of a variant without, which a compiler with a cache has compiled by then.
+    ordered = sorted([*scouts, *todo], key=lambda request: (not is_smoke(request), bool(request.moves)))
     return ordered, {request.key for request in scouts}
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conformance.execution import attempts
+from conformance.model.case import Variant
 from conformance.model.enums import Fault, Outcome, Stage
 from conformance.tests.fakes import a_backend, a_case, a_request
 from conformance.tests.saboteurs import ref
@@ -30,6 +31,23 @@ def test_a_caller_that_cannot_go_on_is_the_backends_doing() -> None:
     assert (outcome(made), made.fault) == (Outcome.CRASH, None)
     assert "the caller could not go on: TypeError" in str(made.ended)
     assert made.stage is Stage.BACKWARD
+
+
+def test_a_process_in_which_nothing_is_reliable_is_the_backends_doing() -> None:
+    """What differs from itself only after the backend's calls is held against the program alone, which is well."""
+    case = a_case(program="return a.sin()\n", variants=(Variant(moves="anomaly_mode"),))
+    made = attempts.run(a_request(case, backend=replace(a_backend(), ref=ref("process", "varies_under_anomaly_mode"))))
+    assert (outcome(made), made.fault) == (Outcome.CRASH, None)
+    assert "the uncompiled program differs from itself in move.anomaly_mode" in str(made.ended)
+
+
+def test_moves_that_differ_from_themselves_are_the_programs_doing() -> None:
+    """Alone in another process they do so too."""
+    varies = "return a * (time.perf_counter() if torch.is_anomaly_enabled() else 1)\n"
+    case = a_case(program=varies, setup="import time\n", variants=(Variant(moves="anomaly_mode"),))
+    made = attempts.run(a_request(case, backend=replace(a_backend(), ref="eager")))
+    assert (outcome(made), made.fault) == (Outcome.INVALID, Fault.UNSTABLE)
+    assert "differs from itself in move.anomaly_mode" in (made.invalid or "")
 
 
 def test_a_program_that_ends_its_process_uncompiled_is_not_the_backends_doing() -> None:

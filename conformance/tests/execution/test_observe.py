@@ -237,6 +237,15 @@ def test_a_program_that_differs_from_itself_is_invalid(monkeypatch: pytest.Monke
     assert seen.fault is Fault.UNSTABLE
 
 
+def test_a_program_whose_moves_differ_from_themselves_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are looked at a second time where the backend seems to be wrong about them."""
+    monkeypatch.setattr(math, "tick", itertools.count().__next__, raising=False)
+    program = "return a * (math.tick() if torch.is_anomaly_enabled() else 1)\n"
+    seen = attempt(a_case(program=program, variants=(Variant(moves="anomaly_mode"),)))
+    assert "the uncompiled program differs from itself in move.anomaly_mode" in (seen.invalid or "")
+    assert (seen.fault, seen.stage) == (Fault.UNSTABLE, Stage.COMPARE)
+
+
 @pytest.mark.parametrize(
     ("source", "stage", "kind", "words"),
     [

@@ -259,6 +259,7 @@ SABOTEURS = (
         hands_back=("compiled", "base.*"),
         segfaults_at_compile=("crash", "base.*"),
         segfaults_at_run=("crash", "base.*"),
+        varies_under_anomaly_mode=("crash", "caller.moves.*"),
         exits_at_run=("crash", "base.*"),
         takes_random_numbers_away=("crash", "base.*"),
         hangs_at_compile=("timeout", "base.*"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import signal
 import time
@@ -109,6 +110,21 @@ def takes_random_numbers_away(graph: Graph, _: Examples) -> Compiled:
 
     def run(*arguments: Any) -> Any:
         torch.randn = None  # type: ignore[assignment]
+        return graph(*arguments)
+
+    return run
+
+
+def varies_under_anomaly_mode(graph: Graph, _: Examples) -> Compiled:
+    """Running is right, but from then on, with anomaly detection, no two numbers are the same, compiled or not."""
+    original, drawn = torch.Tensor.sin, itertools.count(2)
+
+    def varying(value: torch.Tensor) -> torch.Tensor:
+        factor = next(drawn) if torch.is_anomaly_enabled() else 1
+        return original(value) * factor
+
+    def run(*arguments: Any) -> Any:
+        torch.Tensor.sin = varying  # type: ignore[method-assign, assignment]
         return graph(*arguments)
 
     return run
