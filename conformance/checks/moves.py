@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conformance.checks.finding import Pair
+    from conformance.model.result import Raised
     from conformance.observation.driver import MoveObservation
 
 __all__ = ["check", "made"]
@@ -45,13 +46,20 @@ def check(pair: Pair, name: str) -> Finding:
 
 def _raised(actual: MoveObservation, expected: MoveObservation) -> tuple[Difference, ...]:
     left, right = coarse(actual.raised), coarse(expected.raised)
-    if left == right:
+    missing = next((path for path in expected.leaves if path not in actual.leaves), "")
+    is_earlier = actual.raised is not None and missing
+    if left == right and not is_earlier:
         return ()
-    detail = actual.raised if actual.raised and right == NO_EXCEPTION else None
-    said = f"{left}: {detail.message.partition(chr(10))[0]}" if detail else left
+    said = _with_message(left, actual.raised) if is_earlier or right == NO_EXCEPTION else left
+    if left == right:  # of one kind, and not the same exception
+        said, right = f"before {missing}, {said}", f"after it, {_with_message(right, expected.raised)}"
     in_backward = any(each and each.stage is Stage.BACKWARD for each in (actual.raised, expected.raised))
     stage = Stage.BACKWARD if in_backward else Stage.FORWARD
     return (Difference(path="caller", kind="exception", actual=said, expected=right, stage=stage),)
+
+
+def _with_message(kind: str, raised: Raised | None) -> str:
+    return f"{kind}: {raised.message.partition(chr(10))[0]}" if raised else kind
 
 
 def _seen(pair: Pair, name: str, actual: MoveObservation, expected: MoveObservation) -> Comparison:

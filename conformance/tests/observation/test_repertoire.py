@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -156,6 +157,33 @@ def test_an_exception_of_one_side_is_a_difference() -> None:
     first = moved(TWO, refusing, "retain_graph").first("move.retain_graph")
     assert (first.kind, first.expected) == ("exception", "no exception")
     assert first.actual.startswith("NotImplementedError in backward")
+
+
+def refusing_at_once(right: Any) -> Any:
+    """Backward raises what a second one of the right program raises."""
+
+    def wrong(*given: Any) -> Any:
+        def hook(_: torch.Tensor) -> None:
+            message = "not even once"
+            raise RuntimeError(message)
+
+        results = right(*given)
+        for result in results:
+            result.register_hook(hook)
+        return results
+
+    return wrong
+
+
+def test_an_exception_of_the_same_kind_that_is_raised_earlier_is_a_difference() -> None:
+    """What uncompiled gave before it raised is named; it is not said to be absent."""
+    (first,) = moved(replace(TWO, program="return a.exp() * b, b.exp()\n"), refusing_at_once, "backward_twice").all
+    (difference,) = first.differences
+    assert (difference.kind, first.level) == ("exception", Level.MUST)
+    assert difference.actual == "before call[0].grad(a), RuntimeError in backward: not even once"
+    assert difference.expected.startswith(
+        "after it, RuntimeError in backward: Trying to backward through the graph a sec"
+    )
 
 
 def test_what_is_not_claimed_may_raise() -> None:
