@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 
 from conformance.model.errors import RecordError
-from conformance.records import find
+from conformance.records import find, releases
 from conformance.records.jsonl import as_record_error
 from conformance.report import statement
 from conformance.report.markdown import page_name
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Built", "script", "site"]
 
 _MANIFEST = "site-manifest.json"
-_NEWEST = "newest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +57,14 @@ def site(
         records: record files, or folders of them; in release folders, those of each release. Timings among them are
             shown too.
         folder: where the site is written; made if it does not exist.
-        named: returns how a script names each backend of the newest release; without it there are no scripts.
+        named: returns how a script names each backend of some runs; without it there are no scripts.
 
     Raises:
         RecordError: a record file cannot be read, or the folder holds a file that no build wrote where one is written.
     """
-    releases = _releases(records)
-    newest = list(releases.values())[-1]
+    every = _releases(records)
     timed = [timing_file.read(path) for path in find.find_every_timing(*records)]
-    pages = _pages(releases, timed, scripts(newest, named(newest) if named else {}))
+    pages = _pages(every, timed, named(list(chain(*every.values()))) if named else {})
     with as_record_error(f"cannot write {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         before = _earlier(folder)
@@ -82,7 +81,7 @@ def site(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         _remember(folder, pages)
-    made = sum(len(run.records) for runs in releases.values() for run in runs)
+    made = sum(len(run.records) for runs in every.values() for run in runs)
     return Built(files=len(pages), size=sum(map(len, pages.values())), records=made)
 
 
@@ -98,11 +97,17 @@ def _remember(folder: Path, names: Iterable[str]) -> None:
 
 
 def _releases(records: Sequence[Path]) -> Mapping[str, Sequence[RunFile]]:
-    """The runs of each release, the newest last, which has those that are in no release folder too."""
+    """The runs by the release that they were made on, the newest last."""
     made = gathered(records)
-    older = {name: [run for _, run in groups] for name, groups in made.releases.items()}
-    newest = next(reversed(older), made.tables[0][1].header.environment.torch if made.tables else _NEWEST)
-    return {**older, newest: [run for _, run in made.tables]}
+    groups = [*chain(*made.releases.values()), *made.tables]
+    runs = dict(groups).values()  # those of the newest release are in both
+    names = releases.ordered({run.header.environment.torch for run in runs})
+    return {name: [run for run in runs if run.header.environment.torch == name] for name in names}
+
+
+def _latest(every: Mapping[str, Sequence[RunFile]]) -> Mapping[str, str]:
+    """The newest release that each backend was run on."""
+    return {record.backend: name for name, runs in every.items() for run in runs for record in run.records}
 
 
 class _Files(dict[str, bytes]):
@@ -113,33 +118,38 @@ class _Files(dict[str, bytes]):
         return path
 
 
-def _pages(
-    releases: Mapping[str, Sequence[RunFile]], timed: Sequence[TimingRun], texts: Mapping[str, Mapping[str, Any]]
-) -> _Files:
+def _pages(every: Mapping[str, Sequence[RunFile]], timed: Sequence[TimingRun], known: Mapping[str, Compiler]) -> _Files:
     """Every file of the site, by its name."""
     made = _Files({name: resource.read_bytes() for resource, name in _static(files("conformance.site") / "static")})
-    facts = {name: _release(made, f"r{place}", name, runs) for place, (name, runs) in enumerate(releases.items())}
-    newest = list(releases)[-1]
-    facts[newest]["scripts"] = {
-        backend: made.put(f"data/scripts/{place}.js", "scripts", f"{newest} {backend}", found)
-        for place, (backend, found) in enumerate(sorted(texts.items()))
-    }
-    facts[newest]["levels"] = {
-        backend: _levels(made, stated) for backend, stated in statement.of_runs(releases[newest]).items()
-    }
-    cases = content.cases(record.case_id for runs in releases.values() for run in runs for record in run.records)
+    latest = _latest(every)
+    facts: dict[str, dict[str, Any]] = {}
+    for place, (name, runs) in enumerate(every.items()):
+        facts[name] = _release(made, f"r{place}", name, runs)
+        newest = {backend for backend, release in latest.items() if release == name}
+        texts = scripts(runs, {backend: how for backend, how in known.items() if backend in newest})
+        facts[name]["scripts"] = {
+            backend: made.put(f"data/r{place}/scripts{number}.js", "scripts", f"{name} {backend}", found)
+            for number, (backend, found) in enumerate(sorted(texts.items()))
+        }
+        facts[name]["levels"] = {
+            backend: _levels(made, stated)
+            for backend, stated in statement.of_runs(runs).items()
+            if backend in newest  # a badge has one address
+        }
+    cases = content.cases(record.case_id for runs in every.values() for run in runs for record in run.records)
     for area, found in sorted(cases.items()):
         made.put(f"data/cases/{area}.js", "cases", area, found)
     meta = {
         "releases": facts,
         "timings": [_timed(made, f"t{place}", run) for place, run in enumerate(timed)],
         "areas": sorted(cases),
+        "latest": latest,
         "legend": content.legend(),
         "chapters": content.chapters(),
         "clauses": content.clauses(),
     }
     made.put("data/meta.js", "meta", "", meta)
-    made["index.html"] = _index(releases).encode()
+    made["index.html"] = _index(every).encode()
     return made
 
 
@@ -203,9 +213,9 @@ def script(kind: str, name: str, value: object) -> bytes:
     return f"conformance.put({json.dumps(kind)},{json.dumps(name)},JSON.parse('{text}'));\n".encode()
 
 
-def _index(releases: Mapping[str, Sequence[RunFile]]) -> str:
+def _index(every: Mapping[str, Sequence[RunFile]]) -> str:
     """The shell, with a table of the newest release for whoever has no JavaScript."""
-    release, runs = list(releases.items())[-1]
+    release, runs = list(every.items())[-1]
     template = (files("conformance.site") / "templates" / "index.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(release=release, backends=_scores(runs))

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.catalogue import sources, writer
 from conformance.catalogue.specification import chapter_titles, clause_texts
-from conformance.model.enums import Verdict
+from conformance.model.enums import Capability, Verdict
 from conformance.model.errors import UsageError
 from conformance.model.ladder import by_ladder
 from conformance.model.moves import NO_MOVES
 from conformance.program import build
 from conformance.records.frame import MOVES_AREA, axes_of
 from conformance.site.columns import Table
+from conformance.verdict.ladder import first_in_records
 from conformance.verdict.legend import MEANING
 from conformance.verdict.symptom import Symptom
 
@@ -30,17 +31,21 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "cases", "cause_of", "chapters", "clauses", "details", "legend", "rows", "run_facts"]
 
-COLUMNS = ("backend", "case", "variant", "area", "verdict", "check", "cause", "clauses", "message")
+COLUMNS = (
+    *("backend", "case", "variant", "area", "verdict", "check", "cause", "first", "advisory", "clauses", "message"),
+)
 _FIRST = 240  # characters of a message in a table
 _DIFFERENCES = 6  # of a check, that are shown
 _SAID = 20_000  # characters of a whole message, or of a traceback
 _VALUE = 1_000  # characters of a value in a difference
-_ENVIRONMENT = ("torch", "python", "platform", "cpu", "threads", "compiler", "suite_hash", "started")
+_ENVIRONMENT = ("python", "platform", "cpu", "threads", "compiler", "suite_hash", "started")
 
 
 def rows(runs: Iterable[RunFile]) -> dict[str, Any]:
     """The rows of one release, one for each record, as columns."""
     table = Table(COLUMNS)
+    runs = list(runs)
+    rungs = first_in_records(record for run in runs for record in run.records)
     for run in runs:
         for record in run.records:
             symptom = Symptom.of_record(record)
@@ -52,6 +57,8 @@ def rows(runs: Iterable[RunFile]) -> dict[str, Any]:
                 verdict=record.verdict.value,
                 check=symptom.check,
                 cause=cause_of(record)[0],
+                first=rungs.get(record.key, ""),
+                advisory=" ".join(dict.fromkeys(check.check for check in _advisories(record))),
                 clauses=" ".join(record.clauses),
                 message=record.message.partition("\n")[0][:_FIRST],
             )
@@ -83,15 +90,11 @@ def details(runs: Iterable[RunFile]) -> dict[str, dict[str, dict[str, Any]]]:
 
 def run_facts(runs: Sequence[RunFile]) -> dict[str, Any]:
     """Where and with what the runs of a release were made, and what each root cause says."""
-    environment = asdict(runs[0].header.environment) if runs else {}
     backends = {
-        info.name: _backend(info) | {"torch": run.header.environment.torch}
-        for run in runs
-        for info in run.header.backends
+        info.name: _backend(info) | {"environment": _environment(run)} for run in runs for info in run.header.backends
     }
     causes = {cause[0]: cause[1:] for run in runs for record in run.records if (cause := cause_of(record))[0]}
     return {
-        "environment": {name: environment.get(name) for name in _ENVIRONMENT},
         "backends": {name: backends[name] for name in by_ladder(backends)},
         "causes": {digest: {"words": words, "issue": issue} for digest, (words, issue) in sorted(causes.items())},
     }
@@ -132,11 +135,16 @@ def _area(record: Record) -> str:
 def _backend(info: BackendInfo) -> dict[str, Any]:
     return {
         "capabilities": sorted(map(str, info.capabilities)),
+        "not_claimed": sorted(map(str, Capability.all() - info.capabilities)),
         "packages": dict(info.packages),
         "description": info.description,
         "tags": sorted(info.tags),
         "unavailable": info.unavailable or info.broken or "",
     }
+
+
+def _environment(run: RunFile) -> dict[str, str]:
+    return {name: str(getattr(run.header.environment, name)) for name in _ENVIRONMENT}
 
 
 def _advisories(record: Record) -> list[CheckResult]:
@@ -150,12 +158,8 @@ def _detail(record: Record) -> dict[str, Any]:
         "advisories": [_check(check) for check in _advisories(record)],
         "evidence": asdict(record.evidence) if record.evidence else {},
         "raised": _clipped("\n".join(record.raised.traceback), _SAID) if record.raised else "",
-        "reason": record.expectation.reason if record.expectation else "",
-        "issue": (record.expectation.issue or "") if record.expectation else "",
-        "entry": record.expectation.entry if record.expectation else "",
         "reproduce": record.reproduce,
         "script": f"conformance repro {shlex.quote('/'.join(record.key))} > repro.py",
-        "seconds": record.duration_s,
     }
 
 

@@ -27,6 +27,8 @@ def timings(run: TimingRun) -> dict[str, Any]:
         "noise": benchmarks.noise(run).replace("*", ""),
         "smallest": run.header.smallest,
         "started": run.header.environment.started,
+        "cpu": run.header.environment.cpu,
+        "threads": run.header.conditions.threads,
         "overall": {"heads": heads, "lines": lines},
         "rows": [_row(dict(zip(_PHASED, values, strict=True))) for values in paired[list(_PHASED)].values.tolist()],
         "compiling": [

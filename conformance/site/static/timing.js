@@ -1,6 +1,6 @@
 "use strict";
 /* Timing: how fast backends are compared with uncompiled, what compiling costs, and what is counted. */
-conformance.extend(({ data, load, h, link, table, chosen, query }) => {
+conformance.extend(({ data, load, h, link, table, plain, chosen, query, current, ofCase: sections, ofCompare: comparisons }) => {
   const PHASES = ["step", "forward", "backward", "dispatch"];
   const COUNTED = {
     graphs: "graphs", graph_breaks: "breaks", recompiles: "recompiles", guards: "guards", fx_nodes: "FX nodes",
@@ -8,14 +8,15 @@ conformance.extend(({ data, load, h, link, table, chosen, query }) => {
     eager_peak_bytes: "uncompiled",
   };
   const SYMBOLS = ["circle", "square", "diamond", "triangle-down", "triangle-up", "cross", "star", "x"];
-  const LINES = [1e2, 1e4, 1e6]; // calls until compiling has paid
+  const LINES = { 1e2: "dot", 1e4: "dash", 1e6: "longdashdot" }; // calls until compiling has paid
+  const NARROW = "(max-width: 44rem)"; // a plot says nothing there
 
   const timed = async (run) => {
     if (!data.timings.has(run.name)) await load(run.file);
     return data.timings.get(run.name);
   };
   const all = () => Promise.all(data.meta.timings.map(async (run) => ({ torch: run.torch, ...(await timed(run)) })));
-  const named = (one) => `${one.case} ${one.variant.split(",").filter((part) => part !== "grad=enabled").join(",")}`.trim();
+  const named = (one) => (plain(one.variant) === "plain" ? one.case : `${one.case} ${plain(one.variant)}`);
   const number = (value) => (value === null ? "?" : value < 0.0995 ? value.toPrecision(2) : value.toFixed(2));
   const interval = (one) => `${number(one.ratio)} (${number(one.low)} to ${number(one.high)})`;
   const time = (seconds) => {
@@ -93,31 +94,32 @@ conformance.extend(({ data, load, h, link, table, chosen, query }) => {
         hovertemplate: "%{text}<extra>%{fullData.name}</extra>",
       };
     });
-    const lines = LINES.map((calls) => ({
-      type: "scatter", mode: "lines", name: `pays after ${calls.toLocaleString("en")} calls`, x: ends,
-      y: ends.map((end) => calls * end), line: { color: "#808080", width: 1, dash: "dash" }, hoverinfo: "skip",
+    const lines = Object.entries(LINES).map(([calls, dash]) => ({
+      type: "scatter", mode: "lines", name: `pays after ${Number(calls).toLocaleString("en")} calls`, x: ends,
+      y: ends.map((end) => calls * end), line: { color: "#808080", width: 1, dash }, hoverinfo: "skip",
     }));
-    return plot("Seconds to compile beside seconds that each call saves", [...traces, ...lines], {
-      height: 480, xaxis: { type: "log", autorange: "reversed", title: { text: "seconds saved by each call; left is faster" } },
-      yaxis: { type: "log", title: { text: "seconds to compile, cold" } },
-    });
+    const never = found.compiling.length - paying.length;
+    return [never ? h("p", {}, `Of ${found.compiling.length} compilations ${never} save nothing that was shown; they are in the table.`) : null, plot("Seconds to compile beside seconds that each call saves", [...traces, ...lines], {
+      height: 480, xaxis: { type: "log", autorange: "reversed", exponentformat: "SI", title: { text: "seconds saved by each call; left is faster" } },
+      yaxis: { type: "log", exponentformat: "SI", title: { text: "seconds to compile, cold" } },
+    })];
   };
 
   /* Tables. */
 
   const ratios = (rows, caption) => table(["case", "variant", "backend", "phase", "speed", "over uncompiled", "time", "uncompiled"],
-    rows.map((one) => [link(`case/${one.case}`, one.case), one.variant, link(`timing/${one.backend}`, one.backend), one.phase,
+    rows.map((one) => [link(`case/${one.case}`, one.case), plain(one.variant), link(`timing/${one.backend}`, one.backend), one.phase,
       speed(one.speed), interval(one), time(one.seconds), time(one.eager_s)]), caption);
 
   const costs = (rows) => (rows.length
     ? table(["case", "variant", "backend", "cold", "with its cache", "calls until it pays"], rows.map((one) =>
-      [link(`case/${one.case}`, one.case), one.variant, one.backend, time(one.cold), time(one.warm), one.pays]),
+      [link(`case/${one.case}`, one.case), plain(one.variant), one.backend, time(one.cold), time(one.warm), one.pays]),
     "Seconds of the first call")
     : null);
 
   const counts = (rows) => (rows.length
     ? table(["case", "variant", "backend", ...Object.values(COUNTED)], rows.map((one) =>
-      [link(`case/${one.case}`, one.case), one.variant, one.backend,
+      [link(`case/${one.case}`, one.case), plain(one.variant), one.backend,
         ...Object.keys(COUNTED).map((name) => (one[name] === undefined ? "" : one[name].toLocaleString("en")))]),
     "Counted, the same each time")
     : null);
@@ -132,20 +134,29 @@ conformance.extend(({ data, load, h, link, table, chosen, query }) => {
     const phase = PHASES.includes(query().get("phase")) ? query().get("phase") : "step";
     const own = (rows) => rows.filter((each) => !backend || each.backend === backend);
     const rows = own(found.rows).filter((each) => each.phase === phase);
+    const details = (title, made) => h("details", { open: matchMedia(NARROW).matches }, h("summary", {}, title), made);
     return show(backend ? `Timing of ${backend}` : "Timing",
       h("p", {}, chosen("run", names, names[of], "run"), " ", chosen("phase", PHASES, phase, "phase"),
         backend ? [" ", link("timing", "all backends")] : null),
+      h("p", {}, `On ${found.cpu}, torch ${found.torch}, ${found.threads === 1 ? "1 thread" : `${found.threads} threads`}.`,
+        found.torch === current() ? "" : h("strong", {}, ` These are not of ${current()}, which is chosen above.`)),
       h("p", {}, "A ratio is the time of a call over that of an uncompiled one, in alternating blocks in one process: 0.5 "
         + `takes half as long. It is faster or slower where its whole 95 % interval lies beyond ${found.smallest * 100} %. ${found.noise}`),
-      backend ? null : table(found.overall.heads, found.overall.lines.map(([name, ...rest]) =>
-        [link(`timing/${name}`, name), ...rest]), "Geometric mean of the ratios over all that was timed"),
+      backend ? null : summary(found.overall, phase),
       h("h2", {}, `Time of a ${phase}`),
-      rows.length ? [speedUps(rows, phase), h("details", {}, h("summary", {}, "As a table"), ratios(rows, `Time of a ${phase}`))]
-        : h("p", {}, "It was not timed."),
+      rows.length ? [speedUps(rows, phase), details("As a table", ratios(rows, `Time of a ${phase}`))] : h("p", {}, "It was not timed."),
       h("h2", {}, "Compile time against time saved"), compiling({ rows: own(found.rows), compiling: own(found.compiling) }),
-      h("details", {}, h("summary", {}, "As a table"), costs(own(found.compiling))),
+      details("As a table", costs(own(found.compiling))),
       h("h2", {}, "Counted, not timed"), h("details", {}, h("summary", {}, "Graphs, guards, kernels, bytes"), counts(own(found.counted))));
   };
+
+  /* The geometric means of a phase: each over the cases that conform on that backend, which are not the same ones. */
+  const summary = ({ heads, lines }, phase) => [
+    h("p", {}, "Each mean is over what conforms on that backend and was timed: compare two backends only where they were timed as often."),
+    table(heads.filter((each) => each !== "phase"), lines.filter((line) => line[1] === phase).map(([name, , ...rest]) => {
+      const worst = rest.pop();
+      return [link(`timing/${name}`, name), ...rest, link(`case/${worst.split(" ")[0]}`, worst)];
+    }), "Geometric mean of the ratios over all that was timed")];
 
   const ofCase = async (name) => (await all()).map((found) => {
     const own = (rows) => rows.filter((each) => each.case === name);
@@ -166,12 +177,14 @@ conformance.extend(({ data, load, h, link, table, chosen, query }) => {
       const found = pairs.filter(apart);
       return [h("h2", {}, `${title}: ${found.length} of ${pairs.length}`), found.length
         ? table(["case", "variant", "backend", "phase", from, to], found.map(([was, now]) =>
-          [link(`case/${now.case}`, now.case), now.variant, now.backend, now.phase, interval(was), interval(now)]), title)
+          [link(`case/${now.case}`, now.case), plain(now.variant), now.backend, now.phase, interval(was), interval(now)]), title)
         : null];
     };
     const apart = (low, high) => low !== null && high !== null && low > high;
     return [group("Slower now", ([was, now]) => apart(now.low, was.high)), group("Faster now", ([was, now]) => apart(was.low, now.high))];
   };
 
-  return { pages: { timing: page }, ofCase, ofCompare };
+  sections.push(ofCase);
+  comparisons.push(ofCompare);
+  return { pages: { timing: page } };
 });

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _QUERY = "backend:b3 verdict:fail check:gradients mat"
 _INDEX = """<!doctype html><html lang="en"><title>scale</title><select id="release"></select>
 <input type="file" id="file"><main id="main"></main>
-<script src="app.js"></script><script src="data/meta.js"></script></html>"""
+<script src="app.js"></script><script src="search.js"></script><script src="data/meta.js"></script></html>"""
 
 
 def _rows(count: int) -> Iterator[dict[str, str]]:
@@ -46,6 +46,8 @@ def _rows(count: int) -> Iterator[dict[str, str]]:
             "verdict": Verdict.FAIL.value if fails else Verdict.PASS.value,
             "check": draw.choice(("values", "gradients", "aliasing")) if fails else "",
             "cause": cause,
+            "first": "",
+            "advisory": "",
             "clauses": f"GM-{number % 19}",
             "message": said if fails else "",
         }
@@ -56,13 +58,14 @@ def _made(folder: Path, count: int) -> int:
     table = Table(content.COLUMNS)
     for row in _rows(count):
         table.put(**row)
-    release = {"environment": {}, "backends": {}, "causes": {}, "file": "data/r0.js", "details": {}}
+    release = {"backends": {}, "causes": {}, "file": "data/r0.js", "details": {}}
     meta = {"releases": {"made up": release}, "areas": [], "legend": content.legend(), "clauses": {}}
     (folder / "data").mkdir(parents=True)
     rows = script("rows", "made up", {"columns": table.columns()})
     (folder / "data" / "r0.js").write_bytes(rows)
     (folder / "data" / "meta.js").write_bytes(script("meta", "", meta))
-    (folder / "app.js").write_bytes((files("conformance.site") / "static" / "app.js").read_bytes())
+    for name in ("app.js", "search.js"):
+        (folder / name).write_bytes((files("conformance.site") / "static" / name).read_bytes())
     (folder / "index.html").write_text(_INDEX, encoding="utf-8")
     return len(rows)
 

@@ -32,7 +32,7 @@ PAGES = {
     "#/backend/fake": "fake",
     "#/case/base.smoke.arithmetic": "base.smoke.arithmetic",
     "#/case/demo.first.two": "demo.first.two",
-    "#/case/constructor": "constructor",
+    "#/case/constructor": "No such case",
     "#/clause/GM-1": "GM-1",
     "#/clauses": "Clauses",
     "#/cases": "Cases",
@@ -42,9 +42,12 @@ PAGES = {
     "#/timing": "Timing",
     "#/timing/fake?phase=forward": "Timing of fake",
     "#/timing/none": "Timing of none",
-    "#/case/__proto__": "__proto__",
+    "#/backend/constructor": "No such backend",
+    "#/cause/constructor": "No such root cause",
+    "#/clause/constructor": "No such clause",
+    "#/help": "How to read this",
     "#/release/2.13.0": "torch 2.13.0",
-    "#/release/2.0": "2.0",
+    "#/release/2.0": "No such release",
     "#/nothing": "No such page",
     "#/case/%": "This page cannot be shown",
 }
@@ -133,7 +136,15 @@ def test_axe_finds_nothing_serious(browser: Any, folder: Path, place: str, schem
 
 def test_filters_are_found_by_word_and_key(visit: _Visit) -> None:
     """All of them must hold, a minus excludes, and the address is one that others can open."""
-    wanted = {"": 6, "verdict:fail": 4, "-verdict:pass clause:GM-1": 1, "three": 1, "verdict:none": 0}
+    wanted = {
+        "": 6,
+        "verdict:fail": 4,
+        "Verdict:FAIL": 4,
+        "-verdict:pass clause:GM-1": 1,
+        "verdict:pass verdict:fail": 5,
+        "three": 1,
+        "verdict:none": 0,
+    }
     for text, count in wanted.items():
         visit.open("#/search")
         visit.page.fill("#q", text)
@@ -141,6 +152,49 @@ def test_filters_are_found_by_word_and_key(visit: _Visit) -> None:
         visit.page.wait_for_function(f"document.getElementById('found').dataset.count === '{count}'")
         visit.open(f"#{visit.page.url.partition('#')[2]}")
         assert visit.page.get_attribute("#found", "data-count") == str(count)
+
+
+def test_a_search_that_finds_nothing_says_why(visit: _Visit) -> None:
+    """No such filter, or no such value, with those that there are."""
+    visit.open("#/search?q=colour:red backend:fakee")
+    text = visit.page.locator("main").inner_text()
+    assert "There is no filter colour; there are backend, case," in text
+    assert "Nothing has backend:fakee; there are __proto__, fake." in text
+
+
+def test_a_link_leads_to_the_top_and_back_to_where_it_was(visit: _Visit) -> None:
+    """As between pages that a server sends."""
+    visit.page.set_viewport_size({"width": 800, "height": 200})
+    visit.open("#/help")
+    visit.page.evaluate("window.scrollTo(0, 10000)")
+    visit.page.click("main a[href^='#/clauses']")
+    visit.page.wait_for_function("document.querySelector('h1').textContent === 'Clauses'")
+    assert visit.page.evaluate("window.scrollY") == 0
+
+
+def test_clauses_are_not_shown_as_markdown(visit: _Visit) -> None:
+    """Code, emphasis and links are what they mean."""
+    visit.open("#/clauses")
+    assert visit.page.locator("main code").count() > 20
+    assert "`" not in visit.page.locator("main").inner_text()
+    assert "](" not in visit.page.locator("main").inner_text()
+
+
+def test_every_backend_says_where_it_was_run(browser: Any, tmp_path: Path) -> None:
+    """Under the release that it was run on, whichever folder its records are in."""
+    a_run(tmp_path / "records" / "a.jsonl", red(backend="old"), environment=an_environment(cpu="Old CPU"))
+    newer = an_environment(torch="2.14.0", cpu="New CPU")
+    a_run(tmp_path / "records" / "2.14.0" / "b.jsonl", a_record(), environment=newer)
+    site([tmp_path / "records"], tmp_path / "site")
+    visit = _Visit(browser, tmp_path / "site")
+    visit.open("#/")
+    assert "Run on other releases: old (2.13.0)" in visit.page.locator("main").inner_text()
+    visit.open("#/release/2.13.0")
+    assert "Old CPU" in visit.page.locator("main").inner_text()
+    visit.open("#/release/2.14.0")
+    text = visit.page.locator("main").inner_text()
+    visit.page.close()
+    assert ("New CPU" in text, "Old CPU" in text) == (True, False)
 
 
 def test_hostile_text_is_shown_and_does_nothing(visit: _Visit) -> None:
@@ -167,7 +221,7 @@ def test_a_script_is_downloaded(visit: _Visit) -> None:
     visit.page.click("button.plain")
     with visit.page.expect_download() as download:
         visit.page.click("button.script")
-    assert download.value.suggested_filename == "repro.py"
+    assert download.value.suggested_filename == "repro-fake-pre_dispatch.no_grad_simple.py"
     assert "torch.compile(" in Path(download.value.path()).read_text(encoding="utf-8")
 
 
@@ -248,7 +302,15 @@ def test_the_last_page_that_was_asked_for_is_shown(visit: _Visit) -> None:
 def test_nothing_is_wider_than_the_window(browser: Any, folder: Path, width: int) -> None:
     """Wide tables scroll within themselves."""
     visit = _Visit(browser, folder, viewport={"width": width, "height": 800})
-    for place in ("#/", "#/backend/fake", "#/case/demo.first.two", "#/search?q=fake", "#/timing"):
+    for place in (
+        "#/",
+        "#/backend/fake",
+        "#/case/demo.first.two",
+        "#/search?q=fake",
+        "#/timing",
+        "#/clauses",
+        "#/help",
+    ):
         visit.open(place)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
     visit.page.close()
