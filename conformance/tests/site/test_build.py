@@ -16,7 +16,7 @@ from conformance.model.errors import RecordError
 from conformance.report import statement
 from conformance.site.build import site
 from conformance.site.columns import Column, Table
-from conformance.tests.fakes import a_record, a_timing
+from conformance.tests.fakes import a_record, a_timing, an_environment
 from conformance.tests.runs import a_last_run, a_run, an_xfail, red, some_timings
 from conformance.triage.repro.script import Compiler
 
@@ -194,6 +194,34 @@ def test_a_backend_may_have_any_name(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["in"]
     text = (tmp_path / "in" / "site" / "index.html").read_text(encoding="utf-8")
     assert ("<b>mine" in text, "&lt;b&gt;mine" in text) == (False, True)
+
+
+def test_records_of_another_schema_are_refused(tmp_path: Path) -> None:
+    """With what to do, and nothing is written."""
+    path = a_run(tmp_path / "a.jsonl")
+    path.write_text(re.sub('"schema_version":[0-9]+', '"schema_version":99', path.read_text(encoding="utf-8")))
+    with pytest.raises(RecordError, match="written in version 99 of the format"):
+        site([path], tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_records_that_were_cut_short_are_shown_without_a_level(tmp_path: Path) -> None:
+    """The last line is no record; what is there is not the result of a backend."""
+    path = a_run(tmp_path / "a.jsonl", a_record(), red(case_id="demo.first.two"), finish=False)
+    path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
+    assert site([path], tmp_path / "site").records == 1
+    assert script(tmp_path / "site" / "data" / "meta.js")[2]["releases"]["2.13.0"]["levels"] == {}
+
+
+def test_backends_of_two_suites_say_of_which(tmp_path: Path) -> None:
+    """Their results are not quite comparable."""
+    paths = [
+        a_run(tmp_path / f"{name}.jsonl", a_record(backend=name), environment=an_environment(suite_hash=f"{name}0000"))
+        for name in ("a", "b")
+    ]
+    site(paths, tmp_path / "site")
+    backends = script(tmp_path / "site" / "data" / "meta.js")[2]["releases"]["2.13.0"]["backends"]
+    assert [backends[name]["environment"]["suite_hash"] for name in ("a", "b")] == ["a0000", "b0000"]
 
 
 def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
