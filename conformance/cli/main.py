@@ -6,12 +6,14 @@ Modules that a command needs are imported inside it, so that `--help` and `list`
 from __future__ import annotations
 
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from conformance.cli import report, site, statement, timing, triage
+from conformance.cli.cluster import cluster_options, scheduler_of
 from conformance.cli.options import (
     COMMAND,
     EXIT_CODES,
@@ -200,6 +202,7 @@ def main() -> None:
     " .conformance, to which .conformance/last-run.jsonl links.",
 )
 @click.option("--resume", is_flag=True, help="Continue the last run, or the file that --records names.")
+@cluster_options
 @click.option("--junitxml", type=click.Path(path_type=Path, dir_okay=False), help="Write the results as JUnit XML too.")
 @verbose_option
 @quiet_option("No progress, and only the last line of the summary.")
@@ -219,7 +222,8 @@ def _run(
 
     from conformance.execution import session
 
-    run = session.prepare(session.Options(**options))
+    options["scheduler"] = scheduler_of(options)
+    run = session.prepare(session.Options(**options), partial(click.echo, err=True))
     if run.resumed and not quiet:
         click.echo(run.resumed, err=True)
     if not quiet:

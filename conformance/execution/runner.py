@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["BATCH", "Run", "records"]
 
 BATCH = 16
+_AHEAD = 2  # batches that are submitted for each slot: nobody waits for the next one
 SLOW_BATCH = 4  # where compiling takes seconds: keeps two jobs busy, and few requests share a time limit
 
 Batch = tuple["Request", ...]
@@ -51,7 +52,7 @@ class Run:
         run_id: id of the run.
         folders: folders of cases beyond the packaged ones, for the commands that reproduce records.
         done: existing records of this plan; their requests are not run again.
-        jobs: how many requests the executor runs at a time; not many more are submitted.
+        slots: how many requests the executor runs at a time, which may change; not many more are submitted.
         max_fail: how many red verdicts stop the run.
         smoke_gate: whether a backend that fails all smoke cases is gated.
         submit: runs the requests of a batch and returns an attempt each; an exception ends the run, after the records
@@ -74,7 +75,7 @@ class Run:
         run_id: str,
         folders: Sequence[str] = (),
         done: Collection[Record] = (),
-        jobs: int = 1,
+        slots: Callable[[], int] = lambda: 1,
         max_fail: int | None = None,
         smoke_gate: bool = True,
         submit: Callable[[Sequence[Request]], Sequence[Attempt]] = attempts.run_batch,
@@ -85,7 +86,7 @@ class Run:
         self._executor, self._submit = executor, submit
         self._judge = _Judge(expectations, environment, run_id, folders)
         self._red_left = max_fail
-        self._room = 2 * jobs
+        self._slots = slots
         # Not `concurrent.futures.wait`: interrupted while it holds the locks of futures, it never gives them back.
         self._completed: SimpleQueue[Future[Sequence[Attempt]]] = SimpleQueue()
         known = {record.key: record for record in done}
@@ -119,7 +120,9 @@ class Run:
 
     def _start(self, running: dict[Future[Sequence[Attempt]], Batch]) -> Iterator[Record]:
         """Submit batches while there is room; yield records of requests that need no run."""
-        while self._todo and not self.stopped and len(running) < self._room and self._gate.is_decided(self._todo[0][0]):
+        while self._todo and not self.stopped and self._gate.is_decided(self._todo[0][0]):
+            if len(running) >= _AHEAD * self._slots():
+                return
             batch = self._todo.popleft()
             if reason := self._gate.reason_to_skip(batch[0]):
                 self.gated[batch[0].backend.name] = reason
@@ -200,7 +203,7 @@ def records(
             expectations=expectations or {},
             environment=environment,
             run_id=run_id,
-            jobs=environment.threads,
+            slots=lambda: environment.threads,
             smoke_gate=False,
             submit=attempts.run_batch,
         )
@@ -301,7 +304,7 @@ class _Judge:
             expectation_note=note,
             ended=attempt.ended,
             fault=attempt.fault or (Fault.HARNESS if happened is Outcome.INVALID else None),
-            fingerprint=self._fingerprint,
+            fingerprint=attempt.fingerprint or self._fingerprint,
             seed=request.seed,
             duration_s=round(attempt.duration_s, 3),
             reproduce=reproduce(relative(backend.ref), case.id, variant.id, request.seed, self._folders),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,8 @@ from conformance.backend import discovery
 from conformance.catalogue.selection import select
 from conformance.catalogue.sources import collect, homes
 from conformance.execution import attempts
+from conformance.execution import engine as engines
 from conformance.execution.runner import BATCH, Run
-from conformance.isolation import tasks
 from conformance.model.enums import SLOW_COMPILE, Extent
 from conformance.records import environment, kept
 from conformance.records.kept import Kind
@@ -22,9 +22,11 @@ from conformance.verdict.expectations import known_as, known_failures, refuse_ma
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from conformance.catalogue.selection import Plan
+    from conformance.execution.engine import Engine, Scheduler
     from conformance.model.case import Case, Variant
     from conformance.model.request import BackendInfo, Expectation
     from conformance.model.result import Environment, Record
@@ -59,6 +61,7 @@ class Options:
     shuffle: int | None = None
     tier: str = Extent.DEFAULT
     resume: bool = False
+    scheduler: Scheduler | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A run that is ready to start; its record file is open."""
+    """A run that is ready to start; its record file is open, and what runs it is `engine`, until `stack` is closed."""
 
     cases: Sequence[Case]
     plan: Plan
@@ -93,6 +96,8 @@ class Session:
     writer: RecordWriter
     done: Sequence[Record]
     options: Options
+    engine: Engine
+    stack: ExitStack
 
     @property
     def resumed(self) -> str:
@@ -110,7 +115,7 @@ class Session:
         if not left:
             return "nothing is left to run"
         work_s = sum(_SLOW_S if SLOW_COMPILE in info.tags else _FAST_S for info in left)
-        minutes = work_s / 60 / (self.options.jobs or self.environment.threads)
+        minutes = work_s / 60 / self.engine.slots()
         lasting = f"{minutes:.0f} minutes" if minutes >= _FEW else f"{max(1, round(minutes * 6)) * 10} seconds"
         backends = len({info.name for info in left})
         return (
@@ -124,40 +129,33 @@ class Session:
 
     def execute(self, advance: Callable[[Record], None]) -> Result:
         """Run, write each record as it comes and then call `advance` with it; Ctrl-C ends the run early."""
-        jobs = self.options.jobs or self.environment.threads
-        executor = ThreadPoolExecutor(jobs)
-        run = self._run(executor, jobs)
+        run = self._run()
         records, interrupted = list(self.done), False
-        try:
-            with self.writer:
-                try:
-                    for record in run:
-                        records.append(record)  # first: a record in the file is counted, whatever interrupts
-                        self.writer.write(record)
-                        advance(record)
-                except KeyboardInterrupt:
-                    interrupted = True
-                if not interrupted and (not run.stopped or len(records) == len(self.plan.requests)):
-                    self.writer.finish(run.gated)
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)
-            tasks.shutdown()  # it ends what the executor waits for
-            executor.shutdown()
+        with self.stack, self.writer:
+            try:
+                for record in run:
+                    records.append(record)  # first: a record in the file is counted, whatever interrupts
+                    self.writer.write(record)
+                    advance(record)
+            except KeyboardInterrupt:
+                interrupted = True
+            if not interrupted and (not run.stopped or len(records) == len(self.plan.requests)):
+                self.writer.finish(run.gated)
         return self._result(run, records, interrupted=interrupted)
 
-    def _run(self, executor: ThreadPoolExecutor, jobs: int) -> Run:
+    def _run(self) -> Run:
         return Run(
             self.plan,
-            executor,
+            self.engine.executor,
             expectations=self.expectations,
             environment=self.environment,
             run_id=self.writer.header.run_id,
             folders=self.writer.header.folders,
             done=self.done,
-            jobs=jobs,
+            slots=self.engine.slots,
             max_fail=self.options.max_fail,
             submit=attempts.run_batch,
-            batch=self.options.batch or min(BATCH, max(1, self.remaining // (_BATCHES_A_JOB * jobs))),
+            batch=self.options.batch or min(BATCH, max(1, self.remaining // (_BATCHES_A_JOB * self.engine.slots()))),
         )
 
     def _result(self, run: Run, records: Sequence[Record], *, interrupted: bool) -> Result:
@@ -189,8 +187,12 @@ class Session:
         return [(case_id, variant) for case_id, variant in every if (case_id, variant.id) not in planned]
 
 
-def prepare(options: Options) -> Session:
+def prepare(options: Options, tell: Callable[[str], None] = lambda _: None) -> Session:
     """Read cases and expectations, describe the backends, plan, and open the record file.
+
+    Args:
+        options: of the run.
+        tell: called with messages on the workers of a cluster.
 
     Raises:
         ConformanceError: an option, case or expectation is wrong; nothing has run.
@@ -214,20 +216,48 @@ def prepare(options: Options) -> Session:
     )
     machine = environment.capture(homes(options.folders))
     expectations = _expectations(options, infos, cases, machine)
-    header = make_header(plan, machine, uuid.uuid4().hex[:12], [str(folder) for folder in options.folders])
-    path = options.records or (
-        kept.to_continue(Kind.RUN, partial(belongs, header=header)) if options.resume else kept.new(Kind.RUN)
+    run_id = uuid.uuid4().hex[:12]
+    with ExitStack() as stack:  # closed by whoever executes the session, or here where none is made
+        engine = stack.enter_context(_engine(options, run_id, plan, machine.threads, tell))
+        header = make_header(plan, machine, run_id, [str(folder) for folder in options.folders])
+        path = options.records or (
+            kept.to_continue(Kind.RUN, partial(belongs, header=header)) if options.resume else kept.new(Kind.RUN)
+        )
+        writer, done = resume(path, header) if options.resume else (RecordWriter(path, header), ())
+        return Session(
+            cases=cases,
+            plan=plan if options.scheduler is None else _slow_first(plan),
+            expectations=expectations,
+            environment=machine,
+            path=path,
+            writer=writer,
+            done=done,
+            options=options,
+            engine=engine,
+            stack=stack.pop_all(),
+        )
+
+
+def _engine(
+    options: Options, run_id: str, plan: Plan, threads: int, tell: Callable[[str], None]
+) -> AbstractContextManager[Engine]:
+    if options.scheduler is None:
+        return engines.local(options.jobs or threads)
+    return engines.cluster(
+        options.scheduler,
+        run_id,
+        plan.backends,
+        options.folders,
+        seed=options.seed,
+        timeout_s=options.timeout_s,
+        tell=tell,
     )
-    writer, done = resume(path, header) if options.resume else (RecordWriter(path, header), ())
-    return Session(
-        cases=cases,
-        plan=plan,
-        expectations=expectations,
-        environment=machine,
-        path=path,
-        writer=writer,
-        done=done,
-        options=options,
+
+
+def _slow_first(plan: Plan) -> Plan:
+    """The plan with what compiles slowly first, so that many workers end at the same time."""
+    return replace(
+        plan, requests=tuple(sorted(plan.requests, key=lambda request: SLOW_COMPILE not in request.backend.tags))
     )
 
 

@@ -138,7 +138,7 @@ class Attempt:
     Either the child reported (`ended` is None) or it ended without a report. `invalid` is what is wrong with the case,
     the uncompiled program, the oracle or the harness, and `fault` which of them. `raised` is what the compiled function
     raised where the uncompiled one did not. `metrics` holds seconds (`*_s`), bytes (`*_bytes`) and counts. `call` is
-    the call during which a child died.
+    the call during which a child died. `fingerprint` is of the environment it was made in, if not that of the run.
     """
 
     checks: tuple[CheckResult, ...] = ()
@@ -152,6 +152,7 @@ class Attempt:
     ended: Ended | None = None
     output: str = ""
     duration_s: float = 0.0
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ def trial(
             expectations={},
             environment=an_environment(),
             run_id="run-1",
-            jobs=2,
+            slots=lambda: 2,
             smoke_gate=False,
             batch=batch,
         )

@@ -181,7 +181,7 @@ def test_records_come_as_they_are_completed() -> None:
 
     with ThreadPoolExecutor(2) as executor:
         seen = []
-        for record in a_run(a_plan(PLAIN), submit, executor, jobs=2):
+        for record in a_run(a_plan(PLAIN), submit, executor, slots=lambda: 2):
             seen.append(record.case_id)
             if len(seen) == len(PLAIN) - 1:
                 release.set()
@@ -209,7 +209,7 @@ def test_not_many_more_requests_are_handed_over_than_can_run() -> None:
                     held.set_result(fn(*args, **kwargs))
             return future
 
-    assert len(list(a_run(a_plan(PLAIN[:4], "one", "two"), Submit(), Lazy(), jobs=2))) == 8
+    assert len(list(a_run(a_plan(PLAIN[:4], "one", "two"), Submit(), Lazy(), slots=lambda: 2))) == 8
     assert max(waiting) == 4
 
 
@@ -241,7 +241,7 @@ def test_stopping_cancels_what_has_not_begun() -> None:
         return submit(requests)
 
     with ThreadPoolExecutor(1) as executor:
-        run = a_run(a_plan(PLAIN), slow, executor, jobs=3, max_fail=1)
+        run = a_run(a_plan(PLAIN), slow, executor, slots=lambda: 3, max_fail=1)
         records = list(run)
     assert run.stopped
     assert len(submit.asked) == len(records) < len(PLAIN)
@@ -328,7 +328,7 @@ def test_leaving_the_iteration_cancels_what_has_not_begun() -> None:
         return begun(requests)
 
     with ThreadPoolExecutor(1) as executor:
-        records = iter(a_run(a_plan(PLAIN), slow, executor, jobs=3))
+        records = iter(a_run(a_plan(PLAIN), slow, executor, slots=lambda: 3))
         next(records)
         records.close()  # type: ignore[attr-defined]  # it is a generator
     assert len(begun.asked) < len(PLAIN)
@@ -399,7 +399,7 @@ def test_nothing_else_of_a_backend_runs_before_its_gate_is_decided() -> None:
         return [an_attempt()]
 
     with ThreadPoolExecutor(4) as executor:
-        records = list(a_run(a_plan((*PLAIN, *SMOKING), "one", "two"), submit, executor, jobs=4))
+        records = list(a_run(a_plan((*PLAIN, *SMOKING), "one", "two"), submit, executor, slots=lambda: 4))
     assert len(records) == 18
 
 

@@ -125,7 +125,7 @@ def recorded(
         environment=machine,
         run_id=writer.header.run_id,
         done=done,
-        jobs=machine.threads,
+        slots=lambda: machine.threads,
         smoke_gate=False,
     )
     made = list(done)
