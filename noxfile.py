@@ -388,7 +388,7 @@ def install_wheel(session: nox.Session, folder: str) -> None:
     """Build wheel and sdist in a folder, and install the wheel."""
     session.install("build")
     wheel = build_wheel(session, folder)
-    install(session, f"{wheel}[parquet,pytest]")
+    install(session, f"{wheel}[cluster,parquet,pytest]")
     # The version stays the same between builds, so pip would keep the wheel of an earlier run.
     session.install("--force-reinstall", "--no-deps", str(wheel))
 

@@ -217,12 +217,12 @@ def _run(
     **options: Any,  # noqa: ANN401
 ) -> None:
     """Run cases on backends in processes of their own, and report what does not conform."""
+    options["scheduler"] = scheduler_of(options)
     chosen = {name: options[name] for name in ("case_globs", "variants", "tags", "exclude_tags")}
     refuse_unmatched(options["folders"], **chosen)
 
     from conformance.execution import session
 
-    options["scheduler"] = scheduler_of(options)
     run = session.prepare(session.Options(**options), partial(click.echo, err=True))
     if run.resumed and not quiet:
         click.echo(run.resumed, err=True)

@@ -38,6 +38,7 @@ _GONE = "the scheduler of the cluster is gone"
 _ANSWER_S = 10.0  # for a scheduler to answer
 _LOOK_S = 0.5  # between two looks at the workers
 _DEATHS = 2  # of workers, after which a task is not given to another one, on a scheduler of our own
+_SILENT_S = 60  # after which a worker that says nothing counts as dead, there
 
 
 @contextlib.contextmanager
@@ -75,7 +76,8 @@ def _local_cluster(scheduler: str) -> distributed.LocalCluster:
     import dask  # noqa: PLC0415 - only who asks for a cluster has it
 
     # The workers are not the place for a dashboard; each runs one request at a time, as `--jobs N` does.
-    with dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS}):
+    settings = {"allowed-failures": _DEATHS, "worker-ttl": f"{_SILENT_S} s"}
+    with dask.config.set({f"distributed.scheduler.{name}": value for name, value in settings.items()}):
         return distributed.LocalCluster(
             n_workers=int(number), threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
         )

@@ -6,13 +6,14 @@ import json
 import os
 import signal
 import time
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conformance.tests.fakes import an_attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from conformance.model.request import Request
     from conformance.model.result import Attempt
@@ -21,19 +22,36 @@ __all__ = ["run"]
 
 
 def run(requests: Sequence[Request]) -> list[Attempt]:
-    """Sleep for each request, note it in a file that a line fits into whole, and pass.
+    """Sleep for each request, and pass.
 
-    `poison` is the id of a case that kills the worker, `hang` of one that stops it.
+    `sleep` is for how many seconds; `durations` a file with seconds by case and variant, in its place. `log` is a file
+    that gets a line when a request is begun, and when it is done. `poison` is the id of a case that kills the worker.
     """
     todo = json.loads(requests[0].backend.description)
     made = []
     for request in requests:
         if request.case.id == todo.get("poison"):
             os.kill(os.getpid(), signal.SIGKILL)
-        with Path(todo["log"]).open("a", encoding="utf-8") as log:
-            log.write(f"begun {request.case.id} {os.getpid()}\n")
-        time.sleep(todo.get("sleep", 0.0))
-        with Path(todo["log"]).open("a", encoding="utf-8") as log:
-            log.write(f"done {request.case.id} {os.getpid()}\n")
+        _note(todo, "begun", request)
+        time.sleep(_seconds(todo, request))
+        _note(todo, "done", request)
         made.append(an_attempt(metrics={"seed": float(request.seed)}))
     return made
+
+
+def _note(todo: Mapping[str, Any], word: str, request: Request) -> None:
+    if "log" in todo:
+        with Path(todo["log"]).open("a", encoding="utf-8") as log:
+            log.write(f"{word} {request.case.id} {os.getpid()}\n")
+
+
+def _seconds(todo: Mapping[str, Any], request: Request) -> float:
+    if "durations" in todo:
+        return _durations(todo["durations"]).get(f"{request.case.id} {request.variant.id}", 0.0)
+    return float(todo.get("sleep", 0.0))
+
+
+@cache
+def _durations(path: str) -> Mapping[str, float]:
+    found: Mapping[str, float] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return found

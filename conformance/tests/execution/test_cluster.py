@@ -8,20 +8,23 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
 from conformance.catalogue import sources
-from conformance.execution import cluster_worker
+from conformance.cli.main import main
+from conformance.execution import cluster_worker, engine
 from conformance.execution.cluster import ClusterExecutor, cargo_of, connected
 from conformance.execution.cluster_worker import Cargo
 from conformance.model.enums import Outcome
 from conformance.model.errors import HarnessError, SelectionError, UsageError
 from conformance.model.request import Request
+from conformance.records import record_file
 from conformance.tests.execution import sleepers
 from conformance.tests.fakes import a_backend
 from conformance.verdict.judge import outcome
@@ -109,6 +112,22 @@ def test_a_request_whose_worker_is_killed_runs_elsewhere(log: Path) -> None:
     again = [other for begun, other in lines(log, "begun") if begun == case]
     assert len(again) == 2
     assert len([case for case, _ in lines(log, "done")]) == 4
+
+
+def test_a_worker_that_hangs_is_given_up(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had runs elsewhere."""
+    monkeypatch.setattr("conformance.execution.cluster._SILENT_S", 3)
+    cargo = a_cargo(log, sleep=1.0)
+    with executing(cargo, workers=2) as (executor, _):
+        futures = [executor.submit(None, [request]) for request in requests_of(cargo, 2)]
+        wait_for(lambda: lines(log, "begun"))
+        process = int(lines(log, "begun")[0][1])
+        os.kill(process, signal.SIGSTOP)
+        try:
+            assert [outcome(future.result(60)[0]) for future in futures] == [Outcome.PASS] * 2
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
 
 def test_poison_is_a_crash_and_the_cluster_lives(log: Path) -> None:
@@ -267,3 +286,53 @@ def test_a_client_that_is_killed_leaves_no_process(log: Path, tmp_path: Path) ->
         client.kill()
     processes = [Path("/proc", process) for _, process in lines(log, "begun")]
     wait_for(lambda: not any(process.exists() for process in processes))
+
+
+def _records(path: Path) -> dict[tuple[str, str, str], Any]:
+    """The records of a file, without what depends on when they were made."""
+    same: dict[str, Any] = {"run_id": "", "duration_s": 0.0, "metrics": {}}
+    return {record.key: replace(record, **same) for record in record_file.read(path).records}
+
+
+@pytest.mark.torch
+def test_records_are_those_of_one_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ran them, and a run that was cut short on a cluster is completed without one."""
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "--backend", "eager", "--case", "pre_dispatch.*", "--case", "exceptions.modes.b*"]
+    made = CliRunner().invoke(main, [*words, "--records", "here.jsonl"])
+    there = CliRunner().invoke(main, [*words, "--records", "there.jsonl", "--scheduler", "local:2"])
+    assert (made.exit_code, there.exit_code) == (0, 0), there.output
+    here = _records(tmp_path / "here.jsonl")
+    assert _records(tmp_path / "there.jsonl") == here
+    lines = (tmp_path / "there.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "cut.jsonl").write_text("".join(lines[:4]), encoding="utf-8")
+    resumed = CliRunner().invoke(main, [*words, "--records", "cut.jsonl", "--resume"])
+    assert resumed.exit_code == 0, resumed.output
+    assert _records(tmp_path / "cut.jsonl") == here
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--allow-mixed",), "--allow-mixed and --tls-* are for a cluster"),
+        (("--scheduler", "tcp://x:1", "--scheduler-file", __file__), "name two schedulers"),
+        (("--scheduler", "tls://x:1", "--tls-ca-file", __file__), "TLS needs --tls-ca-file, --tls-cert and --tls-key"),
+    ],
+)
+def test_options_of_clusters_that_contradict_each_other(words: Sequence[str], said: str) -> None:
+    """Before anything is started."""
+    done = CliRunner().invoke(main, ["run", *words])
+    assert (done.exit_code, said in done.stderr) == (2, True)
+
+
+def test_who_has_no_dask_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything else works without it."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.delitem(sys.modules, "conformance.execution.cluster")
+    monkeypatch.delattr("conformance.execution.cluster", raising=False)
+    scheduler = engine.Scheduler(place="local:1")
+    with (
+        pytest.raises(UsageError, match=r"torch-compile-conformance\[cluster\]"),
+        engine.cluster(scheduler, "run1", (), (), seed=0, timeout_s=None, tell=print),
+    ):
+        pass

@@ -1,0 +1,35 @@
+"""Plans of many made-up requests, which a cluster runs by sleeping."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from conformance.catalogue.selection import Plan, digest
+from conformance.model.request import Request, Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from conformance.model.case import Case
+    from conformance.model.request import BackendInfo
+
+__all__ = ["a_plan"]
+
+
+def a_plan(backends: Sequence[BackendInfo], number: int, cases: Sequence[Case]) -> Plan:
+    """The first so many requests of all variants of the cases on backends."""
+    every = (
+        Request(case=case, backend=backend, variant=variant)
+        for backend in backends
+        for case in cases
+        for variant in case.variants
+    )
+    requests = tuple(islice(every, number))
+    return Plan(
+        requests=requests,
+        backends=tuple(backends),
+        selection=Selection(),
+        total=len(requests),
+        digest=digest(request.key for request in requests),
+    )

@@ -1,0 +1,129 @@
+"""What a cluster costs, and how it scales: `python -m conformance.tests.jobs.cluster_speed 4 16 64`.
+
+First the overhead of a request: requests that do nothing, one a task, on two workers of this machine, and handed to
+threads instead. Then, for each number of workers, requests that sleep as long as real ones took, for about a minute:
+how much of the ideal speed-up is reached. These workers share one process, since they only sleep.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import distributed
+
+from conformance.catalogue import sources
+from conformance.execution.cluster import ClusterExecutor, connected
+from conformance.execution.cluster_worker import Cargo
+from conformance.execution.runner import BATCH, Run
+from conformance.records import environment, record_file
+from conformance.tests.execution import sleepers
+from conformance.tests.execution.made_up import a_plan
+from conformance.tests.fakes import a_backend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Executor
+
+    from conformance.catalogue.selection import Plan
+
+_RECORDS = Path(__file__).parents[3] / "results" / "records" / "2.15.0+cu132" / "in-tree.jsonl"
+_EMPTY = 1000  # requests that do nothing
+_BACKENDS = 40  # of one name each, so that there are enough different requests
+
+
+@click.command()
+@click.argument("workers", nargs=-1, type=int)
+@click.option("--seconds", default=60.0, show_default=True, help="How long each is to take, if it scaled ideally.")
+def main(workers: Sequence[int], seconds: float) -> None:
+    """Measure, and print a line for each number."""
+    cases = sources.collect()
+    plan = a_plan([a_backend(description="{}")], _EMPTY, cases)
+    with ThreadPoolExecutor(2) as threads:
+        plain = _seconds(plan, threads, lambda: 2, batch=1)
+    with connected("local:2") as client:
+        executor = ClusterExecutor(client, _cargo(plan))
+        taken = _seconds(plan, executor, lambda: executor.slots, batch=1)
+        executor.shutdown()
+    click.echo(f"overhead: {1000 * (taken - plain) / _EMPTY:.1f} ms a request ({taken:.1f} s and {plain:.1f} s)")
+    with tempfile.TemporaryDirectory() as folder:
+        durations = _durations(Path(folder, "durations.json"))
+        described = json.dumps({"durations": str(durations)})
+        backends = [a_backend(f"b{number}", description=described) for number in range(_BACKENDS)]
+        whole = a_plan(backends, 1 << 30, cases)
+        for number in workers:
+            click.echo(_scaling(whole, durations, number, seconds))
+
+
+def _durations(path: Path) -> Path:
+    """A file of how long requests on `aot_eager` took, by case and variant."""
+    records = [record for record in record_file.read(_RECORDS).records if record.backend == "aot_eager"]
+    found = {f"{record.case_id} {record.variant}": record.duration_s for record in records}
+    path.write_text(json.dumps(found), encoding="utf-8")
+    return path
+
+
+def _scaling(whole: Plan, durations: Path, number: int, seconds: float) -> str:
+    taking = json.loads(durations.read_text(encoding="utf-8"))
+    requests, work = [], 0.0
+    for request in whole.requests:
+        if work > number * seconds:
+            break
+        requests.append(request)
+        work += taking.get(f"{request.case.id} {request.variant.id}", 0.0)
+    names = {request.backend.name for request in requests}
+    plan = a_plan([info for info in whole.backends if info.name in names], len(requests), sources.collect())
+    with _workers(number) as client:
+        executor = ClusterExecutor(client, _cargo(plan))
+        batch = min(BATCH, max(1, len(requests) // (4 * number)))
+        taken = _seconds(plan, executor, lambda: executor.slots, batch=batch)
+        executor.shutdown()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return (
+        f"{number} workers, {len(requests):,} requests: {taken:.1f} s of {work / number:.1f} s, "
+        f"{work / number / taken:.0%} of ideal; {len(requests) / taken:.0f} a second; peak memory {peak:.0f} MiB"
+    )
+
+
+@contextmanager
+def _workers(number: int) -> Iterator[distributed.Client]:
+    with (
+        distributed.LocalCluster(
+            n_workers=number, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as made,
+        distributed.Client(made, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _cargo(plan: Plan) -> Cargo:
+    return Cargo(run_id=f"speed{time.monotonic_ns()}", backends=plan.backends, runs=f"{sleepers.__name__}:run")
+
+
+def _seconds(plan: Plan, executor: Executor, slots: Callable[[], int], *, batch: int) -> float:
+    """The seconds of a run of a plan."""
+    run = Run(
+        plan,
+        executor,
+        expectations={},
+        environment=environment.capture(),
+        run_id="speed",
+        slots=slots,
+        smoke_gate=False,
+        submit=sleepers.run,
+        batch=batch,
+    )
+    start = time.monotonic()
+    assert sum(1 for _ in run) == len(plan.requests)
+    return time.monotonic() - start
+
+
+if __name__ == "__main__":
+    main()
