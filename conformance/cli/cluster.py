@@ -69,7 +69,7 @@ def scheduler_of(options: MutableMapping[str, Any]) -> Scheduler | None:
             message = "--allow-mixed and --tls-* are for a cluster: name its --scheduler or --scheduler-file"
             raise UsageError(message)
         return None
-    if security and len(security) < len(_TLS):
+    if (security or (address or "").startswith("tls:")) and len(security) < len(_TLS):
         message = "TLS needs --tls-ca-file, --tls-cert and --tls-key"
         raise UsageError(message)
     place = address or str(Path(file))

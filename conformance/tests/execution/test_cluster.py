@@ -316,6 +316,7 @@ def test_records_are_those_of_one_machine(tmp_path: Path, monkeypatch: pytest.Mo
     [
         (("--allow-mixed",), "--allow-mixed and --tls-* are for a cluster"),
         (("--scheduler", "tcp://x:1", "--scheduler-file", __file__), "name two schedulers"),
+        (("--scheduler", "tls://x:1"), "TLS needs --tls-ca-file, --tls-cert and --tls-key"),
         (("--scheduler", "tls://x:1", "--tls-ca-file", __file__), "TLS needs --tls-ca-file, --tls-cert and --tls-key"),
     ],
 )
