@@ -3,9 +3,9 @@
 `python -m conformance.tests.jobs.kill_matrix PAGE [SABOTEUR ...]` runs on each the cases in which any of the defects is
 looked for, in their first variant, and those in which its own is, in all of theirs; one that is wrong about a move of
 the caller runs on the latter alone, for no first variant makes moves. With `--done FILE` what is known of a saboteur is
-kept in the file, a line each, and is not run again: a file is of one release of torch and one version of the suite,
-which the caller sees to. It exits with 1 where a defect is not caught by
-the check that is meant for it, where a MUST check is nowhere the only one, and where an honest backend shows anything.
+kept in the file, a line each, and is not run again; the page says how many are of an earlier version of the suite. It
+exits with 1 where a defect is not caught by the check that is meant for it, where a MUST check is nowhere the only one,
+and where an honest backend shows anything.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import EXHAUSTIVE, Extent, Level, Outcome
 from conformance.model.ladder import LADDER
 from conformance.model.request import BackendInfo
+from conformance.records.environment import suite_hash
 from conformance.report import markdown
 from conformance.report.links import Links
 from conformance.tests.saboteurs import HONEST, SABOTEURS, defects, ref
@@ -65,7 +66,7 @@ _LIMIT_S = 3.0  # for a saboteur that hangs
 class Kill:
     """The failures that show a saboteur: their number by check or end, and the first case with the intended one.
 
-    `is_quick`: a case of `--tier quick` shows it.
+    `is_quick`: a case of `--tier quick` shows it. `suite`: the hash of the suite that it was run with.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Kill:
     first: str
     requests: int
     is_quick: bool = False
+    suite: str = ""
 
     @property
     def meant(self) -> str:
@@ -137,7 +139,7 @@ def page(kills: Sequence[Kill], survivors: Sequence[Survivor]) -> str:
         "# Kill matrix",
         _ABOUT,
         f"Caught by what is meant to catch them: **{sum(bool(kill.first) for kill in kills)} of {len(kills)}**."
-        f" In `--tier quick`: {sum(kill.is_quick for kill in kills)}.",
+        f" In `--tier quick`: {sum(kill.is_quick for kill in kills)}.{_of_earlier(kills)}",
         "## Defects",
         markdown.table(
             ("saboteur", "module", "made from", "defect", "meant to catch it", "first caught in"),
@@ -167,6 +169,14 @@ def page(kills: Sequence[Kill], survivors: Sequence[Survivor]) -> str:
                 for one in survivors
             ],
         ),
+    )
+
+
+def _of_earlier(kills: Sequence[Kill]) -> str:
+    """How many were run with an earlier version of the suite; empty if none was."""
+    earlier = sum(kill.suite != suite_hash() for kill in kills)
+    return (
+        f" Of these {earlier} were run with an earlier version of the suite, which had fewer cases." if earlier else ""
     )
 
 
@@ -204,6 +214,7 @@ def _kill(name: str) -> Kill:
         first=min((case for case, new in shown if saboteur.meant in new), default=""),
         requests=len(records),
         is_quick=any(new and case in _QUICK for case, new in shown),
+        suite=suite_hash(),
     )
     click.echo(f"{name}: {kill.first or 'NOT CAUGHT'} {dict(kill.shown)}", err=True)
     return kill

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Level
+from conformance.records.environment import suite_hash
 from conformance.tests.jobs.kill_matrix import Kill, Survivor, page, problems
 from conformance.tests.saboteurs import SABOTEURS
 
@@ -19,7 +20,14 @@ def kills() -> Iterator[Kill]:
     """Each MUST check shows a saboteur that is meant for it, alone."""
     for check in DECISIVE:
         name = next(name for name, saboteur in SABOTEURS.items() if saboteur.meant == check)
-        yield Kill(name=name, shown=Counter({check: 3}), first="base.smoke.gradient", requests=9, is_quick=True)
+        yield Kill(
+            name=name,
+            shown=Counter({check: 3}),
+            first="base.smoke.gradient",
+            requests=9,
+            is_quick=True,
+            suite=suite_hash(),
+        )
 
 
 HONEST = Survivor(name="interpreter", shown=Counter(), requests=9)
@@ -44,6 +52,13 @@ def test_what_is_missing_is_told() -> None:
         f"no defect is shown by {second.meant} alone",
         "rebuilt is right, and shows layout",
     ]
+
+
+def test_the_page_tells_what_is_of_an_earlier_suite() -> None:
+    """Its numbers are of fewer cases."""
+    old, *others = kills()
+    assert "were run with an earlier version" not in page(others, [])
+    assert "Of these 1 were run with an earlier version of the suite" in page([replace(old, suite=""), *others], [])
 
 
 def test_the_page_shows_defects_checks_and_honest_backends() -> None:
