@@ -55,7 +55,6 @@ def scheduler_of(options: MutableMapping[str, Any]) -> Scheduler | None:
     Raises:
         UsageError: an option has no meaning without another one, or two contradict each other.
     """
-    from conformance.execution.engine import Scheduler
     from conformance.model.errors import UsageError
 
     address, file = options.pop("scheduler"), options.pop("scheduler_file")
@@ -69,8 +68,13 @@ def scheduler_of(options: MutableMapping[str, Any]) -> Scheduler | None:
             message = "--allow-mixed and --tls-* are for a cluster: name its --scheduler or --scheduler-file"
             raise UsageError(message)
         return None
+    if options.get("jobs"):
+        message = "--jobs is for this machine; the workers of a cluster say themselves how much they run at a time"
+        raise UsageError(message)
     if (security or (address or "").startswith("tls:")) and len(security) < len(_TLS):
         message = "TLS needs --tls-ca-file, --tls-cert and --tls-key"
         raise UsageError(message)
+    from conformance.execution.engine import Scheduler
+
     place = address or str(Path(file))
     return Scheduler(place=place, allow_mixed=mixed, worker_timeout_s=timeout_s, security=security)

@@ -47,7 +47,10 @@ def run(request: Request, deadline: Deadline | None = None) -> Attempt:
         return replace(made, ended=None, invalid=why, fault=fault)
     if _may_be_wrecked(made):
         alone = _in_child("run_uncompiled", request, deadline)
-        if alone.invalid or alone.ended:
+        if alone.ended:
+            why = f"the uncompiled program alone: {alone.ended}"
+            return replace(made, invalid=why, fault=Fault.REFERENCE, checks=())
+        if alone.invalid:
             return alone if made.fault is Fault.UNSTABLE else made
         wrecked = Ended(status=1, note=f"the caller could not go on: {(made.invalid or '').partition(chr(10))[0]}")
         return replace(made, ended=wrecked, invalid=None, fault=None)

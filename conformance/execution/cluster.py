@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import distributed
 from distributed.client import FutureCancelledError
+from distributed.comm.core import CommClosedError
 
 from conformance.execution import cluster_worker
 from conformance.execution.cluster_worker import Cargo, Performed
@@ -99,7 +100,7 @@ def cargo_of(
 
 
 def _texts(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir()) if path.is_file()}
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,6 +109,7 @@ class _Batch:
 
     keys: tuple[cluster_worker.Key, ...]
     future: Future[Sequence[Attempt]] = field(default_factory=Future)
+    is_second: bool = False
 
 
 def _gather(parts: Sequence[Future[Sequence[Attempt]]], whole: Future[Sequence[Attempt]]) -> None:
@@ -135,7 +137,7 @@ class ClusterExecutor(Executor):
         cargo: what workers need for the run.
         allow_mixed: whether workers may differ from this machine; records then have the fingerprint of their worker.
         worker_timeout_s: how long to wait while there is no worker.
-        tell: called with messages for the user.
+        notify: called with messages for the user.
     """
 
     def __init__(
@@ -145,22 +147,26 @@ class ClusterExecutor(Executor):
         *,
         allow_mixed: bool = False,
         worker_timeout_s: float = 300.0,
-        tell: Callable[[str], None] = _LOG.warning,
+        notify: Callable[[str], None] = _LOG.warning,
     ) -> None:
         self._client, self._cargo, self._digest = client, cargo, cargo.digest
-        self._mixed, self._worker_timeout_s, self._tell = allow_mixed, worker_timeout_s, tell
+        self._mixed, self._worker_timeout_s, self._notify = allow_mixed, worker_timeout_s, notify
         self._expected = cluster_worker.facts(cargo.backends)
         self._lock = threading.RLock()
         self._tasks: dict[_Batch, distributed.Future[Any]] = {}
         self._held: deque[_Batch] = deque()
         self._suspects: deque[_Batch] = deque()
-        self._alone: _Batch | None = None
-        self._trusted: dict[str, int] = {}
-        self._refused: set[str] = set()
-        self._alone_since: float | None = None
+        self._isolated: _Batch | None = None
+        self._trusted: dict[tuple[str, str], int] = {}
+        self._refused: set[tuple[str, str]] = set()
+        self._without_workers_since: float | None = None
         self._fault: Exception | None = None
         self._closed = threading.Event()
-        self._look()
+        try:
+            self._look()
+        except Exception as error:
+            message = f"this scheduler cannot be used: {type(error).__name__}: {error}"
+            raise UsageError(message) from error
         self._watch = threading.Thread(target=self._keep_looking, name="workers", daemon=True)
         self._watch.start()
 
@@ -173,10 +179,11 @@ class ClusterExecutor(Executor):
         """Run the requests of a batch on a worker, by what the cargo names; `fn` is for executors on this machine."""
         del fn
         batch = _Batch(keys=tuple(request.key for request in requests))
+        batch.future.set_running_or_notify_cancel()  # as on a thread: what is under way is not cancelled
         with self._lock:
             if self._fault:
                 batch.future.set_exception(self._fault)
-            elif self._alone:
+            elif self._isolated:
                 self._held.append(batch)
             else:
                 self._send(batch)
@@ -197,31 +204,30 @@ class ClusterExecutor(Executor):
 
     def _take(self, batch: _Batch, task: distributed.Future[Any]) -> None:
         """Hand the result of a task on, and send what had to wait for it."""
+        try:
+            made: Performed | Exception = task.result()  # it may wait for the network, so not with the lock held
+        except Exception as error:  # noqa: BLE001 - whatever a worker raises, in a thread of the client
+            made = error
         with self._lock:
             self._tasks.pop(batch, None)
             if self._closed.is_set() or batch.future.done():
                 return
-            try:
-                made: Performed = task.result()
-            except distributed.KilledWorker as error:
-                self._suspect(batch, error.allowed_failures + 1)
-            except FutureCancelledError:  # by nobody here
+            if isinstance(made, Performed):
+                batch.future.set_result([replace(each, fingerprint=made.fingerprint) for each in made.attempts])
+            elif isinstance(made, distributed.KilledWorker):
+                self._suspect(batch, made.allowed_failures + 1)
+            elif isinstance(made, FutureCancelledError):  # by nobody here
                 batch.future.set_exception(self._fault or HarnessError(_GONE))
-            except Exception as error:  # noqa: BLE001 - whatever a worker raises ends the run, in the client's thread
-                message = f"a worker of the cluster: {type(error).__name__}: {error}"
+            elif batch.is_second:
+                message = f"a worker of the cluster: {type(made).__name__}: {made}"
                 batch.future.set_exception(self._fault or HarnessError(message))
-            else:
-                batch.future.set_result(self._attempts(made))
+            else:  # a full disk of one machine need not be the end of the run
+                self._send(replace(batch, is_second=True))
             self._go_on(batch)
-
-    def _attempts(self, made: Performed) -> Sequence[Attempt]:
-        if not self._mixed:
-            return made.attempts
-        return [replace(each, fingerprint=made.fingerprint) for each in made.attempts]
 
     def _suspect(self, batch: _Batch, deaths: int) -> None:
         """Note that a batch was on workers that died, as others may have been. One that is alone has ended them."""
-        if batch is self._alone:
+        if batch is self._isolated:
             note = f"the workers that ran it died, {deaths} one after another"
             batch.future.set_result([Attempt(ended=Ended(status=1, note=note), stage=Stage.LOAD)])
             return
@@ -231,13 +237,13 @@ class ClusterExecutor(Executor):
 
     def _go_on(self, batch: _Batch) -> None:
         """Send what was held while a suspect was alone and, when nothing else is to be done, the next suspect."""
-        if batch is self._alone:
-            self._alone = None
+        if batch is self._isolated:
+            self._isolated = None
             while self._held:
                 self._send(self._held.popleft())
         if not self._tasks and self._suspects:
-            self._alone = self._suspects.popleft()
-            self._send(self._alone)
+            self._isolated = self._suspects.popleft()
+            self._send(self._isolated)
 
     def _keep_looking(self) -> None:
         while not self._closed.wait(_LOOK_S):
@@ -254,49 +260,58 @@ class ClusterExecutor(Executor):
             self._fail(HarnessError(_GONE))
             return
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
-        self._trusted = {address: slots for address, slots in self._trusted.items() if address in workers}
-        new = [address for address in workers if address not in self._trusted and address not in self._refused]
-        if new:
-            self._vet(new, workers)
-        self._wait_for_workers()
+        present = {(address, str(facts["id"])) for address, facts in workers.items()}  # an address may be used again
+        self._trusted = {worker: slots for worker, slots in self._trusted.items() if worker in present}
+        new = present - self._trusted.keys() - self._refused
+        try:
+            if new:
+                self._vet(dict(new), workers)
+        finally:
+            self._wait_for_workers()
 
-    def _vet(self, addresses: Sequence[str], workers: Mapping[str, Any]) -> None:
+    def _vet(self, new: Mapping[str, str], workers: Mapping[str, Any]) -> None:
+        """Give trust to workers, whose ids are by address, or say why not."""
         asked = self._client.run(
             cluster_worker.trust,
             self._expected,
             self._cargo,
             mixed=self._mixed,
-            workers=list(addresses),
+            workers=list(new),
             on_error="return",
         )
+        trusted = {}
         for address, different in asked.items():
-            if isinstance(different, OSError):  # it has left already
+            if isinstance(different, CommClosedError | TimeoutError):  # it has left already
                 continue
             if isinstance(different, Exception):
-                self._refuse(address, f"it cannot run this suite: {type(different).__name__}: {different}")
+                self._refuse(
+                    (address, new[address]), f"it cannot run this suite: {type(different).__name__}: {different}"
+                )
             elif different and not self._mixed:
-                self._refuse(address, "; ".join(self._difference(name, value) for name, value in different.items()))
+                differences = "; ".join(self._difference(name, value) for name, value in different.items())
+                self._refuse((address, new[address]), differences)
             else:
-                resources = workers[address]["resources"]
-                self._trusted[address] = int(resources.get("conformance", workers[address]["nthreads"]))
+                facts = workers[address]
+                trusted[address, new[address]] = int(facts["resources"].get("conformance", facts["nthreads"]))
         self._client.run_on_scheduler(_look_again)
+        self._trusted |= trusted  # only now: where that failed, they are asked again
 
     def _difference(self, name: str, value: str) -> str:
         return f"{name} is {value or 'unknown'}, here {self._expected[name] or 'unknown'}"
 
-    def _refuse(self, address: str, why: str) -> None:
-        self._refused.add(address)
-        self._tell(f"worker {address} is left out: {why}")
+    def _refuse(self, worker: tuple[str, str], why: str) -> None:
+        self._refused.add(worker)
+        self._notify(f"worker {worker[0]} is left out: {why}")
 
     def _wait_for_workers(self) -> None:
         if self._trusted:
-            self._alone_since = None
+            self._without_workers_since = None
             return
         now = time.monotonic()
-        if self._alone_since is None:
-            self._alone_since = now
-            self._tell(f"no worker can run this; waiting {self._worker_timeout_s:.0f} s for one")
-        if now - self._alone_since > self._worker_timeout_s:
+        if self._without_workers_since is None:
+            self._without_workers_since = now
+            self._notify(f"no worker can run this; waiting {self._worker_timeout_s:.0f} s for one")
+        if now - self._without_workers_since > self._worker_timeout_s:
             self._fail(HarnessError(f"for {self._worker_timeout_s:.0f} s no worker could run this"))
 
     def _fail(self, fault: Exception) -> None:
@@ -320,7 +335,7 @@ class ClusterExecutor(Executor):
         with self._lock:
             tasks = list(self._tasks.values())
             for batch in self._pending():
-                batch.future.cancel()
+                batch.future.set_exception(self._fault or HarnessError("the run has ended"))
         if tasks and self._client.status == "running":
             with contextlib.suppress(Exception):
                 self._client.cancel(tasks, force=True)

@@ -7,10 +7,12 @@ run, as texts.
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module, metadata
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,8 @@ from conformance.model.request import BackendInfo, Request
 from conformance.records import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from importlib.resources.abc import Traversable
 
     from conformance.model.case import Case
     from conformance.model.result import Attempt
@@ -34,6 +37,9 @@ Key = tuple[str, str, str]
 _RUN_BATCH = "conformance.execution.attempts:run_batch"
 _COMPARED = ("torch", "python", "platform", "compiler", "suite_hash")
 _CPUINFO = Path("/proc/cpuinfo")
+_VARIABLES = ("CONFORMANCE_", "PYTORCH_", "TORCH")
+"""What the names of environment variables begin with on which a result may depend."""
+_PLACES = frozenset({"TORCHINDUCTOR_CACHE_DIR", "TORCH_HOME"})
 _FEATURES = frozenset({"avx2", "avx512f", "avx512_bf16", "amx_bf16", "fma", "asimd", "sve"})
 """Of a processor, on which the kernels depend that PyTorch chooses and Inductor generates."""
 
@@ -80,9 +86,12 @@ class Performed:
 def facts(backends: Sequence[BackendInfo]) -> dict[str, str]:
     """Return what must be the same on every machine of a run, by name."""
     machine = environment.capture()
-    packages = {name for info in backends for name in info.packages}
+    packages = {*machine.packages, *(name for info in backends for name in info.packages)}
+    variables = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
     return {
         **{name: str(getattr(machine, name)) for name in _COMPARED},
+        "code of the suite": _code(),
+        "variables": " ".join(f"{name}={variables[name]}" for name in sorted(variables.keys() - _PLACES)),
         "processor features": " ".join(sorted(_features())),
         **{f"package {name}": _version(name) for name in sorted(packages)},
     }
@@ -176,6 +185,21 @@ def _features() -> set[str]:
         return set()
     flags = (line.partition(":")[2] for line in text.splitlines() if line.startswith(("flags", "Features")))
     return set(next(flags, "").split()) & _FEATURES
+
+
+def _code() -> str:
+    """Twelve digits over the modules of the suite, but for its tests."""
+    root = files("conformance")
+    parts = sorted(path for path in _modules(root) if not path[0].startswith("tests/"))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+def _modules(folder: Traversable, within: str = "") -> Iterator[tuple[str, str]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _modules(entry, f"{within}{entry.name}/")
+        elif entry.name.endswith(".py"):
+            yield f"{within}{entry.name}", entry.read_text(encoding="utf-8")
 
 
 def _version(name: str) -> str:

@@ -66,7 +66,7 @@ def cluster(
     *,
     seed: int,
     timeout_s: float | None,
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Iterator[Engine]:
     """Run requests on the workers of a cluster.
 
@@ -82,7 +82,7 @@ def cluster(
     cargo = dask.cargo_of(run_id, backends, folders, seed=seed, timeout_s=timeout_s)
     with dask.connected(scheduler.place, scheduler.security) as client:
         executor = dask.ClusterExecutor(
-            client, cargo, allow_mixed=scheduler.allow_mixed, worker_timeout_s=scheduler.worker_timeout_s, tell=tell
+            client, cargo, allow_mixed=scheduler.allow_mixed, worker_timeout_s=scheduler.worker_timeout_s, notify=notify
         )
         try:
             yield Engine(executor=executor, slots=lambda: executor.slots)

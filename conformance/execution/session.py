@@ -187,12 +187,12 @@ class Session:
         return [(case_id, variant) for case_id, variant in every if (case_id, variant.id) not in planned]
 
 
-def prepare(options: Options, tell: Callable[[str], None] = lambda _: None) -> Session:
+def prepare(options: Options, notify: Callable[[str], None] = lambda _: None) -> Session:
     """Read cases and expectations, describe the backends, plan, and open the record file.
 
     Args:
         options: of the run.
-        tell: called with messages on the workers of a cluster.
+        notify: called with messages on the workers of a cluster.
 
     Raises:
         ConformanceError: an option, case or expectation is wrong; nothing has run.
@@ -201,6 +201,33 @@ def prepare(options: Options, tell: Callable[[str], None] = lambda _: None) -> S
     if options.expectations:
         refuse_malformed(options.expectations, options.backends or discovery.names(), cases)
     infos = discovery.find(options.backends, attempts.describe)
+    plan = _plan(options, cases, infos)
+    machine = environment.capture(homes(options.folders))
+    expectations = _expectations(options, infos, cases, machine)
+    run_id = uuid.uuid4().hex[:12]
+    with ExitStack() as stack:  # closed by whoever executes the session, or here where none is made
+        engine = stack.enter_context(_engine(options, run_id, plan, machine.threads, notify))
+        header = make_header(plan, machine, run_id, [str(folder) for folder in options.folders])
+        path = options.records or (
+            kept.to_continue(Kind.RUN, partial(belongs, header=header)) if options.resume else kept.new(Kind.RUN)
+        )
+        writer, done = resume(path, header) if options.resume else (RecordWriter(path, header), ())
+        return Session(
+            cases=cases,
+            plan=plan,
+            expectations=expectations,
+            environment=machine,
+            path=path,
+            writer=writer,
+            done=done,
+            options=options,
+            engine=engine,
+            stack=stack.pop_all(),
+        )
+
+
+def _plan(options: Options, cases: Sequence[Case], infos: Sequence[BackendInfo]) -> Plan:
+    """The requests that the options ask for; on a cluster what compiles slowly is first, so that all end together."""
     plan = select(
         cases,
         infos,
@@ -214,32 +241,15 @@ def prepare(options: Options, tell: Callable[[str], None] = lambda _: None) -> S
         shuffle=options.shuffle,
         extent=Extent(options.tier),
     )
-    machine = environment.capture(homes(options.folders))
-    expectations = _expectations(options, infos, cases, machine)
-    run_id = uuid.uuid4().hex[:12]
-    with ExitStack() as stack:  # closed by whoever executes the session, or here where none is made
-        engine = stack.enter_context(_engine(options, run_id, plan, machine.threads, tell))
-        header = make_header(plan, machine, run_id, [str(folder) for folder in options.folders])
-        path = options.records or (
-            kept.to_continue(Kind.RUN, partial(belongs, header=header)) if options.resume else kept.new(Kind.RUN)
-        )
-        writer, done = resume(path, header) if options.resume else (RecordWriter(path, header), ())
-        return Session(
-            cases=cases,
-            plan=plan if options.scheduler is None else _slow_first(plan),
-            expectations=expectations,
-            environment=machine,
-            path=path,
-            writer=writer,
-            done=done,
-            options=options,
-            engine=engine,
-            stack=stack.pop_all(),
-        )
+    if options.scheduler is None:
+        return plan
+    order = sorted(plan.requests, key=lambda request: SLOW_COMPILE not in request.backend.tags)
+    selection = replace(plan.selection, allow_mixed=options.scheduler.allow_mixed)
+    return replace(plan, requests=tuple(order), selection=selection)
 
 
 def _engine(
-    options: Options, run_id: str, plan: Plan, threads: int, tell: Callable[[str], None]
+    options: Options, run_id: str, plan: Plan, threads: int, notify: Callable[[str], None]
 ) -> AbstractContextManager[Engine]:
     if options.scheduler is None:
         return engines.local(options.jobs or threads)
@@ -250,14 +260,7 @@ def _engine(
         options.folders,
         seed=options.seed,
         timeout_s=options.timeout_s,
-        tell=tell,
-    )
-
-
-def _slow_first(plan: Plan) -> Plan:
-    """The plan with what compiles slowly first, so that many workers end at the same time."""
-    return replace(
-        plan, requests=tuple(sorted(plan.requests, key=lambda request: SLOW_COMPILE not in request.backend.tags))
+        notify=notify,
     )
 
 

@@ -62,7 +62,8 @@ class Selection:
     """The restrictions that a user put on a run; a field with its default restricts nothing.
 
     `cases` are globs, `variants` like `grad=disabled,dynamic=true`; `timeout_s` is the limit of each request.
-    `function` is the reference of the user's function that is checked in place of cases.
+    `function` is the reference of the user's function that is checked in place of cases. `allow_mixed`: workers of a
+    cluster may differ from each other.
     """
 
     cases: tuple[str, ...] = ()
@@ -72,6 +73,7 @@ class Selection:
     tier: Extent = Extent.DEFAULT
     timeout_s: float | None = None
     function: str = ""
+    allow_mixed: bool = False
 
     @property
     def given(self) -> dict[str, object]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["changes", "document", "images", "pages", "write"]
 
 _RECORDS = "records"
+_BADGES = "badges"
 _OVERVIEW = "README.md"
 _COVERAGE = "coverage.md"
 _BENCHMARKS = "benchmarks.md"
@@ -85,6 +86,7 @@ def changes(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
     rendered = {folder / name: text for name, text in made.items()}
     todo: dict[Path, str | None] = {path: text for path, text in rendered.items() if _read(path) != text}
     earlier = [path for path in sorted(folder.glob("*.md")) if _read(path).startswith(MARKER)]
+    earlier += sorted(folder.glob(f"{_BADGES}/*.svg"))
     # Timings alone do not determine which pages of backends there should be.
     return todo | (
         dict.fromkeys(path for path in earlier if path not in rendered) if folder / _OVERVIEW in rendered else {}
@@ -140,7 +142,7 @@ def _badges(records: Sequence[Path]) -> dict[str, str]:
         return {}
     stated = statement.of_runs(run for _, run in gathered(records).tables)
     return {
-        f"badges/{page_name(backend).removesuffix('.md')}.svg": statement.svg(statement.badge(each))
+        f"{_BADGES}/{page_name(backend).removesuffix('.md')}.svg": statement.svg(statement.badge(each))
         for backend, each in stated.items()
     }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.model.check_catalogue import CATALOGUE
@@ -24,6 +25,7 @@ __all__ = ["sarif"]
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _NAME = "torch-compile-conformance"
+_NOWHERE = "cases"  # of a case that is not installed; GitHub refuses a log with a result that has no location
 
 
 def sarif(records: Iterable[Record], places: Mapping[str, Location], version: str) -> str:
@@ -67,9 +69,14 @@ def _result(record: Record, place: Location | None, rules: Mapping[str, int]) ->
         "partialFingerprints": {"request/v1": hashlib.sha256(f"{name} {rule}".encode()).hexdigest()},
         "properties": {"verdict": record.verdict.value, "clauses": list(record.clauses), "reproduce": record.reproduce},
     }
-    if place:
-        at = {"artifactLocation": {"uri": place.file}, "region": {"startLine": place.line}}
-        made["locations"] = [{"physicalLocation": at}]
+    uri, line = (_relative(place.file), place.line) if place else (_NOWHERE, 1)
+    at = {"artifactLocation": {"uri": uri}, "region": {"startLine": line}}
+    made["locations"] = [{"physicalLocation": at}]
     if record.verdict is Verdict.XFAIL and known:
         made["suppressions"] = [{"kind": "external", "justification": known.reason}]
     return made
+
+
+def _relative(path: str) -> str:
+    """The path of a case's file as it is in a checkout of the suite."""
+    return f"cases/{Path(path).name}" if Path(path).is_absolute() else path

@@ -137,8 +137,9 @@ def badge(stated: Mapping[str, Any]) -> dict[str, Any]:
     """
     reached = [each["level"] for each in stated["levels"] if each["reached"]]
     first = stated["levels"][0]
-    partly = ", not every capability" if stated["not_claimed"] else ""
-    message = ", ".join(reached) + partly if reached else f"{first['level']} {first['conforming']}/{first['scored']}"
+    message = (
+        ", ".join(reached) + _partly(stated) if reached else f"{first['level']} {first['conforming']}/{first['scored']}"
+    )
     return _endpoint(_LABEL, message, reached=bool(reached))
 
 
@@ -147,11 +148,16 @@ def badges(stated: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         each["level"]: _endpoint(
             f"{_LABEL}: {each['level']}",
-            "reached" if each["reached"] else f"{each['conforming']}/{each['scored']}",
+            f"reached{_partly(stated)}" if each["reached"] else f"{each['conforming']}/{each['scored']}",
             reached=each["reached"],
         )
         for each in stated["levels"]
     }
+
+
+def _partly(stated: Mapping[str, Any]) -> str:
+    """What is added to a level that is reached without every capability."""
+    return ", not every capability" if stated["not_claimed"] else ""
 
 
 def _endpoint(label: str, message: str, *, reached: bool) -> dict[str, Any]:

@@ -181,9 +181,10 @@ def _levels(made: _Files, stated: Mapping[str, Any]) -> dict[str, Any]:
         path = _badge_path(stem, level)
         made[f"{path}.json"] = (json.dumps(badge) + "\n").encode()
         made[f"{path}.svg"] = statement.svg(badge).encode()
-    shown = ("level", "conforming", "scored", "reached")
+    shown = ("level", "conforming", "scored", "reached", "invalid", "chapters_without_a_scored_request")
     return {
         "statement": f"statements/{stem}.json",
+        "claims_everything": not stated["not_claimed"],
         "levels": [
             {name: each[name] for name in shown} | {"badge": _badge_path(stem, each["level"])}
             for each in stated["levels"]

@@ -36,7 +36,7 @@ COLUMNS = (
 )
 _FIRST = 240  # characters of a message in a table
 _DIFFERENCES = 6  # of a check, that are shown
-_SAID = 20_000  # characters of a whole message, or of a traceback
+_MESSAGE = 20_000  # characters of a whole message, or of a traceback
 _VALUE = 1_000  # characters of a value in a difference
 _ENVIRONMENT = ("python", "platform", "cpu", "threads", "compiler", "suite_hash", "started")
 
@@ -153,11 +153,11 @@ def _advisories(record: Record) -> list[CheckResult]:
 
 def _detail(record: Record) -> dict[str, Any]:
     return {
-        "message": _clipped(record.full_message, _SAID),
+        "message": _clipped(record.full_message, _MESSAGE),
         "broken": [_check(check) for check in record.checks if check.breaks],
         "advisories": [_check(check) for check in _advisories(record)],
         "evidence": asdict(record.evidence) if record.evidence else {},
-        "raised": _clipped("\n".join(record.raised.traceback), _SAID) if record.raised else "",
+        "raised": _clipped("\n".join(record.raised.traceback), _MESSAGE) if record.raised else "",
         "reproduce": record.reproduce,
         "script": f"conformance repro {shlex.quote('/'.join(record.key))} > repro.py",
     }

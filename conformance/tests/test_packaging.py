@@ -176,9 +176,11 @@ def test_every_package_is_in_the_wheel(checkout: Path, project: dict[str, Any]) 
 
 
 def test_every_import_of_the_package_is_declared(checkout: Path, project: dict[str, Any]) -> None:
-    """Whoever installs the wheel has all that it imports: by its dependencies, or by the extras `plot` and `pytest`."""
+    """Whoever installs the wheel has all that it imports: by its dependencies, or by an extra for users."""
     declared = [*project["project"]["dependencies"]]
-    declared += [each for name in ("plot", "pytest") for each in project["project"]["optional-dependencies"][name]]
+    declared += [
+        each for name in ("cluster", "plot", "pytest") for each in project["project"]["optional-dependencies"][name]
+    ]
     distributions = {canonicalize_name(Requirement(text).name) for text in declared}
     providers = packages_distributions()
     left_out = {checkout / "conformance" / name for name in ("tests", "docs")}

@@ -44,8 +44,11 @@ conformance.extend(({ data, has, rowsOf, row, h, link, request, table, chip, pla
     const names = Object.keys(data.meta.releases);
     const from = query().get("from") || names.at(-2) || names[0], to = query().get("to") || names.at(-1);
     if (!names.includes(from) || !names.includes(to)) return show("Compare", h("p", {}, `There are records of ${names.join(", ")} only.`));
+    // What a visitor's file says of itself is a message, where the site has a symptom: the check is what both have.
+    const isOwn = [from, to].some((name) => !data.meta.releases[name].file);
     const [older, newer] = [await rowsOf(from), await rowsOf(to)];
-    const { groups, counts } = paired(older, newer, (was, now) => words(from, was.cause) === words(to, now.cause));
+    const { groups, counts } = paired(older, newer, (was, now) =>
+      words(from, was.cause) === words(to, now.cause) || (isOwn && was.check === now.check));
     const shared = newer.words.backend.filter((name) => older.words.backend.includes(name));
     const apart = [[older, newer, to], [newer, older, from]].map(([one, other, release]) =>
       [one.words.backend.filter((name) => !other.words.backend.includes(name)), release]).filter(([found]) => found.length);

@@ -10,7 +10,7 @@ conformance.extend(({ data, h, route, releases, alone }) => {
   const rowOf = (one, causes) => {
     const said = String(one.message || "").split("\n")[0], known = data.meta.legend[one.verdict], variant = String(one.variant);
     const conforms = known.conforms || !known.scored, expectation = one.expectation || {};
-    const words = conforms ? "" : String(expectation.reason || said || one.verdict), cause = words ? sum(words) : "";
+    const words = conforms ? "" : String((one.verdict === "xfail" && expectation.reason) || said || one.verdict), cause = words ? sum(words) : "";
     if (cause) causes[cause] = { words, issue: String(expectation.issue || "") };
     return {
       backend: String(one.backend), case: String(one.case_id), variant, verdict: one.verdict, cause, first: "", advisory: "",

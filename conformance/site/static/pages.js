@@ -8,6 +8,7 @@ conformance.extend((tools) => {
   const SCOPE = 2; // chapters that say what an area is about
   const FIRST = 3; // root causes of each backend on the overview
   const percent = (one) => (one.scored ? `${((100 * one.conforming) / one.scored).toFixed(1)} %` : "-");
+  const of = (backend) => `backend:"${backend}"`;
   const requests = (count) => (count === 1 ? "1 request" : `${count} requests`);
 
   /* Overview. */
@@ -19,9 +20,9 @@ conformance.extend((tools) => {
     const names = Object.keys(facts.backends).filter((name) => totals.has(name)), scopes = scopesOf(found);
     const lines = [...found.words.area].sort().map((area) => [
       [search(`area:${area}`, area), h("span", { class: "scope" }, scopes.get(area))],
-      ...names.map((name) => score(cells.get(`${area} ${name}`), (text) => search(`backend:${name} area:${area}`, text))),
+      ...names.map((name) => score(cells.get(`${area} ${name}`), (text) => search(`${of(name)} area:${area}`, text))),
     ]);
-    lines.push(["all", ...names.map((name) => score(totals.get(name), (text) => search(`backend:${name}`, text)))]);
+    lines.push(["all", ...names.map((name) => score(totals.get(name), (text) => search(of(name), text)))]);
     lines.push(["share", ...names.map((name) => percent(totals.get(name)))]);
     lines.push(["not scored", ...names.map((name) => String(totals.get(name).all - totals.get(name).scored))]);
     const others = Object.entries(data.meta.latest || {}).filter(([name]) => !totals.has(name));
@@ -38,13 +39,18 @@ conformance.extend((tools) => {
       h("p", {}, link(`release/${release}`, "On which machines, and with which versions")));
   };
 
-  const reach = (level) => (level.reached ? h("strong", {}, "reached") : score(level));
+  const reach = (level, everything) => {
+    if (level.reached) return h("strong", {}, everything ? "reached" : "reached, not every capability");
+    const missing = [level.invalid ? `${level.invalid} invalid` : "",
+      level.chapters_without_a_scored_request.length ? `nothing scored of ${level.chapters_without_a_scored_request.join(", ")}` : ""];
+    return [score(level), missing.filter(Boolean).join("; ")];
+  };
 
   const levelsTable = (facts, names) => {
-    const stated = names.filter((name) => has(facts.levels, name)).map((name) => [name, facts.levels[name].levels]);
+    const stated = names.filter((name) => has(facts.levels, name)).map((name) => [name, facts.levels[name]]);
     if (!stated.length) return null;
-    return [h("h2", {}, "Levels"), table(["backend", ...stated[0][1].map((each) => each.level)], stated.map(([name, levels]) =>
-      [link(`backend/${name}`, name), ...levels.map(reach)]), "Conforming / scored of each level; a level is reached where all of it conforms")];
+    return [h("h2", {}, "Levels"), table(["backend", ...stated[0][1].levels.map((each) => each.level)], stated.map(([name, one]) =>
+      [link(`backend/${name}`, name), ...one.levels.map((each) => reach(each, one.claims_everything))]), "Conforming / scored of each level; a level is reached where all of it conforms")];
   };
 
   /* What the cases of an area are about: their number, and the chapters of the specification that most of them test. */
@@ -69,7 +75,7 @@ conformance.extend((tools) => {
   /* The root causes of a backend, most requests first, each with the checks that show it and the rung that shows it first. */
   const causesOf = (found, facts, backend, most) => {
     const causes = new Map();
-    for (const place of filtered(found, `backend:"${backend}"`)) {
+    for (const place of filtered(found, of(backend))) {
       const cause = word(found, "cause", place);
       if (!cause) continue;
       if (!causes.has(cause)) causes.set(cause, { count: 0, checks: new Set(), first: new Set() });
@@ -83,7 +89,7 @@ conformance.extend((tools) => {
     return [
       h("ol", { class: "causes" }, ordered.slice(0, most).map(([cause, one]) => {
         const known = facts.causes[cause] || { words: cause, issue: "" };
-        return h("li", {}, link(`cause/${cause}`, known.words), " ", search(`backend:${backend} cause:${cause}`, requests(one.count)),
+        return h("li", {}, link(`cause/${cause}`, known.words), " ", search(`${of(backend)} cause:${cause}`, requests(one.count)),
           h("span", { class: "scope" }, [...one.checks].slice(0, 4).join(", "), one.checks.size > 4 ? ", ..." : "",
             one.first.size ? `; first seen in ${[...one.first].join(", ")}` : "",
             known.issue ? ["; ", external(known.issue)] : null));
@@ -105,38 +111,38 @@ conformance.extend((tools) => {
     const info = facts.backends[name];
     const lines = grouped(found, "area", "backend").filter((each) => each.backend === name)
       .sort((one, other) => one.area.localeCompare(other.area))
-      .map((each) => [search(`backend:${name} area:${each.area}`, each.area), score(each),
-        search(`backend:${name} area:${each.area} -verdict:pass`, Object.entries(each.counts)
+      .map((each) => [search(`${of(name)} area:${each.area}`, each.area), score(each),
+        search(`${of(name)} area:${each.area} -verdict:pass`, Object.entries(each.counts)
           .filter(([verdict]) => verdict !== "pass").map(([verdict, count]) => `${count} ${verdict}`).join(", ") || "-")]);
     return show(name, h("p", {}, [info.description, `run on torch ${release}`].filter(Boolean).join("; ")),
       info.unavailable ? h("p", { class: "note" }, `It could not be used here: ${info.unavailable}`) : null,
       levelsOf(facts, name),
       h("h2", {}, "Root causes, most requests first"),
       h("p", {}, "Below each, the checks that show it, and the first backend of the ladder that shows the same; ",
-        search(`backend:${name} first:${name}`, "what no backend before it shows"), "."),
+        search(`${of(name)} first:"${name}"`, "what no backend before it shows"), "."),
       causesOf(found, facts, name, Infinity),
       h("h2", {}, "By area"), table(["area", "conforming / scored", "everything else"], lines),
       advisoriesOf(found, name),
       h("h2", {}, "What it does not claim"),
       h("p", {}, (info.not_claimed || []).join(", ") || "It claims everything.",
-        (info.not_claimed || []).length ? [". ", search(`backend:${name} verdict:unsupported`, "Requests that need it"), " are not scored."] : null));
+        (info.not_claimed || []).length ? [". ", search(`${of(name)} verdict:unsupported`, "Requests that need it"), " are not scored."] : null));
   };
 
   const advisoriesOf = (found, name) => {
     const counts = new Map();
-    for (const place of filtered(found, `backend:"${name}"`)) {
+    for (const place of filtered(found, of(name))) {
       for (const each of word(found, "advisory", place).split(" ").filter(Boolean)) counts.set(each, (counts.get(each) || 0) + 1);
     }
     return counts.size ? [h("h2", {}, "Advisories"), h("p", {}, "What the specification does not demand, or the backend does not claim: ",
-      [...counts].sort().map(([check, count]) => [search(`backend:${name} advisory:${check}`, `${check} ${count}`), " "]))] : null;
+      [...counts].sort().map(([check, count]) => [search(`${of(name)} advisory:${check}`, `${check} ${count}`), " "]))] : null;
   };
 
   const levelsOf = (facts, name) => {
     if (!has(facts.levels, name)) return null;
-    const { levels, statement } = facts.levels[name];
+    const { levels, statement, claims_everything: everything } = facts.levels[name];
     return [h("h2", {}, "Levels"),
       table(["level", "conforming / scored", "badge", "for shields.io"], levels.map((each) => [
-        each.level, reach(each), h("img", { src: `${each.badge}.svg`, alt: `badge: ${each.level} ${reach(each).textContent}` }),
+        each.level, reach(each, everything), h("img", { src: `${each.badge}.svg`, alt: `badge of ${each.level}` }),
         h("a", { href: `${each.badge}.json` }, `${each.badge}.json`)]), "Levels of the specification"),
       h("p", {}, h("a", { href: statement, download: true }, "The statement"),
         ", which conformance verify holds against the records.")];
@@ -204,7 +210,7 @@ conformance.extend((tools) => {
 
   const detail = async (place, release, one) => {
     const name = `${one.case} ${one.variant}`, found = (await fileOf("details", release, one.backend))[name];
-    const { texts, of } = await fileOf("scripts", release, one.backend), script = has(of, name) ? texts[of[name]] : null;
+    const scripts = await fileOf("scripts", release, one.backend), script = has(scripts.of, name) ? scripts.texts[scripts.of[name]] : null;
     const cause = has(data.meta.releases[release].causes, one.cause) ? data.meta.releases[release].causes[one.cause] : null;
     const title = h("h2", { tabindex: "-1" }, `${one.backend} on torch ${release}, ${plain(one.variant)}`);
     place.replaceChildren(...[
@@ -251,12 +257,12 @@ conformance.extend((tools) => {
       cases.set(one.case, seen);
     }
     if (!has(data.meta.clauses, name)) return show("No such clause", h("p", {}, `The specification has no clause ${name}.`));
-    const names = [...backends.keys()], of = (counts) => (counts ? tally(counts) : null);
+    const names = [...backends.keys()], summed = (counts) => (counts ? tally(counts) : null);
     return show(name, h("p", {}, marked(data.meta.clauses[name])),
       table(["case", ...names], [
-        ["all", ...names.map((each) => score(of(backends.get(each)), (text) => search(`backend:${each} clause:${name}`, text)))],
+        ["all", ...names.map((each) => score(summed(backends.get(each)), (text) => search(`${of(each)} clause:${name}`, text)))],
         ...[...cases].sort(([one], [other]) => one.localeCompare(other)).slice(0, MOST).map(([each, seen]) =>
-          [link(`case/${each}`, each), ...names.map((backend) => score(of(seen.get(backend))))]),
+          [link(`case/${each}`, each), ...names.map((backend) => score(summed(seen.get(backend))))]),
       ], "Conforming / scored"));
   };
 
@@ -276,13 +282,13 @@ conformance.extend((tools) => {
 
   const releasePage = async (show, name) => {
     if (!has(data.meta.releases, name)) return show("No such release", h("p", {}, `There are no records of torch ${name}.`));
-    const { backends } = data.meta.releases[name], of = (info, key) => String((info.environment || {})[key] || "");
+    const { backends } = data.meta.releases[name], fact = (info, key) => String((info.environment || {})[key] || "");
     return show(`torch ${name}`, h("p", {}, "Where and when each backend was run. Results of two suites (of cases and checks of "
       + "different versions) are not quite comparable."),
     table(["backend", "packages", "CPU", "threads", "platform", "Python", "compiler", "suite", "started"], Object.entries(backends)
       .map(([backend, info]) => [link(`backend/${backend}`, backend, { release: name }),
         Object.entries(info.packages || {}).map((each) => each.join(" ")).join(", "),
-        ...["cpu", "threads", "platform", "python", "compiler", "suite_hash", "started"].map((key) => of(info, key))]), "Environments"));
+        ...["cpu", "threads", "platform", "python", "compiler", "suite_hash", "started"].map((key) => fact(info, key))]), "Environments"));
   };
 
   /* Words. */

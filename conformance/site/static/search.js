@@ -45,6 +45,9 @@ conformance.extend(({ has, rowsOf, word, row, h, link, search, request, table, c
     return places;
   };
 
+  /* A search without its verdicts, to choose one of them. */
+  const without = (text) => text.replace(/(^|\s)verdict:\S+/gi, "").trim();
+
   /* What is wrong with a search that finds nothing. */
   const advice = (found, text) => parsed(text).flatMap((one) => {
     if (one.key && !KEYS.includes(one.key)) return [`There is no filter ${one.key}; there are ${KEYS.join(", ")}.`];
@@ -63,7 +66,7 @@ conformance.extend(({ has, rowsOf, word, row, h, link, search, request, table, c
     const { conforming, scored } = tally(counts);
     const facets = h("p", { role: "status", id: "found", "data-count": places.length, "data-ms": took.toFixed(1) },
       `${places.length} of ${found.length} requests${scored ? `, ${conforming} of ${scored} conform` : ""}: `,
-      Object.entries(counts).map(([verdict, count]) => [search(`${text} verdict:${verdict}`.trim(), `${count} ${verdict}`), " "]),
+      Object.entries(counts).map(([verdict, count]) => [search(`${without(text)} verdict:${verdict}`.trim(), `${count} ${verdict}`), " "]),
       places.length > MOST ? `(the first ${MOST} are shown; more words find fewer)` : "");
     if (!places.length) return [facets, h("ul", {}, advice(found, text).map((each) => h("li", {}, each)))];
     const lines = places.slice(0, MOST).map((place) => row(found, place)).map((one) => ({

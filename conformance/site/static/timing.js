@@ -181,7 +181,11 @@ conformance.extend(({ data, load, h, link, table, plain, chosen, query, current,
         : null];
     };
     const apart = (low, high) => low !== null && high !== null && low > high;
-    return [group("Slower now", ([was, now]) => apart(now.low, was.high)), group("Faster now", ([was, now]) => apart(was.low, now.high))];
+    const where = (run) => `${run.cpu}, ${run.threads === 1 ? "1 thread" : `${run.threads} threads`}`;
+    const machines = where(before) === where(after) ? [] : [h("p", { class: "note" },
+      `Timed on different machines: ${where(before)}, and ${where(after)}.`)];
+    return [...machines, h("p", {}, "Ratios are to what is uncompiled on the same release, which may be faster or slower itself."),
+      group("Slower now, relative to uncompiled", ([was, now]) => apart(now.low, was.high)), group("Faster now, relative to uncompiled", ([was, now]) => apart(was.low, now.high))];
   };
 
   sections.push(ofCase);

@@ -145,7 +145,7 @@ def test_without_workers_the_client_waits_and_goes_on(log: Path) -> None:
     """It says so once, and the next worker gets what is left."""
     said: list[str] = []
     cargo = a_cargo(log)
-    with executing(cargo, tell=said.append) as (executor, client):
+    with executing(cargo, notify=said.append) as (executor, client):
         client.cluster.scale(0)
         wait_for(lambda: said)
         future = executor.submit(None, requests_of(cargo, 1))
@@ -200,7 +200,7 @@ def test_workers_that_are_not_as_the_client_is_are_left_out(log: Path, monkeypat
     monkeypatch.setattr(cluster_worker, "facts", lambda _: {"torch": "9.9.9", "suite_hash": "other"})
     said: list[str] = []
     cargo = a_cargo(log)
-    with executing(cargo, tell=said.append) as (executor, _):
+    with executing(cargo, notify=said.append) as (executor, _):
         assert executor.slots == 1
     assert "is left out: torch is 2." in said[0]
     assert "here 9.9.9; suite_hash is " in said[0]
@@ -316,6 +316,7 @@ def test_records_are_those_of_one_machine(tmp_path: Path, monkeypatch: pytest.Mo
     [
         (("--allow-mixed",), "--allow-mixed and --tls-* are for a cluster"),
         (("--scheduler", "tcp://x:1", "--scheduler-file", __file__), "name two schedulers"),
+        (("--scheduler", "tcp://x:1", "--jobs", "2"), "--jobs is for this machine"),
         (("--scheduler", "tls://x:1"), "TLS needs --tls-ca-file, --tls-cert and --tls-key"),
         (("--scheduler", "tls://x:1", "--tls-ca-file", __file__), "TLS needs --tls-ca-file, --tls-cert and --tls-key"),
     ],
@@ -334,6 +335,6 @@ def test_who_has_no_dask_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch
     scheduler = engine.Scheduler(place="local:1")
     with (
         pytest.raises(UsageError, match=r"torch-compile-conformance\[cluster\]"),
-        engine.cluster(scheduler, "run1", (), (), seed=0, timeout_s=None, tell=print),
+        engine.cluster(scheduler, "run1", (), (), seed=0, timeout_s=None, notify=print),
     ):
         pass

@@ -48,6 +48,16 @@ def test_what_ended_without_a_check_is_a_rule_of_its_own() -> None:
     assert all(rule["shortDescription"]["text"] for rule in run["tool"]["driver"]["rules"])
 
 
+def test_every_result_has_a_place() -> None:
+    """Code scanning refuses a log with one that has none; paths are those of a checkout."""
+    places = {"demo.first.two": Location(file="/site-packages/cases/demo_first.yaml", line=7)}
+    log = json.loads(sarif([red(case_id="demo.first.two"), red(case_id="gone.case.now")], places, "1.0"))
+    found = [
+        result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in log["runs"][0]["results"]
+    ]
+    assert found == ["cases/demo_first.yaml", "cases"]
+
+
 def test_a_finding_is_the_same_one_in_the_next_run() -> None:
     """Its fingerprint holds neither numbers nor places."""
     first, second = (_run(red(message=words))["results"][0] for words in ("off by 1", "off by 2"))

@@ -170,6 +170,8 @@ def test_a_link_leads_to_the_top_and_back_to_where_it_was(visit: _Visit) -> None
     visit.page.click("main a[href^='#/clauses']")
     visit.page.wait_for_function("document.querySelector('h1').textContent === 'Clauses'")
     assert visit.page.evaluate("window.scrollY") == 0
+    visit.page.go_back()
+    visit.page.wait_for_function("window.scrollY > 0")
 
 
 def test_clauses_are_not_shown_as_markdown(visit: _Visit) -> None:
@@ -250,8 +252,8 @@ def test_releases_differ_in_speed_where_intervals_lie_apart(browser: Any, tmp_pa
     visit.open("#/compare")
     text = visit.page.locator("main").inner_text()
     visit.page.close()
-    assert "Slower now: 1 of 2" in text
-    assert "Faster now: 0 of 2" in text
+    assert "Slower now, relative to uncompiled: 1 of 2" in text
+    assert "Faster now, relative to uncompiled: 0 of 2" in text
 
 
 def test_a_request_has_an_address(visit: _Visit) -> None:

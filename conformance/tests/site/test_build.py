@@ -239,7 +239,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     path = a_run(tmp_path / "a.jsonl", red(backend="fake", message=HOSTILE, case_id="demo.first.two"))
     site([path], tmp_path / "site")
     assert HOSTILE in words(script(tmp_path / "site" / "data" / "r0.js")[2]["columns"]["message"])
-    text = (tmp_path / "site" / "app.js").read_text(encoding="utf-8")
+    text = "".join(each.read_text(encoding="utf-8") for each in (tmp_path / "site").glob("*.js"))
     unsafe = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(")
     assert [name for name in unsafe if name in text] == []
 
