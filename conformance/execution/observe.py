@@ -266,24 +266,8 @@ class _Compiled:
         except Exception as error:  # noqa: BLE001 - torch.compile refuses the backend: a result
             return Attempt(raised=describe(error, Stage.COMPILE), stage=Stage.COMPILE)
         weights = weights_of(role)
-        actual = perform(role)
-        evidence = watch.evidence(compiled_backward=any(call.compiled_backward for call in actual.calls))
-        breaks = graph_breaks.places()  # since the watch was made
-        actual_bytes = saved_bytes(role) if actual.complete else None
-        pair = Pair(
-            case=self.subject.request.case,
-            actual=actual,
-            expected=expected,
-            reference=Reference(self.subject.request, self.subject.build, self.subject.request.moves),
-            evidence=evidence,
-            breaks=breaks,
-            fallback=_fallback(self.backend),
-            is_idle=_is_idle(self.backend, evidence),
-            actual_bytes=actual_bytes,
-            expected_bytes=expected_bytes,
-            twin=perform(twin) if twin else None,
-            lacking=Capability.all() - self.subject.request.backend.capabilities,
-        )
+        pair = self._pair(role, watch, expected, expected_bytes, twin)
+        actual, evidence = pair.actual, pair.evidence
         self.report(Stage.COMPARE)
         raised = _unexpected(actual, expected)
         checks = self._checks(pair, raised)
@@ -298,7 +282,30 @@ class _Compiled:
             evidence=evidence,
             raised=raised,
             stage=raised.stage if raised else Stage.COMPARE,
-            metrics=_metrics(actual, actual_bytes, expected_bytes),
+            metrics=_metrics(actual, pair.actual_bytes, expected_bytes),
+        )
+
+    def _pair(
+        self, role: Role, watch: Watch, expected: RoleObservation, expected_bytes: int | None, twin: Role | None
+    ) -> Pair:
+        """Run the compiled role, and put all that its checks need beside what is expected."""
+        actual = perform(role)
+        evidence = watch.evidence(compiled_backward=any(call.compiled_backward for call in actual.calls))
+        breaks = graph_breaks.places()  # since the watch was made
+        actual_bytes = saved_bytes(role) if actual.complete else None
+        return Pair(
+            case=self.subject.request.case,
+            actual=actual,
+            expected=expected,
+            reference=Reference(self.subject.request, self.subject.build, self.subject.request.moves),
+            evidence=evidence,
+            breaks=breaks,
+            fallback=_fallback(self.backend),
+            is_idle=_is_idle(self.backend, evidence),
+            actual_bytes=actual_bytes,
+            expected_bytes=expected_bytes,
+            twin=perform(twin) if twin else None,
+            lacking=Capability.all() - self.subject.request.backend.capabilities,
         )
 
     def _checks(self, pair: Pair, raised: Raised | None) -> tuple[CheckResult, ...]:
