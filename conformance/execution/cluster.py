@@ -222,8 +222,15 @@ class ClusterExecutor(Executor):
                 message = f"a worker of the cluster: {type(made).__name__}: {made}"
                 batch.future.set_exception(self._fault or HarnessError(message))
             else:  # a full disk of one machine need not be the end of the run
-                self._send(replace(batch, is_second=True))
+                self._try_again(batch)
+                return
             self._go_on(batch)
+
+    def _try_again(self, batch: _Batch) -> None:
+        second = replace(batch, is_second=True)
+        if batch is self._isolated:
+            self._isolated = second
+        self._send(second)
 
     def _suspect(self, batch: _Batch, deaths: int) -> None:
         """Note that a batch was on workers that died, as others may have been. One that is alone has ended them."""

@@ -1,0 +1,261 @@
+"""What the client of a cluster does with what a scheduler and workers answer, without any of them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import distributed
+import pytest
+from distributed.comm.core import CommClosedError
+
+from conformance.execution import cluster_worker
+from conformance.execution.cluster import ClusterExecutor
+from conformance.execution.cluster_worker import Cargo, Performed
+from conformance.model.enums import Outcome
+from conformance.model.errors import HarnessError, UsageError
+from conformance.tests.fakes import a_backend, a_case, a_request, an_attempt
+from conformance.verdict.judge import outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    Make = Callable[..., ClusterExecutor]
+
+CARGO = Cargo(run_id="run1", backends=(a_backend(),))
+WORKER = {"id": "w1", "resources": {}, "nthreads": 3}
+REQUESTS = [a_request(a_case(f"demo.first.{name}")) for name in ("one", "two", "three")]
+WHO: Any = SimpleNamespace(address="tcp://a")
+KILLED = distributed.KilledWorker("task", WHO, allowed_failures=2)
+
+
+@dataclass
+class _Task:
+    """A task whose end the test decides."""
+
+    keys: Sequence[cluster_worker.Key]
+    done: Callable[[_Task], None] | None = None
+    ended: Any = None
+
+    def add_done_callback(self, callback: Callable[[_Task], None]) -> None:
+        self.done = callback
+
+    def result(self) -> Any:
+        if isinstance(self.ended, Exception):
+            raise self.ended
+        return self.ended
+
+    def end(self, with_: Any = None) -> None:
+        """End it with an exception, or a pass of every request."""
+        attempts = tuple(an_attempt() for _ in self.keys)
+        self.ended = with_ or Performed(attempts=attempts, fingerprint="fingerprint1")
+        assert self.done
+        self.done(self)
+
+
+@dataclass
+class _Client:
+    """A client of a scheduler whose answers the test decides."""
+
+    workers: dict[str, Any] = field(default_factory=lambda: {"tcp://a": WORKER})
+    answers: dict[str, Any] = field(default_factory=lambda: {"tcp://a": {}})
+    status: str = "running"
+    tasks: list[_Task] = field(default_factory=list)
+    looked_again: int = 0
+
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        assert n_workers == -1  # the default is a few
+        return {"workers": self.workers}
+
+    def run(self, _function: object, *_: object, workers: Sequence[str], **__: object) -> dict[str, Any]:
+        return {address: self.answers[address] for address in workers}
+
+    def run_on_scheduler(self, _function: object) -> None:
+        self.looked_again += 1
+
+    def submit(
+        self, _function: object, _cargo: Cargo, _digest: str, keys: Sequence[cluster_worker.Key], **_: object
+    ) -> _Task:
+        self.tasks.append(_Task(keys))
+        return self.tasks[-1]
+
+    def cancel(self, tasks: Sequence[_Task], *, force: bool) -> None:
+        assert force
+        assert tasks
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """The messages for the user."""
+    return []
+
+
+@pytest.fixture
+def made(said: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Makes executors, which do not look at the workers but when a test has them do so."""
+    monkeypatch.setattr("conformance.execution.cluster._LOOK_S", 3600)
+    monkeypatch.setattr(cluster_worker, "facts", lambda _: {"torch": "2.15.0"})
+    every: list[ClusterExecutor] = []
+
+    def make(client: _Client, **options: Any) -> ClusterExecutor:
+        every.append(ClusterExecutor(client, CARGO, notify=said.append, **options))  # type: ignore[arg-type]
+        return every[-1]
+
+    yield make
+    for executor in every:
+        executor.shutdown()
+
+
+def test_a_batch_gets_what_its_task_gives(made: Make) -> None:
+    """With the fingerprint of the worker."""
+    client = _Client()
+    executor = made(client)
+    future = executor.submit(None, REQUESTS)
+    client.tasks[0].end()
+    assert executor.slots == 3
+    assert [attempt.fingerprint for attempt in future.result(0)] == ["fingerprint1"] * 3
+
+
+def test_who_was_on_a_worker_that_died_is_not_to_blame(made: Make) -> None:
+    """A batch is taken apart, one request after the other while nothing else runs, and what comes meanwhile waits."""
+    client = _Client()
+    executor = made(client)
+    batch, other = executor.submit(None, REQUESTS[:2]), executor.submit(None, REQUESTS[2:])
+    client.tasks[0].end(KILLED)
+    assert len(client.tasks) == 2  # the other batch may still be what kills
+    client.tasks[1].end()
+    assert [task.keys for task in client.tasks[2:]] == [(REQUESTS[0].key,)]
+    later = executor.submit(None, REQUESTS[2:])
+    assert len(client.tasks) == 3
+    client.tasks[2].end()
+    assert [task.keys for task in client.tasks[3:]] == [(REQUESTS[2].key,)]
+    client.tasks[3].end()
+    client.tasks[4].end(KILLED)
+    assert [outcome(attempt) for attempt in batch.result(0)] == [Outcome.PASS, Outcome.CRASH]
+    assert {outcome(future.result(0)[0]) for future in (other, later)} == {Outcome.PASS}
+
+
+def test_what_a_worker_raises_is_tried_once_more(made: Make) -> None:
+    """It may be a full disk; the second time it is the end of the run."""
+    client = _Client()
+    executor = made(client)
+    first, second = executor.submit(None, REQUESTS[:1]), executor.submit(None, REQUESTS[1:2])
+    client.tasks[0].end(OSError("no space"))
+    client.tasks[2].end()
+    assert outcome(first.result(0)[0]) is Outcome.PASS
+    client.tasks[1].end(OSError("no space"))
+    client.tasks[3].end(OSError("no space"))
+    with pytest.raises(HarnessError, match="a worker of the cluster: OSError: no space"):
+        second.result(0)
+
+
+def test_a_suspect_that_fails_otherwise_stays_alone(made: Make) -> None:
+    """Until it has ended."""
+    client = _Client()
+    executor = made(client)
+    future = executor.submit(None, REQUESTS[:1])
+    client.tasks[0].end(KILLED)
+    client.tasks[1].end(OSError("no space"))
+    executor.submit(None, REQUESTS[1:2])
+    assert len(client.tasks) == 3
+    client.tasks[2].end(KILLED)
+    assert outcome(future.result(0)[0]) is Outcome.CRASH
+    assert len(client.tasks) == 4
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"torch": "2.14.0"}, "worker tcp://a is left out: torch is 2.14.0, here 2.15.0"),
+        ({"torch": ""}, "worker tcp://a is left out: torch is unknown, here 2.15.0"),
+        (ModuleNotFoundError("No module named 'conformance'"), "it cannot run this suite: ModuleNotFoundError"),
+    ],
+)
+def test_a_worker_that_is_not_trusted_is_reported_once(made: Make, said: list[str], answer: Any, words: str) -> None:
+    """One that takes its place at the same address is looked at anew."""
+    client = _Client(answers={"tcp://a": answer})
+    executor = made(client)
+    executor._look()
+    assert [line for line in said if "left out" in line] == [line for line in said if words in line]
+    assert len(said) == 2
+    client.workers, client.answers = {"tcp://a": {**WORKER, "id": "w2"}}, {"tcp://a": {}}
+    executor._look()
+    assert executor.slots == 3
+    assert client.looked_again == 2
+
+
+def test_a_worker_that_has_left_is_asked_again(made: Make, said: list[str]) -> None:
+    """It is not refused."""
+    client = _Client(answers={"tcp://a": CommClosedError("gone")})
+    executor = made(client)
+    assert said == ["no worker can run this; waiting 300 s for one"]
+    client.answers = {"tcp://a": {}}
+    executor._look()
+    assert executor.slots == 3
+
+
+def test_a_scheduler_that_answers_nothing_is_refused(made: Make) -> None:
+    """Before anything is submitted."""
+    client = _Client(workers={"tcp://a": {}})
+    with pytest.raises(UsageError, match="this scheduler cannot be used: KeyError"):
+        made(client)
+
+
+def test_a_client_that_is_closed_fails_what_is_left(made: Make) -> None:
+    """And what is submitted afterwards."""
+    client = _Client()
+    executor = made(client)
+    future = executor.submit(None, REQUESTS)
+    client.status = "closed"
+    executor._look()
+    for each in (future, executor.submit(None, REQUESTS)):
+        with pytest.raises(HarnessError, match="the scheduler of the cluster is gone"):
+            each.result(0)
+
+
+def test_what_is_not_done_at_the_end_is_over(made: Make) -> None:
+    """Whatever comes of it later is of no interest."""
+    client = _Client()
+    executor = made(client)
+    future = executor.submit(None, REQUESTS)
+    executor.shutdown()
+    client.tasks[0].end()
+    with pytest.raises(HarnessError, match="the run has ended"):
+        future.result(0)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_worker_gets_the_resource_of_a_run_if_it_is_as_the_client(
+    mixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or if it need not be: as much as it has been started with, or as it has threads."""
+    monkeypatch.setattr(cluster_worker, "facts", lambda _: {"torch": "2.15.0"})
+    given: dict[str, float] = {}
+
+    async def set_resources(**resources: float) -> None:
+        given.update(resources)
+
+    state = SimpleNamespace(total_resources={"conformance": 4.0}, nthreads=2)
+    worker = SimpleNamespace(state=state, set_resources=set_resources)
+    different = asyncio.run(cluster_worker.trust({"torch": "2.14.0"}, CARGO, mixed=mixed, dask_worker=worker))
+    assert (different, given) == ({"torch": "2.15.0"}, {"run1": 4.0} if mixed else {})
+    given.clear()
+    state.total_resources = {}
+    assert asyncio.run(cluster_worker.trust({"torch": "2.15.0"}, CARGO, mixed=mixed, dask_worker=worker)) == {}
+    assert given == {"run1": 2}
+
+
+def test_facts_are_what_results_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions, the code of the suite, features of the processor, and variables, of which places are none."""
+    monkeypatch.setenv("CONFORMANCE_MEMORY_GIB", "8")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/somewhere")
+    found = cluster_worker.facts([a_backend(packages={"numpy": "1", "no-such-package": "2"})])
+    assert found["package no-such-package"] == "not installed"
+    assert "CONFORMANCE_MEMORY_GIB=8" in found["variables"]
+    assert "/somewhere" not in found["variables"]
+    assert len(found["code of the suite"]) == 12
+    monkeypatch.setattr(cluster_worker, "_CPUINFO", Path("/no/such/file"))
+    assert cluster_worker.facts([])["processor features"] == ""
