@@ -8,7 +8,8 @@ import pytest
 from conformance.execution import attempts
 from conformance.model.case import Variant
 from conformance.model.enums import Fault, Outcome, Stage
-from conformance.tests.fakes import a_backend, a_case, a_request
+from conformance.model.result import Attempt, Ended
+from conformance.tests.fakes import a_backend, a_case, a_request, an_attempt
 from conformance.tests.saboteurs import ref
 from conformance.verdict.judge import outcome
 
@@ -48,6 +49,17 @@ def test_moves_that_differ_from_themselves_are_the_programs_doing() -> None:
     made = attempts.run(a_request(case, backend=replace(a_backend(), ref="eager")))
     assert (outcome(made), made.fault) == (Outcome.INVALID, Fault.UNSTABLE)
     assert "differs from itself in move.anomaly_mode" in (made.invalid or "")
+
+
+def test_an_uncompiled_program_that_dies_alone_is_no_crash_of_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was seen of it in the process of the backend."""
+    unstable = an_attempt(invalid="it varies", fault=Fault.UNSTABLE, stage=Stage.COMPARE)
+    died = Attempt(ended=Ended(signal="SIGKILL"), stage=Stage.REFERENCE)
+    made = iter([unstable, died])
+    monkeypatch.setattr(attempts, "_in_child", lambda *_: next(made))
+    alone = attempts.run(a_request())
+    assert (outcome(alone), alone.fault) == (Outcome.INVALID, Fault.REFERENCE)
+    assert alone.invalid == "the uncompiled program alone: killed by SIGKILL"
 
 
 def test_a_program_that_ends_its_process_uncompiled_is_not_the_backends_doing() -> None:

@@ -13,7 +13,7 @@ import pytest
 from distributed.comm.core import CommClosedError
 
 from conformance.execution import cluster_worker
-from conformance.execution.cluster import ClusterExecutor
+from conformance.execution.cluster import ClusterExecutor, _look_again
 from conformance.execution.cluster_worker import Cargo, Performed
 from conformance.model.enums import Outcome
 from conformance.model.errors import HarnessError, UsageError
@@ -259,3 +259,44 @@ def test_facts_are_what_results_depend_on(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(found["code of the suite"]) == 12
     monkeypatch.setattr(cluster_worker, "_CPUINFO", Path("/no/such/file"))
     assert cluster_worker.facts([])["processor features"] == ""
+
+
+def test_the_exception_of_a_part_is_that_of_its_batch(made: Make) -> None:
+    """The first one."""
+    client = _Client()
+    executor = made(client)
+    batch = executor.submit(None, REQUESTS[:2])
+    client.tasks[0].end(KILLED)
+    for task in (1, 2, 3, 4):
+        client.tasks[task].end(OSError("no space"))
+    with pytest.raises(HarnessError, match="no space"):
+        batch.result(0)
+
+
+def test_a_scheduler_that_goes_while_it_is_looked_at_ends_the_run(made: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that does not answer once is asked again."""
+    client = _Client()
+    monkeypatch.setattr("conformance.execution.cluster._LOOK_S", 0.01)
+    executor = made(client)
+    future = executor.submit(None, REQUESTS)
+
+    def broken(n_workers: int) -> dict[str, Any]:
+        client.status = "closed"
+        message = f"{n_workers}"
+        raise OSError(message)
+
+    monkeypatch.setattr(client, "scheduler_info", broken)
+    with pytest.raises(HarnessError, match="the scheduler of the cluster is gone"):
+        future.result(10)
+
+
+def test_tasks_without_a_worker_are_looked_at_again() -> None:
+    """By the scheduler, with what each of its workers can do now."""
+    moved: dict[str, str] = {}
+    scheduler = SimpleNamespace(
+        workers={"tcp://a": "a", "tcp://b": "b"},
+        bulk_schedule_unrunnable_after_adding_worker=lambda worker: {f"task of {worker}": "processing"},
+        transitions=lambda found, _stimulus: moved.update(found),
+    )
+    _look_again(scheduler)
+    assert moved == {"task of a": "processing", "task of b": "processing"}

@@ -6,7 +6,7 @@ import math
 import random
 from operator import attrgetter
 from textwrap import dedent
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -244,6 +244,44 @@ def test_a_program_whose_moves_differ_from_themselves_is_invalid(monkeypatch: py
     seen = attempt(a_case(program=program, variants=(Variant(moves="anomaly_mode"),)))
     assert "the uncompiled program differs from itself in move.anomaly_mode" in (seen.invalid or "")
     assert (seen.fault, seen.stage) == (Fault.UNSTABLE, Stage.COMPARE)
+
+
+@pytest.mark.parametrize(
+    ("program", "invalid"),
+    [
+        ("return a.sin()\n", None),
+        ("return a * (math.tick() if torch.is_anomaly_enabled() else 1)\n", "differs from itself in move.anomaly_mode"),
+        ("return a * missing\n", "the uncompiled program raised NameError"),
+        (
+            "if torch.is_anomaly_enabled() and math.tick() > 0:\n    raise SystemError\nreturn a.sin()\n",
+            "differs from itself in move.anomaly_mode",
+        ),
+    ],
+)
+def test_the_uncompiled_program_alone(program: str, invalid: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what is invalid about it, or nothing; moves are looked at several times."""
+    monkeypatch.setattr(math, "tick", itertools.count().__next__, raising=False)
+    case = a_case(program=program, setup="import math\n", variants=(Variant(moves="anomaly_mode"),))
+    seen = observe.run_uncompiled(a_request(case), lambda _: None)
+    assert (invalid or "") in (seen.invalid or "")
+    assert bool(seen.invalid) == bool(invalid)
+
+
+def test_an_uncompiled_program_that_cannot_be_run_again_is_unstable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is not what it was; whose doing that is, is decided elsewhere."""
+    looks = itertools.count()
+    original = vars(observe)["observe"]
+
+    def failing(*given: Any) -> Any:
+        if next(looks):
+            message = "no inputs can be made"
+            raise RuntimeError(message)
+        return original(*given)
+
+    monkeypatch.setattr(observe, "observe", failing)
+    case = a_case(variants=(Variant(moves="anomaly_mode"),))
+    seen = observe.run_uncompiled(a_request(case), lambda _: None)
+    assert seen.invalid == "the uncompiled program cannot be run again: RuntimeError: no inputs can be made"
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.cli.main import main
-from conformance.model.errors import RecordError
+from conformance.model.errors import RecordError, UsageError
+from conformance.records import record_file
 from conformance.report import statement
 from conformance.site.build import site
 from conformance.site.columns import Column, Table
+from conformance.site.scripts import compilers
 from conformance.tests.fakes import a_record, a_timing, an_environment
 from conformance.tests.runs import a_last_run, a_run, an_xfail, red, some_timings
 from conformance.triage.repro.script import Compiler
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from conformance.model.request import BackendInfo
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x1b[31m"
 
@@ -147,6 +151,34 @@ def test_what_does_not_conform_has_a_script(tmp_path: Path) -> None:
     _, name, found = script(tmp_path / "site" / file)
     assert (name, found["of"]) == ("2.13.0 fake", {"base.smoke.arithmetic grad=enabled": 0})
     assert 'torch.compile(program, backend="eager"' in found["texts"][0]
+
+
+def test_a_backend_that_cannot_be_named_has_no_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not installed, or no script without this project can name it."""
+
+    def compiler(info: BackendInfo) -> Compiler:
+        if info.name == "gone":
+            message = "nothing has that name"
+            raise UsageError(message)
+        return Compiler(expression=repr(info.name))
+
+    monkeypatch.setattr("conformance.triage.repro.script.compiler", compiler)
+    run = record_file.read(a_run(tmp_path / "a.jsonl", red(backend="gone"), red(backend="here")))
+    assert {name: how.expression for name, how in compilers([run]).items()} == {"here": "'here'"}
+
+
+def test_requests_that_no_script_can_show_have_none(tmp_path: Path) -> None:
+    """A variant that the case does not have any more; two requests with one symptom have one script."""
+    case, variants = "base.smoke.arithmetic", ("grad=enabled", "grad=gone", "grad=gone,size=2")
+    path = a_run(tmp_path / "a.jsonl", *(red(case_id=case, variant=variant) for variant in variants))
+    compiler = Compiler(expression='"eager"')
+    site([path], tmp_path / "site", lambda _: {"fake": compiler})
+    (file,) = script(tmp_path / "site" / "data" / "meta.js")[2]["releases"]["2.13.0"]["scripts"].values()
+    found = script(tmp_path / "site" / file)[2]
+    assert (len(found["texts"]), set(found["of"].values())) == (1, {0})
+    gone = a_run(tmp_path / "b.jsonl", red(case_id=case, variant="grad=gone"))
+    site([gone], tmp_path / "other", lambda _: {"fake": compiler})
+    assert script(tmp_path / "other" / "data" / "meta.js")[2]["releases"]["2.13.0"]["scripts"] == {}
 
 
 def test_building_twice_gives_the_same_bytes(tmp_path: Path) -> None:
