@@ -25,20 +25,24 @@ _ENOUGH = 2  # cases of a clause
 
 def clauses(text: str | None = None) -> dict[str, Location]:
     """Return each clause and its place; `text` is the specification to read in place of the packaged one."""
-    text = (files("conformance.cases") / "SPEC.md").read_text(encoding="utf-8") if text is None else text
+    text = _packaged() if text is None else text
     found = ((match[1], text.count("\n", 0, match.start()) + 1) for match in _CLAUSE.finditer(text))
     return {clause: Location(file="cases/SPEC.md", line=line, column=5) for clause, line in found}
 
 
 def clause_texts() -> dict[str, str]:
     """Return each clause of the packaged specification in one line, with its reason and links."""
-    text = (files("conformance.cases") / "SPEC.md").read_text(encoding="utf-8")
+    text = _packaged()
     return {found[1]: " ".join(found[2].split()) for found in _WHOLE.finditer(text)}
 
 
 def chapter_titles() -> dict[str, str]:
     """Return the title of each chapter of the packaged specification."""
-    return dict(_CHAPTER.findall((files("conformance.cases") / "SPEC.md").read_text(encoding="utf-8")))
+    return dict(_CHAPTER.findall(_packaged()))
+
+
+def _packaged() -> str:
+    return (files("conformance.cases") / "SPEC.md").read_text(encoding="utf-8")
 
 
 def uncovered(cases: Iterable[Case], known: dict[str, Location]) -> list[Problem]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import reduce
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -76,5 +75,4 @@ def scheduler_of(options: MutableMapping[str, Any]) -> Scheduler | None:
         raise UsageError(message)
     from conformance.execution.engine import Scheduler
 
-    place = address or str(Path(file))
-    return Scheduler(place=place, allow_mixed=mixed, worker_timeout_s=timeout_s, security=security)
+    return Scheduler(place=address or file, allow_mixed=mixed, worker_timeout_s=timeout_s, security=security)

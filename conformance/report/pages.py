@@ -82,7 +82,8 @@ def write(records: Sequence[Path], folder: Path) -> list[Path]:
 
 def changes(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
     """Return what `write` would do: path -> its new text, or None where it would be removed."""
-    made = pages(records, folder) | (_badges(records) if (folder / _RECORDS).is_dir() else {})
+    runs = _runs(records, folder)
+    made = _pages(runs, records, folder) | (_badges(runs) if runs and (folder / _RECORDS).is_dir() else {})
     rendered = {folder / name: text for name, text in made.items()}
     todo: dict[Path, str | None] = {path: text for path, text in rendered.items() if _read(path) != text}
     earlier = [path for path in sorted(folder.glob("*.md")) if _read(path).startswith(MARKER)]
@@ -104,10 +105,20 @@ def pages(records: Sequence[Path], folder: Path) -> dict[str, str]:
     files in folders named after releases of torch those of the newest count, and all of them give a page of releases.
     Pages in a checkout link to its cases and clauses, of which the lines are read.
     """
-    others, timings = find.find_kinds(*records)
-    if not others:
+    return _pages(_runs(records, folder), records, folder)
+
+
+def _runs(records: Sequence[Path], folder: Path) -> Published | None:
+    """The runs that the pages of a folder are of; None where there are timings alone."""
+    if not find.find_kinds(*records)[0]:
+        return None
+    return published(records) if (folder / _RECORDS).is_dir() else gathered(records)
+
+
+def _pages(runs: Published | None, records: Sequence[Path], folder: Path) -> dict[str, str]:
+    timings = find.find_kinds(*records)[1]
+    if runs is None:
         return _benchmarks(timings, folder, Links.beside(folder, ()))
-    runs = published(records) if (folder / _RECORDS).is_dir() else gathered(records)
     links = Links.beside(folder, {one.backend for _, run in runs.tables for one in run.records})
     report = _report(records, folder)
     beside = _benchmarks(timings, folder, links) | _releases(runs, records, folder, report)
@@ -136,11 +147,9 @@ def images(records: Sequence[Path]) -> dict[str, str]:
     return draw(timing_file.read(timings[0])) if timings and available() else {}
 
 
-def _badges(records: Sequence[Path]) -> dict[str, str]:
+def _badges(runs: Published) -> dict[str, str]:
     """A badge for each backend of whole runs, by the name of its file."""
-    if not find.find_kinds(*records)[0]:
-        return {}
-    stated = statement.of_runs(run for _, run in gathered(records).tables)
+    stated = statement.of_runs(run for _, run in runs.tables)
     return {
         f"{_BADGES}/{page_name(backend).removesuffix('.md')}.svg": statement.svg(statement.badge(each))
         for backend, each in stated.items()

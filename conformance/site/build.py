@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 
+from conformance.catalogue.specification import chapter_titles
 from conformance.model.errors import RecordError
 from conformance.records import find, releases
 from conformance.records.jsonl import as_record_error
@@ -145,7 +146,7 @@ def _pages(every: Mapping[str, Sequence[RunFile]], timed: Sequence[TimingRun], k
         "areas": sorted(cases),
         "latest": latest,
         "legend": content.legend(),
-        "chapters": content.chapters(),
+        "chapters": chapter_titles(),
         "clauses": content.clauses(),
     }
     made.put("data/meta.js", "meta", "", meta)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from conformance.catalogue import sources, writer
-from conformance.catalogue.specification import chapter_titles, clause_texts
+from conformance.catalogue.specification import clause_texts
 from conformance.model.enums import Capability, Verdict
 from conformance.model.errors import UsageError
 from conformance.model.ladder import by_ladder
@@ -29,10 +29,20 @@ if TYPE_CHECKING:
     from conformance.model.result import CheckResult, Difference, Record
     from conformance.records.record_file import RunFile
 
-__all__ = ["COLUMNS", "cases", "cause_of", "chapters", "clauses", "details", "legend", "rows", "run_facts"]
+__all__ = ["COLUMNS", "cases", "cause_of", "clauses", "details", "legend", "rows", "run_facts"]
 
 COLUMNS = (
-    *("backend", "case", "variant", "area", "verdict", "check", "cause", "first", "advisory", "clauses", "message"),
+    "backend",
+    "case",
+    "variant",
+    "area",
+    "verdict",
+    "check",
+    "cause",
+    "first",
+    "advisory",
+    "clauses",
+    "message",
 )
 _FIRST = 240  # characters of a message in a table
 _DIFFERENCES = 6  # of a check, that are shown
@@ -112,11 +122,6 @@ def cases(names: Iterable[str]) -> dict[str, dict[str, dict[str, Any]]]:
 def clauses() -> dict[str, str]:
     """The text of each clause of the specification."""
     return clause_texts()
-
-
-def chapters() -> dict[str, str]:
-    """The title of each chapter of the specification."""
-    return chapter_titles()
 
 
 def legend() -> dict[str, dict[str, Any]]:

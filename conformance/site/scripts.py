@@ -6,9 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from conformance.catalogue import sources
-from conformance.catalogue.selection import time_limit
 from conformance.model.errors import UsageError
-from conformance.model.request import Request
+from conformance.triage import lookup
 from conformance.triage.lookup import Found
 from conformance.triage.repro import script
 from conformance.verdict.symptom import Symptom
@@ -68,12 +67,7 @@ def _scripts(records: Sequence[Record], run: RunFile, how: Compiler, cases: Mapp
 
 def _text(record: Record, run: RunFile, case: Case, how: Compiler) -> str:
     """The script of a record; empty where there is none."""
-    variant = next((each for each in case.variants if each.id == record.variant), None)
-    if variant is None:  # the case has changed since
-        return ""
-    info = next(each for each in run.header.backends if each.name == record.backend)
-    limit = time_limit(case, info, run.header.selection.timeout_s)
-    request = Request(case=case, backend=info, variant=variant, seed=record.seed, timeout_s=limit)
-    with suppress(UsageError):
+    with suppress(UsageError):  # one that the case has no variant for any more, too
+        request = lookup.request_of_case(record, run, case)
         return script.render_script(Found(record=record, run=run, request=request), how)
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from conformance.catalogue.selection import Plan, digest
 from conformance.model.enums import Kind, Outcome, Verdict
 from conformance.model.request import Selection
 from conformance.model.result import AppliedExpectation
+from conformance.records import record_file
 from conformance.records.record_file import RecordWriter, make_header
 from conformance.tests.fakes import a_backend, a_case, a_record, a_request, an_environment, failed
 from conformance.timing.model import Conditions, Effort, Noise
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from conformance.model.result import Record
     from conformance.timing.model import Timing
 
-__all__ = ["a_last_run", "a_run", "an_unsupported", "an_xfail", "checked", "red", "skipped", "some_timings"]
+__all__ = ["a_last_run", "a_run", "an_unsupported", "an_xfail", "checked", "red", "skipped", "some_timings", "timeless"]
 
 
 def a_run(path: Path, *records: Record, finish: bool = True, **plan: Any) -> Path:
@@ -51,6 +53,12 @@ def a_last_run(folder: Path, *records: Record) -> Path:
     path = a_run(folder / ".conformance" / "20260101-000000-000-run.jsonl", *records)
     (path.parent / "last-run.jsonl").symlink_to(path.name)
     return path
+
+
+def timeless(path: Path) -> dict[tuple[str, str, str], Record]:
+    """The records of a file by their keys, without what depends on when they were made."""
+    same: dict[str, Any] = {"run_id": "", "duration_s": 0.0, "metrics": {}}
+    return {record.key: replace(record, **same) for record in record_file.read(path).records}
 
 
 def checked(*records: Record) -> Checked:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from conformance.model.request import BackendInfo
     from conformance.model.result import Record
 
-__all__ = ["Found", "find", "request", "rerun", "with_installed_backend"]
+__all__ = ["Found", "find", "request", "request_of_case", "rerun", "with_installed_backend"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,11 @@ def request(of: Record, run: RunFile, folders: Sequence[Path] = ()) -> Request:
     Raises:
         SelectionError: there is no such case, or no such variant of it, any more.
     """
-    case = next((each for each in _cases(run, folders) if each.id == of.case_id), None)
+    return request_of_case(of, run, next((each for each in _cases(run, folders) if each.id == of.case_id), None))
+
+
+def request_of_case(of: Record, run: RunFile, case: Case | None) -> Request:
+    """Return the request that a record of a case came from; raises as `request`."""
     variant = next((each for each in case.variants if each.id == of.variant), None) if case else None
     if case is None or variant is None:
         message = f"no case {of.case_id} with a variant {of.variant} any more; is its folder missing (--cases)?"

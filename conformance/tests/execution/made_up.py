@@ -6,15 +6,19 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from conformance.catalogue.selection import Plan, digest
+from conformance.execution.runner import BATCH, Run
 from conformance.model.request import Request, Selection
+from conformance.records import environment
+from conformance.tests.execution import sleepers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
 
     from conformance.model.case import Case
     from conformance.model.request import BackendInfo
 
-__all__ = ["a_plan"]
+__all__ = ["a_plan", "running"]
 
 
 def a_plan(backends: Sequence[BackendInfo], number: int, cases: Sequence[Case]) -> Plan:
@@ -32,4 +36,19 @@ def a_plan(backends: Sequence[BackendInfo], number: int, cases: Sequence[Case]) 
         selection=Selection(),
         total=len(requests),
         digest=digest(request.key for request in requests),
+    )
+
+
+def running(plan: Plan, executor: Executor, slots: Callable[[], int], *, batch: int = BATCH) -> Run:
+    """A run of a plan that only sleeps."""
+    return Run(
+        plan,
+        executor,
+        expectations={},
+        environment=environment.capture(),
+        run_id="made-up",
+        slots=slots,
+        smoke_gate=False,
+        submit=sleepers.run,
+        batch=batch,
     )

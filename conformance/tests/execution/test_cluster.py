@@ -24,9 +24,9 @@ from conformance.execution.cluster_worker import Cargo
 from conformance.model.enums import Outcome
 from conformance.model.errors import HarnessError, SelectionError, UsageError
 from conformance.model.request import Request
-from conformance.records import record_file
 from conformance.tests.execution import sleepers
 from conformance.tests.fakes import a_backend
+from conformance.tests.runs import timeless
 from conformance.verdict.judge import outcome
 
 if TYPE_CHECKING:
@@ -288,12 +288,6 @@ def test_a_client_that_is_killed_leaves_no_process(log: Path, tmp_path: Path) ->
     wait_for(lambda: not any(process.exists() for process in processes))
 
 
-def _records(path: Path) -> dict[tuple[str, str, str], Any]:
-    """The records of a file, without what depends on when they were made."""
-    same: dict[str, Any] = {"run_id": "", "duration_s": 0.0, "metrics": {}}
-    return {record.key: replace(record, **same) for record in record_file.read(path).records}
-
-
 @pytest.mark.torch
 def test_records_are_those_of_one_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever ran them, and a run that was cut short on a cluster is completed without one."""
@@ -302,13 +296,13 @@ def test_records_are_those_of_one_machine(tmp_path: Path, monkeypatch: pytest.Mo
     made = CliRunner().invoke(main, [*words, "--records", "here.jsonl"])
     there = CliRunner().invoke(main, [*words, "--records", "there.jsonl", "--scheduler", "local:2"])
     assert (made.exit_code, there.exit_code) == (0, 0), there.output
-    here = _records(tmp_path / "here.jsonl")
-    assert _records(tmp_path / "there.jsonl") == here
+    here = timeless(tmp_path / "here.jsonl")
+    assert timeless(tmp_path / "there.jsonl") == here
     lines = (tmp_path / "there.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (tmp_path / "cut.jsonl").write_text("".join(lines[:4]), encoding="utf-8")
     resumed = CliRunner().invoke(main, [*words, "--records", "cut.jsonl", "--resume"])
     assert resumed.exit_code == 0, resumed.output
-    assert _records(tmp_path / "cut.jsonl") == here
+    assert timeless(tmp_path / "cut.jsonl") == here
 
 
 @pytest.mark.parametrize(

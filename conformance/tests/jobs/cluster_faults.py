@@ -22,11 +22,9 @@ import click
 from conformance.catalogue import sources
 from conformance.execution.cluster import ClusterExecutor, connected
 from conformance.execution.cluster_worker import Cargo
-from conformance.execution.runner import Run
 from conformance.model.enums import Outcome
-from conformance.records import environment
 from conformance.tests.execution import sleepers
-from conformance.tests.execution.made_up import a_plan
+from conformance.tests.execution.made_up import a_plan, running
 from conformance.tests.fakes import a_backend
 
 if TYPE_CHECKING:
@@ -51,15 +49,7 @@ def main(requests: int, kills: int, seed: int) -> None:
             executor = ClusterExecutor(client, cargo)
             killer = threading.Thread(target=_kill, args=(client, kills, seed), daemon=True)
             killer.start()
-            run = Run(
-                plan,
-                executor,
-                expectations={},
-                environment=environment.capture(),
-                run_id="faults",
-                slots=lambda: executor.slots,
-                smoke_gate=False,
-            )
+            run = running(plan, executor, lambda: executor.slots)
             start = time.monotonic()
             records = list(run)
             killer.join()

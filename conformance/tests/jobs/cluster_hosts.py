@@ -11,13 +11,12 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance.records import record_file
+from conformance.tests.runs import timeless
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,15 +50,9 @@ def main(hosts: int, cut: float, after: float, words: Sequence[str]) -> None:
         _ip("link", "set", f"{_BRIDGE}v1", "up")
         run.wait()
         subprocess.run([*command, "--records", str(here)], check=False)
-        same = _records(there) == _records(here)
+        same = timeless(there) == timeless(here)
     click.echo("the same records" if same else "other records")
     sys.exit(int(not same))
-
-
-def _records(path: Path) -> dict[tuple[str, str, str], Any]:
-    """The records of a file, without what depends on when they were made."""
-    same: dict[str, Any] = {"run_id": "", "duration_s": 0.0, "metrics": {}}
-    return {record.key: replace(record, **same) for record in record_file.read(path).records}
 
 
 @contextmanager

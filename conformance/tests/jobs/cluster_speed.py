@@ -22,10 +22,10 @@ import distributed
 from conformance.catalogue import sources
 from conformance.execution.cluster import ClusterExecutor, connected
 from conformance.execution.cluster_worker import Cargo
-from conformance.execution.runner import BATCH, Run
-from conformance.records import environment, record_file
+from conformance.execution.runner import BATCH
+from conformance.records import record_file
 from conformance.tests.execution import sleepers
-from conformance.tests.execution.made_up import a_plan
+from conformance.tests.execution.made_up import a_plan, running
 from conformance.tests.fakes import a_backend
 
 if TYPE_CHECKING:
@@ -109,17 +109,7 @@ def _cargo(plan: Plan) -> Cargo:
 
 def _seconds(plan: Plan, executor: Executor, slots: Callable[[], int], *, batch: int) -> float:
     """The seconds of a run of a plan."""
-    run = Run(
-        plan,
-        executor,
-        expectations={},
-        environment=environment.capture(),
-        run_id="speed",
-        slots=slots,
-        smoke_gate=False,
-        submit=sleepers.run,
-        batch=batch,
-    )
+    run = running(plan, executor, slots, batch=batch)
     start = time.monotonic()
     assert sum(1 for _ in run) == len(plan.requests)
     return time.monotonic() - start

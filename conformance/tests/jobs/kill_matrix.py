@@ -174,7 +174,8 @@ def page(kills: Sequence[Kill], survivors: Sequence[Survivor]) -> str:
 
 def _of_earlier(kills: Sequence[Kill]) -> str:
     """How many were run with an earlier version of the suite; empty if none was."""
-    earlier = sum(kill.suite != suite_hash() for kill in kills)
+    current = suite_hash()
+    earlier = sum(kill.suite != current for kill in kills)
     return (
         f" Of these {earlier} were run with an earlier version of the suite, which had fewer cases." if earlier else ""
     )
