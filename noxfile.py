@@ -251,6 +251,14 @@ def kill_matrix(session: nox.Session) -> None:
     session.run("python", "-m", "conformance.tests.jobs.kill_matrix", "results/kill_matrix.md", *session.posargs)
 
 
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Run machine-made mutants of PyTorch's compiler; a folder as argument keeps what was run, and is continued."""
+    install(session, "--editable", ".[test]")
+    folder, *options = session.posargs or [session.create_tmp()]
+    session.run("python", "-m", "conformance.tests.jobs.mutants", folder, *options)
+
+
 @nox.session(name="false-alarms")
 def false_alarms(session: nox.Session) -> None:
     """Check correct functions of public projects and rewrite results/false_alarms.md; it can be continued."""

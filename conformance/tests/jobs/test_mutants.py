@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance.tests.fakes import a_case, a_request
+from conformance.tests.jobs import mutants
+from conformance.tests.jobs.mutants import draw, hunt, page, reach
+from conformance.tests.jobs.mutants.hunt import Fate, Result
+from conformance.tests.jobs.mutants.operators import OPERATORS, Mutant, mutant_of, mutants_at, mutated, places_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEXT = '''
+"""A docstring."""
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import os
+
+log = logging.getLogger(__name__)
+
+
+@staticmethod
+def work(a: int, b=1, *, c=None):
+    """Another one."""
+    log.debug("at %s", a)
+    assert a is not None, "no a"
+    if not a or b > 2:
+        raise ValueError(a, b)
+    total = [a, b, 3]
+    total += list(map(len, total, strict=True))
+    total.clear()
+    for each in total:
+        if each is None:
+            break
+    return total if c in total else -a
+'''
+PARTITIONER = {"partitioner": ("torch/_functorch/partitioners.py",)}
+LONG = "x" * 200
+
+
+def every(text: str) -> Iterator[Mutant]:
+    """Every mutant of a text."""
+    for place in places_of(text):
+        yield from mutants_at("work.py", text, place)
+
+
+def changed(operator: str) -> list[tuple[str, str]]:
+    """The texts of what an operator makes."""
+    return [(each.before, each.after) for each in every(TEXT) if each.operator == operator]
+
+
+@pytest.mark.parametrize(
+    ("operator", "before", "after"),
+    [
+        ("swap_operator", "not a or b > 2", "not a and b > 2"),
+        ("drop_statement", "total.clear()", "pass"),
+        ("return_early", "@staticmethod def work(", "@staticmethod def work(a: int, b=1, *, c=None): return "),
+        ("swap_arguments", "map(len, total, strict=True)", "map(total, len, strict=True)"),
+        ("delete_element", "[a, b, 3]", "[a, b, ]"),
+        ("drop_argument", "map(len, total, strict=True)", "map(len, total, )"),
+        ("number_off_by_one", "3", "4"),
+        ("flip_constant", "True", "False"),
+        ("assign_none", "total = [a, b, 3]", "total = None"),
+        ("drop_not", "not a", "a"),
+        ("swap_keyword", "is", "is not"),
+        ("force_condition", "total if c in total else -a", "total if (c in total) and False else -a"),
+    ],
+)
+def test_each_operator_makes_its_change(operator: str, before: str, after: str) -> None:
+    """The text of the place and of what it becomes."""
+    made = changed(operator)
+    assert any(first.startswith(before) and second.startswith(after) for first, second in made), made
+
+
+def test_a_condition_is_negated() -> None:
+    """Whatever its operators are: it is put in parentheses."""
+    assert any("if not (not a or b > 2):" in after for _, after in changed("negate_condition"))
+
+
+def test_what_cannot_change_a_result_is_left_alone() -> None:
+    """Docstrings, imports, annotations, log calls, assertions, decorators and what is raised."""
+    lines = {
+        number for number, line in enumerate(TEXT.splitlines(), 1) if line.strip().startswith(('"""', "import", "@"))
+    }
+    lines |= {number for number, line in enumerate(TEXT.splitlines(), 1) if "log.debug" in line or "assert" in line}
+    lines |= {number for number, line in enumerate(TEXT.splitlines(), 1) if "raise" in line}
+    assert not [mutant for mutant in every(TEXT) if mutant.line in lines]
+
+
+def test_every_mutant_is_python_of_another_meaning_or_none() -> None:
+    """The text differs, and what it compiles to; a mutant is found again by its id."""
+    for mutant in every(TEXT):
+        text = mutated(TEXT, mutant_of(mutant.id))
+        assert text != TEXT
+        assert text is None or compile(text, "work.py", "exec")
+
+
+def test_the_same_bytecode_is_no_mutant() -> None:
+    """The argument of a call after a return."""
+    text = "def work():\n    return 1\n    len(2)\n"
+    dead = [mutant for mutant in every(text) if mutant.line == 3 and mutant.operator != "drop_statement"]
+    assert dead
+    assert [mutated(text, mutant) for mutant in dead] == [None] * len(dead)
+
+
+def test_a_mutant_of_another_release_is_refused() -> None:
+    """No place has its id."""
+    with pytest.raises(LookupError, match="another release of torch"):
+        mutated(TEXT, Mutant(file="work.py", line=1000, column=0, operator="drop_not", number=0))
+    with pytest.raises(ValueError, match="no operator 'drop_it'"):
+        mutant_of("work.py:1:0:drop_it:0")
+
+
+def test_a_draw_is_the_same_for_its_seed_and_takes_the_operators_in_turn() -> None:
+    """A larger draw with another seed has other mutants."""
+    first, again = draw.draw(13, 0, PARTITIONER), draw.draw(13, 0, PARTITIONER)
+    assert first == again
+    assert len({mutant.operator for mutant in first}) > 10
+    assert not {mutant.id for mutant in first} & {mutant.id for mutant in draw.draw(13, 1, PARTITIONER)}
+
+
+def test_every_group_has_files() -> None:
+    """A glob that matches nothing any longer would hide a part of the compiler."""
+    assert all(draw.files().values())
+    assert draw.module_of("torch/_decomp/__init__.py") == "torch._decomp"
+
+
+def test_a_module_is_loaded_with_the_changed_text(tmp_path: Path) -> None:
+    """In a Python that starts with the folder on its path; its own file stays as it is."""
+    tmp_path.joinpath("work.py").write_text("answer = 1\n", encoding="utf-8")
+    tmp_path.joinpath("mutant").write_text("work\nanswer = 2\n", encoding="utf-8")
+    site = Path(mutants.__file__).parent / "site"
+    paths = os.pathsep.join([str(site), str(tmp_path)])
+    for variables, answer in (({"CONFORMANCE_MUTANT": str(tmp_path / "mutant")}, "2"), ({}, "1")):
+        given = {"PATH": os.environ["PATH"], "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", **variables}
+        command = [sys.executable, "-c", "import work; print(work.answer)"]
+        done = subprocess.run(command, env=given, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == answer
+
+
+def test_requests_take_turns_by_area() -> None:
+    """So that a few of them reach a line in different ways."""
+    ids = ["a.x.1", "a.x.2", "a.x.3", "b.y.1"]
+    chosen = hunt.likeliest([a_request(a_case(name)) for name in ids], 3)
+    assert [request.case.id for request in chosen] == ["a.x.1", "b.y.1", "a.x.2"]
+
+
+def test_what_nothing_reaches_is_counted_as_such() -> None:
+    """Nothing is started for it."""
+    mutant = draw.draw(1, 0, PARTITIONER)[0]
+    assert hunt.hunt(mutant, 0, [], [], 0) == Result(
+        id=mutant.id, fate=Fate.UNREACHED, seed=0, before=mutant.before, after=mutant.after
+    )
+
+
+def test_a_result_is_read_as_it_was_written() -> None:
+    """A line of JSON."""
+    result = Result(id="work.py:1:0:drop_not:0", fate=Fate.KILLED, seed=3, by=("values", "layout"), by_seed=False)
+    assert Result.of(result.line()) == result
+
+
+def test_the_page_counts_what_was_reached(tmp_path: Path) -> None:
+    """Killed of those reached, by part, file, operator and check; survivors with their lines."""
+    del tmp_path
+    file = PARTITIONER["partitioner"][0]
+    results = [
+        Result(id=f"{file}:1:0:drop_not:0", fate=Fate.KILLED, seed=0, by=("values",), backend="eager", kind="case"),
+        Result(id=f"{file}:2:0:drop_not:0", fate=Fate.SURVIVED, seed=0, before="not a", after="a", requests=7),
+        Result(id=f"{file}:3:0:drop_not:0", fate=Fate.UNREACHED, seed=1),
+    ]
+    assert str(page.rate(results)) == "1 of 2 (50%)"
+    assert str(page.rate([])) == ""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.page(results).splitlines() if "|" in line]
+    assert ["partitioner", "3", "1", "1", "1", "", "", "1 of 2 (50%)", "0 of 2 (0%)"] in rows
+    assert ["case", "eager", "values", "1"] in rows
+    assert [f"{file}:2:0:drop_not:0", "not a", "a", "7", "0"] in rows
+
+
+def test_the_reach_is_of_what_passes(tmp_path: Path) -> None:
+    """A request that fails on the unchanged compiler shows no mutant; a line that was cut short is left out."""
+    rows = [
+        '{"key": ["eager", "a.x.1", "v"], "seconds": 1.0, "passed": true, "lines": {"f.py": [1, 2]}}',
+        '{"key": ["eager", "a.x.2", "v"], "seconds": 1.0, "passed": false, "lines": {"f.py": [2]}}',
+        '{"key": ["eager", "a.x.3"',
+    ]
+    file = tmp_path / "reach.jsonl"
+    file.write_text("\n".join(rows), encoding="utf-8")
+    found = reach.read(file)
+    assert found.of("f.py", 2) == [("eager", "a.x.1", "v")]
+    assert found.of("f.py", 3) == found.of("g.py", 1) == []
+
+
+def test_operators_have_names_for_ids() -> None:
+    """A colon separates the parts of an id."""
+    assert not [name for name in OPERATORS if ":" in name]
