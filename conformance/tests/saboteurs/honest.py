@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._functorch._aot_autograd.utils import make_boxed_func
 from torch._functorch.compile_utils import fx_graph_cse
 from torch._functorch.partitioners import default_partition
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from conformance.tests.saboteurs.wiring import PassingThrough
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +34,10 @@ def interpreter(graph: Graph, _: Examples) -> Compiled:
 def rebuilt(graph: Graph, _: Examples) -> Compiled:
     """The graph is traced into a new one, whose dead pure operations are removed."""
     fresh = torch.fx.Transformer(graph).transform()
-    fresh.graph.eliminate_dead_code(is_impure_node=lambda node: node.target not in _PURE)
+    # Not `eliminate_dead_code`, which in graphs within the graph takes every method for pure, `mul_` too.
+    for node in reversed(fresh.graph.nodes):
+        if node.target in _PURE and not node.users:
+            fresh.graph.erase_node(node)
     fresh.recompile()
     return fresh.forward
 
@@ -54,20 +59,16 @@ def dispatched(graph: Graph, _: Examples) -> Compiled:
     """Every operation passes through Python below autograd, and is run there as it is."""
 
     def run(*inputs: Any) -> tuple[Any, ...]:
-        with _PassingThrough():  # type: ignore[no-untyped-call]
-            return tuple(graph.forward(*inputs))
+        with PassingThrough():  # type: ignore[no-untyped-call]
+            try:
+                return tuple(graph.forward(*inputs))
+            except Exception as error:
+                # An inference_mode that it left open ends with the frame that holds it, and then sets the dispatch keys
+                # that it began with: this mode's too, so it has to end within.
+                traceback.clear_frames(error.__traceback__)
+                raise
 
     return run
-
-
-class _PassingThrough(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Does what it is asked."""
-
-    supports_higher_order_operators = True
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call the operation."""
-        return func(*args, **(kwargs or {}))
 
 
 def aot_common_subexpressions(graph: Graph, examples: Examples) -> Compiled:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._dynamo.utils import counters
+from torch.utils._python_dispatch import TorchDispatchMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,7 @@ __all__ = [
     "Examples",
     "Graph",
     "Hook",
+    "PassingThrough",
     "attach",
     "each_input",
     "each_result",
@@ -41,6 +43,16 @@ _ARITHMETIC = frozenset(
         *(torch.sin, torch.cos, torch.matmul, "sin", "cos"),
     }
 )
+
+
+class PassingThrough(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees every operation, and does it as it is."""
+
+    supports_higher_order_operators = True
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call the operation."""
+        return func(*args, **(kwargs or {}))
 
 
 def is_whole(_: Graph) -> bool:
