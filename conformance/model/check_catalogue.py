@@ -44,12 +44,13 @@ _SPECS = (
     CheckSpec(name="layout", level=Level.MUST, sees="strides and storage offset of outputs; of gradients as advisory"),
     CheckSpec(name="aliasing", level=Level.MUST, sees="which results are, or share storage with, what"),
     CheckSpec(name="mutation", level=Level.MUST, sees="inputs, weights, buffers, cotangents after call and backward"),
-    CheckSpec(name="ambient", level=Level.MUST, sees="modes, hooks, RNG and default dtype after each call"),
+    CheckSpec(name="ambient", level=Level.MUST, sees="modes, hooks, RNG, threads and default dtype after each call"),
     CheckSpec(name="exceptions", level=Level.MUST, sees="what was raised, at the call or in backward"),
     CheckSpec(name="metamorphic", level=Level.MUST, sees="a twin of the program, which must do the same", asked=True),
     CheckSpec(name="compiled", level=Level.MUST, sees="proof that the backend compiled and ran a graph"),
     CheckSpec(name="graph_count", level=Level.SHOULD, sees="graph breaks and recompiles against what the case allows"),
     CheckSpec(name="saved_bytes", level=Level.SHOULD, sees="bytes that autograd saved for backward"),
+    CheckSpec(name="printed", level=Level.SHOULD, sees="whether call and backward print to stdout and stderr"),
     *(
         CheckSpec(name=move.check, level=Level.MUST, sees=move.does, asked=True, is_move=True)
         for move in MOVES.values()

@@ -10,7 +10,10 @@ import logging
 import os
 import random
 import sys
+import threading
+import time
 import warnings
+from concurrent.futures.thread import _threads_queues
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +33,7 @@ __all__ = ["AmbientState", "applied", "capture", "dispatching_as_now", "restore"
 
 
 _CONFIGURATIONS: tuple[Any, ...] = (dynamo, functorch, inductor)
+_ENDING_S = 0.2  # how long the threads that a call started may take to end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,7 @@ class AmbientState:
     warning_filters: str
     exception_hook: str
     log_handlers: int
+    lasting_threads: int
     rng: str
     python_rng: str
     works: str | None
@@ -103,6 +108,7 @@ def capture() -> AmbientState:
         warning_filters=_digest(repr(warnings.filters).encode()),
         exception_hook=f"{sys.excepthook.__module__}.{sys.excepthook.__qualname__}",
         log_handlers=len(logging.getLogger().handlers),
+        lasting_threads=_lasting_threads(),
         rng=rng(),
         python_rng=_digest(repr(random.getstate()).encode()),
         works=_failure(),
@@ -119,6 +125,19 @@ def dispatching_as_now() -> AbstractContextManager[object]:
 def _public_variables() -> list[tuple[str, str]]:
     """Return the environment, without names that begin with an underscore: libraries leave themselves notes there."""
     return [(name, value) for name, value in os.environ.items() if not name.startswith("_")]
+
+
+def _lasting_threads() -> int:
+    """Count the Python threads that keep the program from ending, after a moment in which they may end.
+
+    Not daemons, nor workers of executors, which end with the program: in those, compilers wait for further work.
+    """
+    until = time.monotonic() + _ENDING_S
+    lasting = [each for each in threading.enumerate() if not each.daemon and each not in _threads_queues]
+    others = [each for each in lasting if each is not threading.main_thread()]
+    for each in others:
+        each.join(max(0.0, until - time.monotonic()))
+    return sum(each.is_alive() for each in others)
 
 
 def _default_device() -> str:

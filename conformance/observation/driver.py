@@ -18,6 +18,7 @@ from conformance.observation import ambient, inputs, seeding, snapshot
 from conformance.observation.evidence import has_compiled_backward
 from conformance.observation.exceptions import describe
 from conformance.observation.parts import copied
+from conformance.observation.printed import noting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -49,7 +50,8 @@ class CallObservation:
     """Snapshots of one call of the sequence. Paths: `output...`, input names, `module.weight`.
 
     `handed` is what the caller passed in, as it is after backward: inputs and state as `after_backward.a`, and the
-    gradients passed to backward as `cotangent(output)`; `cotangents` are those before backward.
+    gradients passed to backward as `cotangent(output)`; `cotangents` are those before backward. `printed` is the
+    beginning of what the call and its backward printed, by stream.
     """
 
     outputs: Leaves = field(default_factory=dict)
@@ -66,6 +68,7 @@ class CallObservation:
     after_backward: AmbientState | None = None
     raised: Raised | None = None
     compiled_backward: bool = False
+    printed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -173,7 +176,8 @@ class _Driver:
         self._renew_weights()
         base, versions = ambient.capture(), {name: _version(tensor) for name, tensor in self._tracked().items()}
         self.role.report(Stage.COMPILE if self.index == 0 else Stage.FORWARD)
-        self._forward()
+        with noting(self.observed.printed):
+            self._forward()
         ambient.restore(base)
         observed, tracked = self.observed, self._tracked()
         observed.before = base
@@ -184,7 +188,8 @@ class _Driver:
             self._write_into_results()
         observed.outputs = snapshot.take_all(self.results)
         if observed.raised is None and self.call.backward:
-            self._backward(tracked)
+            with noting(observed.printed):
+                self._backward(tracked)
             ambient.restore(base)
         return observed
 

@@ -50,9 +50,14 @@ NAMES = (
         "sees what is compiled and called, without which a pass would be worth nothing",
         "torch._dynamo.output_graph.OutputGraph.call_user_compiler",
         "torch._dynamo.output_graph.OutputGraph.install_global_unsafe",
-        "torch._dynamo.decorators.skip",
         "torch._guards.CompileContext.current_compile_id",
         by=("observation/evidence",),
+    ),
+    *_group(
+        Without.REFUSED,
+        "has Dynamo run functions of the suite that watch a program as they are",
+        "torch._dynamo.decorators.skip",
+        by=("observation/evidence", "observation/printed"),
     ),
     *_group(
         Without.REFUSED,

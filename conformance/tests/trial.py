@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from conformance.catalogue.loader import load_cases
 from conformance.catalogue.selection import select
 from conformance.execution.runner import BATCH, Run
-from conformance.model.enums import Outcome
+from conformance.model.enums import Level, Outcome
 from conformance.model.moves import MOVES, NO_MOVES, SEPARATOR
 from conformance.model.request import BackendInfo
 from conformance.tests.fakes import an_environment
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from conformance.model.case import Case
     from conformance.model.result import Record
 
-__all__ = ["CASES", "Findings", "findings", "findings_of", "making", "trial"]
+__all__ = ["CASES", "Findings", "findings", "findings_of", "making", "requiring", "trial"]
 
 CASES = load_cases()
 
@@ -55,6 +55,11 @@ def making(move: str) -> list[Case]:
         for case in CASES
         if any(each.moves != NO_MOVES for each in case.variants)
     ]
+
+
+def requiring(check: str) -> list[Case]:
+    """The cases, each of which requires an advisory check to hold."""
+    return [replace(case, checks={**case.checks, check: Level.MUST}) for case in CASES]
 
 
 def findings(record: Record) -> set[str]:

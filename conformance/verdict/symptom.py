@@ -95,7 +95,7 @@ def first_stage(record: Record) -> Stage:
 def _observable(difference: Difference) -> str:
     """`output` of `call[1].output[0]['x']`, `gradient` of `grad(net.weight)`."""
     path = re.sub(r"^call\[\d+\]\.?", "", difference.path)
-    if difference.kind in {"state", "evidence"}:
+    if difference.kind in {"state", "evidence", "printed"}:
         return path.rpartition(".")[2]
     name = next((word for start, word in _STARTS.items() if path.startswith(start)), "")
     if name and not difference.twin:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +13,7 @@ from conformance.model.case import Call, ExpectedRaise
 from conformance.model.enums import Level, Stage
 from conformance.model.result import Evidence
 from conformance.tests.fakes import a_case
-from conformance.tests.roles import Program, a_pair, checked
+from conformance.tests.roles import Program, a_pair, checked, observed
 from conformance.tests.wrong import (
     PLAIN,
     STATE,
@@ -354,6 +357,70 @@ def test_saved_bytes_are_at_most_the_uncompiled_ones(actual: int | None, expecte
     """More is an advisory; what could not be measured is none."""
     found = checked(a_case(), honest, actual_bytes=actual, expected_bytes=expected)
     assert (found.broken, found.advised) == (set(), set() if is_held else {"saved_bytes"})
+
+
+def printing(text: str, name: str = "stdout") -> Any:
+    """A program that prints before it returns."""
+    return after(lambda r: (getattr(sys, name).write(text), r)[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("stdout", "\n  a line\nand another\n", "a line"),
+        ("stderr", "a line", "a line"),
+        ("stdout", "\n", "an empty line"),
+    ],
+)
+def test_printed_sees_what_a_call_prints_alone(name: str, text: str, line: str) -> None:
+    """An advisory for each call, with the first line that says anything."""
+    found = checked(a_case(), printing(text, name))
+    assert (found.broken, found.advised) == (set(), {"printed"})
+    first = found.first("printed")
+    assert (first.path, first.actual, first.expected) == (f"call[0].{name}", line, "nothing")
+
+
+@pytest.mark.parametrize(("name", "is_seen"), [("stdout", True), ("stderr", False)])
+def test_printed_sees_what_is_not_printed_to_stdout(name: str, is_seen: bool) -> None:
+    """A warning that was shown once is not shown again."""
+    case = a_case()
+    quiet = a_pair(case, honest)
+    pair = replace(quiet, expected=observed(case, wrong=printing("a line", name)))
+    told = {one.check: one.differences for one in run_checks(pair) if not one.held}
+    expected = [("nothing", "a line")] * len(case.calls) if is_seen else []
+    assert [(each.actual, each.expected) for each in told.pop("printed", ())] == expected
+    assert told == {}
+
+
+def test_a_program_may_print() -> None:
+    """Both do; what they print is not compared."""
+    case = a_case()
+    pair = replace(a_pair(case, printing("at noon")), expected=observed(case, wrong=printing("at midnight")))
+    assert all(one.held for one in run_checks(pair))
+
+
+def test_printed_breaks_where_the_case_requires_it() -> None:
+    """A case may raise the advisory to a MUST."""
+    found = checked(a_case(checks={"printed": Level.MUST}), printing("a line"))
+    assert (found.broken, found.advised) == ({"printed"}, set())
+
+
+def test_ambient_sees_a_thread_that_keeps_the_program_from_ending() -> None:
+    """One that a call has started, and that still runs after it."""
+    end, threads = threading.Event(), list[threading.Thread]()
+
+    def start(result: Any) -> Any:
+        threads.append(threading.Thread(target=end.wait))
+        threads[-1].start()
+        return result
+
+    found = checked(a_case(), after(start))
+    end.set()
+    for thread in threads:
+        thread.join()
+    assert found.broken == {"ambient"}
+    first = found.first("ambient")
+    assert (first.path, first.actual) == ("call[0].after_call.lasting_threads", "changed")
 
 
 def test_many_differences_are_reported_in_part() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 from fnmatch import fnmatchcase
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,12 +11,13 @@ from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Extent, Level, Outcome
 from conformance.model.request import BackendInfo
 from conformance.tests.saboteurs import HONEST, SABOTEURS, defects, ref
-from conformance.tests.trial import CASES, findings, findings_of, making, trial
+from conformance.tests.trial import CASES, findings, findings_of, making, requiring, trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from conformance.model.case import Case
+    from conformance.tests.saboteurs import Saboteur
 
 
 def _likeliest_first(cases: Sequence[Case], glob: str) -> Iterator[list[Case]]:
@@ -25,6 +28,12 @@ def _likeliest_first(cases: Sequence[Case], glob: str) -> Iterator[list[Case]]:
             yield part
 
 
+def _cases_of(saboteur: Saboteur) -> Sequence[Case]:
+    if saboteur.move:
+        return making(saboteur.move)
+    return requiring(saboteur.meant) if saboteur.is_of_advisory else CASES
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("name", list(SABOTEURS))
 def test_defect_is_caught_by_what_is_meant_to_catch_it(name: str) -> None:
@@ -32,7 +41,7 @@ def test_defect_is_caught_by_what_is_meant_to_catch_it(name: str) -> None:
     saboteur, seen = SABOTEURS[name], []
     backend = BackendInfo(ref=ref(saboteur.home, name), name=name)
     limit = 3 if saboteur.meant == Outcome.TIMEOUT else None
-    for cases in _likeliest_first(making(saboteur.move) if saboteur.move else CASES, saboteur.cases):
+    for cases in _likeliest_first(_cases_of(saboteur), saboteur.cases):
         for record in trial(backend, cases=cases, timeout_s=limit, batch=1):  # the first that shows it ends
             found = findings(record)
             if (
@@ -42,6 +51,26 @@ def test_defect_is_caught_by_what_is_meant_to_catch_it(name: str) -> None:
                 return
             seen.append(f"{record.case_id} / {record.variant}: {', '.join(sorted(found)) or 'nothing'}")
     pytest.fail(f"{saboteur.meant} does not show {name}:\n" + "\n".join(seen))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", [name for name, saboteur in SABOTEURS.items() if saboteur.state])
+def test_state_that_is_left_changed_is_seen_by_its_field_alone(name: str) -> None:
+    """No other field shows it, and no other check: without the field, nobody would notice."""
+    backend = BackendInfo(ref=ref("state", name), name=name)
+    (record,) = trial(backend, "base.smoke.gradient", variants=["grad=enabled"])
+    assert findings(record) == {Outcome.FAIL.value, "ambient"}
+    seen = {each.path.rpartition(".")[2] for check in record.checks if check.breaks for each in check.differences}
+    assert seen == {SABOTEURS[name].state}
+
+
+@pytest.mark.torch
+def test_each_state_that_a_backend_can_leave_changed_is_left_so_by_a_saboteur() -> None:
+    """No field is looked at without a defect that it alone shows; others change with these, or torch resets them."""
+    fields = {field.name for field in dataclasses.fields(import_module("conformance.observation.ambient").AmbientState)}
+    beside_others = {"inference_mode", "autocast_nesting", "works"}
+    reset = {"autocast", "functorch_level"}
+    assert fields - {saboteur.state for saboteur in SABOTEURS.values()} == beside_others | reset
 
 
 @pytest.mark.torch

@@ -4,7 +4,10 @@ import contextlib
 import logging
 import random
 import sys
+import threading
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -12,6 +15,8 @@ from unittest import mock
 import pytest
 import torch
 from torch._dynamo import compiled_autograd, config
+from torch._functorch import config as functorch
+from torch._inductor import config as inductor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.overrides import BaseTorchFunctionMode
@@ -74,6 +79,17 @@ def transform() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def a_thread() -> Iterator[None]:
+    """Run a thread that ends with the context."""
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    yield
+    end.set()
+    thread.join()
+
+
+@contextlib.contextmanager
 def attribute(owner: Any, name: str, value: object) -> Iterator[None]:
     """Set an attribute within a context."""
     with mock.patch.object(owner, name, value):
@@ -109,6 +125,9 @@ def test_reading_the_state_does_not_change_it() -> None:
         ({"fills_memory"}, lambda: changed(fill_memory, False)),
         ({"compiled_autograd"}, lambda: attribute(compiled_autograd, "compiled_autograd_enabled", True)),
         ({"configuration"}, lambda: config.patch(specialize_float=not config.specialize_float)),
+        ({"configuration"}, lambda: functorch.patch(cse=not functorch.cse)),
+        ({"configuration"}, lambda: inductor.patch(dce=not inductor.dce)),
+        ({"lasting_threads"}, a_thread),
         ({"environment"}, lambda: mock.patch.dict("os.environ", {"CONFORMANCE_TEST": "1"})),
         ({"warning_filters"}, lambda: changed(warnings.simplefilter, "ignore")),
         ({"exception_hook"}, lambda: attribute(sys, "excepthook", print)),
@@ -126,6 +145,17 @@ def test_each_mode_is_seen(names: set[str], context: Callable[[], contextlib.Abs
     with context():
         during = asdict(ambient.capture())
     assert {name for name in during if during[name] != before[name]} == names
+
+
+def test_threads_that_end_with_the_program_do_not_last() -> None:
+    """A daemon, a worker of an executor, and a thread that is about to end."""
+    end, before = threading.Event(), ambient.capture()
+    threading.Thread(target=end.wait, daemon=True).start()
+    threading.Thread(target=time.sleep, args=(0.02,)).start()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(end.wait)
+        assert ambient.capture() == before
+        end.set()
 
 
 def test_consumed_randomness_is_seen() -> None:

@@ -11,7 +11,8 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.model.enums import Capability
+from conformance.model.check_catalogue import CATALOGUE
+from conformance.model.enums import Capability, Level
 from conformance.model.moves import move_of
 
 __all__ = ["HONEST", "SABOTEURS", "Honest", "Saboteur", "defects", "ref"]
@@ -25,13 +26,20 @@ class Saboteur:
         home: the module of this package that it is in.
         meant: the check that is meant to catch it, or the outcome where nothing can be checked.
         cases: where it has to show.
+        state: the field of `conformance.observation.ambient.AmbientState` that it changes alone, if it changes one.
         kin: the backend of this repository that it is made from; what that one shows too is no sign of the defect.
     """
 
     home: str
     meant: str
     cases: str
+    state: str = ""
     kin: str = "eager"
+
+    @property
+    def is_of_advisory(self) -> bool:
+        """Whether what is meant to catch it decides no verdict unless a case says so."""
+        return self.meant in CATALOGUE and CATALOGUE[self.meant].level is Level.SHOULD
 
     @property
     def move(self) -> str:
@@ -75,6 +83,12 @@ def _in(home: str, kin: str = "eager", /, **names: tuple[str, str]) -> dict[str,
     return {name: Saboteur(home=home, meant=meant, cases=cases, kin=kin) for name, (meant, cases) in names.items()}
 
 
+def _leaving(**states: str) -> dict[str, Saboteur]:
+    return {
+        name: Saboteur(home="state", meant="ambient", cases="base.*", state=state) for name, state in states.items()
+    }
+
+
 SABOTEURS = (
     _in(
         "modes",
@@ -93,31 +107,42 @@ SABOTEURS = (
     )
     | _in(
         "state",
-        grad_mode_left_off=("ambient", "base.*"),
         grad_mode_left_off_by_exception=("ambient", "exceptions.modes.bad_index_outside"),
         grad_mode_always_restored=("ambient", "grad_mode.setting.lasts"),
-        autocast_dtype_left=("ambient", "base.*"),
-        autocast_cache_left_off=("ambient", "base.*"),
-        default_dtype_left=("ambient", "base.*"),
-        saved_tensor_hooks_left=("ambient", "base.*"),
-        anomaly_detection_left_on=("ambient", "base.*"),
-        function_mode_left=("ambient", "base.*"),
-        flush_denormal_left_on=("ambient", "base.*"),
-        threads_left=("ambient", "base.*"),
-        matmul_precision_left=("ambient", "base.*"),
-        python_rng_consumed=("ambient", "base.*"),
-        saved_tensor_hooks_forbidden=("ambient", "base.*"),
-        forward_ad_level_left=("ambient", "base.*"),
-        compiled_autograd_left_on=("ambient", "base.*"),
-        default_device_left=("ambient", "base.*"),
-        determinism_only_warned_of=("ambient", "base.*"),
-        memory_no_longer_filled=("ambient", "base.*"),
-        configuration_left=("ambient", "base.*"),
-        environment_changed=("ambient", "base.*"),
-        warning_filters_changed=("ambient", "base.*"),
-        exception_hook_replaced=("ambient", "base.*"),
-        log_handler_added=("ambient", "base.*"),
-        rng_consumed=("ambient", "base.*"),
+    )
+    | _leaving(
+        grad_mode_left_off="grad_mode",
+        autocast_dtype_left="autocast_dtype",
+        autocast_cache_left_off="autocast_cache",
+        default_dtype_left="default_dtype",
+        saved_tensor_hooks_left="saved_tensor_hooks",
+        anomaly_detection_left_on="anomaly_mode",
+        function_mode_left="function_modes",
+        dispatch_mode_left="dispatch_modes",
+        flush_denormal_left_on="flush_denormal",
+        threads_left="threads",
+        matmul_precision_left="matmul_precision",
+        python_rng_consumed="python_rng",
+        saved_tensor_hooks_forbidden="saved_tensor_hooks_allowed",
+        forward_ad_level_left="forward_ad_level",
+        compiled_autograd_left_on="compiled_autograd",
+    )
+    | _in("state", default_device_left=("ambient", "base.*"))
+    | _leaving(
+        default_device_claimed="default_device",
+        determinism_left_on="deterministic",
+        determinism_only_warned_of="deterministic_warns",
+        memory_no_longer_filled="fills_memory",
+        configuration_left="configuration",
+        environment_changed="environment",
+        warning_filters_changed="warning_filters",
+        exception_hook_replaced="exception_hook",
+        log_handler_added="log_handlers",
+        thread_left="lasting_threads",
+        rng_consumed="rng",
+    )
+    | _in(
+        "state",
         rng_not_advanced=("ambient", "rng.*"),
         rng_of_its_own=("values", "rng.modes.dropout"),
     )
@@ -252,6 +277,7 @@ SABOTEURS = (
         errors_swallowed=("exceptions", "exceptions.*"),
         exception_replaced=("exceptions", "exceptions.*"),
         changes_rolled_back=("mutation", "exceptions.modes.changed_before"),
+        talkative=("printed", "base.*"),
         raises_at_compile=("error", "base.*"),
         raises_at_second_call=("error", "base.*"),
         nothing_callable=("error", "base.*"),

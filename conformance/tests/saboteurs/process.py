@@ -6,11 +6,14 @@ import ctypes
 import itertools
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._dynamo.exc import SkipFrame
+
+from conformance.tests.saboteurs.wiring import finish_with
 
 if TYPE_CHECKING:
     from conformance.tests.saboteurs.wiring import Compiled, Examples, Graph
@@ -40,6 +43,11 @@ def exception_replaced(graph: Graph, _: Examples) -> Compiled:
             raise KeyError(str(error)) from error
 
     return run
+
+
+def talkative(graph: Graph, _: Examples) -> Compiled:
+    """Every call prints a line."""
+    return finish_with(graph, lambda inputs, _: sys.stdout.write(f"called with {len(inputs)} inputs\n"))
 
 
 def changes_rolled_back(graph: Graph, _: Examples) -> Compiled:

@@ -1,7 +1,8 @@
 """Saboteurs of the state around a call: what the caller set or holds is not as it should be afterwards.
 
 torch.compile forces the caller's dispatch keys back when the compiled function returns, and with them whether autocast
-is on. So no backend can leave autocast on; its dtype, its nesting and its cache it can, and the gradient mode.
+is on. So no backend can leave autocast on; its dtype, its nesting and its cache it can, and the gradient mode. Nor can
+it leave a transform of torch.func open: Dynamo ends those after a call, and the autograd engine after backward.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import os
 import random
 import sys
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +19,9 @@ import torch
 from torch._dynamo import compiled_autograd
 from torch._dynamo import config as dynamo
 from torch.autograd import forward_ad
+from torch.utils._device import DeviceContext
 
-from conformance.tests.saboteurs.wiring import finish_with
+from conformance.tests.saboteurs.wiring import PassingThrough, finish_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,6 +99,11 @@ def function_mode_left(graph: Graph, _: Examples) -> Compiled:
     return _leaving(graph, mode.__enter__)
 
 
+def dispatch_mode_left(graph: Graph, _: Examples) -> Compiled:
+    """A mode that sees every operation of torch stays active after every call."""
+    return _leaving(graph, PassingThrough().__enter__)  # type: ignore[no-untyped-call]
+
+
 def flush_denormal_left_on(graph: Graph, _: Examples) -> Compiled:
     """Denormal numbers are zero after every call, as after loading a library that was built with -ffast-math."""
     return _leaving(graph, lambda: torch.set_flush_denormal(True))
@@ -149,7 +157,12 @@ def saved_tensor_hooks_forbidden(graph: Graph, _: Examples) -> Compiled:
 
 def forward_ad_level_left(graph: Graph, _: Examples) -> Compiled:
     """A level of forward-mode differentiation stays open after every call."""
-    return _leaving(graph, forward_ad.enter_dual_level)
+
+    def leak() -> None:
+        if forward_ad._current_level < 0:  # a second one is refused
+            forward_ad.enter_dual_level()  # type: ignore[no-untyped-call]
+
+    return _leaving(graph, leak)
 
 
 def compiled_autograd_left_on(graph: Graph, _: Examples) -> Compiled:
@@ -162,9 +175,22 @@ def default_device_left(graph: Graph, _: Examples) -> Compiled:
     return _leaving(graph, lambda: torch.set_default_device("meta"))
 
 
+def default_device_claimed(graph: Graph, _: Examples) -> Compiled:
+    """The default device is said to be another one after every call, though tensors are made where they were."""
+    context = DeviceContext("cpu:0")  # type: ignore[no-untyped-call]
+    context.old_device = None  # for what ends a context, which this one never began
+    return _leaving(graph, lambda: setattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", context))
+
+
 def determinism_only_warned_of(graph: Graph, _: Examples) -> Compiled:
     """What is not deterministic would only be warned of after every call."""
     return _leaving(graph, lambda: torch.use_deterministic_algorithms(False, warn_only=True))
+
+
+def determinism_left_on(graph: Graph, _: Examples) -> Compiled:
+    """Deterministic algorithms are asked for after every call."""
+    # Not by the public function, which sets an option of Inductor too.
+    return _leaving(graph, lambda: torch._C._set_deterministic_algorithms(True, warn_only=False))
 
 
 def memory_no_longer_filled(graph: Graph, _: Examples) -> Compiled:
@@ -174,7 +200,7 @@ def memory_no_longer_filled(graph: Graph, _: Examples) -> Compiled:
 
 def configuration_left(graph: Graph, _: Examples) -> Compiled:
     """Dynamo's configuration is another one after every call."""
-    return _leaving(graph, lambda: setattr(dynamo, "specialize_float", not dynamo.specialize_float))
+    return _leaving(graph, lambda: setattr(dynamo, "enable_trace_unittest", not dynamo.enable_trace_unittest))
 
 
 def environment_changed(graph: Graph, _: Examples) -> Compiled:
@@ -198,3 +224,8 @@ def exception_hook_replaced(graph: Graph, _: Examples) -> Compiled:
 def log_handler_added(graph: Graph, _: Examples) -> Compiled:
     """The root logger has a handler more after every call."""
     return _leaving(graph, lambda: logging.getLogger().addHandler(logging.NullHandler()))
+
+
+def thread_left(graph: Graph, _: Examples) -> Compiled:
+    """Every call starts a thread that never ends, and for which the program waits when it ends."""
+    return _leaving(graph, lambda: threading.Thread(target=threading.Event().wait).start())

@@ -134,6 +134,10 @@ STATE = {
     "warning_filters": "repr(warnings.filters)",
     "exception_hook": "sys.excepthook.__qualname__",
     "log_handlers": "len(logging.getLogger().handlers)",
+    "lasting_threads": (
+        "len([each for each in threading.enumerate()"
+        " if not (each.daemon or each in concurrent.futures.thread._threads_queues)])"
+    ),
     "rng": "zlib.crc32(torch.get_rng_state().numpy().tobytes())",
     "python_rng": "zlib.crc32(repr(random.getstate()).encode())",
     "works": "(torch.ones(2, dtype=torch.float64) + 1).tolist()",
@@ -183,7 +187,7 @@ def _split(path: str) -> tuple[int, str]:
     return (int(match[1]), path[match.end() :]) if match else (0, path)
 
 
-def _of_difference(first: Difference, request: Request, last: int) -> Observable | None:  # noqa: PLR0911 - one a kind
+def _of_difference(first: Difference, request: Request, last: int) -> Observable | None:  # noqa: C901, PLR0911 - one a kind
     index, path = _split(first.path)
     match first.kind:
         case "state":
@@ -198,6 +202,8 @@ def _of_difference(first: Difference, request: Request, last: int) -> Observable
             return _retained(index, path, last)
         case "version":
             return _version(index, _expression(path))
+        case "printed":
+            return _printed(index, path)
         case "evidence":
             return _evidence(first, last)
         case "bytes":
@@ -240,6 +246,16 @@ def _retained(index: int, path: str, last: int) -> Observable:
 def _version(index: int, name: str) -> Observable:
     before = f"version = {name}._version"
     return Observable(index=index, moment=Moment.CALLED, expression=f"{name}._version - version", before=before)
+
+
+def _printed(index: int, stream: str) -> Observable:
+    return Observable(
+        index=index,
+        moment=Moment.BACKWARD,
+        before=f"sys.{stream} = io.StringIO()",
+        after=f"printed, sys.{stream} = sys.{stream}.getvalue(), sys.__{stream}__",
+        expression='"something" if printed else "nothing"',
+    )
 
 
 def _graph_breaks(first: Difference, last: int) -> Observable:

@@ -151,9 +151,9 @@ def watched(graph, inputs):
 """Functions of a script by name, in an order in which each needs only those before it."""
 
 _OTHERS = """
-    F arguments caller compiled contextlib earlier error function handed importlib kept math module modules number os
-    output program pytree given load loaded made random reached read run setup sizes spec sys torch twin uncompiled user
-    version weights zlib
+    F arguments caller compiled concurrent contextlib earlier error function handed importlib io kept logging math
+    module modules number os output printed program pytree given load loaded made random reached read run setup sizes
+    spec sys threading torch twin uncompiled user version warnings weights zlib
 """
 _RESERVED = frozenset({*HELPERS, *_OTHERS.split(), "graphs", "calls", "returned_unchanged"})
 _DRAWS = re.compile(

@@ -30,7 +30,10 @@ __all__ = ["Compiler", "compiler", "one_line_summary", "render_script"]
 _LIMIT_S = 60.0
 _MESSAGE = 200  # characters of a message
 _WIDTH = 110
-_STANDARD = ("contextlib", "logging", "math", "os", "random", "sys", "warnings", "zlib")
+_STANDARD = (
+    *("concurrent.futures.thread", "contextlib", "io", "logging", "math", "os", "random"),
+    *("sys", "threading", "warnings", "zlib"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,11 +154,7 @@ class _Script:
 
     def _imports(self, body: str) -> str:
         text = body + "".join(self.how.imports)
-        standard = [
-            name
-            for name in ("contextlib", "logging", "math", "os", "random", "sys", "warnings", "zlib")
-            if f"{name}." in text
-        ]
+        standard = [name for name in _STANDARD if f"{name}." in text]
         if self.how.env:
             standard = sorted({*standard, "os"})
         lines = [f"import {name}" for name in standard] + [""]
@@ -330,8 +329,13 @@ class _Script:
         return (
             'uncompiled = run(program)\nprint("uncompiled:", uncompiled)\n'
             f"compiled = run({self._compiled('program')})\n"
-            f'print("compiled:  ", compiled)\nsys.exit(1 if {self._differs} else 0)\n'
+            f'print("compiled:  ", compiled)\n{self._leave}(1 if {self._differs} else 0)\n'
         )
+
+    @property
+    def _leave(self) -> str:
+        """What ends the script; threads that the compiled function left would keep it from ending as usual."""
+        return "sys.stdout.flush()\nos._exit" if "threading." in self.compared.expression else "sys.exit"
 
     @property
     def _differs(self) -> str:

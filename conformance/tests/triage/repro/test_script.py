@@ -19,7 +19,7 @@ from conformance.records import record_file
 from conformance.tests.fakes import a_backend, a_case, a_difference, a_record, a_request, failed, raised
 from conformance.tests.jobs import scripts
 from conformance.tests.saboteurs import SABOTEURS, ref
-from conformance.tests.trial import CASES
+from conformance.tests.trial import CASES, requiring
 from conformance.triage.lookup import Found
 from conformance.triage.repro import bug_report, script
 from conformance.triage.repro.script import Compiler
@@ -170,13 +170,15 @@ def test_python_runs_a_script(published: RunFile, tmp_path: Path, backend: str, 
         ("returned_overwritten", "aliasing.views.as_strided"),
         ("second_derivatives_scaled", "autograd.functions.second_derivative"),
         ("segfaults_at_run", "aliasing.views.as_strided"),
+        ("talkative", "aliasing.views.as_strided"),
+        ("thread_left", "aliasing.views.as_strided"),
     ],
 )
 def test_a_saboteur_is_shown(published: RunFile, saboteur: str, case: str) -> None:
     """Defects that no backend of this repository has are shown on saboteurs, and not on Dynamo alone."""
     known = SABOTEURS[saboteur]
     info = BackendInfo(ref=ref(known.home, saboteur), name=saboteur)
-    chosen = next(each for each in CASES if each.id == case)
+    chosen = next(each for each in (requiring(known.meant) if known.is_of_advisory else CASES) if each.id == case)
     limit_s = 6.0 if known.meant == Outcome.TIMEOUT else 120.0
     request = Request(case=chosen, backend=info, variant=chosen.variants[0], timeout_s=limit_s)
     found = recorded(published, request, attempts.run(request), known.meant)
@@ -324,6 +326,7 @@ def test_each_kind_of_difference_of_a_move_has_its_script(
     [
         ("after_call.warning_filters", 'if before == repr(warnings.filters) else "changed"'),
         ("after_call.python_rng", "random.seed(0)"),
+        ("after_call.lasting_threads", "sys.stdout.flush()\nos._exit(1 if compiled != uncompiled else 0)"),
         ("after_backward.saved_tensor_hooks_allowed", "torch._C._autograd._saved_tensors_hooks_is_enabled()"),
     ],
 )
