@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from conformance.tests.saboteurs import Saboteur
     from conformance.tests.trial import Findings
 
-__all__ = ["Kill", "Survivor", "page", "problems"]
+__all__ = ["Kill", "Survivor", "main", "page", "problems"]
 
 _ABOUT = """\
 Every backend here is broken on purpose, in one way. On each of them run the cases in which any of the defects is

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from click.testing import CliRunner
+
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Level
 from conformance.records.environment import suite_hash
-from conformance.tests.jobs.kill_matrix import Kill, Survivor, page, problems
+from conformance.tests.jobs.kill_matrix import Kill, Survivor, main, page, problems
 from conformance.tests.saboteurs import SABOTEURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 MEANT = {saboteur.meant for saboteur in SABOTEURS.values()}
 LOOKED_FOR = [name for name, spec in CATALOGUE.items() if spec.level is Level.MUST or name in MEANT]
@@ -31,7 +35,7 @@ def kills() -> Iterator[Kill]:
         )
 
 
-HONEST = Survivor(name="interpreter", shown=Counter(), requests=9)
+HONEST = Survivor(name="interpreter", shown=Counter(), requests=9, suite=suite_hash())
 
 
 def test_a_complete_matrix_has_no_problems() -> None:
@@ -60,6 +64,18 @@ def test_the_page_tells_what_is_of_an_earlier_suite() -> None:
     old, *others = kills()
     assert "were run with an earlier version" not in page(others, [])
     assert "Of these 1 were run with an earlier version of the suite" in page([replace(old, suite=""), *others], [])
+
+
+def test_what_is_known_is_not_run_again(tmp_path: Path) -> None:
+    """Saboteurs and honest backends are taken from the file, without a last line that was cut off."""
+    done, made = tmp_path / "done.jsonl", tmp_path / "page.md"
+    first, *_ = kills()
+    known = [vars(first), vars(HONEST)]
+    done.write_text("".join(f"{json.dumps(row)}\n" for row in known) + '{"name": "gradi', encoding="utf-8")
+    words = [str(made), first.name, HONEST.name, "--done", str(done)]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    shown = made.read_text(encoding="utf-8")
+    assert all(f"| {name} " in shown for name in (first.name, HONEST.name))
 
 
 def test_the_page_shows_defects_checks_and_honest_backends() -> None:

@@ -36,7 +36,7 @@ def test_a_warning_is_noted_as_it_is_printed() -> None:
     printed: dict[str, str] = {}
     with noting(printed), warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.showwarning = lambda message, *_: print(message, file=sys.stderr)  # type: ignore[assignment]  # noqa: T201 - pytest's records it
+        warnings.showwarning = lambda message, *_: print(message, file=sys.stderr)  # noqa: T201 - as without pytest
         warnings.warn("slow", stacklevel=1)
     assert printed == {"stderr": "slow\n"}
 

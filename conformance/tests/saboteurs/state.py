@@ -177,7 +177,7 @@ def default_device_left(graph: Graph, _: Examples) -> Compiled:
 
 def default_device_claimed(graph: Graph, _: Examples) -> Compiled:
     """The default device is said to be another one after every call, though tensors are made where they were."""
-    context = DeviceContext("cpu:0")  # type: ignore[no-untyped-call]
+    context = DeviceContext("cpu:0")
     context.old_device = None  # for what ends a context, which this one never began
     return _leaving(graph, lambda: setattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", context))
 
