@@ -1,7 +1,7 @@
 """Run requests on the workers of a dask cluster, through the executor that `Run` takes.
 
-Scheduling, transport and recovery are dask's: a task whose worker dies is given to another one. A worker gets tasks of
-a run once it was found to be as the client is: it then has a resource that is called after the run.
+Scheduling, transport and recovery are dask's: a task whose worker dies is given to another one. Only workers on the
+roster get tasks.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 from collections import deque
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
+from itertools import count
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import distributed
 from distributed.client import FutureCancelledError
-from distributed.comm.core import CommClosedError
 
 from conformance.execution import cluster_worker
 from conformance.execution.cluster_worker import Cargo, Performed
+from conformance.execution.roster import Roster
 from conformance.model.enums import Stage
 from conformance.model.errors import HarnessError, UsageError
 from conformance.model.result import Attempt, Ended
@@ -29,11 +30,14 @@ from conformance.model.result import Attempt, Ended
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from conformance.model.request import BackendInfo, Request
+    from conformance.execution.cluster_worker import Words
+    from conformance.model.request import Request
 
-__all__ = ["ClusterExecutor", "cargo_of", "connected"]
+__all__ = ["ClusterExecutor", "connected"]
 
-_LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_KEY: Callable[[Request], Words] = attrgetter("key")
 _LOCAL = "local:"
 _GONE = "the scheduler of the cluster is gone"
 _ANSWER_S = 10.0  # for a scheduler to answer
@@ -84,46 +88,32 @@ def _local_cluster(scheduler: str) -> distributed.LocalCluster:
         )
 
 
-def cargo_of(
-    run_id: str, backends: Sequence[BackendInfo], folders: Sequence[Path], *, seed: int, timeout_s: float | None
-) -> Cargo:
-    """Return what workers need for a run: its backends, and the texts of folders and files that they may not have."""
-    places = [Path(path) for info in backends if (path := info.ref.rpartition(":")[0]).endswith(".py")]
-    return Cargo(
-        run_id=run_id,
-        backends=tuple(backends),
-        folders=tuple((folder.name, _texts(folder)) for folder in folders),
-        files={str(path): path.read_text(encoding="utf-8") for path in places},
-        seed=seed,
-        timeout_s=timeout_s,
-    )
-
-
-def _texts(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Batch:
-    """The names of requests that are one task, and the future of their attempts."""
+    """A function and requests, in words, that are one task, and the future of the results.
 
-    keys: tuple[cluster_worker.Key, ...]
-    future: Future[Sequence[Attempt]] = field(default_factory=Future)
+    It gives a result for each of `words`; `others` are further arguments.
+    """
+
+    function: Callable[..., Sequence[Any]]
+    words: tuple[Words, ...]
+    others: tuple[tuple[Words, ...], ...] = ()
+    future: Future[Sequence[Any]] = field(default_factory=Future)
     is_second: bool = False
 
 
-def _gather(parts: Sequence[Future[Sequence[Attempt]]], whole: Future[Sequence[Attempt]]) -> None:
+def _gather(parts: Sequence[Future[Sequence[Any]]], whole: Future[Sequence[Any]]) -> None:
     """Give a future the results of others in their order, or the first exception of one, when the last is done."""
     left = threading.Semaphore(len(parts) - 1)
 
-    def done(_: Future[Sequence[Attempt]]) -> None:
+    def done(_: Future[Sequence[Any]]) -> None:
         if left.acquire(blocking=False) or whole.done():
             return
         faults = [fault for part in parts if not part.cancelled() and (fault := part.exception())]
         if faults:
             whole.set_exception(faults[0])
         elif not any(part.cancelled() for part in parts):
-            whole.set_result([attempt for part in parts for attempt in part.result()])
+            whole.set_result([made for part in parts for made in part.result()])
 
     for part in parts:
         part.add_done_callback(done)
@@ -135,31 +125,26 @@ class ClusterExecutor(Executor):
     Args:
         client: connected to the scheduler.
         cargo: what workers need for the run.
-        allow_mixed: whether workers may differ from this machine; records then have the fingerprint of their worker.
-        worker_timeout_s: how long to wait while there is no worker.
-        notify: called with messages for the user.
+        roster: the workers that take part; default: all that are as this machine is.
+        words: returns what names a request to a worker: its key, or the text of what is in no catalogue.
     """
 
     def __init__(
         self,
         client: distributed.Client,
         cargo: Cargo,
+        roster: Roster | None = None,
         *,
-        allow_mixed: bool = False,
-        worker_timeout_s: float = 300.0,
-        notify: Callable[[str], None] = _LOG.warning,
+        words: Callable[[Request], Words] = _KEY,
     ) -> None:
         self._client, self._cargo, self._digest = client, cargo, cargo.digest
-        self._mixed, self._worker_timeout_s, self._notify = allow_mixed, worker_timeout_s, notify
-        self._expected = cluster_worker.facts(cargo.backends)
+        self._roster, self._words = roster or Roster(client, cargo), words
+        self._numbers = count()  # of tasks
         self._lock = threading.RLock()
         self._tasks: dict[_Batch, distributed.Future[Any]] = {}
         self._held: deque[_Batch] = deque()
         self._suspects: deque[_Batch] = deque()
         self._isolated: _Batch | None = None
-        self._trusted: dict[tuple[str, str], int] = {}
-        self._refused: set[tuple[str, str]] = set()
-        self._without_workers_since: float | None = None
         self._fault: Exception | None = None
         self._closed = threading.Event()
         try:
@@ -173,12 +158,17 @@ class ClusterExecutor(Executor):
     @property
     def slots(self) -> int:
         """How many requests the workers run at a time; at least one, for one that is to come."""
-        return max(1, sum(self._trusted.values()))
+        return self._roster.slots
 
-    def submit(self, fn: object, requests: Sequence[Request], /) -> Future[Sequence[Attempt]]:  # type: ignore[override]
-        """Run the requests of a batch on a worker, by what the cargo names; `fn` is for executors on this machine."""
-        del fn
-        batch = _Batch(keys=tuple(request.key for request in requests))
+    def submit(  # type: ignore[override]
+        self, fn: Callable[..., Sequence[T]], requests: Sequence[Request], /, *others: Sequence[Request]
+    ) -> Future[Sequence[T]]:
+        """Call a function with requests on a worker, which gives a result for each of the first sequence.
+
+        Where a request ends each worker that runs it, its result is an attempt that says so, whatever the function is.
+        """
+        parts = [tuple(map(self._words, part)) for part in (requests, *others)]
+        batch = _Batch(function=fn, words=parts[0], others=tuple(parts[1:]))
         batch.future.set_running_or_notify_cancel()  # as on a thread: what is under way is not cancelled
         with self._lock:
             if self._fault:
@@ -194,9 +184,10 @@ class ClusterExecutor(Executor):
             cluster_worker.perform,
             self._cargo,
             self._digest,
-            batch.keys,
+            batch.function,
+            (batch.words, *batch.others),
             pure=False,
-            key=f"conformance-{self._cargo.run_id}-{'/'.join(batch.keys[0])}-{time.monotonic_ns()}",
+            key=f"conformance-{self._cargo.run_id}-{next(self._numbers)}",
             resources={self._cargo.run_id: 1},
         )
         self._tasks[batch] = task
@@ -213,7 +204,7 @@ class ClusterExecutor(Executor):
             if self._closed.is_set() or batch.future.done():
                 return
             if isinstance(made, Performed):
-                batch.future.set_result([replace(each, fingerprint=made.fingerprint) for each in made.attempts])
+                batch.future.set_result([replace(each, fingerprint=made.fingerprint) for each in made.results])
             elif isinstance(made, distributed.KilledWorker):
                 self._suspect(batch, made.allowed_failures + 1)
             elif isinstance(made, FutureCancelledError):  # by nobody here
@@ -238,7 +229,7 @@ class ClusterExecutor(Executor):
             note = f"the workers that ran it died, {deaths} one after another"
             batch.future.set_result([Attempt(ended=Ended(status=1, note=note), stage=Stage.LOAD)])
             return
-        parts = [_Batch(keys=(key,)) for key in batch.keys]
+        parts = [replace(batch, words=(words,), future=Future(), is_second=False) for words in batch.words]
         self._suspects += parts
         _gather([part.future for part in parts], batch.future)
 
@@ -262,64 +253,13 @@ class ClusterExecutor(Executor):
                     return
 
     def _look(self) -> None:
-        """Trust the workers that came, forget those that left, and give up if there has been none for long."""
         if self._client.status != "running":
             self._fail(HarnessError(_GONE))
             return
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
-        present = {(address, str(facts["id"])) for address, facts in workers.items()}  # an address may be used again
-        self._trusted = {worker: slots for worker, slots in self._trusted.items() if worker in present}
-        new = present - self._trusted.keys() - self._refused
         try:
-            if new:
-                self._vet(dict(new), workers)
-        finally:
-            self._wait_for_workers()
-
-    def _vet(self, new: Mapping[str, str], workers: Mapping[str, Any]) -> None:
-        """Give trust to workers, whose ids are by address, or say why not."""
-        asked = self._client.run(
-            cluster_worker.trust,
-            self._expected,
-            self._cargo,
-            mixed=self._mixed,
-            workers=list(new),
-            on_error="return",
-        )
-        trusted = {}
-        for address, different in asked.items():
-            if isinstance(different, CommClosedError | TimeoutError):  # it has left already
-                continue
-            if isinstance(different, Exception):
-                self._refuse(
-                    (address, new[address]), f"it cannot run this suite: {type(different).__name__}: {different}"
-                )
-            elif different and not self._mixed:
-                differences = "; ".join(self._difference(name, value) for name, value in different.items())
-                self._refuse((address, new[address]), differences)
-            else:
-                facts = workers[address]
-                trusted[address, new[address]] = int(facts["resources"].get("conformance", facts["nthreads"]))
-        self._client.run_on_scheduler(_look_again)
-        self._trusted |= trusted  # only now: where that failed, they are asked again
-
-    def _difference(self, name: str, value: str) -> str:
-        return f"{name} is {value or 'unknown'}, here {self._expected[name] or 'unknown'}"
-
-    def _refuse(self, worker: tuple[str, str], why: str) -> None:
-        self._refused.add(worker)
-        self._notify(f"worker {worker[0]} is left out: {why}")
-
-    def _wait_for_workers(self) -> None:
-        if self._trusted:
-            self._without_workers_since = None
-            return
-        now = time.monotonic()
-        if self._without_workers_since is None:
-            self._without_workers_since = now
-            self._notify(f"no worker can run this; waiting {self._worker_timeout_s:.0f} s for one")
-        if now - self._without_workers_since > self._worker_timeout_s:
-            self._fail(HarnessError(f"for {self._worker_timeout_s:.0f} s no worker could run this"))
+            self._roster.look()
+        except HarnessError as fault:
+            self._fail(fault)
 
     def _fail(self, fault: Exception) -> None:
         with self._lock:
@@ -347,15 +287,3 @@ class ClusterExecutor(Executor):
             with contextlib.suppress(Exception):
                 self._client.cancel(tasks, force=True)
         self._watch.join(timeout=_ANSWER_S)
-
-
-def _look_again(dask_scheduler: Any) -> None:  # noqa: ANN401 - distributed.Scheduler
-    """Have a scheduler look again for workers for tasks that had none: a new resource alone is no reason for it."""
-    found = {}
-    for worker in dask_scheduler.workers.values():
-        found.update(dask_scheduler.bulk_schedule_unrunnable_after_adding_worker(worker))
-    dask_scheduler.transitions(found, "conformance-worker-trusted")
-
-
-# It is sent as code: where a scheduler runs, the suite need not be installed.
-_look_again.__module__ = "__main__"

@@ -1,4 +1,4 @@
-"""What a worker of a dask cluster does for a run: show what it is, and run requests that are named to it.
+"""What a worker of a dask cluster does for a run: show what it is, and call functions with requests named to it.
 
 Tasks carry words. Cases are those that are installed on the worker; the folders and files that are not come with the
 run, as texts.
@@ -7,17 +7,19 @@ run, as texts.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from importlib import import_module, metadata
+from functools import cached_property, lru_cache
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.catalogue import sources
 from conformance.catalogue.selection import time_limit
+from conformance.model import codec
 from conformance.model.errors import SelectionError
 from conformance.model.request import BackendInfo, Request
 from conformance.records import environment
@@ -27,15 +29,26 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from conformance.model.case import Case
-    from conformance.model.result import Attempt
 
-__all__ = ["Cargo", "Key", "Performed", "facts", "perform", "trust"]
+__all__ = [
+    "COMPARED",
+    "Cargo",
+    "Drawn",
+    "Inspected",
+    "Key",
+    "Performed",
+    "Words",
+    "cargo_of",
+    "facts",
+    "inspect",
+    "perform",
+    "take_part",
+]
 
 Key = tuple[str, str, str]
 """Backend name, case id, variant id."""
 
-_RUN_BATCH = "conformance.execution.attempts:run_batch"
-_COMPARED = ("torch", "python", "platform", "compiler", "suite_hash")
+COMPARED = ("torch", "python", "platform", "compiler", "suite_hash")
 _CPUINFO = Path("/proc/cpuinfo")
 _VARIABLES = ("CONFORMANCE_", "PYTORCH_", "TORCH")
 """What the names of environment variables begin with on which a result may depend."""
@@ -55,7 +68,7 @@ class Cargo:
         files: texts of files that backends are in, by the path in their `ref`.
         seed: of inputs.
         timeout_s: the limit of each request, if one was asked for.
-        runs: `module:function` that runs requests of one backend and returns an attempt for each.
+        compared: the facts of the environment that must be the same on every machine.
     """
 
     run_id: str
@@ -64,7 +77,7 @@ class Cargo:
     files: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     timeout_s: float | None = None
-    runs: str = _RUN_BATCH
+    compared: tuple[str, ...] = COMPARED
 
     def __hash__(self) -> int:
         return hash(self.run_id)
@@ -72,24 +85,77 @@ class Cargo:
     @property
     def digest(self) -> str:
         """Twelve digits over all texts that come with the run."""
-        return hashlib.sha256(repr((self.folders, sorted(self.files.items()))).encode()).hexdigest()[:12]
+        return _digest(repr((self.folders, sorted(self.files.items()))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A request whose case is in no catalogue: its text, and twelve digits over it."""
+
+    text: str
+    digest: str
+
+    @classmethod
+    def of(cls, request: Request) -> Drawn:
+        """Write a request."""
+        text = codec.encode(codec.to_plain(request))
+        return cls(text=text, digest=_digest(text))
+
+
+Words = Key | Drawn
+"""What names a request to a worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Performed:
-    """The attempts of a batch, and the fingerprint of the environment that they were made in."""
+    """What a function returned for requests, and the fingerprint of the environment that it was called in."""
 
-    attempts: tuple[Attempt, ...]
+    results: tuple[Any, ...]
     fingerprint: str
 
 
-def facts(backends: Sequence[BackendInfo]) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class Inspected:
+    """What a worker is: its facts, the machine that it is on, and how many requests it runs at a time."""
+
+    facts: Mapping[str, str]
+    machine: str
+    slots: int
+
+
+def cargo_of(
+    run_id: str,
+    backends: Sequence[BackendInfo],
+    folders: Sequence[Path] = (),
+    *,
+    seed: int = 0,
+    timeout_s: float | None = None,
+    compared: tuple[str, ...] = COMPARED,
+) -> Cargo:
+    """Return what workers need for a run: its backends, and the texts of folders and files that they may not have."""
+    places = [Path(path) for info in backends if (path := info.ref.rpartition(":")[0]).endswith(".py")]
+    return Cargo(
+        run_id=run_id,
+        backends=tuple(backends),
+        folders=tuple((folder.name, _texts(folder)) for folder in folders),
+        files={str(path): path.read_text(encoding="utf-8") for path in places},
+        seed=seed,
+        timeout_s=timeout_s,
+        compared=compared,
+    )
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
+
+
+def facts(cargo: Cargo) -> dict[str, str]:
     """Return what must be the same on every machine of a run, by name."""
     machine = environment.capture()
-    packages = {*machine.packages, *(name for info in backends for name in info.packages)}
+    packages = {*machine.packages, *(name for info in cargo.backends for name in info.packages)}
     variables = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
     return {
-        **{name: str(getattr(machine, name)) for name in _COMPARED},
+        **{name: str(getattr(machine, name)) for name in cargo.compared},
         "code of the suite": _code(),
         "variables": " ".join(f"{name}={variables[name]}" for name in sorted(variables.keys() - _PLACES)),
         "processor features": " ".join(sorted(_features())),
@@ -97,30 +163,27 @@ def facts(backends: Sequence[BackendInfo]) -> dict[str, str]:
     }
 
 
-async def trust(expected: Mapping[str, str], cargo: Cargo, *, mixed: bool, dask_worker: Any) -> dict[str, str]:  # noqa: ANN401 - distributed.Worker, which a worker alone needs
-    """Give this worker the resource of a run if it is as the client is; return in what it differs.
-
-    Args:
-        expected: `facts` of the client.
-        cargo: of the run.
-        mixed: whether it may differ.
-        dask_worker: this worker.
-    """
-    own = facts(cargo.backends)
-    different = {name: own.get(name, "") for name, value in expected.items() if own.get(name, "") != value}
-    if mixed or not different:
-        slots = dask_worker.state.total_resources.get("conformance", dask_worker.state.nthreads)
-        await dask_worker.set_resources(**{cargo.run_id: slots})
-    return different
+def inspect(cargo: Cargo, dask_worker: Any) -> Inspected:  # noqa: ANN401 - distributed.Worker, which a worker alone needs
+    """Return what this worker is. Where dask was started with no resource `conformance`, a thread is a slot."""
+    slots = dask_worker.state.total_resources.get("conformance", dask_worker.state.nthreads)
+    return Inspected(facts=facts(cargo), machine=environment.machine(), slots=int(slots))
 
 
-def perform(cargo: Cargo, digest: str, keys: Sequence[Key]) -> Performed:
-    """Run requests of one backend on this worker, as `attempts.run_batch` does.
+async def take_part(run_id: str, slots: Mapping[str, int], dask_worker: Any) -> None:  # noqa: ANN401 - as above
+    """Give this worker the resource of a run: for so many requests at a time, by its address."""
+    await dask_worker.set_resources(**{run_id: slots[dask_worker.address]})
+
+
+def perform(
+    cargo: Cargo, digest: str, function: Callable[..., Sequence[Any]], parts: Sequence[Sequence[Words]]
+) -> Performed:
+    """Call a function with requests on this worker.
 
     Args:
         cargo: of the run.
         digest: of its texts, as the client has it.
-        keys: the names of the requests.
+        function: gets a list of requests for each of `parts`.
+        parts: requests in words.
 
     Raises:
         SelectionError: the texts are not those of the client, or there is no such case here.
@@ -129,10 +192,8 @@ def perform(cargo: Cargo, digest: str, keys: Sequence[Key]) -> Performed:
         message = f"the texts that came with run {cargo.run_id} are not those that were sent"
         raise SelectionError(message)
     outfit = _outfit(cargo)
-    module, _, function = cargo.runs.partition(":")
-    run: Callable[[Sequence[Request]], Sequence[Attempt]] = getattr(import_module(module), function)
-    attempts = run([outfit.request(key) for key in keys])
-    return Performed(attempts=tuple(attempts), fingerprint=outfit.fingerprint)
+    made = function(*([outfit.request(words) for words in part] for part in parts))
+    return Performed(results=tuple(made), fingerprint=outfit.fingerprint)
 
 
 @lru_cache(maxsize=4)
@@ -147,11 +208,26 @@ class _Outfit:
         self._cargo = cargo
         self._folder = tempfile.TemporaryDirectory(prefix="conformance-")
         folders = [self._written(f"cases{place}/{name}", texts) for place, (name, texts) in enumerate(cargo.folders)]
-        self._cases: Mapping[str, Case] = {case.id: case for case in sources.collect(folders)}
+        self._folders = folders
         self._backends = {info.name: self._local(place, info) for place, info in enumerate(cargo.backends)}
         self.fingerprint = environment.fingerprint(environment.capture(sources.homes(folders)))
 
-    def request(self, key: Key) -> Request:
+    @cached_property
+    def _cases(self) -> Mapping[str, Case]:
+        return {case.id: case for case in sources.collect(self._folders)}
+
+    def request(self, words: Words) -> Request:
+        """The request that words name."""
+        return self._drawn(words) if isinstance(words, Drawn) else self._installed(words)
+
+    def _drawn(self, drawn: Drawn) -> Request:
+        if _digest(drawn.text) != drawn.digest:
+            message = f"the text of a request of run {self._cargo.run_id} is not the one that was sent"
+            raise SelectionError(message)
+        request = codec.from_plain(Request, json.loads(drawn.text))
+        return replace(request, backend=self._backends[request.backend.name])
+
+    def _installed(self, key: Key) -> Request:
         backend, case_id, variant_id = key
         case, info = self._cases.get(case_id), self._backends[backend]
         variant = next((each for each in case.variants if each.id == variant_id), None) if case else None
@@ -191,7 +267,11 @@ def _code() -> str:
     """Twelve digits over the modules of the suite, but for its tests."""
     root = files("conformance")
     parts = sorted(path for path in _modules(root) if not path[0].startswith("tests/"))
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+    return _digest(repr(parts))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _modules(folder: Traversable, within: str = "") -> Iterator[tuple[str, str]]:

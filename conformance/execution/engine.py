@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from conformance.isolation import tasks
 from conformance.model.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Executor
-    from pathlib import Path
 
-    from conformance.model.request import BackendInfo
+    from conformance.execution.cluster_worker import Cargo, Words
+    from conformance.model.request import Request
 
 __all__ = ["Engine", "Scheduler", "cluster", "local"]
 
@@ -39,10 +40,11 @@ class Scheduler:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """An executor, and how many requests it runs at a time, which may change."""
+    """An executor, how many requests it runs at a time, and how many where each is timed; both may change."""
 
     executor: Executor
     slots: Callable[[], int]
+    timed_at_once: Callable[[], int] = lambda: 1
 
 
 @contextlib.contextmanager
@@ -60,15 +62,20 @@ def local(jobs: int) -> Iterator[Engine]:
 @contextlib.contextmanager
 def cluster(
     scheduler: Scheduler,
-    run_id: str,
-    backends: Sequence[BackendInfo],
-    folders: Sequence[Path],
+    cargo: Cargo,
     *,
-    seed: int,
-    timeout_s: float | None,
+    one_a_machine: bool = False,
+    words: Callable[[Request], Words] = attrgetter("key"),
     notify: Callable[[str], None],
 ) -> Iterator[Engine]:
     """Run requests on the workers of a cluster.
+
+    Args:
+        scheduler: where it is.
+        cargo: what workers need for the run.
+        one_a_machine: whether only one request runs on a machine at a time.
+        words: returns what names a request to a worker.
+        notify: called with messages on the workers.
 
     Raises:
         UsageError: dask is not installed, or there is no such scheduler.
@@ -76,16 +83,22 @@ def cluster(
     """
     try:
         from conformance.execution import cluster as dask  # noqa: PLC0415 - an extra, which others need not have
+        from conformance.execution.roster import Roster  # noqa: PLC0415
     except ModuleNotFoundError as error:
         message = f"--scheduler needs dask.distributed: pip install 'torch-compile-conformance[cluster]' ({error})"
         raise UsageError(message) from error
-    cargo = dask.cargo_of(run_id, backends, folders, seed=seed, timeout_s=timeout_s)
     with dask.connected(scheduler.place, scheduler.security) as client:
-        executor = dask.ClusterExecutor(
-            client, cargo, allow_mixed=scheduler.allow_mixed, worker_timeout_s=scheduler.worker_timeout_s, notify=notify
+        roster = Roster(
+            client,
+            cargo,
+            allow_mixed=scheduler.allow_mixed,
+            one_a_machine=one_a_machine,
+            worker_timeout_s=scheduler.worker_timeout_s,
+            notify=notify,
         )
+        executor = dask.ClusterExecutor(client, cargo, roster, words=words)
         try:
-            yield Engine(executor=executor, slots=lambda: executor.slots)
+            yield Engine(executor=executor, slots=lambda: executor.slots, timed_at_once=lambda: executor.slots)
         finally:
             executor.shutdown()
             tasks.shutdown()  # of what described the backends here

@@ -13,6 +13,7 @@ from conformance.catalogue.selection import select
 from conformance.catalogue.sources import collect, homes
 from conformance.execution import attempts
 from conformance.execution import engine as engines
+from conformance.execution.cluster_worker import cargo_of
 from conformance.execution.runner import BATCH, Run
 from conformance.model.enums import SLOW_COMPILE, Extent
 from conformance.records import environment, kept
@@ -253,15 +254,8 @@ def _engine(
 ) -> AbstractContextManager[Engine]:
     if options.scheduler is None:
         return engines.local(options.jobs or threads)
-    return engines.cluster(
-        options.scheduler,
-        run_id,
-        plan.backends,
-        options.folders,
-        seed=options.seed,
-        timeout_s=options.timeout_s,
-        notify=notify,
-    )
+    cargo = cargo_of(run_id, plan.backends, options.folders, seed=options.seed, timeout_s=options.timeout_s)
+    return engines.cluster(options.scheduler, cargo, notify=notify)
 
 
 def _expectations(

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
     from conformance.model.request import BackendInfo
 
-__all__ = ["capture", "facts", "fingerprint", "now", "suite_hash"]
+__all__ = ["capture", "facts", "fingerprint", "machine", "now", "suite_hash"]
 
 NONE = "none"
 _DISTRIBUTION = "torch-compile-conformance"
 _PACKAGES = (_DISTRIBUTION, "numpy", "triton")
 _GENERATOR = ("catalogue/pairwise.py", "catalogue/families.py", "model/case.py", "program/nests.py")
 _CPUINFO = Path("/proc/cpuinfo")
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _DIGITS = 12
 
 
@@ -73,6 +74,14 @@ def suite_hash(folders: Sequence[Traversable] = ()) -> str:
     files += [resources.files("conformance") / name for name in _GENERATOR]
     texts = sorted((file.name, file.read_text(encoding="utf-8")) for file in files)
     return _hash(json.dumps([metadata.version(_DISTRIBUTION), texts]))
+
+
+def machine() -> str:
+    """Return what all processes have in common that one kernel runs, in whatever container, since it was booted."""
+    try:
+        return _BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return platform.node()
 
 
 def now() -> str:

@@ -19,8 +19,9 @@ from click.testing import CliRunner
 from conformance.catalogue import sources
 from conformance.cli.main import main
 from conformance.execution import cluster_worker, engine
-from conformance.execution.cluster import ClusterExecutor, cargo_of, connected
-from conformance.execution.cluster_worker import Cargo
+from conformance.execution.cluster import ClusterExecutor, connected
+from conformance.execution.cluster_worker import Cargo, cargo_of
+from conformance.execution.roster import Roster
 from conformance.model.enums import Outcome
 from conformance.model.errors import HarnessError, SelectionError, UsageError
 from conformance.model.request import Request
@@ -40,7 +41,6 @@ pytestmark = [
 ]
 
 CASES = sources.collect()[:8]
-SLEEPERS = f"{sleepers.__name__}:run"
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def log(tmp_path: Path) -> Path:
 def a_cargo(log: Path, **todo: Any) -> Cargo:
     """A run on one backend, whose requests sleep."""
     backend = a_backend(description=json.dumps({"log": str(log), **todo}))
-    return Cargo(run_id=f"run{time.monotonic_ns()}", backends=(backend,), runs=SLEEPERS, seed=7)
+    return Cargo(run_id=f"run{time.monotonic_ns()}", backends=(backend,), seed=7)
 
 
 def requests_of(cargo: Cargo, number: int = len(CASES)) -> list[Request]:
@@ -66,7 +66,7 @@ def requests_of(cargo: Cargo, number: int = len(CASES)) -> list[Request]:
 def executing(cargo: Cargo, workers: int = 1, **options: Any) -> Iterator[tuple[ClusterExecutor, Any]]:
     """An executor on a cluster of its own."""
     with connected(f"local:{workers}") as client:
-        executor = ClusterExecutor(client, cargo, **options)
+        executor = ClusterExecutor(client, cargo, Roster(client, cargo, **options))
         try:
             yield executor, client
         finally:
@@ -91,7 +91,7 @@ def test_requests_are_run_by_every_worker(log: Path) -> None:
     cargo = a_cargo(log, sleep=0.2)
     with executing(cargo, workers=2) as (executor, _):
         assert executor.slots == 2
-        futures = [executor.submit(None, [request]) for request in requests_of(cargo)]
+        futures = [executor.submit(sleepers.run, [request]) for request in requests_of(cargo)]
         made = [future.result(30) for future in futures]
     assert [attempts[0].metrics["seed"] for attempts in made] == [7.0] * len(CASES)
     done = lines(log, "done")
@@ -104,7 +104,7 @@ def test_a_request_whose_worker_is_killed_runs_elsewhere(log: Path) -> None:
     """Its attempt is there once; the others are not touched."""
     cargo = a_cargo(log, sleep=1.0)
     with executing(cargo, workers=2) as (executor, _):
-        futures = [executor.submit(None, [request]) for request in requests_of(cargo, 4)]
+        futures = [executor.submit(sleepers.run, [request]) for request in requests_of(cargo, 4)]
         wait_for(lambda: lines(log, "begun"))
         case, process = lines(log, "begun")[0]
         os.kill(int(process), signal.SIGKILL)
@@ -119,7 +119,7 @@ def test_a_worker_that_hangs_is_given_up(log: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("conformance.execution.cluster._SILENT_S", 3)
     cargo = a_cargo(log, sleep=1.0)
     with executing(cargo, workers=2) as (executor, _):
-        futures = [executor.submit(None, [request]) for request in requests_of(cargo, 2)]
+        futures = [executor.submit(sleepers.run, [request]) for request in requests_of(cargo, 2)]
         wait_for(lambda: lines(log, "begun"))
         process = int(lines(log, "begun")[0][1])
         os.kill(process, signal.SIGSTOP)
@@ -134,11 +134,11 @@ def test_poison_is_a_crash_and_the_cluster_lives(log: Path) -> None:
     """Of a batch only the request that ends its worker each time; what the others gave is kept."""
     cargo = a_cargo(log, poison=CASES[1].id)
     with executing(cargo, workers=2) as (executor, _):
-        batch = executor.submit(None, requests_of(cargo, 3))
+        batch = executor.submit(sleepers.run, requests_of(cargo, 3))
         made = batch.result(120)
         assert [outcome(attempt) for attempt in made] == [Outcome.PASS, Outcome.CRASH, Outcome.PASS]
         assert "the workers that ran it died, 3 one after another" in str(made[1].ended)
-        assert outcome(executor.submit(None, requests_of(cargo, 1)).result(60)[0]) is Outcome.PASS
+        assert outcome(executor.submit(sleepers.run, requests_of(cargo, 1)).result(60)[0]) is Outcome.PASS
 
 
 def test_without_workers_the_client_waits_and_goes_on(log: Path) -> None:
@@ -148,7 +148,7 @@ def test_without_workers_the_client_waits_and_goes_on(log: Path) -> None:
     with executing(cargo, notify=said.append) as (executor, client):
         client.cluster.scale(0)
         wait_for(lambda: said)
-        future = executor.submit(None, requests_of(cargo, 1))
+        future = executor.submit(sleepers.run, requests_of(cargo, 1))
         client.cluster.scale(1)
         assert outcome(future.result(60)[0]) is Outcome.PASS
     assert said == ["no worker can run this; waiting 300 s for one"]
@@ -161,7 +161,7 @@ def test_without_workers_for_long_the_run_ends(log: Path) -> None:
         client.cluster.scale(0)
         wait_for(lambda: not client.scheduler_info()["workers"])
         with pytest.raises(HarnessError, match="for 1 s no worker could run this"):
-            executor.submit(None, requests_of(cargo, 1)).result(30)
+            executor.submit(sleepers.run, requests_of(cargo, 1)).result(30)
 
 
 @contextmanager
@@ -185,13 +185,13 @@ def test_a_scheduler_that_is_killed_ends_the_run(log: Path, tmp_path: Path) -> N
         with dask(*worker, "--no-nanny", cwd=tmp_path), connected(str(file)) as client:
             wait_for(lambda: client.scheduler_info()["workers"])
             executor = ClusterExecutor(client, cargo)
-            future = executor.submit(None, requests_of(cargo, 1))
+            future = executor.submit(sleepers.run, requests_of(cargo, 1))
             wait_for(lambda: lines(log, "begun"))
             scheduler.kill()
             with pytest.raises(HarnessError, match="the scheduler of the cluster is gone"):
                 future.result(60)
             with pytest.raises(HarnessError):
-                executor.submit(None, requests_of(cargo, 1)).result(30)
+                executor.submit(sleepers.run, requests_of(cargo, 1)).result(30)
             executor.shutdown()
 
 
@@ -205,7 +205,7 @@ def test_workers_that_are_not_as_the_client_is_are_left_out(log: Path, monkeypat
     assert "is left out: torch is 2." in said[0]
     assert "here 9.9.9; suite_hash is " in said[0]
     with executing(replace(cargo, run_id="mixed"), allow_mixed=True) as (executor, _):
-        (attempt,) = executor.submit(None, requests_of(cargo, 1)).result(60)
+        (attempt,) = executor.submit(sleepers.run, requests_of(cargo, 1)).result(60)
     assert len(attempt.fingerprint) == 12
 
 
@@ -221,27 +221,21 @@ def test_what_a_worker_does_not_have_comes_with_the_run(tmp_path: Path) -> None:
     file = tmp_path / "compiler.py"
     file.write_text("def mine(graph, inputs):\n    return graph\n", encoding="utf-8")
     backend = a_backend(ref=f"{file}:mine")
-    cargo = replace(cargo_of("run1", [backend], [folder], seed=0, timeout_s=None), runs=f"{__name__}:seen")
+    cargo = cargo_of("run1", [backend], [folder])
     folder_digest = cargo.digest
     file.unlink()
     (folder / "mine_topic.yaml").unlink()
-    made = cluster_worker.perform(cargo, folder_digest, [("fake", "mine.topic.sine", "grad=enabled")])
-    assert made.attempts[0].message == "def mine(graph, inputs):\n    return graph\n"  # type: ignore[attr-defined]
+    made = cluster_worker.perform(cargo, folder_digest, seen, [[("fake", "mine.topic.sine", "grad=enabled")]])
+    assert made.results == ("def mine(graph, inputs):\n    return graph\n",)
     with pytest.raises(SelectionError, match="are not those that were sent"):
-        cluster_worker.perform(cargo, "another", [("fake", "mine.topic.sine", "grad=enabled")])
+        cluster_worker.perform(cargo, "another", seen, [[("fake", "mine.topic.sine", "grad=enabled")]])
     with pytest.raises(SelectionError, match=r"this worker has no case mine\.topic\.other"):
-        cluster_worker.perform(cargo, folder_digest, [("fake", "mine.topic.other", "grad=enabled")])
+        cluster_worker.perform(cargo, folder_digest, seen, [[("fake", "mine.topic.other", "grad=enabled")]])
 
 
-def seen(requests: Sequence[Request]) -> list[Any]:
-    """What a worker finds at the place of the backend."""
-    (request,) = requests
-    path = Path(request.backend.ref.rpartition(":")[0])
-
-    class Seen:
-        message = path.read_text(encoding="utf-8")
-
-    return [Seen()]
+def seen(requests: Sequence[Request]) -> list[str]:
+    """What a worker finds at the places of backends."""
+    return [Path(request.backend.ref.rpartition(":")[0]).read_text(encoding="utf-8") for request in requests]
 
 
 @pytest.mark.parametrize(
@@ -267,12 +261,13 @@ def test_a_scheduler_that_is_none_is_reported_in_one_line(
 _CLIENT = """
 import json, sys, time
 from pathlib import Path
+from conformance.tests.execution import sleepers
 from conformance.tests.execution.test_cluster import a_cargo, executing, requests_of
 if __name__ == "__main__":
     cargo = a_cargo(Path(sys.argv[1]), sleep=60)
     with executing(cargo, workers=2) as (executor, _):
         for request in requests_of(cargo, 2):
-            executor.submit(None, [request])
+            executor.submit(sleepers.run, [request])
         time.sleep(60)
 """
 
@@ -329,6 +324,6 @@ def test_who_has_no_dask_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch
     scheduler = engine.Scheduler(place="local:1")
     with (
         pytest.raises(UsageError, match=r"torch-compile-conformance\[cluster\]"),
-        engine.cluster(scheduler, "run1", (), (), seed=0, timeout_s=None, notify=print),
+        engine.cluster(scheduler, cargo_of("run1", ()), notify=print),
     ):
         pass

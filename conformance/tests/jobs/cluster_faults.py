@@ -23,7 +23,6 @@ from conformance.catalogue import sources
 from conformance.execution.cluster import ClusterExecutor, connected
 from conformance.execution.cluster_worker import Cargo
 from conformance.model.enums import Outcome
-from conformance.tests.execution import sleepers
 from conformance.tests.execution.made_up import a_plan, running
 from conformance.tests.fakes import a_backend
 
@@ -41,9 +40,7 @@ def main(requests: int, kills: int, seed: int) -> None:
     """Kill workers at random while requests run, and count the records."""
     with tempfile.TemporaryDirectory() as folder:
         todo = {"log": str(Path(folder, "log")), "sleep": 0.02}
-        cargo = Cargo(
-            run_id="faults", backends=(a_backend(description=json.dumps(todo)),), runs=f"{sleepers.__name__}:run"
-        )
+        cargo = Cargo(run_id="faults", backends=(a_backend(description=json.dumps(todo)),))
         plan = a_plan(cargo.backends, requests, sources.collect())
         with connected(f"local:{_WORKERS}") as client:
             executor = ClusterExecutor(client, cargo)

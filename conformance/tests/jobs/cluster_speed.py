@@ -24,7 +24,6 @@ from conformance.execution.cluster import ClusterExecutor, connected
 from conformance.execution.cluster_worker import Cargo
 from conformance.execution.runner import BATCH
 from conformance.records import record_file
-from conformance.tests.execution import sleepers
 from conformance.tests.execution.made_up import a_plan, running
 from conformance.tests.fakes import a_backend
 
@@ -104,7 +103,7 @@ def _workers(number: int) -> Iterator[distributed.Client]:
 
 
 def _cargo(plan: Plan) -> Cargo:
-    return Cargo(run_id=f"speed{time.monotonic_ns()}", backends=plan.backends, runs=f"{sleepers.__name__}:run")
+    return Cargo(run_id=f"speed{time.monotonic_ns()}", backends=plan.backends)
 
 
 def _seconds(plan: Plan, executor: Executor, slots: Callable[[], int], *, batch: int) -> float:
