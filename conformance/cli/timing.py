@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from conformance.cli.cluster import cluster_options, scheduler_of
 from conformance.cli.options import COMMAND, EXIT_CODES, FOLDER, RECORDS, examples, refuse_unmatched
 from conformance.cli.options import backends as backends_option
 from conformance.cli.options import quiet as quiet_option
@@ -31,6 +33,7 @@ __all__ = ["COMMANDS"]
                 "conformance bench --backend inductor --case 'training.steps.*' --budget 5",
                 "conformance bench --backend mine.py:mine --case training.steps.mlp --callgrind",
                 "conformance bench --resume                            what an interrupted run has left to do",
+                "conformance bench --scheduler tcp://host:8786         on a cluster, a request on each machine",
                 "conformance report --records .conformance/last-bench.jsonl --output pages",
             ),
             EXIT_CODES,
@@ -86,20 +89,23 @@ __all__ = ["COMMANDS"]
     " .conformance, to which .conformance/last-bench.jsonl links.",
 )
 @click.option("--resume", is_flag=True, help="Continue the last timing run, or the file that --records names.")
+@cluster_options
 @quiet_option("No progress, and only the last line of the summary.")
 @click.pass_context
 def bench(ctx: click.Context, /, *, quiet: bool, **options: Any) -> None:  # noqa: ANN401
     """Time each phase of what conforms in blocks that alternate with uncompiled ones, and give the ratio and interval.
 
     First, each request is shown to conform, and uncompiled calls are timed against themselves: where those spread
-    wider than the smallest effect that counts, nothing is called faster or slower.
+    wider than the smallest effect that counts, nothing is called faster or slower. On a cluster each machine times one
+    request at a time.
     """
+    options["scheduler"] = scheduler_of(options)
     tags = () if options["case_globs"] else (TIMING_TAG,)
     refuse_unmatched(options["folders"], case_globs=options["case_globs"], variants=options["variants"], tags=tags)
 
     from conformance.timing.bench import BenchOptions, prepare
 
-    ready = prepare(BenchOptions(**options))
+    ready = prepare(BenchOptions(**options), partial(click.echo, err=True))
 
     from conformance.cli.progress import steps
     from conformance.report import bench_summary

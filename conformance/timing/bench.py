@@ -1,51 +1,53 @@
-"""One `conformance bench`: plan, check that each request conforms, measure noise, then time what conforms.
+"""One `conformance bench`: plan, check that each request conforms, then time what conforms.
 
-Only one child runs at a time during timing.
+Only one child runs on a machine at a time during timing. The file of timings is written here, in the order of arrival.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import uuid
+from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from conformance.backend import discovery
 from conformance.catalogue.selection import of_plain_calls, select
 from conformance.catalogue.sources import collect, homes
 from conformance.execution import attempts
-from conformance.execution.runner import records
-from conformance.isolation import tasks
+from conformance.execution import engine as engines
+from conformance.execution.cluster_worker import COMPARED, cargo_of
+from conformance.execution.runner import Run
 from conformance.model.enums import TIMING_TAG
 from conformance.model.errors import HarnessError, UsageError
 from conformance.records import environment, kept
 from conformance.records.kept import Kind
 from conformance.timing import stats
 from conformance.timing.clock import resolution_ns
-from conformance.timing.model import SMALLEST_EFFECT, Conditions, Effort, FirstCall, Noise, Phase, Timing, TimingRequest
+from conformance.timing.model import SMALLEST_EFFECT, Conditions, Effort, Noise, Timing
+from conformance.timing.timed import Terms, Timed, time_requests
 from conformance.timing.timing_file import TimingRun, TimingWriter, belongs, make_header, resume
 from conformance.verdict.expectations import known_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+    from contextlib import AbstractContextManager
 
     from conformance.catalogue.selection import Plan
+    from conformance.execution.cluster_worker import Key
+    from conformance.execution.engine import Engine, Scheduler
     from conformance.model.request import Expectation, Request
-    from conformance.model.result import Environment, Record
+    from conformance.model.result import Attempt, Environment, Record
 
 __all__ = ["Bench", "BenchOptions", "BenchResult", "conditions", "of_known", "prepare"]
 
-T = TypeVar("T")
-
-_NOISE = Effort(budget_s=0.25)
-_REPETITIONS = 12
 _PROBED = 4  # workloads on which noise is measured
-_SLACK_S = 60.0
-_CALLGRIND_S = 900.0
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
@@ -66,6 +68,7 @@ class BenchOptions:
     callgrind: bool = False
     seed: int = 0
     resume: bool = False
+    scheduler: Scheduler | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +89,7 @@ class BenchResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A run that is ready to start; its file is open.
+    """A run that is ready to start; its file is open, and what runs it is `engine`, until `stack` is closed.
 
     `done` is the content of the file from an earlier, interrupted run; `known` are records of requests, whose
     conformance is not checked again.
@@ -97,8 +100,10 @@ class Bench:
     path: Path
     writer: TimingWriter
     done: TimingRun
-    expectations: Mapping[str, Sequence[Expectation]]
-    known: Mapping[tuple[str, str, str], Record] = field(default_factory=dict)
+    engine: Engine
+    stack: ExitStack = field(default_factory=ExitStack)
+    expectations: Mapping[str, Sequence[Expectation]] = field(default_factory=dict)
+    known: Mapping[Key, Record] = field(default_factory=dict)
 
     @property
     def resumed(self) -> str:
@@ -120,50 +125,94 @@ class Bench:
     @property
     def steps(self) -> int:
         """How often `execute` calls `advance`."""
-        return 2 * len(self.remaining) - len(self.known) + 1
+        return 2 * len(self.remaining) - len(self.known)
 
     def execute(self, advance: Callable[[str], None]) -> BenchResult:
-        """Run it all; `advance` gets a message for each record, the noise, and each timing."""
+        """Run it all; `advance` gets a message for each record and each timing."""
         noises, timings, interrupted = list(self.done.noises), list(self.done.timings), False
-        try:
-            with self.writer:
-                try:
-                    found = self._conforming(advance)
-                    ready = [each for each in self.remaining if _conforms(found[each.key])]
-                    noises += self._measure_noise(ready)
-                    advance("noise")
-                    for request in self.remaining:
-                        timing = self._timing(request, found[request.key])
-                        self.writer.write(timing)
-                        timings.append(timing)
-                        advance(" ".join(request.key))
-                    self.writer.finish(_load())
-                except KeyboardInterrupt:
-                    interrupted = True
-        finally:
-            tasks.shutdown()
+        with self.stack, self.writer:
+            try:
+                found = self._conforming(advance)
+                machines = set[str]()
+                for timed in self._timed(found):
+                    if timed.timing.blocks and timed.machine not in machines:
+                        self._write_noise(timed.noise)
+                        noises.append(timed.noise)
+                        machines.add(timed.machine)
+                    timing = self._as_line(timed, found)
+                    self.writer.write(timing)
+                    timings.append(timing)
+                    advance(" ".join(timing.key))
+                self.writer.finish(_load())
+            except KeyboardInterrupt:
+                interrupted = True
         run = TimingRun(header=self.writer.header, noises=tuple(noises), timings=tuple(timings))
         return BenchResult(path=self.path, run=run, interrupted=interrupted)
 
-    def _conforming(self, advance: Callable[[str], None]) -> Mapping[tuple[str, str, str], Record]:
+    def _conforming(self, advance: Callable[[str], None]) -> Mapping[Key, Record]:
         """Return the record of each request, by its key."""
         found = dict(self.known)
         header = self.writer.header
-        plan = replace(self.plan, requests=tuple(each for each in self.remaining if each.key not in found))
-        for record in records(plan, header.environment, self.expectations, header.run_id):
+        run = Run(
+            replace(self.plan, requests=tuple(each for each in self.remaining if each.key not in found)),
+            self.engine.executor,
+            expectations=self.expectations,
+            environment=header.environment,
+            run_id=header.run_id,
+            slots=self.engine.slots,
+            smoke_gate=False,
+            submit=attempts.run_batch,
+        )
+        for record in run:
             found[record.key] = record
             advance(f"conforms? {record.backend} {record.case_id}")
         return found
 
-    def _measure_noise(self, requests: Sequence[Request]) -> list[Noise]:
-        """Measure the noise before timing these requests, and write it.
+    def _timed(self, found: Mapping[Key, Record]) -> Iterator[Timed]:
+        """Time what conforms, as much at once as the engine times; what does not is a line without times."""
+        waiting = deque(self.remaining)
+        probes = self._probes([each for each in waiting if _conforms(found[each.key])])
+        time: Callable[..., Sequence[Timed | Attempt]] = partial(time_requests, self._terms)
+        running: dict[Future[Sequence[Timed | Attempt]], Request] = {}
+        # Not `concurrent.futures.wait`: interrupted while it holds the locks of futures, it never gives them back.
+        completed: SimpleQueue[Future[Sequence[Timed | Attempt]]] = SimpleQueue()
+        while waiting or running:
+            while waiting and len(running) < self.engine.timed_at_once():
+                request = waiting.popleft()
+                if not _conforms(found[request.key]):
+                    yield _untimed(request, found[request.key].full_message)
+                    continue
+                future = self.engine.executor.submit(time, [request], probes)
+                running[future] = request
+                future.add_done_callback(completed.put)
+            if running:
+                future = completed.get()
+                (made,) = future.result()
+                request = running.pop(future)
+                yield made if isinstance(made, Timed) else _untimed(request, f"it could not be timed: {made.ended}")
+
+    @cached_property
+    def _terms(self) -> Terms:
+        return Terms(
+            session=uuid.uuid4().hex,
+            effort=self.effort,
+            threads=self.options.threads,
+            compiles=self.options.compiles,
+            callgrind=self.options.callgrind,
+        )
+
+    def _probes(self, requests: Sequence[Request]) -> Sequence[Request]:
+        """Workloads spread over the plan, on which each machine measures its noise."""
+        cases = list({(each.case.id, each.variant.id): each for each in requests}.values())
+        return cases[:: max(1, len(cases) // _PROBED)][:_PROBED]
+
+    def _write_noise(self, noise: Noise) -> None:
+        """Write the noise of a machine.
 
         Raises:
-            HarnessError: the run is continued, but the machine is now too noisy for its earlier timings to count.
+            HarnessError: the run is continued, but this machine is too noisy for its earlier timings to count.
         """
-        if not requests:
-            return []
-        noise, smallest = self._noise(requests), self.writer.header.smallest
+        smallest = self.writer.header.smallest
         if stats.is_quiet(self.done.noises, smallest) and stats.spread(noise) > smallest:
             message = (
                 f"uncompiled-vs-uncompiled noise is now {stats.spread(noise):.1%}, above the smallest effect of"
@@ -171,58 +220,28 @@ class Bench:
             )
             raise HarnessError(message)
         self.writer.noise(noise)
-        return [noise]
 
-    def _noise(self, requests: Sequence[Request]) -> Noise:
-        """Time uncompiled calls against themselves on workloads spread over the plan."""
-        cases = list({(each.case.id, each.variant.id): each for each in requests}.values())
-        ratios: dict[str, tuple[float, ...]] = {}
-        for request in cases[:: max(1, len(cases) // _PROBED)][:_PROBED]:
-            task = TimingRequest(request=request, effort=_NOISE, threads=self.options.threads, repetitions=_REPETITIONS)
-            found = _in_child("run_against_itself", task, Noise, request, _NOISE.budget_s * _REPETITIONS)
-            ratios |= found.ratios if isinstance(found, Noise) else {}
-        return Noise(ratios=ratios)
-
-    def _timing(self, request: Request, record: Record) -> Timing:
-        named = replace(Timing.of(request), verdict=record.verdict)
-        if not _conforms(record):
-            return replace(named, message=record.full_message)
-        task = TimingRequest(request=request, effort=self.effort, threads=self.options.threads)
-        found = _in_child("run", task, Timing, request, self.effort.budget_s * len(Phase))
-        if isinstance(found, str):
-            return replace(named, message=f"it could not be timed: {found}")
-        found = self._with_compiles(replace(found, verdict=record.verdict), request)
-        return self._with_instructions(found, task) if self.options.callgrind else found
-
-    def _with_instructions(self, timing: Timing, task: TimingRequest) -> Timing:
-        """Add the instructions that Callgrind counts; valgrind is known to be installed."""
-        found = _in_child("instructions", task, Timing, task.request, _CALLGRIND_S)
-        if isinstance(found, str):
-            why = f"its instructions could not be counted: {found}"
-            return replace(timing, message="; ".join(filter(None, (timing.message, why))))
-        return replace(timing, instructions=found.instructions)
-
-    def _with_compiles(self, timing: Timing, request: Request) -> Timing:
-        """Add the seconds of first calls, alternately cold and warm, each pair with its own cache."""
-        seconds: dict[Phase, tuple[float, ...]] = {}
-        for _ in range(self.options.compiles):
-            with tempfile.TemporaryDirectory(prefix="conformance-cache-") as cache:
-                for phase in (Phase.COMPILE_COLD, Phase.COMPILE_WARM):
-                    task = FirstCall(request=request, phase=phase, cache=cache, threads=self.options.threads)
-                    found = _in_child("first_call", task, Timing, request, 0.0)
-                    if isinstance(found, str):
-                        return replace(timing, compiles=seconds, message=f"{phase} could not be timed: {found}")
-                    seconds[phase] = seconds.get(phase, ()) + found.compiles[phase]
-        return replace(timing, compiles=seconds)
+    def _as_line(self, timed: Timed, found: Mapping[Key, Record]) -> Timing:
+        """The timing with the verdict of its record, and with its environment where that is not the run's."""
+        elsewhere = timed.fingerprint if timed.fingerprint != self.writer.header.fingerprint else ""
+        return replace(timed.timing, verdict=found[timed.timing.key].verdict, fingerprint=elsewhere)
 
 
-def prepare(options: BenchOptions) -> Bench:
+def _untimed(request: Request, why: str) -> Timed:
+    return Timed(timing=replace(Timing.of(request), message=why), noise=Noise(), machine="")
+
+
+def prepare(options: BenchOptions, notify: Callable[[str], None] = lambda _: None) -> Bench:
     """Read the cases, describe the backends, plan, and open the file.
+
+    Args:
+        options: of the run.
+        notify: called with messages on the workers of a cluster.
 
     Raises:
         ConformanceError: an option, case or expectation is wrong; nothing has run.
     """
-    if options.callgrind and shutil.which("valgrind") is None:
+    if options.callgrind and options.scheduler is None and shutil.which("valgrind") is None:
         message = "--callgrind needs valgrind, which is not installed here"
         raise UsageError(message)
     cases = collect(options.folders)
@@ -232,7 +251,14 @@ def prepare(options: BenchOptions) -> Bench:
     plan = select(chosen, infos, case_globs=options.case_globs, variants=options.variants, seed=options.seed)
     machine = environment.capture(homes(options.folders))
     expectations = known_failures(infos, cases, machine)  # before a file of timings is opened, which replaces it
-    return _opened(options, of_plain_calls(plan), machine, expectations)
+    plan = of_plain_calls(plan)
+    if options.scheduler:
+        plan = replace(plan, selection=replace(plan.selection, allow_mixed=options.scheduler.allow_mixed))
+    run_id = uuid.uuid4().hex[:12]
+    with ExitStack() as stack:  # closed by whoever executes the run, or here where there is none
+        engine = stack.enter_context(_engine(options, run_id, plan, machine.threads, notify))
+        ready = _opened(options, plan, machine, run_id, engine)
+        return replace(ready, expectations=expectations, stack=stack.pop_all())
 
 
 def of_known(plan: Plan, known: Iterable[Record], path: Path) -> Bench:
@@ -246,17 +272,28 @@ def of_known(plan: Plan, known: Iterable[Record], path: Path) -> Bench:
     Raises:
         ConformanceError: the file cannot be opened.
     """
-    ready = _opened(BenchOptions(records=path, seed=plan.seed), of_plain_calls(plan), environment.capture(), {})
-    return replace(ready, known={record.key: record for record in known})
+    options, machine = BenchOptions(records=path, seed=plan.seed), environment.capture()
+    with ExitStack() as stack:
+        engine = stack.enter_context(engines.local(machine.threads))
+        ready = _opened(options, of_plain_calls(plan), machine, uuid.uuid4().hex[:12], engine)
+        return replace(ready, known={record.key: record for record in known}, stack=stack.pop_all())
 
 
-def _opened(
-    options: BenchOptions, plan: Plan, machine: Environment, expectations: Mapping[str, Sequence[Expectation]]
-) -> Bench:
+def _engine(
+    options: BenchOptions, run_id: str, plan: Plan, threads: int, notify: Callable[[str], None]
+) -> AbstractContextManager[Engine]:
+    if options.scheduler is None:
+        return engines.local(threads)
+    compared = (*COMPARED, "cpu")  # on which times depend
+    cargo = cargo_of(run_id, plan.backends, options.folders, seed=options.seed, compared=compared)
+    return engines.cluster(options.scheduler, cargo, one_a_machine=True, notify=notify)
+
+
+def _opened(options: BenchOptions, plan: Plan, machine: Environment, run_id: str, engine: Engine) -> Bench:
     header = make_header(
         plan,
         machine,
-        uuid.uuid4().hex[:12],
+        run_id,
         conditions=conditions(options.threads),
         effort=Effort(budget_s=options.budget_s, precision=options.precision),
         smallest=options.smallest,
@@ -271,7 +308,7 @@ def _opened(
         writer, done = resume(path, header)
     else:
         writer, done = TimingWriter(path, header), TimingRun(header=header)
-    return Bench(plan=plan, options=options, path=path, expectations=expectations, writer=writer, done=done)
+    return Bench(plan=plan, options=options, path=path, writer=writer, done=done, engine=engine)
 
 
 def conditions(threads: int) -> Conditions:
@@ -290,11 +327,3 @@ def _by_case(request: Request) -> tuple[str, str]:
 
 def _conforms(result: Record | Timing) -> bool:
     return result.verdict.conforms
-
-
-def _in_child(function: str, task: object, kind: type[T], request: Request, budget_s: float) -> T | str:
-    """Run a function of `conformance.timing.measure` in a child; return its result, or why there is none."""
-    limit = request.timeout_s + _SLACK_S + 2 * budget_s
-    end = tasks.run_task(f"conformance.timing.measure:{function}", task, env=request.backend.env, timeout_s=limit)
-    found = tasks.result(kind, end)
-    return found if isinstance(found, kind) else str(found)

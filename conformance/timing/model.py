@@ -125,6 +125,7 @@ class Timing:
         compiles: seconds of the first calls, by phase, each in a process of its own.
         metrics: counts, the same each time: graphs, guards, nodes, kernels, bytes.
         instructions: by phase, instructions of one call counted by Callgrind: uncompiled, then the candidate.
+        fingerprint: of the environment it was made in, if not that of the run.
     """
 
     backend: str
@@ -136,6 +137,7 @@ class Timing:
     compiles: Mapping[Phase, tuple[float, ...]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     instructions: Mapping[Phase, tuple[int, int]] = field(default_factory=dict)
+    fingerprint: str = ""
 
     @classmethod
     def of(cls, request: Request) -> Timing:

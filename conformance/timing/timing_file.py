@@ -77,8 +77,8 @@ class TimingFooter:
 class TimingRun:
     """Content of a file of timings.
 
-    `noises` has one for each time that the run was begun or continued and something was timed. `truncated` counts the
-    bytes of a last line that was cut off; they are left out.
+    `noises` has one for each machine and each time that the run was begun or continued and something was timed there.
+    `truncated` counts the bytes of a last line that was cut off; they are left out.
     """
 
     header: TimingHeader

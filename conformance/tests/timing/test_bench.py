@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from conformance.cli.main import main
+from conformance.execution.engine import Engine
 from conformance.isolation.messages import Report
 from conformance.isolation.supervisor import Exit
 from conformance.model.codec import to_plain
@@ -20,6 +22,7 @@ from conformance.tests.fakes import a_backend, a_case, an_attempt, failed, some_
 from conformance.timing import bench, timing_file
 from conformance.timing.bench import BenchOptions, prepare
 from conformance.timing.model import FirstCall, Noise, Phase, Timing, TimingRequest
+from conformance.timing.timed import Timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,7 +142,7 @@ def test_a_child_that_dies_is_a_line_with_the_reason(child: Child, tmp_path: Pat
     child.ended = Ended(signal="SIGSEGV")
     result = prepare(BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"])).execute(lambda _: None)
     assert [timing.message for timing in result.run.timings] == ["it could not be timed: killed by SIGSEGV"] * 2
-    assert result.run.noises == (Noise(),)
+    assert result.run.noises == ()
     assert result.exit_code == 1
 
 
@@ -171,7 +174,7 @@ def test_what_is_missing_of_an_interrupted_run_is_timed(child: Child, tmp_path: 
     assert [sorted(noise.ratios) for noise in run.noises] == [["demo.first.one", "demo.first.two"], ["demo.first.two"]]
     assert run.noises == result.run.noises
     assert run.footer is not None
-    assert (run.footer.timings, len(done), ready.steps, result.exit_code) == (2, 3, 3, 0)
+    assert (run.footer.timings, len(done), ready.steps, result.exit_code) == (2, 2, 2, 0)
 
 
 def test_a_machine_that_has_become_noisy_spoils_nothing(child: Child, tmp_path: Path) -> None:
@@ -255,6 +258,74 @@ def test_what_matches_nothing_is_refused_before_anything_runs(child: Child, tmp_
         prepare(BenchOptions(records=tmp_path / "t.jsonl", backends=["m:fake"], case_globs=["demo.secnd.*"]))
     assert not (tmp_path / "t.jsonl").exists()
     assert child.tasks == []
+
+
+class Machines(Executor):
+    """Takes the place of a cluster: the first machine times what the next does not, and the last case ends workers."""
+
+    def __init__(self, child: Child, noises: Sequence[float]) -> None:
+        self._child, self._noises, self.probes = child, noises, list[list[str]]()
+
+    def submit(self, fn: Callable[..., Any], /, *parts: Sequence[Request]) -> Future[Any]:  # type: ignore[override]
+        """Do it at once."""
+        del fn
+        future: Future[Any] = Future()
+        future.set_result(self._child.check(parts[0]) if len(parts) == 1 else [self._time(*parts)])
+        return future
+
+    def _time(self, requests: Sequence[Request], probes: Sequence[Request]) -> Timed | Attempt:
+        self.probes.append([probe.case.id for probe in probes])
+        number = len(self.probes) % (len(self._noises) + 1)
+        if number == 0:
+            return Attempt(ended=Ended(status=1, note="the workers that ran it died"))
+        noise = self._noises[number - 1]
+        timing = replace(Timing.of(requests[0]), blocks=(some_blocks(),))
+        ratios = {f"on {number}": (1 - noise, 1.0, 1 + noise)}
+        return Timed(
+            timing=timing, noise=Noise(ratios=ratios), machine=f"m{number}", fingerprint=f"fingerprint{number}"
+        )
+
+
+def test_on_a_cluster_each_machine_has_its_noise(child: Child, tmp_path: Path) -> None:
+    """Once, before its first timing; each timing shows where it was made, and one that ends its workers says so."""
+    options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:a", "m:b"])
+    machines = Machines(child, [0.001, 0.002, 0.003])
+    result = replace(
+        prepare(options), engine=Engine(executor=machines, slots=lambda: 3, timed_at_once=lambda: 3)
+    ).execute(lambda _: None)
+    run = timing_file.read(timings_of(options))
+    assert (run.noises, run.timings) == (result.run.noises, result.run.timings)
+    assert [list(noise.ratios) for noise in run.noises] == [["on 1"], ["on 2"], ["on 3"]]
+    assert [timing.fingerprint for timing in run.timings] == ["fingerprint1", "fingerprint2", "fingerprint3", ""]
+    assert "it could not be timed: exited with status 1 (the workers that ran it died)" in run.timings[3].message
+    assert machines.probes == [["demo.first.one", "demo.first.two"]] * 4
+    assert result.exit_code == 1
+
+
+def test_a_machine_of_a_cluster_that_is_noisy_ends_a_run_that_is_continued(child: Child, tmp_path: Path) -> None:
+    """As on one machine; what was timed is kept."""
+    options = BenchOptions(records=tmp_path / "t.jsonl", backends=["m:a", "m:b"], resume=True)
+    child.interrupted_at = "demo.first.two"
+    prepare(options).execute(lambda _: None)
+    noisy = Engine(executor=Machines(child, [0.001, 0.2]), slots=lambda: 2, timed_at_once=lambda: 2)
+    with pytest.raises(HarnessError, match="above the smallest effect"):
+        replace(prepare(options), engine=noisy).execute(lambda _: None)
+    assert len(timing_file.read(timings_of(options)).timings) == 3
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of dask and tornado themselves
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_workers_of_a_real_cluster_time_what_the_client_writes(tmp_path: Path) -> None:
+    """With their noise, first calls, and no other environment than that of the run."""
+    words = ["bench", "--backend", "eager", "--case", "training.steps.mlp", "--variant", "grad=enabled,autocast=off"]
+    words += ["--compiles", "1", "--budget", "0.05", "--smallest", "9", "--records", str(tmp_path / "t.jsonl")]
+    done = CliRunner().invoke(main, [*words, "--scheduler", "local:1"])
+    assert done.exit_code == 0, done.output
+    run = timing_file.read(tmp_path / "t.jsonl")
+    assert (len(run.noises), len(run.timings)) == (1, run.header.planned)
+    assert all(timing.blocks and timing.compiles and not timing.fingerprint for timing in run.timings)
 
 
 def test_effort_and_threads_reach_the_child(child: Child, tmp_path: Path) -> None:
