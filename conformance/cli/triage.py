@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from conformance.cli.cluster import cluster_options, scheduler_of
 from conformance.cli.options import EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples
 from conformance.cli.options import backends as backends_option
 from conformance.cli.options import quiet as quiet_option
@@ -254,25 +256,29 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
     show_default=True,
     help="The folder of findings; a run that is in it already is continued.",
 )
+@cluster_options
 @click.option("--verbose", "-v", is_flag=True, help="Print what was drawn, and the known findings, first.")
 @quiet_option("No progress.")
 @click.pass_context
-def fuzz(ctx: click.Context, /, *, known: Sequence[Path], verbose: bool, quiet: bool, **options: object) -> None:
+def fuzz(ctx: click.Context, /, *, known: Sequence[Path], verbose: bool, quiet: bool, **options: Any) -> None:  # noqa: ANN401
     """Draw programs at random from the grammar of cases, run them with all checks, and shrink what differs.
 
     Findings are distinguished by what differs, the first of PyTorch's own backends that shows it, and the nest of
     modes; each is a YAML file in the output folder with its stand-alone script, which was run to confirm it, beside
     `report.md` and the state from which the run can be continued.
 
-    The budget is wall time for drawing, running, shrinking and confirming; starting torch comes before it.
+    The budget is wall time for drawing, running, shrinking and confirming; starting torch comes before it. On a cluster
+    its workers run and shrink the programs; what is found is confirmed on this machine.
     """
+    scheduler = scheduler_of(options)
+
     from conformance.cli.progress import steps
     from conformance.triage.fuzz import command as fuzz_command
     from conformance.triage.fuzz.result import Options
 
     if options["budget_s"] is None and options["programs"] is None:
         options["budget_s"] = _FUZZ_S
-    ready = fuzz_command.prepare(Options(**options), known)  # type: ignore[arg-type]
+    ready = fuzz_command.prepare(Options(**options), known, scheduler, partial(click.echo, err=True))
     with steps(ready.steps, quiet=quiet) as advance:
         result = ready.execute(advance)
     click.echo("\n\n".join([*([result.statistics] if verbose else []), result.text]))

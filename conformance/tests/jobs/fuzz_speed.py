@@ -17,12 +17,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 from tabulate import tabulate
 
+from conformance.backend.discovery import find
+from conformance.execution import attempts
 from conformance.isolation import tasks
+from conformance.isolation.deadline import Deadline
+from conformance.model.ladder import LADDER
 from conformance.tests.saboteurs import SABOTEURS, ref
 from conformance.triage.fuzz.campaign import Tools, prepare
 from conformance.triage.fuzz.command import first_rung
 from conformance.triage.fuzz.known import Known, known_failures
 from conformance.triage.fuzz.result import FuzzResult, Options
+from conformance.triage.fuzz.runner import here
 from conformance.triage.shrink.search import shrink
 
 if TYPE_CHECKING:
@@ -57,7 +62,7 @@ class Row(NamedTuple):
 def main(programs: int, seconds: float, jobs: int | None, seed: int, names: Sequence[str]) -> None:
     """Measure and print one table; with names, those saboteurs alone."""
     tools = Tools(
-        rung=first_rung(),
+        rung=first_rung(find(LADDER, attempts.describe), here(), Deadline()),
         shrink=_unshrunk,
         dump=_text,
         known=known_failures([_RECORDS]) if _RECORDS.is_dir() else Known(),

@@ -53,7 +53,7 @@ STATE = "fuzz.jsonl"
 
 _START = b'{"kind":"fuzz"'
 _BATCH = 12  # programs that share a process: three a chunk
-_AHEAD = 3  # chunks that are under way, so that no job waits for the last program of one
+_AHEAD = 3  # chunks that are under way at least, so that no job waits for the last program of one
 _REASON = 160  # characters of why a program is invalid
 _TITLE = 100  # characters
 _POLL_S = 0.2
@@ -77,6 +77,7 @@ class Tools:
         clock: returns seconds.
         script_s: what running a script, in a Python process that imports torch, is likely to take.
         deadline: when `rung`, `shrink` and `run` have to end; `run` and `rung` then raise a StoppedError.
+        stop: ends what these three have under way.
     """
 
     rung: Callable[[Request, Symptom], str]
@@ -89,6 +90,7 @@ class Tools:
     clock: Callable[[], float] = time.monotonic
     script_s: float = 8.0
     deadline: Deadline = field(default_factory=Deadline)
+    stop: Callable[[], None] = tasks.shutdown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,11 +152,11 @@ class Fuzz:
             executor.shutdown(wait=False, cancel_futures=True)
             # What runs in a thread ends with its child, and may have started another one meanwhile.
             while pending := set(course.pending):
-                tasks.shutdown()
+                self.tools.stop()
                 wait(pending, timeout=_POLL_S)
         course.budget.release()
         if interrupted:
-            tasks.shutdown()
+            self.tools.stop()
         return FuzzResult(
             backend=self.backend.name,
             seed=self.options.seed,
@@ -169,6 +171,7 @@ class _Course:
 
     def __init__(self, fuzz: Fuzz, executor: ThreadPoolExecutor, jobs: int) -> None:
         self._fuzz, self._tools, self._executor = fuzz, fuzz.tools, executor
+        self._ahead = max(_AHEAD, jobs)
         self._next = len(fuzz.done)
         self._drawn = sum(chunk.programs for chunk in fuzz.done)
         self._codes = {digest for chunk in fuzz.done for digest in chunk.codes}
@@ -194,7 +197,7 @@ class _Course:
         judged: deque[_Judged] = deque()
         while True:
             waiting = sum(one.waiting for one in judged)
-            while len(running) < _AHEAD and self._goes_on(waiting):
+            while len(running) < self._ahead and self._goes_on(waiting):
                 running.append(self._start())
             if running:
                 judged.append(self._judge(running.popleft()))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
-from functools import partial
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from conformance.backend.discovery import find
 from conformance.catalogue import writer
 from conformance.execution import attempts
+from conformance.execution import engine as engines
+from conformance.execution.cluster_worker import Drawn, cargo_of
 from conformance.isolation.deadline import Deadline, StoppedError
 from conformance.model.enums import Outcome
 from conformance.model.errors import UsageError
@@ -21,18 +24,22 @@ from conformance.triage.fuzz import campaign
 from conformance.triage.fuzz import report as fuzz_report
 from conformance.triage.fuzz.confirm import confirm
 from conformance.triage.fuzz.known import known_failures, packaged
+from conformance.triage.fuzz.runner import here, on_cluster
 from conformance.triage.shrink.search import shrink
 from conformance.verdict import ladder
 from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from conformance.model.request import Request
+    from conformance.execution.engine import Engine, Scheduler
+    from conformance.model.request import BackendInfo, Request
     from conformance.triage.fuzz.campaign import Fuzz
     from conformance.triage.fuzz.confirm import Confirmation
     from conformance.triage.fuzz.result import Chunk, FuzzResult, Options
+    from conformance.triage.fuzz.runner import Runner
 
 __all__ = ["REPORT", "Fuzzed", "Fuzzing", "first_rung", "prepare"]
 
@@ -77,10 +84,15 @@ class Fuzzed:
 
 @dataclass(frozen=True, kw_only=True)
 class Fuzzing:
-    """A run that is ready to start; starting torch took `start_s`, which is no part of the budget."""
+    """A run that is ready to start; starting torch took `start_s`, which is no part of the budget.
+
+    Findings are confirmed on this machine, `jobs` at a time. What runs the programs does so until `stack` is closed.
+    """
 
     run: Fuzz
     start_s: float = 0.0
+    jobs: int = 1
+    stack: ExitStack = field(default_factory=ExitStack)
 
     @property
     def steps(self) -> int:
@@ -101,23 +113,28 @@ class Fuzzing:
             for _ in range(int(counted) - before):
                 advance(f"chunk {chunk.number}: {len(chunk.failures)} of {chunk.programs} differ")
 
-        result = self.run.execute(report_chunk)
-        confirmed: Mapping[str, Confirmation] = {}
-        path = self._write(result, confirmed)
-        if not result.interrupted:
-            try:
-                confirmed = confirm(
-                    result.new,
-                    self.run.backend,
-                    self.run.options.output,
-                    timeout_s=self.run.options.timeout_s,
-                    jobs=self.run.options.jobs or capture().threads,
-                    deadline=self.run.tools.deadline,
-                )
-            except KeyboardInterrupt:
-                result = replace(result, interrupted=True)
+        with self.stack:
+            result = self.run.execute(report_chunk)
+            confirmed: Mapping[str, Confirmation] = {}
             path = self._write(result, confirmed)
+            if not result.interrupted:
+                try:
+                    confirmed = self._confirm(result)
+                except KeyboardInterrupt:
+                    result = replace(result, interrupted=True)
+                path = self._write(result, confirmed)
         return Fuzzed(result=result, confirmed=confirmed, report=path, start_s=self.start_s)
+
+    def _confirm(self, result: FuzzResult) -> Mapping[str, Confirmation]:
+        """Run the scripts of what is new, on this machine."""
+        return confirm(
+            result.new,
+            self.run.backend,
+            self.run.options.output,
+            timeout_s=self.run.options.timeout_s,
+            jobs=self.jobs,
+            deadline=self.run.tools.deadline,
+        )
 
     def _write(self, result: FuzzResult, confirmed: Mapping[str, Confirmation]) -> Path:
         path = self.run.options.output / REPORT
@@ -126,63 +143,95 @@ class Fuzzing:
         return path
 
 
-def prepare(options: Options, known: Sequence[Path] = ()) -> Fuzzing:
+def prepare(
+    options: Options,
+    known: Sequence[Path] = (),
+    scheduler: Scheduler | None = None,
+    notify: Callable[[str], None] = lambda _: None,
+) -> Fuzzing:
     """Describe the backends, read what is known, and open the state.
 
     Args:
         options: of the command.
         known: record files, or folders of them, whose failures are known already; default: what comes with the package.
+        scheduler: of the cluster whose workers run the programs, if not this machine does.
+        notify: called with messages on these workers.
 
     Raises:
         ConformanceError: an option, the records or a backend is wrong.
     """
     failures = known_failures(known) if known else packaged()  # first: errors are reported before torch starts
     deadline, began = Deadline(), time.monotonic()
-    rung = first_rung(deadline)
+    infos = find(LADDER, attempts.describe)
     start_s = time.monotonic() - began
-    tools = campaign.Tools(
-        rung=rung,
-        shrink=partial(_smaller, deadline, options.budget_s),
-        dump=writer.dump,
-        known=failures,
-        run=partial(attempts.sweep, deadline=deadline),
-        script_s=start_s,  # a script imports torch and compiles, as the fork server has just done on this machine
-        deadline=deadline,
-    )
-    return Fuzzing(run=campaign.prepare(options, tools), start_s=start_s)
+    jobs = options.jobs or capture().threads
+    with ExitStack() as stack:  # closed by whoever executes the run, or here where there is none
+        runner, at_a_time = here(), jobs
+        if scheduler:
+            engine = stack.enter_context(_cluster(scheduler, options, infos, notify))
+            runner, at_a_time = on_cluster(engine.executor), engine.slots()
+        tools = campaign.Tools(
+            rung=first_rung(infos, runner, deadline),
+            shrink=_shrinker(runner, deadline, options.budget_s),
+            dump=writer.dump,
+            known=failures,
+            run=lambda requests: runner.several(requests, deadline),
+            script_s=start_s,  # a script imports torch and compiles, as the fork server has just done on this machine
+            deadline=deadline,
+            stop=runner.stop,
+        )
+        run = campaign.prepare(replace(options, jobs=at_a_time), tools)
+        return Fuzzing(run=run, start_s=start_s, jobs=jobs, stack=stack.pop_all())
 
 
-def _smaller(
-    deadline: Deadline, budget_s: float | None, request: Request, expected: Symptom, holds: Callable[[Request], bool]
-) -> Request:
-    """The smallest request that is found in time; the request itself where there is no time at all."""
-    end = deadline if budget_s is None else deadline.within(_SHRINKING * budget_s)
+def _cluster(
+    scheduler: Scheduler, options: Options, ladder_infos: Sequence[BackendInfo], notify: Callable[[str], None]
+) -> AbstractContextManager[Engine]:
+    """Workers that get the programs as texts: they are in no catalogue."""
+    backends = {info.name: info for info in (*ladder_infos, *find([options.backend], attempts.describe))}
+    cargo = cargo_of(uuid.uuid4().hex[:12], list(backends.values()))
+    return engines.cluster(scheduler, cargo, words=Drawn.of, notify=notify)
 
-    def attempt(candidate: Request) -> Attempt:
+
+def _shrinker(
+    runner: Runner, deadline: Deadline, budget_s: float | None
+) -> Callable[[Request, Symptom, Callable[[Request], bool]], Request]:
+    """Return a function that finds the smallest request in time; the request itself where there is no time at all."""
+
+    def smaller(request: Request, expected: Symptom, holds: Callable[[Request], bool]) -> Request:
+        end = deadline if budget_s is None else deadline.within(_SHRINKING * budget_s)
+
+        def attempt(candidate: Request) -> Attempt:
+            try:
+                made = runner.one(candidate, end)
+                slipped = Symptom.of(made) == expected and not holds(candidate)
+            except StoppedError:
+                return Attempt(invalid="the time is up")
+            return Attempt(invalid="the symptom is of another failure") if slipped else made
+
+        budget = _ATTEMPTS_AT_A_HANG if expected.outcome is Outcome.TIMEOUT else _ATTEMPTS
         try:
-            made = attempts.run(candidate, end)
-            slipped = Symptom.of(made) == expected and not holds(candidate)
-        except StoppedError:
-            return Attempt(invalid="the time is up")
-        return Attempt(invalid="the symptom is of another failure") if slipped else made
+            return shrink(request, expected, attempt, budget=budget).request
+        except UsageError:
+            if end.has_passed:
+                return request
+            raise
 
-    budget = _ATTEMPTS_AT_A_HANG if expected.outcome is Outcome.TIMEOUT else _ATTEMPTS
-    try:
-        return shrink(request, expected, attempt, budget=budget).request
-    except UsageError:
-        if end.has_passed:
-            return request
-        raise
+    return smaller
 
 
-def first_rung(deadline: Deadline | None = None) -> Callable[[Request, Symptom], str]:
+def first_rung(infos: Sequence[BackendInfo], runner: Runner, deadline: Deadline) -> Callable[[Request, Symptom], str]:
     """Return a function that finds the first rung that shows a failure, its own backend last; '' where none does.
 
     It raises a StoppedError once the deadline has passed.
 
-    Raises:
-        ConformanceError: the backends of the ladder cannot be described.
+    Args:
+        infos: the backends of the ladder.
+        runner: runs requests.
+        deadline: when it has to end.
     """
-    infos = find(LADDER, attempts.describe)
-    run = partial(attempts.run, deadline=deadline)
+
+    def run(request: Request) -> Attempt:
+        return runner.one(request, deadline)
+
     return lambda request, symptom: ladder.first(list(ladder.climb(request, symptom, infos, run)))

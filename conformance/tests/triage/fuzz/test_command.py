@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import time
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance.execution import attempts
 from conformance.isolation.deadline import Deadline, StoppedError
 from conformance.model.errors import UsageError
 from conformance.tests.fakes import a_case, a_request, an_attempt, failed
 from conformance.triage.fuzz import command
 from conformance.triage.fuzz.result import Options
+from conformance.triage.fuzz.runner import here, on_cluster
 from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
@@ -26,10 +31,15 @@ REQUEST = a_request(a_case(program="b = a * 2\nreturn a + b"))
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Tools for fuzzing that start no process."""
     handed: list[Any] = []
-    monkeypatch.setattr("conformance.triage.fuzz.command.first_rung", lambda _: lambda *_: "")
+    monkeypatch.setattr("conformance.triage.fuzz.command.find", lambda *_: [])
+    monkeypatch.setattr("conformance.triage.fuzz.command.here", lambda: replace(here(), one=_run))
     monkeypatch.setattr("conformance.triage.fuzz.campaign.prepare", lambda _, tools: handed.append(tools))
     command.prepare(Options(backend="eager", output=tmp_path, budget_s=60.0))
     return handed[0]
+
+
+def _run(request: Request, deadline: Deadline) -> Attempt:
+    return attempts.run(request, deadline)  # what a test has put there
 
 
 def running(monkeypatch: pytest.MonkeyPatch, run: Callable[[Request, Deadline], Attempt]) -> None:
@@ -62,3 +72,56 @@ def test_when_the_time_is_up_a_finding_stays_as_it_is(tools: Any, monkeypatch: p
     running(monkeypatch, stopped)
     tools.deadline.moment = 0.0
     assert tools.shrink(REQUEST, WANTED, lambda _: True) == REQUEST
+
+
+class _Cluster(Executor):
+    """Takes the place of a cluster, whose answers the test gives."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
+        self.functions: list[object] = []
+
+    def submit(self, fn: Callable[..., Any], /, *_: object) -> Future[Any]:  # type: ignore[override]
+        """Note what was asked."""
+        self.functions.append(fn)
+        self.futures.append(Future())
+        return self.futures[-1]
+
+
+def test_on_a_cluster_programs_run_as_here() -> None:
+    """Several that may share a process, and one whose process must be its own."""
+    cluster = _Cluster()
+    runner = on_cluster(cluster)
+    made = [an_attempt(), failed("values")]
+    with ThreadPoolExecutor(2) as pool:
+        several = pool.submit(runner.several, [REQUEST, REQUEST], Deadline())
+        wait_for(cluster, 1)
+        one = pool.submit(runner.one, REQUEST, Deadline())
+        wait_for(cluster, 2)
+        for future, results in zip(cluster.futures, (made, made[1:]), strict=True):
+            future.set_result(results)
+        assert (several.result(), one.result()) == (made, made[1])
+    assert cluster.functions == [attempts.sweep, attempts.run_batch]
+
+
+def test_what_a_cluster_has_not_done_in_time_is_given_up() -> None:
+    """Also where the deadline is moved meanwhile; nothing is sent after it."""
+    cluster, deadline = _Cluster(), Deadline()
+    runner = on_cluster(cluster)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(runner.one, REQUEST, deadline)
+        wait_for(cluster, 1)
+        deadline.moment = 0.0
+        with pytest.raises(StoppedError):
+            late.result(30)
+    with pytest.raises(StoppedError):
+        runner.several([REQUEST], deadline)
+    assert len(cluster.futures) == 1
+
+
+def wait_for(cluster: _Cluster, number: int) -> None:
+    """Wait until so much was submitted."""
+    end = time.monotonic() + 30
+    while len(cluster.futures) < number:
+        assert time.monotonic() < end
+        time.sleep(0.01)
