@@ -101,7 +101,7 @@ def test_every_mutant_is_python_of_another_meaning_or_none() -> None:
     for mutant in every(TEXT):
         text = mutated(TEXT, mutant_of(mutant.id))
         assert text != TEXT
-        assert text is None or compile(text, "work.py", "exec")
+        assert text is None or compile(text, "work.py", "exec") is not None
 
 
 def test_the_same_bytecode_is_no_mutant() -> None:
