@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cache, lru_cache
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from conformance.model.case import Case
+    from conformance.model.result import Environment
 
 __all__ = [
     "COMPARED",
@@ -53,6 +55,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 _VARIABLES = ("CONFORMANCE_", "PYTORCH_", "TORCH")
 """What the names of environment variables begin with on which a result may depend."""
 _PLACES = frozenset({"TORCHINDUCTOR_CACHE_DIR", "TORCH_HOME"})
+_OUTFITTING = threading.Lock()  # the threads of a worker begin a run at the same time
 _FEATURES = frozenset({"avx2", "avx512f", "avx512_bf16", "amx_bf16", "fma", "asimd", "sve"})
 """Of a processor, on which the kernels depend that PyTorch chooses and Inductor generates."""
 
@@ -151,7 +154,7 @@ def _texts(folder: Path) -> dict[str, str]:
 
 def facts(cargo: Cargo) -> dict[str, str]:
     """Return what must be the same on every machine of a run, by name."""
-    machine = environment.capture()
+    machine = _environment()
     packages = {*machine.packages, *(name for info in cargo.backends for name in info.packages)}
     variables = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
     return {
@@ -191,7 +194,8 @@ def perform(
     if cargo.digest != digest:
         message = f"the texts that came with run {cargo.run_id} are not those that were sent"
         raise SelectionError(message)
-    outfit = _outfit(cargo)
+    with _OUTFITTING:
+        outfit = _outfit(cargo)
     made = function(*([outfit.request(words) for words in part] for part in parts))
     return Performed(results=tuple(made), fingerprint=outfit.fingerprint)
 
@@ -208,13 +212,9 @@ class _Outfit:
         self._cargo = cargo
         self._folder = tempfile.TemporaryDirectory(prefix="conformance-")
         folders = [self._written(f"cases{place}/{name}", texts) for place, (name, texts) in enumerate(cargo.folders)]
-        self._folders = folders
+        self._cases: Mapping[str, Case] = {case.id: case for case in sources.collect(folders)}
         self._backends = {info.name: self._local(place, info) for place, info in enumerate(cargo.backends)}
         self.fingerprint = environment.fingerprint(environment.capture(sources.homes(folders)))
-
-    @cached_property
-    def _cases(self) -> Mapping[str, Case]:
-        return {case.id: case for case in sources.collect(self._folders)}
 
     def request(self, words: Words) -> Request:
         """The request that words name."""
@@ -263,6 +263,12 @@ def _features() -> set[str]:
     return set(next(flags, "").split()) & _FEATURES
 
 
+@cache
+def _environment() -> Environment:
+    return environment.capture()
+
+
+@cache
 def _code() -> str:
     """Twelve digits over the modules of the suite, but for its tests."""
     root = files("conformance")

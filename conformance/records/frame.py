@@ -73,7 +73,7 @@ TYPES: Types = {
     **dict.fromkeys(("kind", "reason", "issue"), "str"),
     "duration_s": "float64",
     "seed": "int64",
-    **dict.fromkeys(("reproduce", "run_id", "torch"), "str"),
+    **dict.fromkeys(("reproduce", "run_id", "torch", "fingerprint"), "str"),
     **dict.fromkeys(("eager_saved_bytes", "first_call_s", "later_call_s", "modelled_leaves", "saved_bytes"), "float64"),
 }
 """The columns of `load` and of `check`."""
@@ -140,6 +140,7 @@ def load(*paths: str | Path) -> pd.DataFrame:
     reproduce           str          how to run it again: a shell command, or a line of Python from `check`
     run_id              str          id of the run
     torch               str          version and build of torch
+    fingerprint         str          digits that are equal for equal environments
     eager_saved_bytes   float64      bytes saved for backward uncompiled; NaN if unknown, as in the next four
     first_call_s        float64      seconds of the first call, which compiles
     later_call_s        float64      median seconds of later calls
@@ -318,6 +319,7 @@ def _row(record: Record, torch: str, first_rung: str) -> dict[str, object]:
         "reproduce": record.reproduce,
         "run_id": record.run_id,
         "torch": torch,
+        "fingerprint": record.fingerprint,
     }
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "RunFile",
     "belongs",
     "make_header",
+    "mixed_with",
     "publishable",
     "read",
     "resume",
@@ -172,6 +173,11 @@ def resume(path: Path, header: Header) -> tuple[RecordWriter, tuple[Record, ...]
         return RecordWriter(path, header), ()
     refuse_another(path, _facts(run.header), _facts(header))
     return RecordWriter(path, header, continues=run), run.records
+
+
+def mixed_with(run: RunFile) -> str:
+    """Return the fingerprint of a run whose workers were allowed to differ; '' where they were not."""
+    return run.header.fingerprint if run.header.selection.allow_mixed else ""
 
 
 def belongs(path: Path, header: Header) -> bool:

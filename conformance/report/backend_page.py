@@ -22,7 +22,7 @@ _DETAILED = (
     *(Verdict.INVALID, Verdict.CRASH, Verdict.TIMEOUT, Verdict.ERROR, Verdict.FAIL, Verdict.VACUOUS),
     *(Verdict.XPASS, Verdict.XFAIL),
 )
-_OF_ITEM = ("case", "variant", "failing", "first_rung", "first_stage", "message", "reproduce")
+_OF_ITEM = ("case", "variant", "failing", "first_rung", "first_stage", "message", "reproduce", "fingerprint")
 _SHOWN = 5  # requests of one stated reason that are shown in full
 _ALL = """\
 A message names what differs first. `conformance explain BACKEND/CASE/VARIANT` runs a failure again and shows all of
@@ -30,7 +30,9 @@ it, with the program."""
 _LISTED = (Verdict.UNSUPPORTED, Verdict.SKIP)
 
 
-def backend_page(rows: pd.DataFrame, checks: pd.DataFrame, about: str, links: Links = NOWHERE) -> str:
+def backend_page(
+    rows: pd.DataFrame, checks: pd.DataFrame, about: str, links: Links = NOWHERE, mixed_with: str = ""
+) -> str:
     """The page, from the rows of one backend in the frames of records and of checks.
 
     Args:
@@ -38,10 +40,11 @@ def backend_page(rows: pd.DataFrame, checks: pd.DataFrame, about: str, links: Li
         checks: the checks of the same records.
         about: a sentence on the backend and its versions, as markdown.
         links: of cases.
+        mixed_with: the fingerprint of the run, if its workers were allowed to differ; items show any other.
     """
     blocks = [f"# {markdown.plain(str(rows['backend'].iloc[0]))}", about, *_summary(rows)]
     for verdict in _DETAILED:
-        blocks += _detailed(verdict, rows[rows["verdict"] == verdict], links)
+        blocks += _detailed(verdict, rows[rows["verdict"] == verdict], links, mixed_with)
     for verdict in _LISTED:
         blocks += _listed(verdict, rows[rows["verdict"] == verdict], links)
     return markdown.page(*blocks, *_advisories(checks, links))
@@ -59,7 +62,7 @@ def _title(verdict: Verdict, number: int) -> str:
     return f"## {verdict} ({number})\n\n{MEANING[verdict][0].upper()}{MEANING[verdict][1:]}."
 
 
-def _detailed(verdict: Verdict, rows: pd.DataFrame, links: Links) -> Iterator[str]:
+def _detailed(verdict: Verdict, rows: pd.DataFrame, links: Links, mixed_with: str) -> Iterator[str]:
     """One item a request, those with the same stated reason together."""
     if rows.empty:
         return
@@ -69,7 +72,7 @@ def _detailed(verdict: Verdict, rows: pd.DataFrame, links: Links) -> Iterator[st
         if reason:
             yield _reason(reason, kind, issue, len(group))
         shown = group[:_SHOWN] if reason else group
-        yield "\n".join(_item(row, links) for row in _records(shown))
+        yield "\n".join(_item(row, links, mixed_with) for row in _records(shown))
         if len(group) > len(shown):
             more = group[_SHOWN:]
             yield markdown.folded(f"{len(more)} more with this reason", _names(more["case"], links))
@@ -93,11 +96,13 @@ def _reason(reason: str, kind: str, issue: str, number: int) -> str:
     return f"### {markdown.plain(reason)}\n\n{facts}"
 
 
-def _item(row: Mapping[str, str], links: Links) -> str:
+def _item(row: Mapping[str, str], links: Links, mixed_with: str) -> str:
     failing = f": {row['failing']}" if row["failing"] else ""
     first = f"; first in {markdown.code(row['first_rung'])}, {row['first_stage']}" if row["first_rung"] else ""
+    differs = mixed_with and row["fingerprint"] != mixed_with
+    where = f"; in environment {markdown.code(row['fingerprint'])}" if differs else ""
     lines = [
-        f"- {links.case(row['case'])} {markdown.code(row['variant'])}{failing}{first}",
+        f"- {links.case(row['case'])} {markdown.code(row['variant'])}{failing}{first}{where}",
         markdown.fenced(row["message"], indent="  "),
         markdown.fenced(row["reproduce"], "sh", indent="  "),
     ]

@@ -289,8 +289,16 @@ def _conditions(run: TimingRun) -> str:
         **asdict(header.effort),
         "smallest effect": header.smallest,
         "started": machine.started,
+        **_elsewhere(run),
     }
     return markdown.table(("", ""), [(name, markdown.plain(str(value))) for name, value in facts.items()])
+
+
+def _elsewhere(run: TimingRun) -> dict[str, str]:
+    """How many timings were made in which other environment, if any were."""
+    counts = Counter(timing.fingerprint for timing in run.timings if timing.fingerprint)
+    places = ", ".join(f"{fingerprint} ({number})" for fingerprint, number in counts.most_common())
+    return {"in other environments": places} if places else {}
 
 
 def _commands(run: TimingRun, name: str, folder: str) -> str:

@@ -8,12 +8,13 @@ of all pages.
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from conformance.model.enums import Capability
 from conformance.model.errors import RecordError, RecordFileError
 from conformance.records import confirmations, find, frame
-from conformance.records.record_file import publishable
+from conformance.records.record_file import mixed_with, publishable
 from conformance.report import markdown, statement
 from conformance.report.backend_page import backend_page
 from conformance.report.benchmarks import benchmarks_page
@@ -187,7 +188,9 @@ def _conformance(
             own = rows[rows["backend"] == info.name]
             if len(own):
                 about = _about(info, run)
-                made[page_name(info.name)] = backend_page(own, checks[checks["backend"] == info.name], about, links)
+                made[page_name(info.name)] = backend_page(
+                    own, checks[checks["backend"] == info.name], about, links, mixed_with(run)
+                )
     return made
 
 
@@ -229,10 +232,18 @@ def _name(path: Path, folder: Path) -> str:
     return path.resolve().relative_to(base).as_posix() if path.resolve().is_relative_to(base) else path.name
 
 
+def _mixed(info: BackendInfo, run: RunFile) -> str:
+    """How many requests of a backend were run in which environment."""
+    counts = Counter(record.fingerprint for record in run.records if record.backend == info.name)
+    places = ", ".join(f"{number} in {code(fingerprint)}" for fingerprint, number in counts.most_common())
+    return f"**Workers of this run were allowed to differ**; its own environment is {code(mixed_with(run))}: {places}."
+
+
 def _about(info: BackendInfo, run: RunFile) -> str:
     machine = run.header.environment
     versions = [f"torch {machine.torch}", *(f"{name} {number}" for name, number in sorted(info.packages.items()))]
     parts = ["**Partial run**: see [the overview](README.md)."] if publishable(run) else []
+    parts += [_mixed(info, run)] if mixed_with(run) else []
     parts += [f"{plain(info.description)}." if info.description else "", f"Run with {plain(', '.join(versions))}."]
     missing = sorted(Capability.all() - info.capabilities)
     parts.append(f"Not claimed: {', '.join(map(code, missing))}." if missing else "It claims every capability.")

@@ -15,6 +15,7 @@ from conformance.model.enums import Capability, Fault, Level, Outcome, Verdict
 from conformance.model.errors import RecordError
 from conformance.model.request import Selection
 from conformance.records import frame
+from conformance.records.environment import fingerprint
 from conformance.report import formats, markdown
 from conformance.report import pages as report_pages
 from conformance.report.matrix import cell, matrix
@@ -186,6 +187,19 @@ def test_a_partial_run_says_what_was_run(tmp_path: Path) -> None:
     assert pages["fake.md"].count("**Partial run**: see [the overview](README.md).") == 1
     assert list(pages) == ["README.md", "coverage.md", "fake.md"]
     assert "| eager " in pages["README.md"]
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_where_workers_differ_a_page_shows_which_ran_what(tmp_path: Path, mixed: bool) -> None:
+    """How many requests in which environment, and that of each item that is not the run's; nothing where all agree."""
+    own = fingerprint(an_environment())
+    records = [a_record(fingerprint=own), red(fingerprint="0ther0ther00"), red("demo.first.three", fingerprint=own)]
+    run = a_run(tmp_path / "a.jsonl", *records, selection=Selection(allow_mixed=mixed))
+    page = report_pages.pages([run], tmp_path / "out")["fake.md"]
+    shown = f"its own environment is `{own}`: 2 in `{own}`, 1 in `0ther0ther00`."
+    items = [line for line in page.splitlines() if "; in environment `0ther0ther00`" in line]
+    assert ("**Workers of this run were allowed to differ**" in page, shown in page) == (mixed, mixed)
+    assert [line.split("`")[1] for line in items] == (["demo.first.two"] if mixed else [])
 
 
 def test_a_run_of_nothing_is_a_report_too(tmp_path: Path) -> None:
@@ -431,6 +445,13 @@ def test_noise_refuses_verdicts_in_the_open(tmp_path: Path) -> None:
     text = report_pages.pages([unknown], tmp_path)["benchmarks.md"]
     assert "Uncompiled calls were not timed against themselves" in text
     assert "Everything that was asked for was timed." in text
+
+
+def test_timings_of_other_environments_are_counted(tmp_path: Path) -> None:
+    """By fingerprint, beside the environment of the run."""
+    timings = [a_timing(), a_timing("demo.first.two", fingerprint="0ther0ther00")]
+    page = report_pages.pages([some_timings(tmp_path / "t.jsonl", *timings)], tmp_path)["benchmarks.md"]
+    assert re.search(r"\| in other environments +\| 0ther0ther00 \(1\) +\|", page)
 
 
 def test_compiling_need_not_be_timed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from conformance.execution import attempts
 from conformance.isolation import tasks
 from conformance.model.errors import UsageError
 from conformance.program.build import generate
+from conformance.records.record_file import mixed_with
 from conformance.report import terminal
 from conformance.report.terminal import style_of, styled
 from conformance.triage.explain.dissection import Dissection
@@ -93,6 +94,7 @@ def text(explanation: Explanation) -> str:
     record = explanation.found.record
     parts = [
         f"{' / '.join(record.key)}: {styled(record.verdict.value, style_of(record.verdict))}",
+        *_where(explanation.found),
         _section("Program", _program(explanation)),
         _section("What differs", _observed(record)),
         _section("Ladder", _ladder(explanation)),
@@ -101,6 +103,13 @@ def text(explanation: Explanation) -> str:
         f"Script: conformance repro '{'/'.join(record.key)}'",
     ]
     return "\n\n".join(parts)
+
+
+def _where(found: Found) -> Iterator[str]:
+    """The environment of a record of a run whose workers were allowed to differ, where it is not that of the run."""
+    own = mixed_with(found.run)
+    if own and found.record.fingerprint != own:
+        yield f"It was run in environment {found.record.fingerprint}; that of the run is {own}."
 
 
 def _section(title: str, body: str) -> str:

@@ -11,9 +11,15 @@ from conformance.cli.main import main
 from conformance.execution import attempts
 from conformance.execution.runner import records as records_of
 from conformance.model.ladder import LADDER
-from conformance.tests.fakes import a_record, an_environment
-from conformance.tests.runs import a_run
+from conformance.model.request import Selection
+from conformance.records import record_file
+from conformance.tests.fakes import a_record, a_request, an_environment
+from conformance.tests.runs import a_run, red
 from conformance.tests.saboteurs import ref
+from conformance.triage.explain.command import Explanation, text
+from conformance.triage.lookup import Found
+from conformance.verdict.ladder import Rung
+from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +93,18 @@ def test_a_child_that_dies_leaves_the_rest_of_the_explanation(tmp_path: Path) ->
     code, output = explained(path, f"segfaults_at_compile/{case}")
     assert code == 0, output
     assert "It could not be looked at: killed by SIGSEGV" in output
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_where_workers_differ_the_environment_of_a_record_is_shown(tmp_path: Path, mixed: bool) -> None:
+    """With that of its run; where all had to agree, there is nothing to show."""
+    record = red(fingerprint="0ther0ther00")
+    path = a_run(tmp_path / "r.jsonl", record, selection=Selection(allow_mixed=mixed))
+    found = Found(record=record, run=record_file.read(path), request=a_request(), path=path)
+    rung = Rung(backend="fake", symptom=Symptom.of_record(record), same=True)
+    shown = text(Explanation(found=found, dissection="it died", rungs=(rung,)))
+    own = found.run.header.fingerprint
+    assert (f"It was run in environment 0ther0ther00; that of the run is {own}." in shown) is mixed
 
 
 def test_a_pass_has_nothing_to_explain(tmp_path: Path) -> None:
