@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["BATCH", "Run", "records"]
 
 BATCH = 16
+_BATCHES_A_SLOT = 4  # at least, of what is left: small runs keep every slot busy, and at the end none waits for another
 _AHEAD = 2  # batches that are submitted for each slot: nobody waits for the next one
 SLOW_BATCH = 4  # where compiling takes seconds: keeps two jobs busy, and few requests share a time limit
 
@@ -57,8 +58,8 @@ class Run:
         smoke_gate: whether a backend that fails all smoke cases is gated.
         submit: runs the requests of a batch and returns an attempt each; an exception ends the run, after the records
             that are complete.
-        batch: how many requests of one area may share a process; smoke cases and those that are expected to fail
-            never do.
+        batch: how many requests of one area may share a process; default: 16, fewer towards the end. Smoke cases and
+            those that are expected to fail never do.
 
     Attributes:
         gated: by name of backend, why the rest of its requests was not run.
@@ -79,19 +80,19 @@ class Run:
         max_fail: int | None = None,
         smoke_gate: bool = True,
         submit: Callable[[Sequence[Request]], Sequence[Attempt]] = attempts.run_batch,
-        batch: int = BATCH,
+        batch: int | None = None,
     ) -> None:
         self.gated: dict[str, str] = {}
         self.stopped = False
         self._executor, self._submit = executor, submit
         self._judge = _Judge(expectations, environment, run_id, folders)
         self._red_left = max_fail
-        self._slots = slots
+        self._slots, self._batch = slots, batch
         # Not `concurrent.futures.wait`: interrupted while it holds the locks of futures, it never gives them back.
         self._completed: SimpleQueue[Future[Sequence[Attempt]]] = SimpleQueue()
         known = {record.key: record for record in done}
         ordered, self._unrecorded = _in_order(plan, known, smoke_gate=smoke_gate)
-        self._todo = deque(self._batches(ordered, batch))
+        self._todo = deque(self._batches(ordered))
         self._gate = _Gate((*plan.scouts, *plan.requests) if smoke_gate else (), known)
 
     def __iter__(self) -> Iterator[Record]:
@@ -104,19 +105,29 @@ class Run:
             for future in running:
                 future.cancel()
 
-    def _batches(self, requests: Iterable[Request], size: int) -> Iterator[Batch]:
+    def _batches(self, requests: Sequence[Request]) -> Iterator[Batch]:
         """Batch requests of one area and backend, each batch at the position of its last request."""
         filling: dict[tuple[str, str], list[Request]] = {}
-        for request in requests:
+        for left, request in zip(range(len(requests), 0, -1), requests, strict=True):
             if is_smoke(request) or self._judge.expects(request):
                 yield (request,)
                 continue
             batch = filling.setdefault((request.backend.name, request.case.area), [])
             batch.append(request)
-            if len(batch) >= (min(size, SLOW_BATCH) if SLOW_COMPILE in request.backend.tags else size):
+            if len(batch) >= self._size(request, left):
                 yield tuple(batch)
                 batch.clear()
-        yield from (tuple(batch) for batch in filling.values() if batch)
+        rest = [tuple(batch) for batch in filling.values() if batch]
+        while rest:
+            largest = self._size(rest[0][0], sum(map(len, rest)))
+            first, *others = rest
+            yield first[:largest]
+            rest = [first[largest:], *others] if first[largest:] else others
+
+    def _size(self, request: Request, left: int) -> int:
+        """How many requests share a process where so many are left."""
+        size = self._batch or min(BATCH, max(1, left // (_BATCHES_A_SLOT * self._slots())))
+        return min(size, SLOW_BATCH) if SLOW_COMPILE in request.backend.tags else size
 
     def _start(self, running: dict[Future[Sequence[Attempt]], Batch]) -> Iterator[Record]:
         """Submit batches while there is room; yield records of requests that need no run."""

@@ -14,7 +14,7 @@ from conformance.catalogue.sources import collect, homes
 from conformance.execution import attempts
 from conformance.execution import engine as engines
 from conformance.execution.cluster_worker import cargo_of
-from conformance.execution.runner import BATCH, Run
+from conformance.execution.runner import Run
 from conformance.model.enums import SLOW_COMPILE, Extent
 from conformance.records import environment, kept
 from conformance.records.kept import Kind
@@ -38,7 +38,6 @@ _INTERRUPTED = 130
 _FAST_S, _SLOW_S = 0.15, 1.5
 """Average seconds of a request with a fast and a slow compiler: 2 cores, torch 2.15, no warm cache."""
 _FEW = 3  # minutes, below which the estimate is in seconds
-_BATCHES_A_JOB = 4  # at least, without --batch: a small run keeps every job busy, and shows results as they come
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +155,7 @@ class Session:
             slots=self.engine.slots,
             max_fail=self.options.max_fail,
             submit=attempts.run_batch,
-            batch=self.options.batch or min(BATCH, max(1, self.remaining // (_BATCHES_A_JOB * self.engine.slots()))),
+            batch=self.options.batch,
         )
 
     def _result(self, run: Run, records: Sequence[Record], *, interrupted: bool) -> Result:

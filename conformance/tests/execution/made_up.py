@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from conformance.catalogue.selection import Plan, digest
-from conformance.execution.runner import BATCH, Run
+from conformance.execution.runner import Run
 from conformance.model.request import Request, Selection
 from conformance.records import environment
 from conformance.tests.execution import sleepers
@@ -39,7 +39,7 @@ def a_plan(backends: Sequence[BackendInfo], number: int, cases: Sequence[Case]) 
     )
 
 
-def running(plan: Plan, executor: Executor, slots: Callable[[], int], *, batch: int = BATCH) -> Run:
+def running(plan: Plan, executor: Executor, slots: Callable[[], int], *, batch: int | None = None) -> Run:
     """A run of a plan that only sleeps."""
     return Run(
         plan,

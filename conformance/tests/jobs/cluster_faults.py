@@ -1,7 +1,8 @@
 """Random deaths of workers: whether a record is lost or doubled.
 
 `python -m conformance.tests.jobs.cluster_faults --requests 2000 --kills 100` runs requests that sleep on four workers
-of this machine and kills one of them again and again. It exits with 1 unless every request has one attempt, a pass.
+of this machine and kills one of them every two seconds or so: a worker takes as long to come back. It exits with 1
+unless every request has one record, a pass, and all the deaths came while requests ran.
 """
 
 from __future__ import annotations
@@ -30,52 +31,72 @@ if TYPE_CHECKING:
     import distributed
 
 _WORKERS = 4
+_BATCH = 4  # requests: some seconds, so that most survive
 
 
 @click.command()
 @click.option("--requests", default=2000, show_default=True)
 @click.option("--kills", default=100, show_default=True)
+@click.option("--sleep", default=0.35, show_default=True, help="Seconds of a request.")
+@click.option("--every", default=2.0, show_default=True, help="Seconds between two deaths, on average.")
 @click.option("--seed", default=0, show_default=True, help="Of what is killed when.")
-def main(requests: int, kills: int, seed: int) -> None:
+def main(requests: int, kills: int, sleep: float, every: float, seed: int) -> None:
     """Kill workers at random while requests run, and count the records."""
     with tempfile.TemporaryDirectory() as folder:
-        todo = {"log": str(Path(folder, "log")), "sleep": 0.02}
+        log = Path(folder, "log")
+        todo = {"log": str(log), "sleep": sleep}
         cargo = Cargo(run_id="faults", backends=(a_backend(description=json.dumps(todo)),))
         plan = a_plan(cargo.backends, requests, sources.collect())
         with connected(f"local:{_WORKERS}") as client:
             executor = ClusterExecutor(client, cargo)
-            killer = threading.Thread(target=_kill, args=(client, kills, seed), daemon=True)
-            killer.start()
-            run = running(plan, executor, lambda: executor.slots)
+            killer = _Killer(client, kills, every, random.Random(seed))  # noqa: S311 - the same each time
+            run = running(plan, executor, lambda: executor.slots, batch=_BATCH)
             start = time.monotonic()
-            records = list(run)
-            killer.join()
+            with killer:
+                records = list(run)
+            taken = time.monotonic() - start
             executor.shutdown()
+        begun = sum(line.startswith("begun") for line in log.read_text(encoding="utf-8").splitlines())
     keys = [record.key for record in records]
     failed = [record for record in records if record.outcome is not Outcome.PASS]
     doubled, lost = len(keys) - len(set(keys)), len({request.key for request in plan.requests} - set(keys))
     click.echo(
-        f"{requests} requests, {kills} deaths, {time.monotonic() - start:.0f} s: {lost} lost, {doubled} doubled, "
-        f"{len(failed)} that did not pass"
+        f"{requests} requests, begun {begun} times, {killer.done} deaths, {taken:.0f} s: "
+        f"{lost} lost, {doubled} doubled, {len(failed)} that did not pass"
     )
-    sys.exit(int(bool(lost or doubled or failed)))
+    sys.exit(int(bool(lost or doubled or failed or killer.done < kills)))
 
 
-def _kill(client: distributed.Client, kills: int, seed: int) -> None:
-    """Kill one worker after the other, each when there is more than one."""
-    draw = random.Random(seed)  # noqa: S311 - the same each time
-    done = 0
-    while done < kills:
-        time.sleep(draw.uniform(0.05, 0.6))
-        workers = client.scheduler_info(n_workers=-1)["workers"]
-        if len(workers) > 1:
-            address = draw.choice(sorted(workers))
-            try:
-                process = client.run(os.getpid, workers=[address], on_error="return")[address]
-                os.kill(process, signal.SIGKILL)
-            except (KeyError, OSError, TypeError):
-                continue  # it has died already
-            done += 1
+class _Killer(threading.Thread):
+    """Kills one worker after the other while its block runs, each when there is more than one."""
+
+    def __init__(self, client: distributed.Client, kills: int, every: float, draw: random.Random) -> None:
+        super().__init__(daemon=True)
+        self._client, self._kills, self._every, self._draw = client, kills, every, draw
+        self._ended = threading.Event()
+        self.done = 0
+
+    def __enter__(self) -> None:
+        self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
+
+    def run(self) -> None:
+        """Wait and kill by turns."""
+        while self.done < self._kills and not self._ended.wait(self._draw.uniform(0.2, 2 * self._every - 0.2)):
+            workers = self._client.scheduler_info(n_workers=-1)["workers"]
+            if len(workers) > 1 and not self._ended.is_set():
+                self.done += self._kill(self._draw.choice(sorted(workers)))
+
+    def _kill(self, address: str) -> bool:
+        try:
+            process = self._client.run(os.getpid, workers=[address], on_error="return")[address]
+            os.kill(process, signal.SIGKILL)
+        except (KeyError, OSError, TypeError):
+            return False  # it has died already
+        return True
 
 
 if __name__ == "__main__":
