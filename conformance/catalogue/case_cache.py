@@ -18,7 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.catalogue.case_set import files_of
+from conformance.catalogue.case_set import OPERATIONS_DATA, files_of
 from conformance.model.case import Case
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ MAKERS = (
     "catalogue/documents",
     "catalogue/families",
     "catalogue/loader",
+    "catalogue/operations",
     "catalogue/pairwise",
     "catalogue/rules",
     "catalogue/validation",
@@ -88,6 +89,7 @@ def entry_name(folder: Traversable | Path, label: str, package: Traversable | Pa
     package = package or resources.files("conformance")
     texts = [(name, (package / f"{name}.py").read_bytes()) for name in MAKERS]
     files = [folder] if folder.is_file() else files_of(folder)
+    files += [resources.files("conformance.cases") / OPERATIONS_DATA]
     texts += [(file.name, file.read_bytes()) for file in files]
     found = hashlib.sha256(os.fsencode(f"{sys.version}\n{label}\n"))
     for name, text in texts:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from conformance.model.case import Location
 
-__all__ = ["files_of", "whole"]
+__all__ = ["OPERATIONS_DATA", "files_of", "whole"]
+
+OPERATIONS_DATA = "operations.json"
+"""The file beside the packaged cases from which families of operations are made."""
 
 
 def files_of(folder: Traversable | Path) -> list[Traversable | Path]:

@@ -37,6 +37,7 @@ __all__ = [
     "InputDocument",
     "LawDocument",
     "NestDocument",
+    "OperationsDocument",
     "PairDocument",
     "RaisesDocument",
     "SampleDocument",
@@ -135,8 +136,8 @@ class InputDocument(StrictModel):
     dtype: Dtype | None = Field(default=None, description="Element type; default: the variant's dtype.")
     requires_grad: bool = Field(default=False, description="Whether autograd records operations on it.")
     stride: list[Size] | None = Field(default=None, description="Strides in elements; default: contiguous.")
-    distribution: Literal["normal", "uniform", "integers"] = Field(
-        default="normal", description="Where its numbers come from."
+    distribution: Literal["normal", "uniform", "integers", "special"] = Field(
+        default="normal", description="Where its numbers come from; special is uniform with NaN, infinities and zeros."
     )
     low: int | float | None = Field(default=None, description="Smallest number of uniform or integers.")
     high: int | float | None = Field(default=None, description="Bound above (not reached) of uniform or integers.")
@@ -270,18 +271,27 @@ class LawDocument(StrictModel):
     pairs: list[PairDocument] = Field(min_length=1, description="The pairs of nests it is checked on.")
 
 
+class OperationsDocument(StrictModel):
+    """Operations of PyTorch, each called in several forms with inputs of several layouts."""
+
+    group: Text = Field(description="The group of operations in operations.json, e.g. linalg.")
+
+
 class FamilyDocument(StrictModel):
-    """Cases that are generated: all nests of some modes, or pairs of nests that must do the same."""
+    """Cases that are generated: all nests of some modes, pairs of nests that must do the same, or operations."""
 
     id: FamilyId = Field(description="Prefix of the ids of its cases; its area is also the prefix of the file's name.")
     title: Text = Field(description="What its cases show, as one sentence.")
     clauses: list[Clause] = Field(default_factory=list, description="Clauses that each of its cases tests.")
     inputs: dict[str, InputDocument] = Field(default_factory=dict, description="Arguments of each program, by name.")
     setup: str = Field(default="", description="As in a case; it defines what `probe` calls.")
-    probe: Text = Field(description="One call, e.g. probe(a), made and observed at each place of a nest.")
+    probe: Text | None = Field(
+        default=None, description="One call, e.g. probe(a), made and observed at each place of a nest."
+    )
     requires: list[CapabilityName] = Field(default_factory=list, description="Capabilities the probe needs.")
     nest: NestDocument | None = Field(default=None, description="All nests to a depth.")
     laws: dict[LawName, LawDocument] | None = Field(default=None, min_length=1, description="Laws, by name.")
+    operations: OperationsDocument | None = Field(default=None, description="Operations of PyTorch.")
 
 
 class CaseFileDocument(StrictModel):

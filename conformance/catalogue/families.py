@@ -1,4 +1,4 @@
-"""Families of cases, generated from one description: all nests of some modes, and laws over pairs of nests."""
+"""Families of cases, generated from one description: all nests of some modes, laws over pairs of nests, operations."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import chain, product
 from typing import TYPE_CHECKING
 
+from conformance.catalogue import operations
 from conformance.catalogue.pairwise import pairwise
 from conformance.catalogue.rules import Broken
 from conformance.model.case import Family
@@ -21,7 +22,13 @@ from conformance.program.nests import AMBIENT, LEVELS, RULES, Grammar, NestLevel
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from conformance.catalogue.documents import FamilyDocument, LawDocument, NestDocument, PairDocument
+    from conformance.catalogue.documents import (
+        FamilyDocument,
+        LawDocument,
+        NestDocument,
+        OperationsDocument,
+        PairDocument,
+    )
     from conformance.catalogue.yaml_source import Path
     from conformance.model.case import Case, Variant
 
@@ -42,12 +49,21 @@ def expand(form: FamilyDocument, base: Case) -> Iterator[Case]:
         yield from _nests(form, form.nest, base)
     for name, law in (form.laws or {}).items():
         yield from _law(form, f"{form.id}.{name}", law, base)
+    if form.operations:
+        yield from operations.expand(form.operations.group, replace(base, clauses=tuple(form.clauses)))
 
 
 def broken_family(form: FamilyDocument) -> Iterator[Broken]:
     """Yield every rule that `form` breaks, except the rules for inputs and texts of any case."""
-    if bool(form.nest) == bool(form.laws):
-        yield Broken(path=(), message="a family needs either a nest or laws")
+    given = [name for name in ("nest", "laws", "operations") if getattr(form, name)]
+    if len(given) != 1:
+        yield Broken(path=(), message="a family needs one of nest, laws and operations")
+    if form.operations:
+        yield from _broken_operations(form, form.operations)
+        return
+    if form.probe is None:
+        yield Broken(path=(), message="the key 'probe' is missing")
+        return
     yield from _probe(form.probe)
     for name in form.inputs:
         if _TAKEN.fullmatch(name):
@@ -89,7 +105,7 @@ def _nests(form: FamilyDocument, nest: NestDocument, base: Case) -> Iterator[Cas
             id=".".join([form.id, *names]),
             title=f"{form.title}: {', '.join(names)}",
             clauses=_once(form.clauses, *(nest.modes[mode][form_] for mode, form_ in levels)),
-            program=program(levels, form.probe),
+            program=program(levels, form.probe or ""),
             variants=tuple(variants[levels]),
             requires=base.requires | requires(levels),
             tags=frozenset({EXHAUSTIVE, "nest"}),
@@ -126,7 +142,7 @@ def _census(form: FamilyDocument, nest: NestDocument, grammar: Grammar) -> Famil
 
 
 def _law(form: FamilyDocument, name: str, law: LawDocument, base: Case) -> Iterator[Case]:
-    cases = [case for pair in law.pairs for case in _pairs(name, pair, form.probe, base)]
+    cases = [case for pair in law.pairs for case in _pairs(name, pair, form.probe or "", base)]
     points = Counter(str(case.id.count(".") - name.count(".")) for case in cases for _ in case.variants)
     family = Family(id=name, title=law.title, points=points)
     for case in cases:
@@ -172,6 +188,14 @@ def _variant(ambient: str, tier: Tier) -> Variant:
 
 def _once(*clauses: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(chain.from_iterable(clauses)))
+
+
+def _broken_operations(form: FamilyDocument, given: OperationsDocument) -> Iterator[Broken]:
+    for name in sorted(form.model_fields_set & {"probe", "inputs", "setup", "requires"}):
+        yield Broken(path=(name,), message=f"a family of operations has no {name!r}", key=True)
+    if given.group not in (known := operations.groups()):
+        hint = did_you_mean(given.group, known, "group")
+        yield Broken(path=("operations", "group"), message=f"unknown group {given.group!r}", hint=hint)
 
 
 def _probe(text: str) -> Iterator[Broken]:

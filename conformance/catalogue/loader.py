@@ -101,7 +101,7 @@ def _load_family(document: Document, path: Keys, data: object, topic: str) -> It
     ]
     broken += _misplaced(document, path, f"family {form.id!r}", ("setup", "probe"))
     base = _base(document, path, form, topic)
-    if all(map(is_argument, form.inputs)):
+    if form.probe and all(map(is_argument, form.inputs)):
         texts = program_problems(base)
         broken += (
             Problem(each.location, each.message.replace(" in case ", " in family "), each.hint) for each in texts
@@ -119,7 +119,7 @@ def _base(document: Document, path: Keys, form: FamilyDocument, topic: str) -> C
         id=form.id,
         title=form.title,
         topic=topic,
-        program=given + form.probe,
+        program=given + (form.probe or ""),
         setup=form.setup,
         location=document.location(path),
         program_location=replace(start, column=start.column - len(given)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from conformance.model.enums import EXHAUSTIVE, SLOW_COMPILE, Capability, Extent, Outcome, Tier
+from conformance.model.enums import EXHAUSTIVE, ON_REQUEST, SLOW_COMPILE, Capability, Extent, Outcome, Tier
 from conformance.model.errors import SelectionError
 from conformance.model.request import Request, Selection
 from conformance.model.suggestions import nearest
@@ -109,11 +109,13 @@ def select(
         request
         for backend in backends
         for request in _requests(
-            backend, [pair for pair in pairs if every or _is_due(*pair, backend, case_globs)], seed, timeout_s
+            backend, [pair for pair in pairs if every or _is_due(*pair, backend, case_globs, tags)], seed, timeout_s
         )
     )
     if backends and not whole:
-        message = f"what is left runs only when it is asked for.\n  Add --tier {EXHAUSTIVE}, or name a case in full."
+        words = " or ".join(f"--tag {tag}" for tag in sorted(ON_REQUEST.intersection(*(case.tags for case in chosen))))
+        hint = f"Add {words or f'--tier {EXHAUSTIVE}'}, or name a case in full."
+        message = f"what is left runs only when it is asked for.\n  {hint}"
         raise SelectionError(message)
     plan = _plan(whole, shard, backends=backends, selection=selection, seed=seed)
     if shuffle is None:
@@ -158,9 +160,13 @@ def _within(extent: Extent, cases: list[Case]) -> list[Case]:
     raise SelectionError(message)
 
 
-def _is_due(case: Case, variant: Variant, backend: BackendInfo, globs: Sequence[str]) -> bool:
-    """Return whether a variant runs on a backend: by its tier, unless its case is selected by full id."""
-    if variant.tier is Tier.DEFAULT or case.id in globs:
+def _is_due(case: Case, variant: Variant, backend: BackendInfo, globs: Sequence[str], tags: Sequence[str]) -> bool:
+    """Return whether a variant runs on a backend: by its tag and tier, unless its case is selected by full id."""
+    if case.id in globs:
+        return True
+    if not case.tags.isdisjoint(ON_REQUEST) and case.tags.isdisjoint(tags):
+        return False
+    if variant.tier is Tier.DEFAULT:
         return True
     return variant.tier is Tier.FAST and SLOW_COMPILE not in backend.tags
 
@@ -197,8 +203,8 @@ def _choose_variants(
     cases: Sequence[Case], texts: Sequence[str], case_globs: Sequence[str]
 ) -> list[tuple[Case, Variant]]:
     pairs = [(case, variant) for case in cases for variant in case.variants]
-    known = {f"{axis}={value}" for _, variant in pairs for axis, value in variant.axes.items()}
     for text in texts:
+        known = {f"{axis}={value}" for _, variant in pairs for axis, value in variant.axes.items()}
         axes = tuple(f"{pair.partition('=')[0]}=" for pair in text.split(","))
         near = {value for value in known if value.startswith(axes)} or known
         require(any(_fits(variant, text) for _, variant in pairs), "variant", text, near)

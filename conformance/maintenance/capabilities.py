@@ -11,7 +11,7 @@ from conformance.catalogue.sources import collect
 from conformance.execution import attempts
 from conformance.execution.runner import records
 from conformance.isolation import tasks
-from conformance.model.enums import EXHAUSTIVE, Capability, Outcome
+from conformance.model.enums import Capability, Outcome
 from conformance.model.errors import BackendError
 from conformance.records import environment
 
@@ -84,7 +84,7 @@ def prepare(refs: Sequence[str], most: int) -> Trials:
     Raises:
         ConformanceError: there is no such backend, a named one cannot be used, or the cases cannot be read.
     """
-    cases = [case for case in collect() if EXHAUSTIVE not in case.tags]
+    cases = [case for case in collect() if case.family is None]
     try:
         infos = _usable(discovery.find(refs, attempts.describe), named=bool(refs))
     except BaseException:

@@ -10,7 +10,19 @@ from conformance.model.enums import Capability, Level, Stage, Tier
 from conformance.model.moves import NO_MOVES
 from conformance.model.user_function import UserFunction
 
-__all__ = ["CALLS", "Call", "Case", "ExpectedRaise", "Family", "InputSpec", "Location", "Variant", "contiguous"]
+__all__ = [
+    "CALLS",
+    "SPECIAL",
+    "Call",
+    "Case",
+    "ExpectedRaise",
+    "Family",
+    "InputSpec",
+    "Location",
+    "Variant",
+    "contiguous",
+    "whole_bounds",
+]
 
 Number = int | float
 Scalar = bool | int | float | str
@@ -67,6 +79,18 @@ class InputSpec:
     def base(self) -> str | None:
         """The input whose memory it shares, if any."""
         return self.alias_of or self.view_of
+
+
+SPECIAL = (math.nan, math.inf, -math.inf, 0.0, -0.0)
+"""What the distribution `special` puts among numbers of the distribution `uniform`, in turn."""
+
+
+def whole_bounds(spec: InputSpec, *, is_bool: bool) -> tuple[int, int]:
+    """Return the bounds of whole numbers for an input; the upper one is not reached."""
+    if is_bool:
+        return 0, 2
+    low = int(spec.low or 0)
+    return low, 10 if spec.high is None else max(low + 1, int(spec.high))
 
 
 def contiguous(sizes: Sequence[int]) -> tuple[int, ...]:
@@ -131,9 +155,10 @@ class Variant:
 
     @property
     def requires(self) -> frozenset[Capability]:
-        """Capabilities that a backend must claim for the ambient modes of the caller."""
+        """Capabilities that a backend must claim for the ambient modes of the caller, and for the dtype."""
         grad = {"disabled": {Capability.GRAD_MODE}, "inference": {Capability.INFERENCE_MODE}}.get(self.grad, set())
-        return frozenset(grad if self.autocast == "off" else grad | {Capability.AUTOCAST, Capability(self.autocast)})
+        cast = set() if self.autocast == "off" else {Capability.AUTOCAST, Capability(self.autocast)}
+        return frozenset(grad | cast | _BY_DTYPE.get(self.dtype, set()))
 
     @property
     def id(self) -> str:
@@ -141,6 +166,15 @@ class Variant:
         defaults = {"autocast": "off", "dtype": "float32", "dynamic": "false", "moves": NO_MOVES}
         parts = [f"{name}={value}" for name, value in self.axes.items() if defaults.get(name) != value]
         return ",".join(parts)
+
+
+_BY_DTYPE = {
+    "float16": {Capability.FLOAT16},
+    "bfloat16": {Capability.BFLOAT16},
+    "float64": {Capability.FLOAT64},
+    "complex64": {Capability.COMPLEX},
+    "complex128": {Capability.COMPLEX},
+}
 
 
 def _text(value: Scalar) -> str:

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 __all__ = [
     "EXHAUSTIVE",
+    "ON_REQUEST",
+    "OPERATIONS",
     "PRECISIONS",
     "SLOW_COMPILE",
     "TIMING_TAG",
@@ -27,7 +29,13 @@ PRECISIONS = ("complex128", "float64", "complex64", "float32", "float16", "bfloa
 
 
 EXHAUSTIVE = "exhaustive"
-"""The tag of every generated case; selecting it selects all their variants, on every backend."""
+"""The tag of every generated case of modes; selecting it selects all their variants, on every backend."""
+
+OPERATIONS = "ops"
+"""The tag of the cases of operations."""
+
+ON_REQUEST = frozenset({OPERATIONS})
+"""Tags of cases that a run leaves out unless it asks for one of their tags, for everything, or for their full id."""
 
 
 class Outcome(StrEnum):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from conformance.model.case import contiguous
+from conformance.model.case import SPECIAL, contiguous, whole_bounds
 from conformance.observation.seeding import stream
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def _make_one(
     dtype = getattr(torch, spec.dtype or call.dtype or variant.dtype)
     # A stride given for one shape does not apply to another.
     stride = spec.stride if shape == spec.shape else None
-    requires_grad = call.requires_grad.get(name, spec.requires_grad)
+    is_continuous = dtype.is_floating_point or dtype.is_complex
+    requires_grad = call.requires_grad.get(name, spec.requires_grad) and is_continuous
     with torch.no_grad():
         tensor = _strided(_numbers(spec, shape, dtype, generator), dtype, stride)
     return tensor.requires_grad_(requires_grad)
@@ -92,14 +93,25 @@ def _numbers(spec: InputSpec, shape: tuple[int, ...], dtype: torch.dtype, genera
     if spec.values is not None:
         return torch.tensor(spec.values, dtype=torch.float64).reshape(shape)
     if spec.distribution == "integers" or not (dtype.is_floating_point or dtype.is_complex):
-        default_high = 2 if dtype is torch.bool else 10
-        low, high = int(spec.low or 0), int(spec.high if spec.high is not None else default_high)
+        low, high = whole_bounds(spec, is_bool=dtype is torch.bool)
         return torch.randint(low, high, shape, generator=generator).double()
-    if spec.distribution == "uniform":
-        start = 0.0 if spec.low is None else spec.low
-        end = 1.0 if spec.high is None else spec.high
-        return torch.rand(shape, generator=generator, dtype=torch.float64) * (end - start) + start
-    return torch.randn(shape, generator=generator, dtype=torch.complex128 if dtype.is_complex else torch.float64)
+    wide = torch.complex128 if dtype.is_complex else torch.float64
+    if spec.distribution == "normal":
+        return torch.randn(shape, generator=generator, dtype=wide)
+    start = 0.0 if spec.low is None else spec.low
+    end = 1.0 if spec.high is None else spec.high
+    numbers = torch.rand(shape, generator=generator, dtype=torch.float64) * (end - start) + start
+    if dtype.is_complex:
+        numbers = numbers + 1j * (torch.rand(shape, generator=generator, dtype=torch.float64) * (end - start) + start)
+    return _with_special(numbers, generator) if spec.distribution == "special" else numbers
+
+
+def _with_special(numbers: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Put infinite numbers, NaN and zeros in place of a third of the numbers, at least one."""
+    count = -(-numbers.numel() // 3)
+    places = torch.randperm(numbers.numel(), generator=generator)[:count]
+    numbers.view(-1)[places] = torch.tensor(SPECIAL, dtype=numbers.dtype).repeat(count)[:count]
+    return numbers
 
 
 def _strided(numbers: torch.Tensor, dtype: torch.dtype, stride: tuple[int, ...] | None) -> torch.Tensor:

@@ -14,6 +14,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conformance.catalogue.case_set import OPERATIONS_DATA
 from conformance.isolation import torch_release
 from conformance.model.result import Environment
 
@@ -28,7 +29,13 @@ __all__ = ["capture", "facts", "fingerprint", "machine", "now", "suite_hash"]
 NONE = "none"
 _DISTRIBUTION = "torch-compile-conformance"
 _PACKAGES = (_DISTRIBUTION, "numpy", "triton")
-_GENERATOR = ("catalogue/pairwise.py", "catalogue/families.py", "model/case.py", "program/nests.py")
+_GENERATOR = (
+    "catalogue/pairwise.py",
+    "catalogue/families.py",
+    "catalogue/operations.py",
+    "model/case.py",
+    "program/nests.py",
+)
 _CPUINFO = Path("/proc/cpuinfo")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _DIGITS = 12
@@ -70,7 +77,12 @@ def facts(environment: Environment, backends: Iterable[BackendInfo] = ()) -> dic
 def suite_hash(folders: Sequence[Traversable] = ()) -> str:
     """Return twelve digits over the texts of the cases, the case generator, and the version of this package."""
     folders = folders or (resources.files("conformance.cases"),)
-    files = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".yaml")]
+    files = [
+        file
+        for folder in folders
+        for file in folder.iterdir()
+        if file.name.endswith(".yaml") or file.name == OPERATIONS_DATA
+    ]
     files += [resources.files("conformance") / name for name in _GENERATOR]
     texts = sorted((file.name, file.read_text(encoding="utf-8")) for file in files)
     return _hash(json.dumps([metadata.version(_DISTRIBUTION), texts]))

@@ -164,8 +164,8 @@ def test_each_word_of_a_law_runs_everywhere_once(tmp_path: Path) -> None:
 
 
 BAD = {
-    "neither nest nor laws": ("", "3:5: a family needs either a nest or laws in family 'demo.modes'", ""),
-    "both": (NEST + LAW, "3:5: a family needs either a nest or laws", ""),
+    "neither nest nor laws": ("", "3:5: a family needs one of nest, laws and operations in family 'demo.modes'", ""),
+    "both": (NEST + LAW, "3:5: a family needs one of nest, laws and operations", ""),
     "no modes": ("nest: {modes: {}, ambient: [enabled], depth: 1}", "12:19: nest.modes: dictionary should have", ""),
     "an unknown mode": (
         "nest: {modes: {nograd: {with: []}}, ambient: [enabled], depth: 1}",

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.catalogue.selection import decided, digest, is_smoke, select
 from conformance.model.case import Variant
-from conformance.model.enums import SLOW_COMPILE, Capability, Outcome, Tier
+from conformance.model.enums import SLOW_COMPILE, Capability, Extent, Outcome, Tier
 from conformance.model.errors import SelectionError
 from conformance.model.request import Selection
 from conformance.tests.fakes import a_backend, a_case, a_request
@@ -249,3 +251,27 @@ def test_many_names_are_not_listed_in_a_hint() -> None:
     cases = [a_case(f"demo.first.number{number}") for number in range(30)]
     with pytest.raises(SelectionError, match="`conformance list` shows what there is"):
         select(cases, BACKENDS, case_globs=["zzzzzz"])
+
+
+OPERATION = a_case("ops.torch.add", tags=frozenset({"ops"}), variants=(Variant(), Variant(tier=Tier.EXHAUSTIVE)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        ({}, 0),
+        ({"tags": ["ops", "timing"]}, 1),
+        ({"case_globs": ["ops.torch.add", "views.add.one"]}, 2),
+        ({"extent": Extent.EXHAUSTIVE}, 2),
+    ],
+)
+def test_some_cases_are_run_only_where_their_tag_is_asked_for(asked: dict[str, Any], count: int) -> None:
+    """By default they are left out; by the tag they run in their default size, by their full id or all in full."""
+    plan = select((*CASES, OPERATION), BACKENDS[:1], **asked)
+    assert sum(request.case is OPERATION for request in plan.requests) == count
+
+
+def test_cases_that_are_left_out_say_how_to_ask_for_them() -> None:
+    """A glob alone does not."""
+    with pytest.raises(SelectionError, match="Add --tag ops, or name a case in full"):
+        select((*CASES, OPERATION), BACKENDS, case_globs=["ops.*"])

@@ -231,3 +231,39 @@ def test_inputs_are_made_of_leaves_or_in_inference_mode_as_declared() -> None:
     assert isinstance(a, torch.Tensor)
     assert isinstance(b, torch.Tensor)
     assert (a.is_leaf, a.requires_grad, b.is_inference()) == (False, True, True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64"])
+def test_special_numbers_are_not_finite(dtype: str) -> None:
+    """A third of them, and another third in each call."""
+    spec = InputSpec(shape=(3, 5), distribution="special", low=1, high=2)
+    first, second = (a_tensor(spec, variant=Variant(dtype=dtype), index=index) for index in range(2))
+    real = first.real if first.is_complex() else first
+    assert [int(each.sum()) for each in (real.isnan(), real.isinf(), real == 0)] == [1, 2, 2]
+    assert not torch.equal(first.isnan(), second.isnan()) or not torch.equal(first.isinf(), second.isinf())
+
+
+def test_a_tensor_of_whole_numbers_has_none_that_are_special() -> None:
+    """And one without elements has none at all."""
+    spec = InputSpec(shape=(4,), distribution="special", low=1, high=3)
+    assert set(a_tensor(spec, variant=Variant(dtype="int64")).tolist()) <= {1, 2}
+    assert a_tensor(InputSpec(shape=(0,), distribution="special")).numel() == 0
+
+
+def test_a_uniform_complex_number_has_two_parts() -> None:
+    """Both within the bounds, and not the same."""
+    made = a_tensor(InputSpec(shape=(9,), distribution="uniform", low=2, high=3), variant=Variant(dtype="complex64"))
+    assert ((made.real >= 2) & (made.real <= 3) & (made.imag >= 2) & (made.imag <= 3)).all()
+    assert not torch.equal(made.real, made.imag)
+
+
+def test_truth_values_have_no_bounds() -> None:
+    """Those of the other dtypes of a case would make all of them true."""
+    spec = InputSpec(shape=(64,), distribution="uniform", low=3, high=9)
+    assert set(a_tensor(spec, variant=Variant(dtype="bool")).tolist()) == {True, False}
+
+
+def test_whole_numbers_require_no_gradient() -> None:
+    """Though the input does in the floating dtypes of its case."""
+    spec = InputSpec(shape=(2,), requires_grad=True)
+    assert not a_tensor(spec, variant=Variant(dtype="int64")).requires_grad

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,15 +12,16 @@ from textwrap import indent
 from typing import TYPE_CHECKING
 
 from conformance.catalogue.specification import clauses
-from conformance.model.case import contiguous
+from conformance.model.case import contiguous, whole_bounds
 from conformance.model.device import DEVICE
+from conformance.model.enums import Capability
 from conformance.model.errors import UsageError
 from conformance.program import build, parsing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from conformance.model.case import Call, InputSpec
+    from conformance.model.case import Call, InputSpec, Scalar
     from conformance.model.request import Request
 
 __all__ = ["HELPERS", "ProgramText", "arguments", "clause", "helpers", "local", "modes"]
@@ -30,6 +32,20 @@ def stream(name):
     """A random generator that depends on nothing but the name."""
     return torch.Generator().manual_seed(zlib.crc32(name.encode()))
 ''',
+    "special": '''
+def special(numbers, generator):
+    """Put infinite numbers, NaN and zeros in place of a third of the numbers, at least one."""
+    count = -(-numbers.numel() // 3)
+    places = torch.randperm(numbers.numel(), generator=generator)[:count]
+    values = [math.nan, math.inf, -math.inf, 0.0, -0.0]
+    numbers.view(-1)[places] = torch.tensor(values, dtype=numbers.dtype).repeat(count)[:count]
+    return numbers
+''',
+    "uniform": """
+def uniform(shape, start, end, generator, is_complex=False):
+    real = torch.rand(shape, generator=generator, dtype=torch.float64) * (end - start) + start
+    return real + 1j * uniform(shape, start, end, generator) if is_complex else real
+""",
     "cotangent": """
 def cotangent(result, name):
     generator = stream(name)
@@ -156,6 +172,7 @@ _OTHERS = """
     spec sys threading torch twin uncompiled user version warnings weights zlib
 """
 _RESERVED = frozenset({*HELPERS, *_OTHERS.split(), "graphs", "calls", "returned_unchanged"})
+_CONTINUOUS = ("float", "bfloat", "complex")  # dtypes of which a tensor may require gradients
 _DRAWS = re.compile(
     r"rand|drop|bernoulli|multinomial|normal|uniform|poisson|exponential|rrelu|rng|seed|\.nn\.[A-Z]|checkpoint|attention"
 )
@@ -188,6 +205,7 @@ class ProgramText:
         function: the definition of `program`.
         holders: modules and weights, as Python, besides those in the text of the state.
         is_opaque: whether the program calls what is not in these texts.
+        requires: the capabilities that a backend needs for it.
     """
 
     fixed: str
@@ -195,6 +213,7 @@ class ProgramText:
     function: str
     holders: tuple[str, ...] = ()
     is_opaque: bool = False
+    requires: frozenset[Capability] = frozenset()
 
     @classmethod
     def of(cls, request: Request) -> ProgramText:
@@ -210,7 +229,8 @@ class ProgramText:
         head = body[len(body) - len(setup) - 2].end_lineno or 0
         start, end = _start(first) - 1, _start(function) - 1
         parts = ["\n".join(part).strip("\n") for part in (lines[head:start], lines[start:end], lines[end:])]
-        return cls(fixed=parts[0], state=parts[1], function=parts[2]).checked()
+        requires = request.case.requires | request.variant.requires
+        return cls(fixed=parts[0], state=parts[1], function=parts[2], requires=requires).checked()
 
     def checked(self) -> ProgramText:
         """Itself.
@@ -239,12 +259,13 @@ class ProgramText:
     @property
     def draws(self) -> bool:
         """Whether it may draw random numbers."""
-        return self.is_opaque or bool(_DRAWS.search(self.text))
+        return self.is_opaque or Capability.RNG in self.requires or bool(_DRAWS.search(self.text))
 
     @property
     def cotangent(self) -> str:
         """The helper that makes cotangents for its results."""
-        return "complex_cotangent" if self.is_opaque or _COMPLEX.search(self.text) else "cotangent"
+        is_complex = self.is_opaque or Capability.COMPLEX in self.requires or _COMPLEX.search(self.text)
+        return "complex_cotangent" if is_complex else "cotangent"
 
     @property
     def differentiates(self) -> bool:
@@ -296,10 +317,16 @@ def _argument(name: str, request: Request, call: Call, index: int) -> str:
     numbers = _numbers(name, shape, dtype, request, f'stream("{request.seed}/{index}/{name}")')
     if spec.stride is not None and shape == spec.shape:
         numbers = f"torch.empty_strided({shape}, {spec.stride}, dtype=torch.{dtype}).copy_({numbers})"
-    requires_grad = call.requires_grad.get(name, spec.requires_grad)
+    requires_grad = _requires_grad(name, request, call)
     if spec.inference:
         return f"torch.inference_mode()(torch.clone)({numbers})"
     return numbers + ".requires_grad_()" * requires_grad + " * 1" * (requires_grad and not spec.leaf)
+
+
+def _requires_grad(name: str, request: Request, call: Call) -> bool:
+    spec = request.case.inputs[name]
+    dtype = spec.dtype or call.dtype or request.variant.dtype
+    return call.requires_grad.get(name, spec.requires_grad) and dtype.startswith(_CONTINUOUS)
 
 
 def _view(spec: InputSpec) -> str:
@@ -314,27 +341,43 @@ def arguments(request: Request, call: Call, index: int) -> Iterator[str]:
     for name in sorted(inputs, key=lambda name: inputs[name].base is not None):
         yield f"{local(name)} = {_argument(name, request, call, index)}"
         own = inputs[name].view_of or name
-        if (inputs[name].view_of or not inputs[name].leaf) and call.requires_grad.get(own, inputs[own].requires_grad):
+        if (inputs[name].view_of or not inputs[name].leaf) and _requires_grad(own, request, call):
             yield f"{local(name)}.retain_grad()"
 
 
 def _numbers(name: str, shape: tuple[int, ...], dtype: str, request: Request, stream: str) -> str:
     spec = request.case.inputs[name]
     sizes = ", ".join(map(str, shape)) or "()"
-    whole = not dtype.startswith(("float", "bfloat", "complex"))
+    whole = not dtype.startswith(_CONTINUOUS)
     if spec.values is not None:
         shaped = "" if shape == (len(spec.values),) else f".reshape({sizes})"
-        return f"torch.tensor({list(spec.values)}, dtype=torch.float64){shaped}{_cast(dtype)}"
+        numbers = ", ".join(map(_literal, spec.values))
+        return f"torch.tensor([{numbers}], dtype=torch.float64){shaped}{_cast(dtype)}"
     if spec.distribution == "integers" or whole:
-        high = int(spec.high) if spec.high is not None else 2 if dtype == "bool" else 10
-        return f"torch.randint({int(spec.low or 0)}, {high}, {shape}, generator={stream}).to(torch.{dtype})"
-    if spec.distribution == "uniform":
-        start, end = 0.0 if spec.low is None else spec.low, 1.0 if spec.high is None else spec.high
-        made = f"torch.rand({sizes}, generator={stream}, dtype=torch.float64)"
-        return f"({made} * {end - start} + {start}){_cast(dtype)}"
+        low, high = whole_bounds(spec, is_bool=dtype == "bool")
+        return f"torch.randint({low}, {high}, {shape}, generator={stream}).to(torch.{dtype})"
+    if spec.distribution in {"uniform", "special"}:
+        return _bounded(spec, shape, dtype, stream)
     wide = "complex128" if dtype.startswith("complex") else "float64"
     made = f"torch.randn({sizes}, generator={stream}, dtype=torch.{wide})"
     return made if dtype == wide else made + _cast(dtype)
+
+
+def _literal(value: Scalar) -> str:
+    return f'float("{value}")' if isinstance(value, float) and not math.isfinite(value) else repr(value)
+
+
+def _bounded(spec: InputSpec, shape: tuple[int, ...], dtype: str, stream: str) -> str:
+    """Numbers of the distributions `uniform` and `special`."""
+    start, end = 0.0 if spec.low is None else spec.low, 1.0 if spec.high is None else spec.high
+    is_special, is_complex = spec.distribution == "special", dtype.startswith("complex")
+    generator = "generator" if is_special else stream
+    if is_special or is_complex:
+        made = f"uniform({shape}, {start}, {end}, {generator}{', is_complex=True' * is_complex})"
+        made = f"special({made}, {generator})".replace("generator", f"generator := {stream}", 1) if is_special else made
+        return made + _cast(dtype)
+    made = f"torch.rand({', '.join(map(str, shape)) or '()'}, generator={stream}, dtype=torch.float64)"
+    return f"({made} * {end - start} + {start}){_cast(dtype)}"
 
 
 def _cast(dtype: str) -> str:
