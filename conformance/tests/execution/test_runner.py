@@ -258,6 +258,16 @@ def test_requests_of_one_area_share_a_process() -> None:
     assert len(records) == 18
 
 
+def test_batches_get_smaller_towards_the_end() -> None:
+    """So that no slot has to wait long for the last one."""
+    submit = Submit()
+    many = [a_case(f"{area}.plain.case{number}") for area in ("one", "two") for number in range(150)]
+    assert len(list(a_run(a_plan(many), submit, slots=lambda: 2, batch=None))) == 300
+    assert submit.batches[:5] == [16] * 5
+    assert submit.batches[-4:] == [1] * 4
+    assert sorted(submit.batches, reverse=True) == submit.batches
+
+
 def test_what_is_expected_to_fail_runs_alone() -> None:
     """It would be run twice, and leave its process in doubt."""
     submit = Submit(case3=failed())
