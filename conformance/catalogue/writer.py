@@ -17,7 +17,7 @@ import yaml
 
 from conformance.catalogue.yaml_source import compose
 from conformance.model.case import CALLS, Call, InputSpec, Variant
-from conformance.model.enums import Capability
+from conformance.model.enums import Capability, Tier
 from conformance.model.errors import UsageError
 from conformance.model.moves import ALL, NO_MOVES, SEPARATOR, USUAL
 from conformance.program import parsing
@@ -26,7 +26,7 @@ from conformance.program.build import substitute
 if TYPE_CHECKING:
     from conformance.model.case import Case, ExpectedRaise
 
-__all__ = ["Edit", "Texts", "dump", "edited", "filename"]
+__all__ = ["Edit", "Texts", "dump", "edited", "filename", "pinned"]
 
 _WIDTH = 118
 _STRING = "tag:yaml.org,2002:str"
@@ -138,6 +138,8 @@ def edited(node: ast.AST, edit: Edit) -> Sequence[ast.AST]:
     values = {name: _edited_field(value, edit) for name, value in ast.iter_fields(node)}
     if values.get("body") == [] and not isinstance(node, ast.Module):
         values["body"] = [ast.Pass()]
+    if isinstance(node, ast.Try) and not values["handlers"] and not values["finalbody"]:
+        values["finalbody"] = [ast.Pass()]
     return [type(node)(**values)]
 
 
@@ -146,6 +148,25 @@ def _edited_field(value: object, edit: Edit) -> object:
         made = (edited(item, edit) if isinstance(item, ast.AST) else [item] for item in value)
         return [item for items in made for item in items]
     return edited(value, edit)[0] if isinstance(value, ast.AST) else value
+
+
+def pinned(case: Case, variant: Variant) -> Case:
+    """Return the case with one variant alone, whose params are put into the texts and shapes."""
+    params = variant.params
+    sized = {
+        name: replace(spec, shape=tuple(int(params[size]) if isinstance(size, str) else size for size in spec.shape))
+        for name, spec in case.inputs.items()
+    }
+    return replace(
+        case,
+        title=substitute(case.title, params),
+        setup=substitute(case.setup, params),
+        program=substitute(case.program, params),
+        twin=substitute(case.twin, params),
+        inputs=sized,
+        variants=(replace(variant, params={}, tier=Tier.DEFAULT),),
+        family=None,
+    )
 
 
 def _defined(statement: ast.stmt) -> set[str]:

@@ -202,6 +202,9 @@ def main() -> None:
     " .conformance, to which .conformance/last-run.jsonl links.",
 )
 @click.option("--resume", is_flag=True, help="Continue the last run, or the file that --records names.")
+@click.option(
+    "--attribute", is_flag=True, help="Attribute what fails at the end of the run, as `conformance attribute` does."
+)
 @cluster_options
 @click.option("--junitxml", type=click.Path(path_type=Path, dir_okay=False), help="Write the results as JUnit XML too.")
 @verbose_option
@@ -213,6 +216,7 @@ def _run(
     *,
     quiet: bool,
     verbose: bool,
+    attribute: bool,
     junitxml: Path | None,
     **options: Any,  # noqa: ANN401
 ) -> None:
@@ -235,6 +239,8 @@ def _run(
     with progress(run.remaining, quiet=quiet, show=run_summary.as_it_comes if verbose else None) as advance:
         result = run.execute(advance)
     click.echo(run_summary.text(result, quiet=quiet, command=ctx.find_root().meta[COMMAND]))
+    if attribute and not result.interrupted:
+        click.echo(triage.attributed(result.path, folders=options["folders"], jobs=options["jobs"], quiet=quiet))
     if junitxml:
         ci.write_junit(junitxml, result.records)
     if terminal.on_github():

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from conformance.timing.bench import Bench
     from conformance.triage.lookup import Found
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "attributed"]
 
 
 _FUZZ_S = 60.0
@@ -172,6 +172,55 @@ def explain(name: str, places: Sequence[Path], folders: Sequence[Path]) -> None:
     explained = explaining.explain(name, places, folders)
     _print_source(explained.found)
     click.echo(explaining.text(explained))
+
+
+@click.command(
+    "attribute",
+    short_help="Whose fault failures are: run controls and note what they show.",
+    epilog="\n\n".join(
+        [
+            examples(
+                "conformance attribute                            the failures of the last run here",
+                "conformance attribute --records mine.jsonl       those of a file, which is rewritten",
+                "conformance run --backend mine --attribute       as part of a run",
+            ),
+            EXIT_CODES,
+        ]
+    ),
+)
+@click.option(
+    "--records", "path", type=FILE, help="A record file, which is rewritten; default: the last run in this folder."
+)
+@click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), help="How many failures at a time; default: one for each CPU."
+)
+@quiet_option("No progress.")
+def attribute(path: Path | None, folders: Sequence[Path], jobs: int | None, quiet: bool) -> None:
+    """Attribute the failures of a run, expected ones too, and write the attributions into its records.
+
+    Each failure is held against controls: the same request on the rung below, without modes, without backward, and
+    with the operations run uncompiled. Its attribution is `inherited`, `harness` (memory of results is used again, or
+    something else did the work), `mode`, `backward` or `base`; `undecided` where a control cannot be judged. No
+    request that passed is run again, and controls that run alike are run once. Failures that have an attribution keep
+    it, so that the command can be interrupted and started again.
+
+    The records must be of the versions of torch and of backends that are installed. If they are of another machine,
+    each failure is run here first, and is undecided if it does not show.
+    """
+    from conformance.records.kept import last_run
+
+    click.echo(attributed(path or last_run(), folders=folders, jobs=jobs, quiet=quiet))
+
+
+def attributed(path: Path, *, folders: Sequence[Path], jobs: int | None, quiet: bool) -> str:
+    """Attribute the failures of a record file; return what to print."""
+    from conformance.cli.progress import steps
+    from conformance.triage.attribution import command as attributing
+
+    ready = attributing.prepare(path, jobs=jobs, folders=folders)
+    with steps(len(ready.failures), quiet=quiet) as advance:
+        return ready.execute(advance).text
 
 
 @click.command(
@@ -386,4 +435,4 @@ def _bar(stack: ExitStack, *, quiet: bool, verbose: bool) -> Callable[[int, Reco
     return shown
 
 
-COMMANDS = (check, explain, repro, shrink, fuzz)
+COMMANDS = (check, explain, attribute, repro, shrink, fuzz)

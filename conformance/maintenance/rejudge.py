@@ -14,8 +14,7 @@ from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Outcome, Verdict
 from conformance.model.errors import UsageError
 from conformance.model.result import Attempt
-from conformance.records import encoding
-from conformance.records.record_file import read
+from conformance.records.record_file import read, rewrite
 from conformance.verdict.expectations import Host, expectation_summary, load_expectations, match
 from conformance.verdict.judge import held_against
 
@@ -54,17 +53,8 @@ def apply(path: Path) -> Counter[Verdict]:
     known = {info.name: _known_failures(info, run, {case for case, _ in variants}) for info in backends}
     records = [judge_again(record, _expectation(record, known[record.backend], variants)) for record in run.records]
     counts = Counter(record.verdict for record in records)
-    header = replace(run.header, backends=backends)
     footer = replace(run.footer, counts={verdict.value: counts[verdict] for verdict in sorted(counts)})
-    texts = [
-        encoding.encode(header),
-        *(encoding.encode_record(record, header) for record in records),
-        encoding.encode(footer),
-    ]
-    path = path.resolve()  # of a link, the file that it leads to
-    scratch = path.with_name(f"{path.name}.new")  # so that a full disk costs nothing
-    scratch.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
-    scratch.replace(path)
+    rewrite(path, replace(run, header=replace(run.header, backends=backends), records=tuple(records), footer=footer))
     return counts
 
 

@@ -31,6 +31,7 @@ SEPARATOR = "+"
 
 _PLAIN_CALLS = 2  # of the case, before moves are made
 _CALLS_OF_A_MOVE = 8  # at most, so that no two moves get the same inputs
+_SET_MODES = frozenset({"backward_in_autocast", "inference_inputs", "two_modes"})
 _SLOW_SHARE = 3  # of so many cases, one makes a move that compiles anew on a backend that takes seconds for it
 
 
@@ -44,6 +45,7 @@ class MoveSpec:
         does: what the caller does, as one sentence.
         needs: a capability; where a backend does not claim it, an exception is an advisory, another result is not.
         recompiles: whether something is compiled anew for it.
+        sets_mode: whether the caller sets a gradient mode, inference mode or autocast in it.
     """
 
     name: str
@@ -51,6 +53,7 @@ class MoveSpec:
     does: str
     needs: Capability | None = None
     recompiles: bool = False
+    sets_mode: bool = False
 
     @property
     def check(self) -> str:
@@ -60,7 +63,8 @@ class MoveSpec:
 
 def _in(home: str, /, *, needs: Capability | None = None, recompiles: bool = False, **does: str) -> list[MoveSpec]:
     return [
-        MoveSpec(name=name, home=home, does=text, needs=needs, recompiles=recompiles) for name, text in does.items()
+        MoveSpec(name=name, home=home, does=text, needs=needs, recompiles=recompiles, sets_mode=name in _SET_MODES)
+        for name, text in does.items()
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from conformance.model.attribution import Attribution
 from conformance.model.enums import Fault, Grade, Kind, Level, Outcome, Spent, Stage, Verdict
 
 __all__ = [
@@ -177,7 +178,8 @@ class Record:
     """One line of a record file: one case x variant x backend.
 
     `message` is what happened, `expectation_note` whether the known failure that applied was not met or can be deleted.
-    `ended` is how a child that died ended, `fault` the cause of an invalid request. `reproduce` is a shell command.
+    `ended` is how a child that died ended, `fault` the cause of an invalid request. `attribution` is whose fault a
+    failure is; None where no controls were run. `reproduce` is a shell command.
     """
 
     schema_version: int
@@ -198,6 +200,7 @@ class Record:
     expectation_note: str = ""
     ended: Ended | None = None
     fault: Fault | None = None
+    attribution: Attribution | None = None
     fingerprint: str = ""
     seed: int = 0
     duration_s: float = 0.0

@@ -125,7 +125,9 @@ class Caller:
     def backward_with(
         self, roots: list[torch.Tensor], cotangents: list[torch.Tensor], *, retain_graph: bool = False
     ) -> None:
-        """Go backward from tensors with given cotangents."""
+        """Go backward from tensors with given cotangents, unless the call of the case goes without."""
+        if not self._call.backward:
+            return
         self.stage = Stage.BACKWARD
         with self._within():
             torch.autograd.backward(roots, cotangents, retain_graph=retain_graph)
@@ -144,7 +146,12 @@ class Caller:
         cotangents: list[torch.Tensor],
         **options: bool,
     ) -> dict[str, torch.Tensor | None]:
-        """Return `torch.autograd.grad` with given cotangents and `allow_unused`, by name of the target."""
+        """Return `torch.autograd.grad` with given cotangents and `allow_unused`, by name of the target.
+
+        All are None if the call of the case goes without backward.
+        """
+        if not self._call.backward:
+            return dict.fromkeys(targets)
         self.stage = Stage.BACKWARD
         with self._within():
             found: tuple[torch.Tensor | None, ...] = torch.autograd.grad(

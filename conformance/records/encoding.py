@@ -23,9 +23,21 @@ from conformance.model.result import CheckResult, Environment, Record
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["SCHEMA_VERSION", "Footer", "Header", "decode", "decode_header", "encode", "encode_record", "reproduce"]
+__all__ = [
+    "READABLE",
+    "SCHEMA_VERSION",
+    "Footer",
+    "Header",
+    "decode",
+    "decode_header",
+    "encode",
+    "encode_record",
+    "reproduce",
+]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+READABLE = frozenset({3, SCHEMA_VERSION})
+"""Versions that are read; records in version 3 have no attributions."""
 
 
 def _usual() -> tuple[str, ...]:

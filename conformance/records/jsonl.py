@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from conformance.model.errors import RecordError, RecordFileError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from io import FileIO
     from pathlib import Path
 
@@ -156,14 +156,15 @@ def is_begun_with(
         return False
 
 
-def refuse_version(path: Path, found: int, known: int) -> None:
+def refuse_version(path: Path, found: int, known: Collection[int]) -> None:
     """Refuse a file in another version of its format.
 
     Raises:
         RecordFileError: it is.
     """
-    if found != known:
-        message = f"{path}: written in version {found} of the format; this package reads {known}"
+    if found not in known:
+        versions = " and ".join(map(str, sorted(known)))
+        message = f"{path}: written in version {found} of the format; this package reads {versions}"
         raise RecordFileError(message)
 
 

@@ -15,9 +15,17 @@ from conformance.backend.discovery import portable
 from conformance.model.errors import RecordFileError
 from conformance.model.result import Record
 from conformance.records import encoding
-from conformance.records.encoding import SCHEMA_VERSION, Footer, Header
+from conformance.records.encoding import READABLE, SCHEMA_VERSION, Footer, Header
 from conformance.records.environment import facts, fingerprint, now
-from conformance.records.jsonl import LineFile, is_begun_with, reading, refuse_another, refuse_version, split
+from conformance.records.jsonl import (
+    LineFile,
+    as_record_error,
+    is_begun_with,
+    reading,
+    refuse_another,
+    refuse_version,
+    split,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +46,7 @@ __all__ = [
     "publishable",
     "read",
     "resume",
+    "rewrite",
 ]
 
 _START = b'{"kind":"header"'
@@ -180,6 +189,21 @@ def mixed_with(run: RunFile) -> str:
     return run.header.fingerprint if run.header.selection.allow_mixed else ""
 
 
+def rewrite(path: Path, run: RunFile) -> None:
+    """Replace the content of a record file at once; of a link, that of the file that it leads to.
+
+    Raises:
+        RecordError: it cannot be written.
+    """
+    parts = [encoding.encode_record(record, run.header) for record in run.records]
+    texts = [encoding.encode(run.header), *parts, *([encoding.encode(run.footer)] if run.footer else [])]
+    with as_record_error(f"cannot write {path}"):
+        path = path.resolve()
+        scratch = path.with_name(f"{path.name}.new")  # so that a full disk costs nothing
+        scratch.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        scratch.replace(path)
+
+
 def belongs(path: Path, header: Header) -> bool:
     """Whether a file is of the run with this header, so that it can be continued."""
     return is_begun_with(path, _START, lambda line: _facts(encoding.decode_header(line)), _facts(header))
@@ -209,7 +233,7 @@ def _scan(path: Path) -> RunFile | None:
     first, *others = found
     with reading(f"{path}:1"):
         header = encoding.decode_header(first)
-    refuse_version(path, header.schema_version, SCHEMA_VERSION)
+    refuse_version(path, header.schema_version, READABLE)
     records, footer = _contents(path, others, header)
     return RunFile(header=header, records=records, footer=footer, truncated=truncated)
 

@@ -214,7 +214,7 @@ def _scan(path: Path) -> TimingRun | None:
     first, *others = found
     with reading(f"{path}:1"):
         header = _header(first)
-    refuse_version(path, header.schema_version, TIMING_VERSION)
+    refuse_version(path, header.schema_version, {TIMING_VERSION})
     return _contents(path, others, TimingRun(header=header, truncated=truncated))
 
 

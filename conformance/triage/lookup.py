@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from conformance.model.request import BackendInfo
     from conformance.model.result import Record
 
-__all__ = ["Found", "find", "request", "request_of_case", "rerun", "with_installed_backend"]
+__all__ = ["Found", "cases_of", "find", "request", "request_of_case", "rerun", "with_installed_backend"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ def request(of: Record, run: RunFile, folders: Sequence[Path] = ()) -> Request:
     Raises:
         SelectionError: there is no such case, or no such variant of it, any more.
     """
-    return request_of_case(of, run, next((each for each in _cases(run, folders) if each.id == of.case_id), None))
+    return request_of_case(of, run, next((each for each in cases_of(run, folders) if each.id == of.case_id), None))
 
 
 def request_of_case(of: Record, run: RunFile, case: Case | None) -> Request:
@@ -148,8 +148,8 @@ def request_of_case(of: Record, run: RunFile, case: Case | None) -> Request:
     return Request(case=case, backend=info, variant=variant, seed=of.seed, timeout_s=limit)
 
 
-def _cases(run: RunFile, folders: Sequence[Path]) -> Iterator[Case]:
-    """The cases of a run that are in no file, then those that are."""
+def cases_of(run: RunFile, folders: Sequence[Path] = ()) -> Iterator[Case]:
+    """Yield the cases of a run that are in no file, then those that are."""
     yield from run.header.cases
     recorded = [folder for folder in map(Path, run.header.folders) if folder.is_dir()]
     yield from sources.collect(list({folder.resolve(): folder for folder in (*recorded, *folders)}.values()))

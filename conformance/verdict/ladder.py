@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from conformance.model.request import BackendInfo, Request
     from conformance.model.result import Attempt, Record
 
-__all__ = ["DEBUG", "Rung", "below", "climb", "first", "first_in_records"]
+__all__ = ["DEBUG", "Rung", "below", "beneath", "climb", "first", "first_in_records"]
 
 DEBUG = "pre_dispatch_eager"
 """A rung for debugging: no backend is built on it, so its own failures explain no other's."""
+
+_AOT_RUNGS = ("aot_eager", "eager")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,18 @@ class Rung:
 def below(backend: str) -> tuple[str, ...]:
     """Return the rungs below a backend; for one that is not a rung itself, all of them."""
     return LADDER[: LADDER.index(backend)] if backend in LADDER else LADDER
+
+
+def beneath(backend: str, *, is_aot: bool) -> tuple[str, ...]:
+    """Return the rungs that a backend is built on, the nearest first.
+
+    Args:
+        backend: its name.
+        is_aot: whether AOTAutograd made its backward; of a backend that is no rung nothing else is known.
+    """
+    if backend in LADDER:
+        return tuple(rung for rung in reversed(below(backend)) if rung != DEBUG)
+    return _AOT_RUNGS if is_aot else _AOT_RUNGS[-1:]
 
 
 def climb(

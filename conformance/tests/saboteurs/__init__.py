@@ -11,6 +11,7 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
+from conformance.model.attribution import Cause
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Capability, Level
 from conformance.model.moves import move_of
@@ -28,6 +29,7 @@ class Saboteur:
         cases: where it has to show.
         state: the field of `conformance.observation.ambient.AmbientState` that it changes alone, if it changes one.
         kin: the backend of this repository that it is made from; what that one shows too is no sign of the defect.
+        causes: what its failures are to be attributed to, by its docstring; two where that says two things.
     """
 
     home: str
@@ -35,6 +37,7 @@ class Saboteur:
     cases: str
     state: str = ""
     kin: str = "eager"
+    causes: frozenset[Cause] = frozenset({Cause.BASE})
 
     @property
     def is_of_advisory(self) -> bool:
@@ -80,7 +83,41 @@ def defects() -> dict[str, str]:
 
 
 def _in(home: str, kin: str = "eager", /, **names: tuple[str, str]) -> dict[str, Saboteur]:
-    return {name: Saboteur(home=home, meant=meant, cases=cases, kin=kin) for name, (meant, cases) in names.items()}
+    return {
+        name: Saboteur(home=home, meant=meant, cases=cases, kin=kin, causes=_causes(home, name))
+        for name, (meant, cases) in names.items()
+    }
+
+
+_OF_MODULE = {"modes": Cause.MODE, "derivatives": Cause.BACKWARD, "backward_moves": Cause.BACKWARD}
+"""What the defects of a module are about; those of the others are about what a call computes, returns or leaves."""
+
+_OTHERWISE = {
+    Cause.MODE: (
+        "grad_mode_always_restored",  # only where the program sets the mode
+        "forward_graph_casts_dropped",  # autocast does nothing
+        "autocast_obeyed_in_backward",
+        "inference_inputs_spoiled",
+        "two_modes_spoiled",
+    ),
+    Cause.BASE: (
+        # What a call returns, whether the caller goes backward or not.
+        *("results_detached", "results_recorded", "arithmetic_recorded", "inference_tensors_returned", "more_saved"),
+    ),
+    Cause.BACKWARD: ("backward_graph_scaled", "backward_graph_signs_lost", "saved_values_swapped"),
+    Cause.HARNESS: (
+        *("returned_overwritten", "one_buffer_reused"),  # memory of results
+        *("asks_for_eager", "hands_back"),  # something else does the work
+    ),
+}
+"""The defects that are about something else than their module."""
+
+
+def _causes(home: str, name: str) -> frozenset[Cause]:
+    if name == "order_by_data_alone":  # modes, and in-place writes
+        return frozenset({Cause.MODE, Cause.BASE})
+    own = [cause for cause, names in _OTHERWISE.items() if name in names]
+    return frozenset(own or [_OF_MODULE.get(home, Cause.BASE)])
 
 
 def _leaving(**states: str) -> dict[str, Saboteur]:

@@ -14,13 +14,12 @@ from itertools import chain, combinations
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from conformance.catalogue.writer import Edit, Texts, edited
+from conformance.catalogue.writer import Edit, Texts, edited, pinned
 from conformance.model.case import Call, Case, InputSpec, Location, Variant
-from conformance.model.enums import Tier
 from conformance.model.moves import SEPARATOR
 from conformance.program import parsing
 from conformance.program.allowed_names import ROOTS
-from conformance.program.build import problems, substitute
+from conformance.program.build import problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -49,7 +48,7 @@ def candidates(case: Case, variant: Variant) -> Iterator[tuple[Case, Variant]]:
         case: to be simplified.
         variant: the one of its variants that matters.
     """
-    fixed = _fixed(case, variant)
+    fixed = pinned(case, variant)
     # The texts of a user's function are outside the subset; such a case keeps them.
     kept = None if _fits(fixed) else (fixed.setup, fixed.program)
     limit, tried = size(case), {repr(case)}
@@ -121,24 +120,6 @@ def _steps(case: Case) -> Iterator[Case]:
     yield from _plainer_inputs(case, texts)
     yield from _plainer_axes(case)
     yield from _fewer_declarations(case)
-
-
-def _fixed(case: Case, variant: Variant) -> Case:
-    params = variant.params
-    sized = {
-        name: replace(spec, shape=tuple(int(params[size]) if isinstance(size, str) else size for size in spec.shape))
-        for name, spec in case.inputs.items()
-    }
-    return replace(
-        case,
-        title=substitute(case.title, params),
-        setup=substitute(case.setup, params),
-        program=substitute(case.program, params),
-        twin=substitute(case.twin, params),
-        inputs=sized,
-        variants=(replace(variant, params={}, tier=Tier.DEFAULT),),
-        family=None,
-    )
 
 
 # Steps on the trees.
