@@ -310,6 +310,13 @@ def causes(session: nox.Session) -> None:
 
 
 @nox.session
+def attributions(session: nox.Session) -> None:
+    """Attribute a failure of each broken backend, and compare with what the backend says of itself."""
+    install(session, "--editable", ".[test]")
+    session.run("python", "-m", "conformance.tests.jobs.attributions", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz each in-tree backend for ten minutes into results/fuzzing/; with arguments: `conformance fuzz ARGS`."""
     install(session, "--editable", ".")

@@ -133,7 +133,7 @@ def _text(records: Sequence[Path], form: str) -> str:
     # Nothing is written there; paths on the pages are relative to its parent.
     text = reporting.document(records, _OUTPUTS["markdown"])
     if form == "html":
-        return as_html(text, reporting.images(records))
+        return as_html(text, reporting.images(records, _OUTPUTS["markdown"]))
     return text if form == "markdown" else as_text(text, terminal.width())
 
 

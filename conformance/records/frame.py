@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from conformance.isolation.garbage import uncollected
+from conformance.model.attribution import Cause
 from conformance.model.enums import Grade, Level, Outcome, Stage, Verdict
 from conformance.model.errors import RecordFileError
 from conformance.model.ladder import by_ladder
@@ -22,6 +23,7 @@ from conformance.model.result import Evidence
 from conformance.records import parquet, record_file, releases
 from conformance.records.find import find_every_release, find_files, find_kinds
 from conformance.verdict.ladder import first_in_records
+from conformance.verdict.root_causes import root_causes
 from conformance.verdict.symptom import first_stage
 
 if TYPE_CHECKING:
@@ -68,6 +70,10 @@ TYPES: Types = {
     **dict.fromkeys(("conforms", "scored", "green"), "bool"),
     "stage": Stage,
     **dict.fromkeys(("fault", "message", "failing", "advisories", "first_rung", "first_stage"), "str"),
+    "attribution": Cause,
+    "elsewhere": "bool",
+    "root_causes": "str",
+    "alone": "bool",
     **{f"{check}_grade": Grade for check in _GRADED},
     **{name: "boolean" if name == "compiled_backward" else "Int64" for name in _EVIDENCE},  # absent without evidence
     **dict.fromkeys(("kind", "reason", "issue"), "str"),
@@ -122,6 +128,10 @@ def load(*paths: str | Path) -> pd.DataFrame:
     advisories          str          SHOULD checks that did not hold
     first_rung          str          first of PyTorch's own backends from which on all show the failure, if all were run
     first_stage         str          forward or backward, where it shows first; empty without a first rung
+    attribution         category     whose fault a failure is: mode, base, ...; missing where no controls were run
+    elsewhere           bool         whether it is not the fault of what the request is about
+    root_causes         str          what it shows first, and what the backend's harness does, a line each
+    alone               bool         whether it would conform with the check of its one root cause set aside
     values_grade        category     grade of the values: bitwise, close, reference, differs, nothing
     gradients_grade     category     grade of the gradients
     graphs              Int64        captured graphs; this and the next seven are missing if nothing was run
@@ -294,6 +304,7 @@ def _key(record: Record) -> dict[str, object]:
 def _row(record: Record, torch: str, first_rung: str) -> dict[str, object]:
     grades = {check.check: check.grade for check in record.checks}
     broken = [check for check in record.checks if not check.held]
+    causes = root_causes(record, makes_moves=axes_of(record.variant)["moves"] != NO_MOVES)
     return {
         **record.metrics,  # first: a metric cannot replace a column
         **_key(record),
@@ -311,6 +322,10 @@ def _row(record: Record, torch: str, first_rung: str) -> dict[str, object]:
         "advisories": ", ".join(check.check for check in broken if not check.breaks),
         "first_rung": first_rung,
         "first_stage": first_stage(record).value if first_rung else "",
+        "attribution": record.attribution.cause if record.attribution else None,
+        "elsewhere": bool(record.attribution and record.attribution.is_elsewhere),
+        "root_causes": "\n".join(causes.names),
+        "alone": causes.is_alone,
         **{f"{name}_grade": grades.get(name) for name in _GRADED},
         **(vars(record.evidence) if record.evidence else {}),
         **{name: str(getattr(record.expectation, name, None) or "") for name in ("kind", "reason", "issue")},

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from conformance.model.enums import Verdict
 from conformance.report import markdown
 from conformance.report.links import NOWHERE, Links
-from conformance.report.matrix import cell, tally
+from conformance.report.matrix import cell, own_score, tally
+from conformance.report.plots import profile_plot
+from conformance.report.root_causes import profile, root_causes
 from conformance.verdict.legend import MEANING
 
 if TYPE_CHECKING:
@@ -42,7 +44,9 @@ def backend_page(
         links: of cases.
         mixed_with: the fingerprint of the run, if its workers were allowed to differ; items show any other.
     """
-    blocks = [f"# {markdown.plain(str(rows['backend'].iloc[0]))}", about, *_summary(rows)]
+    name = str(rows["backend"].iloc[0])
+    blocks = [f"# {markdown.plain(name)}", about, *_scores(rows), *root_causes(rows), *_verdicts(rows)]
+    blocks += profile(rows, checks, profile_plot(name))
     for verdict in _DETAILED:
         blocks += _detailed(verdict, rows[rows["verdict"] == verdict], links, mixed_with)
     for verdict in _LISTED:
@@ -50,11 +54,17 @@ def backend_page(
     return markdown.page(*blocks, *_advisories(checks, links))
 
 
-def _summary(rows: pd.DataFrame) -> Iterator[str]:
+def _scores(rows: pd.DataFrame) -> Iterator[str]:
     yield f"Conforming / scored requests: **{cell(rows)}**. The marks are explained in [the overview](README.md)."
+    if apart := int(rows["elsewhere"].sum()):
+        yield f"In what the requests are about: **{own_score(rows)}**; {apart} failures are set apart, as attributed."
     if not rows["green"].all() or (rows["verdict"] == Verdict.XFAIL).any():
         yield _ALL
+
+
+def _verdicts(rows: pd.DataFrame) -> Iterator[str]:
     counts = [(verdict, markdown.code(verdict.mark), number) for verdict, number in tally(rows).items()]
+    yield "## Verdicts"
     yield markdown.table(("verdict", "mark", "requests"), counts, right=[2])
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["cell", "counted", "matrix", "panels", "tally"]
+__all__ = ["cell", "cell_apart", "counted", "matrix", "own_score", "panels", "tally"]
 
 _WIDTH = len(LADDER)  # backends beside each other on a page
 
@@ -33,6 +33,19 @@ def tally(frame: pd.DataFrame) -> dict[Verdict, int]:
 def cell(frame: pd.DataFrame) -> str:
     """`conforming/scored`, then the mark and number of everything that is no plain pass: `12/14 (2 x, 3 -)`."""
     return counted(tally(frame))
+
+
+def cell_apart(frame: pd.DataFrame) -> str:
+    """The same as `cell`, the score without failures that are set apart, and their number: `own 12/13, 1 apart`."""
+    apart = int(frame["elsewhere"].sum())
+    if not apart:
+        return cell(frame)
+    return f"{cell(frame)}; own {own_score(frame)}, {apart} apart"
+
+
+def own_score(frame: pd.DataFrame) -> str:
+    """`conforming/scored`, without failures that are not the fault of what a request is about."""
+    return f"{int(frame['conforms'].sum())}/{int((frame['scored'] & ~frame['elsewhere']).sum())}"
 
 
 def counted(counts: Mapping[Verdict, int]) -> str:

@@ -11,7 +11,7 @@ from conformance.model.enums import Verdict
 from conformance.model.ladder import by_ladder
 from conformance.records.environment import fingerprint
 from conformance.report import markdown
-from conformance.report.matrix import matrix, panels, tally
+from conformance.report.matrix import cell_apart, matrix, own_score, panels, tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +31,11 @@ One request is one case in one variant on one backend, in a process of its own; 
 they pass. A cell says how many requests conform out of those that are scored, then the mark and the number of
 everything that is no plain pass; the [legend](#legend) explains the marks. An empty cell means that nothing was run.
 By clause of the specification: [coverage](coverage.md)."""
+
+_APART = """\
+Where failures are attributed, *own* is the score in what the requests are about: their modes if they have any, else all
+that they do. Failures that are *apart* are left out of it: those that a rung below shows too, those of how the backend
+runs what it compiled, and of a request with modes those that it shows without."""
 
 _PARTIAL = "**Partial: this is not the result of a backend on all cases.**"
 
@@ -67,6 +72,7 @@ def overview(
         "# Results",
         *([_PARTIAL, "\n".join(f"- {extent}" for extent in partial)] if partial else []),
         "\n".join([_HOW_TO_READ, *beside]),
+        _APART if rows["elsewhere"].any() else "",
         *(_matrix(rows[rows["backend"].isin(names)]) for names in panels(rows["backend"].unique())),
         "## Backends",
         _backends(
@@ -82,7 +88,7 @@ def overview(
 
 
 def _matrix(rows: pd.DataFrame) -> str:
-    headers, cells = matrix(rows)
+    headers, cells = matrix(rows, cell_apart)
     return markdown.table([headers[0], *map(_link, headers[1:])], cells)
 
 
@@ -104,13 +110,23 @@ def _backends(rows: pd.DataFrame, descriptions: Mapping[str, str]) -> str:
         advisories = int((own["advisories"] != "").sum())
         numbers = (
             f"{int(own['conforms'].sum())}/{int(own['scored'].sum())}",
+            *_attributed(own),
             int((~own["green"]).sum()),
             *(counts.get(verdict, 0) for verdict in (Verdict.XFAIL, Verdict.UNSUPPORTED, Verdict.SKIP)),
             advisories,
         )
         lines.append((_link(name) if len(own) else markdown.plain(name), markdown.plain(descriptions[name]), *numbers))
-    headers = ("backend", "what it is", "conforming", "red", "xfail", "unsupported", "skip", "with advisories")
-    return markdown.table(headers, lines, right=range(2, 8))
+    headers = ("backend", "what it is", "conforming", "own", "apart", "red", "xfail", "unsupported", "skip")
+    return markdown.table((*headers, "with advisories"), lines, right=range(2, 10))
+
+
+def _attributed(rows: pd.DataFrame) -> tuple[str, str]:
+    """The score without failures that are set apart, and their number; where not all are attributed, how many."""
+    failing = rows[rows["scored"] & ~rows["conforms"]]
+    missing = int(failing["attribution"].isna().sum())
+    if missing and missing == len(failing):
+        return "", "not attributed"
+    return own_score(rows), f"{int(rows['elsewhere'].sum())}{f' ({missing} not attributed)' if missing else ''}"
 
 
 def _environment(sources: Sequence[Source]) -> str:

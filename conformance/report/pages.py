@@ -22,8 +22,9 @@ from conformance.report.coverage import coverage
 from conformance.report.links import Links
 from conformance.report.markdown import MARKER, code, page_name, plain
 from conformance.report.overview import Source, overview
-from conformance.report.plots import available, draw
+from conformance.report.plots import available, draw, draw_profile, profile_plot
 from conformance.report.releases import Release, releases_page
+from conformance.report.root_causes import profile_table
 from conformance.report.runs import gathered, published
 from conformance.timing import timing_file
 
@@ -66,7 +67,8 @@ def write(records: Sequence[Path], folder: Path) -> list[Path]:
         RecordError: a file is not publishable and the folder is, two files have one backend, or the folder cannot
             be written.
     """
-    todo = changes(records, folder) | _plots(records, folder)
+    runs = _runs(records, folder)
+    todo = _changes(runs, records, folder) | _plots(runs, records, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in todo.items():
@@ -82,8 +84,11 @@ def write(records: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def changes(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
-    """Return what `write` would do: path -> its new text, or None where it would be removed."""
-    runs = _runs(records, folder)
+    """Return what `write` would do but for plots: path -> its new text, or None where it would be removed."""
+    return _changes(_runs(records, folder), records, folder)
+
+
+def _changes(runs: Published | None, records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
     made = _pages(runs, records, folder) | (_badges(runs) if runs and (folder / _RECORDS).is_dir() else {})
     rendered = {folder / name: text for name, text in made.items()}
     todo: dict[Path, str | None] = {path: text for path, text in rendered.items() if _read(path) != text}
@@ -137,15 +142,34 @@ def _report(records: Sequence[Path], folder: Path) -> str:
     return shlex.join(["conformance", "report", *named, "--output", folder.resolve().name])
 
 
-def _plots(records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
+def _plots(runs: Published | None, records: Sequence[Path], folder: Path) -> dict[Path, str | None]:
     """The plots that would be written; another version of matplotlib draws others, so `changes` omits them."""
-    return {folder / name: text for name, text in images(records).items() if _read(folder / name) != text}
+    return {folder / name: text for name, text in _images(runs, records).items() if _read(folder / name) != text}
 
 
-def images(records: Sequence[Path]) -> dict[str, str]:
-    """The plots as SVG, by the names that pages have for them; none without timings or matplotlib."""
-    _, timings = find.find_kinds(*records)
-    return draw(timing_file.read(timings[0])) if timings and available() else {}
+def images(records: Sequence[Path], folder: Path) -> dict[str, str]:
+    """The plots of the pages of a folder as SVG, by the names that pages have for them; none without matplotlib."""
+    return _images(_runs(records, folder), records)
+
+
+def _images(runs: Published | None, records: Sequence[Path]) -> dict[str, str]:
+    if not available():
+        return {}
+    timings = find.find_kinds(*records)[1]
+    return (draw(timing_file.read(timings[0])) if timings else {}) | (_profiles(runs) if runs else {})
+
+
+def _profiles(runs: Published) -> dict[str, str]:
+    """The heat map of each backend that fails anywhere."""
+    every = [entry for _, run in runs.tables for entry in run.records]
+    rows, checks = frame.of(every), frame.checks_of(every)
+    made = {}
+    for backend in map(str, rows["backend"].unique()):
+        own = rows[rows["backend"] == backend]
+        counts = profile_table(own, checks[checks["backend"] == backend])
+        if not counts.empty:
+            made[profile_plot(backend)] = draw_profile(counts, own.groupby("area").size())
+    return made
 
 
 def _badges(runs: Published) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Plots of timings as SVG: the speed-up of each case with its interval, and what compiling costs beside what it saves.
+"""Plots as SVG: the speed-up of each case, what compiling costs beside what it saves, and checks by area as a heat map.
 
 They need matplotlib, which the extra `plot` installs.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conformance.model.ladder import by_ladder
+from conformance.report.markdown import page_name
 from conformance.timing import timing_frame
 from conformance.timing.model import Phase, Speed
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from conformance.timing.timing_file import TimingRun
 
-__all__ = ["COMPILING", "SPEED_UPS", "available", "draw"]
+__all__ = ["COMPILING", "SPEED_UPS", "available", "draw", "draw_profile", "profile_plot"]
 
 SPEED_UPS = "plots/speed-ups.svg"
 COMPILING = "plots/compiling.svg"
@@ -33,6 +34,7 @@ _INK = "#808080"  # can be read on white and on black
 _MARKERS = "osD^vP*X<>"
 _LINES = (10**2, 10**4, 10**6)  # calls until compiling has paid
 _KEY = ["case", "variant", "backend"]
+_DARK = 0.6  # share from which a cell is so dark that its number is white
 
 
 def available() -> bool:
@@ -48,6 +50,32 @@ def draw(run: TimingRun) -> dict[str, str]:
     cold = rows[rows["phase"] == str(Phase.COMPILE_COLD)]
     backends = by_ladder(map(str, longest["backend"].unique()))
     return {SPEED_UPS: _speed_ups(longest, backends), COMPILING: _compiling(longest, cold, backends)}
+
+
+def profile_plot(backend: str) -> str:
+    """The file name of the heat map of a backend."""
+    return f"plots/{page_name(backend).removesuffix('.md')}-profile.svg"
+
+
+def draw_profile(counts: pd.DataFrame, totals: pd.Series) -> str:
+    """A heat map as SVG: areas by checks, the share of the area's requests as shade, with their number.
+
+    Args:
+        counts: requests in which a check did not hold, by area.
+        totals: requests of each area.
+    """
+    numbers = counts.to_numpy()
+    shares = numbers / totals.loc[counts.index].to_numpy()[:, np.newaxis]
+    figure, axes = _axes(height=1.2 + 0.3 * len(counts))
+    axes.pcolormesh(shares, cmap="Reds", vmin=0.0, vmax=1.0, edgecolors=_INK, linewidth=0.2)
+    for (row, column), share in np.ndenumerate(shares):
+        if share:
+            ink, place = "white" if share > _DARK else "black", (column + 0.5, row + 0.5)
+            axes.annotate(str(numbers[row, column]), place, color=ink, fontsize=8, ha="center", va="center")
+    axes.set_xticks(np.arange(counts.shape[1]) + 0.5, list(counts.columns), rotation=30, ha="right")
+    axes.set_yticks(np.arange(counts.shape[0]) + 0.5, list(counts.index))
+    axes.invert_yaxis()
+    return _text(figure)
 
 
 def _speed_ups(rows: pd.DataFrame, backends: Sequence[str]) -> str:
@@ -115,9 +143,13 @@ def _axes(height: float) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure, axes: Axes) -> str:
+    axes.legend(fontsize=9, labelcolor=_INK, facecolor="none", edgecolor=_INK)
+    return _text(figure)
+
+
+def _text(figure: Figure) -> str:
     import matplotlib as mpl  # noqa: PLC0415 - only who plots needs it
 
-    axes.legend(fontsize=9, labelcolor=_INK, facecolor="none", edgecolor=_INK)
     text = io.StringIO()
     # Letters as paths are as wide as they were measured, whatever fonts a reader has; comments spell them.
     with mpl.rc_context({"svg.hashsalt": "conformance", "svg.fonttype": "path"}):

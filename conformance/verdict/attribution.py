@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from conformance.model.result import Attempt, CheckResult, Difference
 
-__all__ = ["COMPILED", "Failure", "attribute", "is_of_reuse", "own_symptom", "set_aside", "without_harness"]
+__all__ = ["COMPILED", "Failure", "attribute", "beyond", "is_of_reuse", "own_symptom", "set_aside", "without_harness"]
 
 COMPILED = "compiled"
 """The check of who did the work."""
@@ -87,15 +87,13 @@ class Failure:
         return check.breaks and (self.kind in kinds or not self.kind)
 
 
-def attribute(
-    failure: Failure, ask: Callable[[Control], Showing | None], rung: Callable[[], str] = lambda: ""
-) -> Attribution:
+def attribute(failure: Failure, ask: Callable[[Control], Showing | None], rung: str = "") -> Attribution:
     """Attribute a failure, with no more controls than decide.
 
     Args:
         failure: of a request.
         ask: runs a control, and returns whether it shows the failure; None where it would be the request itself.
-        rung: returns the lowest of the consecutive rungs that show it; called where it is inherited.
+        rung: the lowest of the consecutive rungs that show it, where it is inherited.
     """
     seen: dict[Control, Showing] = {}
 
@@ -106,7 +104,7 @@ def attribute(
         return answer
 
     cause = _cause(failure, shows)
-    return Attribution(cause=cause, controls=seen, rung=rung() if cause is Cause.INHERITED else "")
+    return Attribution(cause=cause, controls=seen, rung=rung if cause is Cause.INHERITED else "")
 
 
 def _cause(failure: Failure, shows: Callable[[Control], Showing | None]) -> Cause:
@@ -131,6 +129,20 @@ def own_symptom(of: Attempt | Record) -> Symptom:
     left = without_harness(of.checks)
     reduced = replace(of, checks=left) if any(check.breaks for check in left) else of
     return Symptom.of_record(reduced) if isinstance(reduced, Record) else Symptom.of(reduced)
+
+
+def beyond(record: Record, shown: Iterable[CheckResult]) -> Record | None:
+    """Return a record without what another backend shows too, by check and kind; None where nothing is left.
+
+    Args:
+        record: of a failure.
+        shown: the checks of the other backend, whose symptom is the same.
+    """
+    if record.outcome in _NO_RESULT:
+        return None  # they end in the same way
+    theirs = {(check.check, each.kind) for check in shown if check.breaks for each in check.differences}
+    left = set_aside(record.checks, lambda check, each: each is not None and (check, each.kind) in theirs)
+    return replace(record, checks=left) if any(check.breaks for check in left) else None
 
 
 def without_harness(checks: Iterable[CheckResult]) -> tuple[CheckResult, ...]:

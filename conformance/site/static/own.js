@@ -1,7 +1,8 @@
 "use strict";
 /* A file of the visitor's own, which stays in this browser: a release beside the others. */
 conformance.extend(({ data, h, route, releases, alone }) => {
-  const KEYS = ["backend", "case", "variant", "area", "verdict", "check", "cause", "first", "advisory", "clauses", "message"];
+  const KEYS = ["backend", "case", "variant", "area", "verdict", "check", "cause", "first", "attribution",
+    "advisory", "clauses", "message"];
   const MOST = 240; // characters of a message
 
   /* A short name of a root cause: a sum over its characters. */
@@ -14,6 +15,7 @@ conformance.extend(({ data, h, route, releases, alone }) => {
     if (cause) causes[cause] = { words, issue: String(expectation.issue || "") };
     return {
       backend: String(one.backend), case: String(one.case_id), variant, verdict: one.verdict, cause, first: "", advisory: "",
+      attribution: String((one.attribution || {}).cause || ""),
       message: said.slice(0, MOST), area: variant.includes("moves=") ? "moves" : String(one.case_id).split(".")[0],
       check: conforms ? "" : said.split(/[: ]/)[0], clauses: Array.isArray(one.clauses) ? one.clauses.join(" ") : "",
     };

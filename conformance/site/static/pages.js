@@ -306,6 +306,8 @@ conformance.extend((tools) => {
     "root cause": "The reason of a known failure or, of a new one, its symptom.",
     "first seen in": "The first backend of the ladder eager, pre_dispatch_eager, aot_eager, aot_eager_decomp_partition, inductor from which on "
       + "all show the same failure: Dynamo, tracing, AOTAutograd, decompositions and partitioner, code generation.",
+    "attributed to": "Whose fault a failure is, by controls: inherited (a rung below shows it), harness (memory used again, or a fallback), "
+      + "mode (it is gone without modes), backward (gone without backward), base (neither), undecided; empty where no controls were run.",
     level: "Chapters of the specification that a backend conforms to altogether.",
   };
 

@@ -2,8 +2,8 @@
 /* Search: words, and `key:value` or `-key:value`. All must hold; of several values of one key, one. */
 conformance.extend(({ has, rowsOf, word, row, h, link, search, request, table, chip, plain, tally, query, current }) => {
   const MOST = 500; // rows of a table that are drawn at once
-  const KEYS = ["backend", "case", "variant", "area", "verdict", "check", "clause", "cause", "first", "advisory"];
-  const EXACT = ["backend", "verdict", "area", "cause", "first"];
+  const KEYS = ["backend", "case", "variant", "area", "verdict", "check", "clause", "cause", "first", "attribution", "advisory"];
+  const EXACT = ["backend", "verdict", "area", "cause", "first", "attribution"];
   const LISTS = { clause: "clauses", advisory: "advisory" }; // columns of words
   const FEW = 20;
 
@@ -71,10 +71,10 @@ conformance.extend(({ has, rowsOf, word, row, h, link, search, request, table, c
     if (!places.length) return [facets, h("ul", {}, advice(found, text).map((each) => h("li", {}, each)))];
     const lines = places.slice(0, MOST).map((place) => row(found, place)).map((one) => ({
       cells: [request(current(), one), plain(one.variant), link(`backend/${one.backend}`, one.backend), chip(one.verdict), one.check,
-        one.first && one.first !== one.backend ? one.first : ""],
+        one.first && one.first !== one.backend ? one.first : "", one.attribution],
       said: one.message,
     }));
-    return [facets, table(["case", "variant", "backend", "verdict", "check", "first seen in"], lines, "Requests")];
+    return [facets, table(["case", "variant", "backend", "verdict", "check", "first seen in", "attributed to"], lines, "Requests")];
   };
 
   const page = async (show) => {

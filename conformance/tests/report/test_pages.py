@@ -109,6 +109,7 @@ def test_writing_twice_writes_nothing_the_second_time(tmp_path: Path) -> None:
         "coverage.md",
         "fake.md",
         "eager.md",
+        "fake-profile.svg",
     ]
     assert report_pages.write([records], tmp_path / "out") == []
 
@@ -231,10 +232,12 @@ def test_a_document_as_html_needs_no_other_file(tmp_path: Path) -> None:
     loud = red("demo.first.loud", message="<script>alert(1)</script> & more")
     run = a_run(tmp_path / "a.jsonl", *_everything(), loud)
     timings = some_timings(tmp_path / "t.jsonl", *_timings())
-    text = formats.as_html(report_pages.document([run, timings], tmp_path / "out"), report_pages.images([run, timings]))
+    text = formats.as_html(
+        report_pages.document([run, timings], tmp_path / "out"), report_pages.images([run, timings], tmp_path / "out")
+    )
     assert '<h1 id="fake">fake</h1>' in text
     assert '<a href="#fake">fake</a>' in text
-    assert text.count('<img src="data:image/svg+xml;base64,PD94') == 2
+    assert text.count('<img src="data:image/svg+xml;base64,PD94') == 3
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in text
     assert "<script>" not in text
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.cli.main import main
+from conformance.model.attribution import Attribution, Cause
 from conformance.model.errors import RecordError, UsageError
 from conformance.records import record_file
 from conformance.report import statement
@@ -66,8 +67,9 @@ def test_many_words_take_wider_numbers() -> None:
 
 
 def test_every_record_is_a_row(tmp_path: Path) -> None:
-    """With area, verdict, the check that decided, and the root cause of what does not conform."""
-    path = a_run(tmp_path / "a.jsonl", a_record(), red(case_id="demo.first.two"), an_xfail(case_id="demo.first.three"))
+    """With area, verdict, the check that decided, and root cause and attribution of what does not conform."""
+    known = an_xfail(case_id="demo.first.three", attribution=Attribution(cause=Cause.MODE))
+    path = a_run(tmp_path / "a.jsonl", a_record(), red(case_id="demo.first.two"), known)
     built = site([path], tmp_path / "site")
     kind, release, value = script(tmp_path / "site" / "data" / "r0.js")
     columns = value["columns"]
@@ -77,6 +79,7 @@ def test_every_record_is_a_row(tmp_path: Path) -> None:
     assert words(columns["verdict"]) == ["pass", "fail", "xfail"]
     assert words(columns["area"]) == ["demo"] * 3
     assert [bool(cause) for cause in words(columns["cause"])] == [False, True, True]
+    assert words(columns["attribution"]) == ["", "", "mode"]
 
 
 def test_what_is_no_plain_pass_has_details(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from conformance.model.attribution import Attribution, Cause, Control, Showing
 from conformance.model.enums import Outcome
 from conformance.tests.failures import differing, recorded, retained, shared
 from conformance.tests.fakes import a_difference, an_attempt, crashed, failed, raised, vacuous
-from conformance.verdict.attribution import Failure, attribute, own_symptom, without_harness
+from conformance.verdict.attribution import Failure, attribute, beyond, own_symptom, without_harness
 from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def reaching(actual: str, expected: str = "call[1].output") -> Difference:
 
 def caused(failure: Attempt, **answers: Showing) -> Attribution:
     """The attribution of a failure by what the controls show; those that are not named do not apply."""
-    return attribute(Failure.of(recorded(failure)), lambda control: answers.get(control.value), rung=lambda: "eager")
+    return attribute(Failure.of(recorded(failure)), lambda control: answers.get(control.value), rung="eager")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,17 @@ def test_what_is_not_the_harness_decides() -> None:
         == Symptom.of(differing(autograd_flags=a_difference(kind="is_inference")))
     )
     assert own_symptom(vacuous()) == Symptom.of(vacuous())
+
+
+def test_what_the_rung_shows_too_is_no_part_of_what_is_left() -> None:
+    """By check and kind; of a request that ends in the same way nothing is left."""
+    record = recorded(failed("values", "mutation"))
+    left = beyond(record, failed("values").checks)
+    assert left is not None
+    assert {check.check for check in left.checks if check.breaks} == {"mutation"}
+    assert beyond(record, failed("values", "mutation", "gradients").checks) is None
+    assert beyond(record, differing(values=a_difference(kind="dtype")).checks) == record
+    assert beyond(recorded(raised()), ()) is None
 
 
 NUMBERS = failed("values")

@@ -15,7 +15,7 @@ from conformance.catalogue import controls
 from conformance.execution import attempts
 from conformance.model.attribution import Control, Showing
 from conformance.model.moves import move_of
-from conformance.verdict.attribution import Failure, attribute, own_symptom
+from conformance.verdict.attribution import Failure, attribute, beyond, own_symptom
 from conformance.verdict.ladder import beneath
 
 if TYPE_CHECKING:
@@ -87,19 +87,21 @@ class Attributor:
 
     def __call__(self, record: Record, request: Request) -> Attribution:
         """Attribute one failure."""
-        failure = Failure.of(record)
+        rungs = [*self._showing(record, request)]
+        left = beyond(record, rungs[0][1].checks) if rungs else record
+        failure = Failure.of(left or record)
         asks: dict[Control, Callable[[], Showing | None]] = {
             Control.AGAIN: lambda: None if self._is_here else failure.shown_by(self._run(request)),
-            Control.RUNG: lambda: Showing.SAME if next(self._showing(record, request), "") else Showing.GONE,
+            Control.RUNG: lambda: Showing.GONE if left else Showing.SAME,
             Control.MODES: lambda: self._modes(failure, request),
             Control.BACKWARD: lambda: self._backward(failure, request),
             Control.OPERATIONS: lambda: failure.shown_by(
                 self._run(controls.without_operations(_without_modes(request)))
             ),
         }
-        return attribute(failure, lambda control: asks[control](), rung=lambda: [*self._showing(record, request)][-1])
+        return attribute(failure, lambda control: asks[control](), rung="" if left else rungs[-1][0])
 
-    def _showing(self, record: Record, request: Request) -> Iterator[str]:
+    def _showing(self, record: Record, request: Request) -> Iterator[tuple[str, Record | Attempt]]:
         """The consecutive rungs beneath the backend that show the symptom of its failure, the nearest first."""
         symptom = own_symptom(record)
         for name in beneath(record.backend, is_aot=record.backend in self._aot):
@@ -108,7 +110,7 @@ class Attributor:
                 shown = self._run(replace(request, backend=self._rungs[name]))
             if shown is None or own_symptom(shown) != symptom:
                 return
-            yield name
+            yield name, shown
 
     def _modes(self, failure: Failure, request: Request) -> Showing | None:
         move = move_of(failure.check)

@@ -50,9 +50,8 @@ class Result:
         """How many failures each cause has, for a terminal."""
         counts = Counter(each.cause for each in self.found.values())
         parts = ", ".join(f"{counts[cause]} {cause}" for cause in Cause if counts[cause])
-        lines = [
-            f"{len(self.found)} failures attributed with {self.controls} controls" + (f": {parts}" if parts else "")
-        ]
+        failures = f"{len(self.found)} failure{'s' * (len(self.found) != 1)}"
+        lines = [": ".join(filter(None, [f"{failures} attributed with {self.controls} controls", parts]))]
         if self.left_out:
             first = "/".join(self.left_out[0])
             lines.append(f"{len(self.left_out)} left out, whose cases are no longer there; the first: {first}")

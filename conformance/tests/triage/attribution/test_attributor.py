@@ -64,6 +64,14 @@ def test_a_backend_of_somebody_elses_is_built_on_dynamo_and_perhaps_on_aot() -> 
         assert (found.cause, found.rung) == (Cause.INHERITED, name)
 
 
+def test_what_the_rung_does_not_show_is_not_inherited() -> None:
+    """A request that fails for another reason too is attributed by that."""
+    run = _Attempts("eager")
+    record = red(MODES.id, checks=failed("values", "gradients", "mutation").checks)
+    found = attribution(run, record, a_request(MODES))
+    assert (found.cause, found.rung) == (Cause.MODE, "")
+
+
 def test_a_rung_that_cannot_be_run_shows_nothing() -> None:
     """Then the controls on the backend itself decide."""
     run = _Attempts()

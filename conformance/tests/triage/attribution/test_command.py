@@ -13,6 +13,7 @@ from conformance.model.errors import RecordFileError
 from conformance.records import environment, record_file
 from conformance.tests.fakes import a_backend, a_record, an_attempt, failed
 from conformance.tests.runs import a_last_run, a_run, an_xfail, red
+from conformance.tests.saboteurs import ref
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,7 @@ def test_the_failures_of_a_file_are_attributed(tmp_path: Path, machine: Environm
     done = attribute(path)
     assert done.exit_code == 0
     assert done.output.splitlines() == [
-        "1 failures attributed with 2 controls: 1 mode",
+        "1 failure attributed with 2 controls: 1 mode",
         f"1 left out, whose cases are no longer there; the first: fake/{GONE}/grad=enabled",
     ]
     run = record_file.read(path)
@@ -112,6 +113,19 @@ def test_the_last_run_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyP
     done = CliRunner().invoke(main, ["attribute", "-q"])
     assert done.exit_code == 2
     assert f"{path.relative_to(tmp_path)}: cannot be attributed here" in done.output
+
+
+@pytest.mark.torch
+def test_a_run_attributes_what_fails_if_it_is_asked_to(tmp_path: Path) -> None:
+    """At its end; its exit code stays that of the run."""
+    words = ["--backend", ref("results", "values_off"), "--case", "base.smoke.arithmetic"]
+    path = tmp_path / "mine.jsonl"
+    done = CliRunner().invoke(main, ["run", *words, "--quiet", "--attribute", "--records", str(path)])
+    assert done.exit_code == 1
+    assert "1 failure attributed with " in done.output
+    (record, *_) = record_file.read(path).records
+    assert record.attribution is not None
+    assert record.attribution.cause is Cause.BASE
 
 
 def test_records_of_the_version_before_are_read(tmp_path: Path) -> None:
