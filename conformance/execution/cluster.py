@@ -97,7 +97,11 @@ def _local_cluster(scheduler: str) -> distributed.LocalCluster:
     settings = {"allowed-failures": _DEATHS, "worker-ttl": f"{_SILENT_S} s"}
     with dask.config.set({f"distributed.scheduler.{name}": value for name, value in settings.items()}):
         return distributed.LocalCluster(
-            n_workers=int(number), threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=int(number),
+            threads_per_worker=1,
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": ":0"},  # its pages need a port all the same: any that is free
+            silence_logs=logging.CRITICAL,
         )
 
 

@@ -199,6 +199,7 @@ class Bench:
             threads=self.options.threads,
             compiles=self.options.compiles,
             callgrind=self.options.callgrind,
+            pinned=self.options.scheduler is not None,
         )
 
     def _probes(self, requests: Sequence[Request]) -> Sequence[Request]:

@@ -47,7 +47,7 @@ def run(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
         task: what to time, and how long.
         report: called with each stage as it begins.
     """
-    torch.set_num_threads(task.threads)
+    _settle(task)
     report(Stage.COMPILE)
     with prepared(task.request) as candidate:
         compiled = counters.compile_metrics(candidate.watch) if candidate.watch else {}
@@ -64,9 +64,16 @@ def run(task: TimingRequest, report: Callable[[Stage], None]) -> Timing:
         )
 
 
+def _settle(task: TimingRequest) -> None:
+    """Set the number of threads and, before any is started, the processors that they stay on: the last ones."""
+    torch.set_num_threads(task.threads)
+    if task.pinned and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-task.threads :])
+
+
 def run_against_itself(task: TimingRequest, report: Callable[[Stage], None]) -> Noise:
     """Time uncompiled as if it were a candidate, repeatedly: the deviation of the ratios from 1 is noise."""
-    torch.set_num_threads(task.threads)
+    _settle(task)
     report(Stage.REFERENCE)
     base = uncompiled(task.request)
     candidate, phase = base.uncompiled_baseline(), base.phases[-1]

@@ -96,13 +96,15 @@ class Blocks:
 class TimingRequest:
     """A task of timing for a child: a request that conforms, the effort per phase, and the number of kernel threads.
 
-    `repetitions` is how often uncompiled calls are timed against themselves, for a task that measures noise.
+    `repetitions` is how often uncompiled calls are timed against themselves, for a task that measures noise. `pinned`
+    is whether the child stays on as many processors as it has threads.
     """
 
     request: Request
     effort: Effort
     threads: int = 1
     repetitions: int = 1
+    pinned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,13 +31,17 @@ _CALLGRIND_S = 900.0
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """How each request of a run is timed; `session` is unique to one execution, which measures noise anew."""
+    """How each request of a run is timed; `session` is unique to one execution, which measures noise anew.
+
+    `pinned` is whether phases are timed on fixed processors, as on workers, where others may be busy.
+    """
 
     session: str
     effort: Effort
     threads: int
     compiles: int
     callgrind: bool
+    pinned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +56,9 @@ class Timed:
 
 @dataclass(frozen=True, kw_only=True)
 class _Probes:
-    """The workloads on which noise is measured, equal if the session is the same."""
+    """The workloads on which noise is measured, equal if they are of the same session."""
 
-    session: str
-    threads: int
+    terms: Terms
     requests: Sequence[Request] = field(compare=False)
 
 
@@ -67,23 +70,27 @@ def time_requests(terms: Terms, requests: Sequence[Request], probes: Sequence[Re
         requests: what is timed.
         probes: workloads on which noise is measured, before the first request of a session in this process.
     """
-    noise = _noise(_Probes(session=terms.session, threads=terms.threads, requests=probes))
+    noise = _noise(_Probes(terms=terms, requests=probes))
     return [Timed(timing=_timing(terms, request), noise=noise, machine=machine()) for request in requests]
 
 
 @lru_cache(maxsize=1)
 def _noise(probes: _Probes) -> Noise:
     """Time uncompiled calls against themselves."""
-    ratios: dict[str, tuple[float, ...]] = {}
+    terms, ratios = probes.terms, dict[str, tuple[float, ...]]()
     for request in probes.requests:
-        task = TimingRequest(request=request, effort=_NOISE, threads=probes.threads, repetitions=_REPETITIONS)
+        task = replace(_task(terms, request), effort=_NOISE, repetitions=_REPETITIONS)
         found = _in_child("run_against_itself", task, Noise, request, _NOISE.budget_s * _REPETITIONS)
         ratios |= found.ratios if isinstance(found, Noise) else {}
     return Noise(ratios=ratios)
 
 
+def _task(terms: Terms, request: Request) -> TimingRequest:
+    return TimingRequest(request=request, effort=terms.effort, threads=terms.threads, pinned=terms.pinned)
+
+
 def _timing(terms: Terms, request: Request) -> Timing:
-    task = TimingRequest(request=request, effort=terms.effort, threads=terms.threads)
+    task = _task(terms, request)
     found = _in_child("run", task, Timing, request, terms.effort.budget_s * len(Phase))
     if isinstance(found, str):
         return replace(Timing.of(request), message=f"it could not be timed: {found}")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import dask
 import distributed
 
 from conformance.catalogue import sources
@@ -47,6 +48,7 @@ def main(workers: Sequence[int], seconds: float) -> None:
     with ThreadPoolExecutor(2) as threads:
         plain = _seconds(plan, threads, lambda: 2, batch=1)
     with connected("local:2") as client:
+        client.wait_for_workers(2)
         executor = ClusterExecutor(client, _cargo(plan))
         taken = _seconds(plan, executor, lambda: executor.slots, batch=1)
         executor.shutdown()
@@ -93,12 +95,20 @@ def _scaling(whole: Plan, durations: Path, number: int, seconds: float) -> str:
 
 @contextmanager
 def _workers(number: int) -> Iterator[distributed.Client]:
+    # Of one process, each would take all memory for its own, and pause; and each would watch it twice a second.
     with (
+        dask.config.set({"distributed.admin.system-monitor.interval": "60 s"}),
         distributed.LocalCluster(
-            n_workers=number, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=number,
+            threads_per_worker=1,
+            processes=False,
+            memory_limit=0,
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": ":0"},
         ) as made,
         distributed.Client(made, set_as_default=False) as client,
     ):
+        client.wait_for_workers(number)
         yield client
 
 

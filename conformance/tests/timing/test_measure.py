@@ -12,6 +12,7 @@ from conformance.model.case import InputSpec, Variant
 from conformance.model.request import BackendInfo
 from conformance.observation.evidence import GraphWatch
 from conformance.tests.fakes import a_case, a_request
+from conformance.timing import measure
 from conformance.timing.model import DISPATCH, Effort, FirstCall, Noise, Phase, Timing, TimingRequest
 from conformance.timing.subject import prepared, uncompiled
 
@@ -147,3 +148,16 @@ def test_a_first_call_uses_the_cache_it_is_given(tmp_path: Path) -> None:
         built.append({path: path.stat().st_mtime_ns for path in cache.rglob("*.so")})
     assert built[0]
     assert built[0] == built[1]
+
+
+def test_a_pinned_child_stays_on_the_last_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as it has threads; one that is not pinned may be moved."""
+    chosen: list[tuple[int, list[int]]] = []
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {5, 0, 1, 2})
+    monkeypatch.setattr("os.sched_setaffinity", lambda process, cores: chosen.append((process, cores)))
+    monkeypatch.setattr("torch.set_num_threads", lambda _: None)
+    task = TimingRequest(request=requested(LINEAR), effort=QUICK, threads=2)
+    measure._settle(task)
+    assert chosen == []
+    measure._settle(replace(task, pinned=True))
+    assert chosen == [(0, [2, 5])]
