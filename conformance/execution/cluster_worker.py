@@ -191,17 +191,17 @@ def perform(
     Raises:
         SelectionError: the texts are not those of the client, or there is no such case here.
     """
-    if cargo.digest != digest:
-        message = f"the texts that came with run {cargo.run_id} are not those that were sent"
-        raise SelectionError(message)
     with _OUTFITTING:
-        outfit = _outfit(cargo)
+        outfit = _outfit(cargo, digest)
     made = function(*([outfit.request(words) for words in part] for part in parts))
     return Performed(results=tuple(made), fingerprint=outfit.fingerprint)
 
 
 @lru_cache(maxsize=4)
-def _outfit(cargo: Cargo) -> _Outfit:
+def _outfit(cargo: Cargo, digest: str) -> _Outfit:
+    if cargo.digest != digest:
+        message = f"the texts that came with run {cargo.run_id} are not those that were sent"
+        raise SelectionError(message)
     return _Outfit(cargo)
 
 

@@ -53,7 +53,7 @@ STATE = "fuzz.jsonl"
 
 _START = b'{"kind":"fuzz"'
 _BATCH = 12  # programs that share a process: three a chunk
-_AHEAD = 3  # chunks that are under way at least, so that no job waits for the last program of one
+_AHEAD = 3  # chunks that are under way, so that no job waits for the last program of one
 _REASON = 160  # characters of why a program is invalid
 _TITLE = 100  # characters
 _POLL_S = 0.2
@@ -171,7 +171,6 @@ class _Course:
 
     def __init__(self, fuzz: Fuzz, executor: ThreadPoolExecutor, jobs: int) -> None:
         self._fuzz, self._tools, self._executor = fuzz, fuzz.tools, executor
-        self._ahead = max(_AHEAD, jobs)
         self._next = len(fuzz.done)
         self._drawn = sum(chunk.programs for chunk in fuzz.done)
         self._codes = {digest for chunk in fuzz.done for digest in chunk.codes}
@@ -197,7 +196,7 @@ class _Course:
         judged: deque[_Judged] = deque()
         while True:
             waiting = sum(one.waiting for one in judged)
-            while len(running) < self._ahead and self._goes_on(waiting):
+            while len(running) < _AHEAD and self._goes_on(waiting):
                 running.append(self._start())
             if running:
                 judged.append(self._judge(running.popleft()))
