@@ -259,6 +259,20 @@ def mutants(session: nox.Session) -> None:
     session.run("python", "-m", "conformance.tests.jobs.mutants", folder, *options)
 
 
+@nox.session
+def history(session: nox.Session) -> None:
+    """Run the programs of past issues of PyTorch and rewrite results/history.md; it can be continued.
+
+    The first argument, if any, is what to install in place of the newest torch, such as `torch==2.13.0`.
+    """
+    requirement, *options = session.posargs or [""]
+    install(session, "--editable", ".[test]")
+    if requirement:
+        session.install(requirement)
+    words = ["results/history", "--page", "results/history.md", *options]
+    session.run("python", "-m", "conformance.tests.jobs.history", *words)
+
+
 @nox.session(name="false-alarms")
 def false_alarms(session: nox.Session) -> None:
     """Check correct functions of public projects and rewrite results/false_alarms.md; it can be continued."""

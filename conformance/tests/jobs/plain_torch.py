@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import ModuleType
 
-__all__ = ["shown"]
+__all__ = ["shown", "told"]
 
 _SEED = 1
 _CALLS = 2
@@ -56,6 +56,14 @@ def shown(function: str, backend: str) -> tuple[dict[str, str], dict[str, str]]:
     if not torch._dynamo.utils.counters["stats"]["unique_graphs"]:
         found["compiled"] = "Dynamo made no graph"
     return found, unstable
+
+
+def told(function: str, backend: str) -> bool:
+    """Whether `NAME_shows` beside a function, given it compiled, says that it is wrong."""
+    torch.manual_seed(_SEED)
+    home, name = _load(function)
+    with inductor_config.patch(fallback_random=True):
+        return bool(getattr(home, f"{name}_shows")(torch.compile(getattr(home, name), backend=_backend(backend))))
 
 
 def _role(ref: str, backend: str) -> _Seen:
