@@ -49,7 +49,7 @@ def main(workers: Sequence[int], seconds: float) -> None:
         plain = _seconds(plan, threads, lambda: 2, batch=1)
     with connected("local:2") as client:
         client.wait_for_workers(2)
-        executor = ClusterExecutor(client, _cargo(plan))
+        executor = _ready(ClusterExecutor(client, _cargo(plan)), 2)
         taken = _seconds(plan, executor, lambda: executor.slots, batch=1)
         executor.shutdown()
     click.echo(f"overhead: {1000 * (taken - plain) / _EMPTY:.1f} ms a request ({taken:.1f} s and {plain:.1f} s)")
@@ -81,7 +81,7 @@ def _scaling(whole: Plan, durations: Path, number: int, seconds: float) -> str:
     names = {request.backend.name for request in requests}
     plan = a_plan([info for info in whole.backends if info.name in names], len(requests), sources.collect())
     with _workers(number) as client:
-        executor = ClusterExecutor(client, _cargo(plan))
+        executor = _ready(ClusterExecutor(client, _cargo(plan)), number)
         before = time.process_time()
         taken = _seconds(plan, executor, lambda: executor.slots)
         busy = time.process_time() - before
@@ -91,6 +91,13 @@ def _scaling(whole: Plan, durations: Path, number: int, seconds: float) -> str:
         f"{work / number / taken:.1%} of ideal; {len(requests) / taken:.0f} a second; "
         f"{1000 * busy / len(requests):.2f} ms of processor a request"
     )
+
+
+def _ready(executor: ClusterExecutor, number: int) -> ClusterExecutor:
+    """The executor once so many workers take part."""
+    while executor.slots < number:
+        time.sleep(0.1)
+    return executor
 
 
 @contextmanager
