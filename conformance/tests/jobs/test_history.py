@@ -143,7 +143,7 @@ def test_the_page_counts_what_is_on_a_release() -> None:
         result(number=4, shown=False),
     ]
     text = page.page(page.rows(drawn, results))
-    assert "4 issues were drawn. 3 are on a release here (3 on 2.13.0+cpu; 0 on 2.15.0+cu132)." in text
+    assert "4 issues were drawn. 3 are on a release here (3 of 4 on 2.13.0+cpu; 0 of 1 on 2.15.0+cu132)." in text
     assert "1 of 3 (33%)" in text
     assert "red for another reason: layout" in text
     assert "**green**" in text

@@ -101,9 +101,9 @@ def page(found: Sequence[Row]) -> str:
 
 
 def _summary(found: Sequence[Row], shown: Sequence[Row], fixed: Sequence[Row]) -> str:
-    releases = list(ordered({name for row in found for name in row.results}))
-    counts = Counter(name for row in found for name, one in row.results.items() if one.shown)
-    on = "; ".join(f"{counts[name]} on {name}" for name in releases)
+    every = [one for row in found for one in row.results.values()]
+    run, there = Counter(one.torch for one in every), Counter(one.torch for one in every if one.shown)
+    on = "; ".join(f"{there[name]} of {run[name]} on {name}" for name in ordered(run))
     lead = f"{len(found)} issues were drawn. {len(shown)} are on a release here ({on})."
     return f"{lead}\n\n{_table('issues', {'on a release here': shown, 'of these fixed later': fixed})}"
 
