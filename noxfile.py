@@ -120,7 +120,7 @@ def run_and_publish(session: nox.Session, name: str, home: Callable[[str], Path]
     scratch = Path(session.create_tmp(), "records.jsonl")
     scratch.unlink(missing_ok=True)
     try:
-        session.run("conformance", "run", "--records", str(scratch), *backends, *session.posargs)
+        session.run("conformance", "run", "--attribute", "--records", str(scratch), *backends, *session.posargs)
     finally:
         # Findings belong in the pages as well, whatever the exit code; an interrupted run leaves them as they were.
         if not session.posargs and scratch.exists() and '"kind":"footer"' in scratch.read_text(encoding="utf-8"):

@@ -58,13 +58,13 @@ def _scores(rows: pd.DataFrame) -> Iterator[str]:
     yield f"Conforming / scored requests: **{cell(rows)}**. The marks are explained in [the overview](README.md)."
     if apart := int(rows["elsewhere"].sum()):
         yield f"In what the requests are about: **{own_score(rows)}**; {apart} failures are set apart, as attributed."
-    if not rows["green"].all() or (rows["verdict"] == Verdict.XFAIL).any():
-        yield _ALL
 
 
 def _verdicts(rows: pd.DataFrame) -> Iterator[str]:
     counts = [(verdict, markdown.code(verdict.mark), number) for verdict, number in tally(rows).items()]
     yield "## Verdicts"
+    if not rows["green"].all() or (rows["verdict"] == Verdict.XFAIL).any():
+        yield _ALL
     yield markdown.table(("verdict", "mark", "requests"), counts, right=[2])
 
 

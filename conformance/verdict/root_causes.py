@@ -25,6 +25,7 @@ _UNCOMPILED = {
 }
 """What a difference of the check `compiled` says, by its path."""
 _NOTHING_COMPILED = "nothing was compiled"
+_COMPARED = frozenset({Outcome.FAIL, Outcome.VACUOUS})
 _ENDS = {Outcome.TIMEOUT: "over its time limit", Outcome.CRASH: "its process died"}
 
 
@@ -49,25 +50,26 @@ def root_causes(record: Record, *, makes_moves: bool) -> RootCauses:
     """
     if not record.outcome.is_failure:
         return RootCauses()
+    if record.outcome not in _COMPARED:
+        return RootCauses(names=(_end(record),))  # of a sequence that was cut short, checks mean little
     broken = [check for check in record.checks if check.breaks]
     own = [check for check in without_harness(broken) if check.breaks]
-    names = [_own(record)] if own or record.outcome not in {Outcome.FAIL, Outcome.VACUOUS} else []
-    names += _of_harness(broken)
+    names = [*([_first(record)] if own else []), *_of_harness(broken)]
     is_plain = not makes_moves or (bool(own) and own[0].check.startswith("move."))
-    has_ended = record.outcome not in {Outcome.FAIL, Outcome.VACUOUS}
-    return RootCauses(names=tuple(names), is_alone=len(names) == 1 and len(own) <= 1 and is_plain and not has_ended)
+    return RootCauses(names=tuple(names), is_alone=len(names) == 1 and len(own) <= 1 and is_plain)
 
 
-def _own(record: Record) -> str:
-    if record.outcome in _ENDS:
-        signal = record.ended.signal if record.ended and record.outcome is Outcome.CRASH else None
-        return f"{_ENDS[record.outcome]}{f': {signal}' if signal else ''}"
-    symptom = own_symptom(record)
+def _end(record: Record) -> str:
     if record.outcome is Outcome.ERROR:
-        return f"raises {symptom.said}"
-    return (
-        f"{symptom.check}: {' '.join(filter(None, [symptom.kind, symptom.observable and f'of {symptom.observable}']))}"
-    )
+        return f"raises {own_symptom(record).said}"
+    signal = record.ended.signal if record.ended and record.outcome is Outcome.CRASH else None
+    return f"{_ENDS[record.outcome]}{f': {signal}' if signal else ''}"
+
+
+def _first(record: Record) -> str:
+    symptom = own_symptom(record)
+    of = f"of {symptom.observable}" if symptom.observable not in {"", symptom.kind} else ""
+    return f"{symptom.check}: {' '.join(filter(None, [symptom.kind, of]))}"
 
 
 def _of_harness(broken: list[CheckResult]) -> list[str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from conformance.model.result import Attempt
 
 FLAG, FLAGGED = a_difference(kind="is_inference"), "autograd_flags: is_inference of output"
+RAISED = a_difference(path="call[0]", kind="exception")
 FALLBACK = a_difference(kind="evidence", path="engaged")
 REPORTED = "something else did the work, as the backend reports"
 
@@ -33,6 +34,7 @@ REPORTED = "something else did the work, as the backend reports"
         (differing(compiled=FALLBACK), (REPORTED,), True),
         (differing(compiled=FALLBACK, retention=retained()), (REUSE, REPORTED), False),
         (vacuous(), ("nothing was compiled",), True),
+        (differing(exceptions=RAISED), ("exceptions: exception",), True),
         (raised(), ("raises RuntimeError: bad graph",), False),
         (crashed(), ("its process died: SIGSEGV",), False),
         (crashed(status=1), ("its process died",), False),
@@ -53,7 +55,7 @@ def test_moves_that_were_not_made_might_show_more() -> None:
 
 
 def test_an_exception_hides_what_else_is_wrong() -> None:
-    """Nobody can say what is left without it."""
+    """Nobody can say what is left without it, and that nothing ran to its end is its consequence."""
     broken = replace(raised(), checks=differing(compiled=FALLBACK).checks)
     record = replace(recorded(broken), outcome=Outcome.ERROR)
-    assert root_causes(record, makes_moves=False) == RootCauses(names=("raises RuntimeError: bad graph", REPORTED))
+    assert root_causes(record, makes_moves=False) == RootCauses(names=("raises RuntimeError: bad graph",))
