@@ -7,6 +7,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from conformance.backend.resolution import absolute, name_of
+from conformance.execution.in_units import InUnits
 from conformance.isolation import tasks
 from conformance.model.enums import Fault, Outcome, Stage
 from conformance.model.errors import BackendError
@@ -16,6 +17,7 @@ from conformance.verdict.judge import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from conformance.isolation.deadline import Deadline
     from conformance.isolation.supervisor import Exit
@@ -89,10 +91,15 @@ def run_batch(requests: Sequence[Request]) -> list[Attempt]:
     return attempts + [run(request) for request in requests[len(attempts) :]]
 
 
-def sweep(requests: Sequence[Request], deadline: Deadline | None = None) -> list[Attempt]:
+def sweep(requests: Sequence[Request], deadline: Deadline | None = None, kernels: Path | None = None) -> list[Attempt]:
     """Run requests of one backend in as few children as their failures allow.
 
     Like `run_batch`, but a request that does not pass is not run again alone: the caller repeats those that matter.
+
+    Args:
+        requests: to run.
+        deadline: when it has to end.
+        kernels: a folder; their kernels are compiled in units with those of other calls that name it.
 
     Raises:
         HarnessError: the fork server does not start, or died twice.
@@ -100,7 +107,7 @@ def sweep(requests: Sequence[Request], deadline: Deadline | None = None) -> list
     """
     attempts: list[Attempt] = []
     while pending := requests[len(attempts) :]:
-        made = _together(pending, deadline)
+        made = _together(pending, deadline, kernels)
         if made is None:
             break
         attempts += made
@@ -113,11 +120,17 @@ def _passes(requests: Sequence[Request]) -> list[Attempt] | None:
     return None if made is None else list(takewhile(lambda attempt: outcome(attempt) is Outcome.PASS, made))
 
 
-def _together(requests: Sequence[Request], deadline: Deadline | None = None) -> Sequence[Attempt] | None:
+def _together(
+    requests: Sequence[Request], deadline: Deadline | None = None, kernels: Path | None = None
+) -> Sequence[Attempt] | None:
     """The attempts made in one child, of which only the last may not be a pass; None if it gave no result."""
     limit = max(request.timeout_s for request in requests)
-    function, env = "conformance.execution.observe:run_all", requests[0].backend.env
-    end = tasks.run_task(function, tuple(requests), env=env, timeout_s=limit, deadline=deadline)
+    function: str = "conformance.execution.observe:run_all"
+    argument: object = tuple(requests)
+    if kernels is not None:
+        function = "conformance.execution.in_units:run_all"
+        argument = InUnits(requests=tuple(requests), folder=str(kernels))
+    end = tasks.run_task(function, argument, env=requests[0].backend.env, timeout_s=limit, deadline=deadline)
     made = tasks.result(Attempts, end)
     return made.made if isinstance(made, Attempts) else None
 

@@ -267,7 +267,7 @@ class _Compiled:
             return Attempt(raised=describe(error, Stage.COMPILE), stage=Stage.COMPILE)
         weights = weights_of(role)
         pair = self._pair(role, watch, expected, expected_bytes, twin)
-        actual, evidence = pair.actual, pair.evidence
+        actual, evidence, reached = pair.actual, pair.evidence, watch.all_reached()
         self.report(Stage.COMPARE)
         raised = _unexpected(actual, expected)
         checks = self._checks(pair, raised)
@@ -283,6 +283,7 @@ class _Compiled:
             raised=raised,
             stage=raised.stage if raised else Stage.COMPARE,
             metrics=_metrics(actual, pair.actual_bytes, expected_bytes),
+            reached=reached,
         )
 
     def _pair(

@@ -7,14 +7,17 @@ a thread running is skipped too (`probe.py`).
 
 from __future__ import annotations
 
+import functools
 import linecache
 import os
 import sys
 from functools import partial
 from importlib import import_module
 from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conformance.execution.shared_text import SharedText
 from conformance.execution.whole_files import have_inductor_write_whole
 from conformance.isolation.probe import Step
 from conformance.model import codec
@@ -110,6 +113,7 @@ def steps() -> list[Step]:
         Step(name="read the sources of Dynamo", action=_read_sources),
         Step(name="build the codecs", action=_build_codecs, required=True),
         Step(name="have compilers write whole files", action=have_inductor_write_whole),
+        Step(name="share precompiled headers", action=_share_precompiled_headers),
         Step(name="have Dynamo not time guards", action=_skip_timing_of_guards),
         Step(name="rehearse eager", action=partial(_rehearse, "eager", _forward)),
         Step(name="rehearse aot_eager", action=partial(_rehearse, "aot_eager", _forward)),
@@ -137,6 +141,27 @@ def _read_sources() -> None:
 def _build_codecs() -> None:
     for kind in (Attempt, BackendInfo):
         codec.to_plain(codec.from_plain(kind, {"ref": "", "name": ""}))
+
+
+def _share_precompiled_headers() -> None:
+    """Have the first child that needs a precompiled header of Inductor find it for all.
+
+    Inductor runs the preprocessor over the header, for each command line once in each process, and takes the file that
+    was precompiled from the same text. Measured: 0.15 to 0.3 s of each child that compiles a kernel.
+    """
+    codecache, shared = import_module("torch._inductor.codecache"), SharedText()
+    find = vars(codecache)["_precompile_header"]
+
+    @functools.wraps(find)
+    def find_once(header: str, hashable_cmd_line: str, **command: object) -> str:  # parameter names of Inductor
+        key = repr((header, hashable_cmd_line))
+        path = shared.get(key)
+        if path is None or not Path(path).exists():
+            path = str(find(header, hashable_cmd_line, **command))
+            shared.put(key, path)
+        return path
+
+    vars(codecache)["_precompile_header"] = find_once
 
 
 def _skip_timing_of_guards() -> None:

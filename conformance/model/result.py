@@ -140,6 +140,7 @@ class Attempt:
     the uncompiled program, the oracle or the harness, and `fault` which of them. `raised` is what the compiled function
     raised where the uncompiled one did not. `metrics` holds seconds (`*_s`), bytes (`*_bytes`) and counts. `call` is
     the call during which a child died. `fingerprint` is of the environment it was made in, if not that of the run.
+    `reached` names what the program reached in the compiler: kinds of guards, graphs and counters.
     """
 
     checks: tuple[CheckResult, ...] = ()
@@ -154,6 +155,7 @@ class Attempt:
     output: str = ""
     duration_s: float = 0.0
     fingerprint: str = ""
+    reached: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

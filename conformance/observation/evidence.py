@@ -22,6 +22,7 @@ from torch._dynamo.utils import (
 )
 
 from conformance.model.result import Evidence
+from conformance.observation import reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,13 +43,14 @@ _MODES = (
 class GraphWatch:
     """Counts the graphs that Dynamo passes to backends within it; a reusable context manager.
 
-    Code compiled within it runs afterwards as if compiled without it.
+    Code compiled within it runs afterwards as if compiled without it. `reached` names the kinds of guards and graphs.
     """
 
     def __init__(self) -> None:
         self.graphs = 0
         self.returned_unchanged = 0
         self.mode_nodes = 0
+        self.reached: set[str] = set()
         self._recompiled: set[object] = set()
         for clear in (counters.clear, graph_break_reasons.clear, clear_compilation_metrics):
             clear()
@@ -58,6 +60,7 @@ class GraphWatch:
 
         def watched(graph: OutputGraph, module: torch.fx.GraphModule, example_inputs: list[torch.Tensor]) -> Any:  # noqa: ANN401 - what a backend returns
             self._record(module)
+            self.reached.update(reached.of_guards(graph.guards), reached.of_graph(module))
             captured = _content(module)
             compiled = compile_graph(graph, module, example_inputs)
             self.returned_unchanged += _runs(compiled, module) and _content(module) == captured
@@ -130,6 +133,10 @@ class Watch(GraphWatch):
             return compiled(*args)
 
         return counted
+
+    def all_reached(self) -> tuple[str, ...]:
+        """Return all that was reached in the compiler since this watch was made, in order."""
+        return tuple(sorted({*self.reached, *reached.of_counters(counters)}))
 
     def evidence(self, *, compiled_backward: bool) -> Evidence:
         """Return what was counted since this watch was made."""

@@ -202,7 +202,7 @@ def test_coverage_leaves_out_only_what_runs_in_children(checkout: Path, project:
     patterns = project["tool"]["coverage"]["run"]["omit"]
     files = {file for pattern in patterns if not pattern.endswith("/*") for file in checkout.glob(pattern)}
     plain = {path.stem for path in files if not re.search(r"^(import|from) torch\b", path.read_text(), re.MULTILINE)}
-    there_when_called = "backend_name child counters probe server torch_names warmup whole_files"
+    there_when_called = "backend_name child counters in_units probe server torch_names warmup whole_files"
     assert plain == set(there_when_called.split())
 
 

@@ -17,8 +17,8 @@ from conformance.model.case import InputSpec
 from conformance.tests.checking import cells, checked
 from conformance.tests.fakes import a_case, a_request, an_environment
 from conformance.tests.saboteurs import ref
+from conformance.tests.triage.fuzz.drawing import programs
 from conformance.triage import check
-from conformance.triage.fuzz.grammar import programs
 
 if TYPE_CHECKING:
     from pathlib import Path

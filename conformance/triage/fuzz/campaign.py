@@ -1,9 +1,9 @@
 """Fuzzing: chunks of programs drawn at random, run on one backend; each way in which it differs from uncompiled, once.
 
-A chunk is the same programs for the same seed, and its results are taken in the order of its programs, so what is found
-depends on the options, on what is known, and on the backend alone. Each finished chunk is one line of `fuzz.jsonl` in
-the output folder, from which the same command goes on, with a larger budget where the one before it was spent; beside
-it are the cases of what is new, which `conformance run --cases` takes.
+A chunk is drawn from the seed and from what earlier ones reached, and results are taken in the order of programs, so
+what is found depends on the options, on what is known, and on the backend alone. Each finished chunk is one line of
+`fuzz.jsonl` in the output folder, from which the same command goes on, with a larger budget where the one before it was
+spent; beside it are the cases of what is new, which `conformance run --cases` takes.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ from conformance.records.jsonl import LineFile, conflicts, reading, split
 from conformance.triage.fuzz import grammar
 from conformance.triage.fuzz.budget import Budget
 from conformance.triage.fuzz.finding import FuzzFinding, code, write
+from conformance.triage.fuzz.guidance import Drawn, Guide, Kept, reaching
 from conformance.triage.fuzz.known import Known
 from conformance.triage.fuzz.result import Chunk, FuzzResult, Options
 from conformance.verdict.judge import outcome
 from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Executor, Future
 
     from conformance.model.case import Case
     from conformance.model.request import BackendInfo
@@ -72,12 +73,13 @@ class Tools:
         dump: writes a case as YAML.
         known: the failures that are known already.
         run: runs requests of one backend.
-        generate: returns the programs of a chunk, by its number and the seed.
+        generate: returns the programs of a chunk, by its number, the seed, and what guides it.
         describe: returns the description of a backend.
         clock: returns seconds.
         script_s: what running a script, in a Python process that imports torch, is likely to take.
         deadline: when `rung`, `shrink` and `run` have to end; `run` and `rung` then raise a StoppedError.
         stop: ends what these three have under way.
+        sharing: how many batches share a compiler, for which most of them wait at any time.
     """
 
     rung: Callable[[Request, Symptom], str]
@@ -85,20 +87,21 @@ class Tools:
     dump: Callable[[Case], str]
     known: Known = field(default_factory=Known)
     run: Callable[[Sequence[Request]], Sequence[Attempt]] = execution_attempts.sweep
-    generate: Callable[[int, int], Sequence[Case]] = grammar.chunk
+    generate: Callable[[int, int, Guide], Sequence[Drawn]] = grammar.chunk
     describe: Callable[[str], BackendInfo] = execution_attempts.describe
     clock: Callable[[], float] = time.monotonic
     script_s: float = 8.0
     deadline: Deadline = field(default_factory=Deadline)
     stop: Callable[[], None] = tasks.shutdown
+    sharing: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Running:
-    """A chunk whose programs are handed to the executor."""
+    """A chunk whose programs, by their digests, are handed to the executor."""
 
     number: int
-    codes: tuple[str, ...]
+    drawn: Mapping[str, Drawn]
     unsupported: int
     batches: Sequence[tuple[Sequence[Request], Future[Sequence[Attempt]]]]
 
@@ -137,8 +140,9 @@ class Fuzz:
         deadline of the tools is then the end of the budget. Ctrl-C ends it with the chunks that are complete.
         """
         jobs = self.options.jobs or capture().threads
-        executor = ThreadPoolExecutor(jobs)
-        chunks, interrupted, course = list(self.done), False, _Course(self, executor, jobs)
+        runs = ThreadPoolExecutor(jobs * self.tools.sharing if SLOW_COMPILE in self.backend.tags else jobs)
+        looks = ThreadPoolExecutor(jobs)
+        chunks, interrupted, course = list(self.done), False, _Course(self, runs, looks, jobs)
         try:
             with self.file:
                 try:
@@ -149,7 +153,8 @@ class Fuzz:
                 except KeyboardInterrupt:
                     interrupted = True
         finally:
-            executor.shutdown(wait=False, cancel_futures=True)
+            for executor in (runs, looks):
+                executor.shutdown(wait=False, cancel_futures=True)
             # What runs in a thread ends with its child, and may have started another one meanwhile.
             while pending := set(course.pending):
                 self.tools.stop()
@@ -167,13 +172,22 @@ class Fuzz:
 
 
 class _Course:
-    """The chunks of a run; iterating over it, once, does the work and gives each as it is complete."""
+    """The chunks of a run; iterating over it, once, does the work and gives each as it is complete.
 
-    def __init__(self, fuzz: Fuzz, executor: ThreadPoolExecutor, jobs: int) -> None:
-        self._fuzz, self._tools, self._executor = fuzz, fuzz.tools, executor
+    Args:
+        fuzz: the run.
+        runs: runs batches of programs.
+        looks: looks into failures.
+        jobs: how many things run at a time.
+    """
+
+    def __init__(self, fuzz: Fuzz, runs: Executor, looks: Executor, jobs: int) -> None:
+        self._fuzz, self._tools, self._runs, self._looks = fuzz, fuzz.tools, runs, looks
         self._next = len(fuzz.done)
         self._drawn = sum(chunk.programs for chunk in fuzz.done)
         self._codes = {digest for chunk in fuzz.done for digest in chunk.codes}
+        self._kept = [chunk.kept for chunk in fuzz.done]
+        self._reached = set(Guide([one for kept in self._kept for one in kept]).reached)
         self._failures = Counter(symptom for chunk in fuzz.done for symptom in chunk.failures)
         self._keys = {finding.key for chunk in fuzz.done for finding in chunk.findings}
         looked_into = {finding.symptom for chunk in fuzz.done for finding in chunk.findings}
@@ -222,23 +236,27 @@ class _Course:
     def _start(self) -> _Running:
         """Draw the next chunk and hand what is new of it to the executor."""
         number, self._next = self._next, self._next + 1
-        drawn = self._tools.generate(number, self._fuzz.options.seed)
-        fresh = {digest: case for case in drawn if (digest := _digest(case)) not in self._codes}
+        drawn = self._tools.generate(number, self._fuzz.options.seed, self._guide(number))
+        fresh = {digest: one for one in drawn if (digest := _digest(one.case)) not in self._codes}
         self._codes.update(fresh)
-        requests = list(map(self._request, fresh.values()))
+        requests = [self._request(one.case) for one in fresh.values()]
         able = [request for request in requests if decided(request, self._torch) is None]
         self._drawn += len(able)
         size = SLOW_BATCH if SLOW_COMPILE in self._fuzz.backend.tags else _BATCH
         parts = [able[start : start + size] for start in range(0, len(able), size)]
         return _Running(
             number=number,
-            codes=tuple(fresh),
+            drawn=fresh,
             unsupported=len(requests) - len(able),
-            batches=[(part, self._submit(self._tools.run, part)) for part in parts],
+            batches=[(part, self._submit(self._runs, self._tools.run, part)) for part in parts],
         )
 
-    def _submit(self, function: Callable[..., T], *arguments: object) -> Future[T]:
-        future = self._executor.submit(function, *arguments)
+    def _guide(self, number: int) -> Guide:
+        """What guides a chunk: what all those before it reached that are never under way when it is drawn."""
+        return Guide([one for kept in self._kept[: max(0, number + 1 - _AHEAD)] for one in kept])
+
+    def _submit(self, executor: Executor, function: Callable[..., T], *arguments: object) -> Future[T]:
+        future = executor.submit(function, *arguments)
         self.pending.add(future)
         future.add_done_callback(self.pending.discard)
         return future
@@ -254,18 +272,28 @@ class _Course:
         cut = {_digest(request.case) for part, attempts in ended if attempts is None for request in part}
         happened = [(request, attempt, outcome(attempt)) for request, attempt in made]
         failed = [(request, Symptom.of(attempt)) for request, attempt, came in happened if came.is_failure]
+        passed = [(request, attempt) for request, attempt, came in happened if came is Outcome.PASS]
         chunk = Chunk(
             number=running.number,
             programs=len(made),
             unsupported=running.unsupported,
-            codes=tuple(digest for digest in running.codes if digest not in cut),
+            codes=tuple(digest for digest in running.drawn if digest not in cut),
             features=dict(Counter(name for request, _ in made for name in grammar.features(request.case))),
             invalid={r.case.id: _reason(attempt) for r, attempt, came in happened if came is Outcome.INVALID},
             unstable=sum(attempt.fault is Fault.UNSTABLE for _, attempt, _ in happened),
             failures=tuple(symptom for _, symptom in failed),
+            kept=self._keep((running.drawn[_digest(request.case)], attempt.reached) for request, attempt in passed),
         )
-        looks = [(failure[1], self._submit(self._shrunk, *failure)) for failure in failed if self._is_due(failure[1])]
+        due = [failure for failure in failed if self._is_due(failure[1])]
+        looks = [(failure[1], self._submit(self._looks, self._shrunk, *failure)) for failure in due]
         return _Judged(chunk=chunk, looks=looks)
+
+    def _keep(self, passed: Iterable[tuple[Drawn, Iterable[str]]]) -> tuple[Kept, ...]:
+        """The programs of the next chunk that reached something new; what fails is not varied, it would fail again."""
+        kept = reaching(passed, self._reached)
+        self._kept.append(kept)
+        self._reached |= Guide(kept).reached
+        return kept
 
     def _complete(self, judged: _Judged) -> Chunk:
         """Wait for the findings of a chunk."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import uuid
 from contextlib import ExitStack
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["REPORT", "Fuzzed", "Fuzzing", "first_rung", "prepare"]
 
 REPORT = "report.md"
+_KERNELS = "kernels"  # the folder of what children compile together, as long as a run takes
 _ATTEMPTS = 200  # to shrink one finding
 _ATTEMPTS_AT_A_HANG = 20  # each takes as long as it is given
 _SHRINKING = 0.25  # of a budget, at most, for one finding: the first ones must not take all of it
@@ -166,7 +168,7 @@ def prepare(
     start_s = time.monotonic() - began
     jobs = options.jobs or capture().threads
     with ExitStack() as stack:  # closed by whoever executes the run, or here where there is none
-        runner, at_a_time = here(), jobs
+        runner, at_a_time = here(_kernels(options.output, stack)), jobs
         if scheduler:
             engine = stack.enter_context(_cluster(scheduler, options, infos, notify))
             runner, at_a_time = on_cluster(engine.executor), engine.slots()
@@ -179,9 +181,17 @@ def prepare(
             script_s=start_s,  # a script imports torch and compiles, as the fork server has just done on this machine
             deadline=deadline,
             stop=runner.stop,
+            sharing=runner.sharing,
         )
         run = campaign.prepare(replace(options, jobs=at_a_time), tools)
         return Fuzzing(run=run, start_s=start_s, jobs=jobs, stack=stack.pop_all())
+
+
+def _kernels(output: Path, stack: ExitStack) -> Path:
+    """The folder of the kernels that are compiled together, which is gone when the stack is closed."""
+    folder = output.absolute() / _KERNELS
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _cluster(

@@ -7,10 +7,7 @@ dtypes may be mixed, and what is an inference tensor, so that the program runs u
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
-
-from hypothesis import strategies as st
+from typing import TYPE_CHECKING, NamedTuple
 
 from conformance.model.case import InputSpec
 from conformance.model.device import DEVICE
@@ -21,10 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from conformance.model.case import Call
+    from conformance.triage.fuzz.choices import Choices
 
 __all__ = ["ASKED", "BINARY", "DEEPEST", "UNARY", "VIEWS", "WRITES", "Draft"]
-
-T = TypeVar("T")
 
 DEEPEST = 3
 _LINES = 9
@@ -122,19 +118,26 @@ class _Variable:
 
 
 class Draft:
-    """A program as it is drawn: its lines, and what is known of its variables in each world."""
+    """A program as it is drawn: its lines, and what is known of its variables in each world.
+
+    Attributes:
+        parts: the parts of the grammar in their order, the end of a level included.
+        breaks: how many graph breaks it has.
+        reaches_inputs: whether it changes or returns an input.
+    """
 
     def __init__(
         self,
-        draw: st.DrawFn,
+        choices: Choices,
         worlds: list[Modes],
         calls: Sequence[Call],
         inputs: dict[str, InputSpec],
         *,
         weights: bool,
     ) -> None:
+        self.parts: list[str] = []
         self.breaks, self.reaches_inputs = 0, False
-        self._draw, self._worlds, self._weights = draw, worlds, weights
+        self._pick, self._worlds, self._weights = choices.pick, worlds, weights
         self._lines: list[str] = []
         self._made = self._functions = 0
         self._variables = [
@@ -175,6 +178,7 @@ class Draft:
             self._branch(depth)
         elif kind == "break":
             self._put(depth, "torch._dynamo.graph_break()")
+            self.parts.append("graph break")
             self.breaks += 1
         elif kind == "lower":
             self._operation(depth, listed={"lower", "float32", "promote"})
@@ -185,6 +189,7 @@ class Draft:
         # Switching autocast off matters where it is on.
         level = self._pick((*LEVELS, *_OFF, *_OFF) if any(modes.autocast for modes in self._worlds) else LEVELS)
         context, text = _CONTEXTS[level.mode], MODES[level.mode].text
+        self.parts.append(f"level {level}")
         if level.form == "call":
             self._put(depth, text)
             self._worlds = [context.enter(modes) for modes in self._worlds]
@@ -198,6 +203,7 @@ class Draft:
         self._worlds = [context.enter(modes) for modes in before]
         self.statements(self._pick((1, 1, 1, 2)), depth + 1)
         self._worlds = [context.leave(*modes) for modes in zip(before, self._worlds, strict=True)]
+        self.parts.append(f"end {level}")
         if level.form == "def":
             self._call(depth, function, [variable.name for variable in self._variables[first:]])
 
@@ -216,7 +222,7 @@ class Draft:
             others = [one for one in self._readable() if self._fits(op, (first, one))]
             operands += [self._pick(others)] if others else []
         complete = len(operands) > (name in BINARY) and self._fits(op, operands)
-        self._assign(depth, op if complete else UNARY["sin"], operands if complete else [first])
+        self._assign(depth, name if complete else "sin", operands if complete else [first])
 
     def _fits(self, op: _Op, operands: Sequence[_Variable]) -> bool:
         """Whether shapes, dtypes, sizes of numbers and inference tensors allow an operation in every world."""
@@ -235,8 +241,10 @@ class Draft:
                 return False
         return True
 
-    def _assign(self, depth: int, op: _Op, operands: Sequence[_Variable]) -> None:
+    def _assign(self, depth: int, name: str, operands: Sequence[_Variable]) -> None:
+        op = (UNARY | BINARY)[name]
         made = self._result(op, operands)
+        self.parts.append(f"op {name}")
         self._put(depth, f"{made.name} = {op.text.format(*(operand.name for operand in operands))}")
         self._variables.append(made)
 
@@ -264,6 +272,7 @@ class Draft:
         arms = [self._pick(list(UNARY.values())[:10]) for _ in range(2)]
         arms = [op if self._fits(op, [first]) else UNARY["sin"] for op in arms]
         asked = self._pick(ASKED)
+        self.parts.append(f"branch on {asked}")
         # Both arms are followed in every world: what either keeps is kept.
         name = self._name()
         chosen, alternative = (self._result(op, [first], name) for op in arms)
@@ -283,6 +292,7 @@ class Draft:
         made = _Variable(self._name(), shape, base.memory, facts, base.bound)
         base.memory.quiet |= {world for world, modes in enumerate(self._worlds) if not modes.records}
         self._put(depth, f"{made.name} = {VIEWS[name].format(base.name)}")
+        self.parts.append(f"view {name}")
         self._variables.append(made)
         return None
 
@@ -296,6 +306,7 @@ class Draft:
             name = "mul_"
         operands = [target, self._pick(sources)] if WRITES[name].count("{}") > 1 else [target]
         self._put(depth, WRITES[name].format(*(variable.name for variable in operands)))
+        self.parts.append(f"in place {name}")
         target.bound = sum(variable.bound for variable in operands)
         self.reaches_inputs = self.reaches_inputs or target.memory.given
         for variable in [variable for variable in self._readable() if variable.memory is target.memory]:
@@ -336,16 +347,6 @@ class Draft:
 
     def _put(self, depth: int, line: str) -> None:
         self._lines.append("    " * depth + line)
-
-    def _pick(self, choices: Iterable[T]) -> T:
-        among = tuple(choices)
-        return among[self._draw(_below(len(among)))]
-
-
-@cache
-def _below(count: int) -> st.SearchStrategy[int]:
-    """A number below another; kept, since a new strategy costs more than what is drawn from it."""
-    return st.integers(0, count - 1)
 
 
 def _given(name: str, spec: InputSpec, flags: Sequence[bool]) -> _Variable:

@@ -1,21 +1,19 @@
-"""Strategies of small programs: nests of modes with operations inside, which rules keep valid where they can.
+"""Small programs drawn at random: nests of modes with operations inside, which rules keep valid where they can.
 
-Of what is drawn, half is run: the programs that show the most pairs of parts of the grammar that no other one of their
-chunk shows.
+As many as are drawn afresh vary a program that reached something new, once there is one. Of all these a chunk takes the
+programs with the most consecutive parts that were never reached together, then those that show the most pairs of parts
+that no other one of the chunk shows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-import zlib
 from dataclasses import replace
-from importlib import metadata, resources
+from importlib import resources
 from itertools import combinations
+from random import Random
 from typing import TYPE_CHECKING
-
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
 
 from conformance.isolation import torch_release
 from conformance.model.case import CALLS, Call, Case, InputSpec, Location, Variant
@@ -24,28 +22,33 @@ from conformance.model.moves import MOVES, NO_MOVES, SEPARATOR
 from conformance.oracle.modes import Modes, ambient
 from conformance.program.nest_reader import levels_of
 from conformance.program.nests import AMBIENT, LEVELS, MODES
+from conformance.triage.fuzz.choices import Choices, varied
 from conformance.triage.fuzz.draft import ASKED, BINARY, DEEPEST, UNARY, VIEWS, WRITES, Draft
 from conformance.triage.fuzz.finding import code
+from conformance.triage.fuzz.guidance import Drawn, Guide, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
-__all__ = ["CHUNK", "FEATURES", "chunk", "features", "programs", "version"]
+__all__ = ["CHUNK", "FEATURES", "chunk", "features", "program", "version"]
 
 CHUNK = 36
-"""How many programs are asked for at a time; those that are the same count once."""
+"""How many programs are run at a time, at most."""
 
-_SURPLUS = 2  # times as many are drawn
-_AT_ONCE = 9  # up to ten hypothesis draws afresh each time; beyond, it varies what it has drawn, which is less diverse
+_SURPLUS = 2  # times as many are drawn, and as many again that vary what is kept
 
 _MADE_OF = (
     "model/moves",
     "program/nests",
     "program/nest_reader",
+    "observation/reached",
     "triage/fuzz/campaign",
+    "triage/fuzz/choices",
     "triage/fuzz/draft",
     "triage/fuzz/finding",
     "triage/fuzz/grammar",
+    "triage/fuzz/guidance",
     "triage/fuzz/known",
     "triage/fuzz/result",
     "triage/shrink/candidates",
@@ -129,76 +132,63 @@ def _occurs(template: str, text: str) -> bool:
     return re.search(rf"(?<![\w.)\]]){pattern}", text) is not None
 
 
-def chunk(number: int, of_seed: int) -> list[Case]:
-    """The programs of a chunk, at most `CHUNK`: the same ones for the same number and seed, each once.
+def chunk(number: int, of_seed: int, guide: Guide) -> list[Drawn]:
+    """The programs of a chunk, at most `CHUNK`: the same ones for the same arguments, each once.
 
     Args:
         number: which chunk, from 0.
         of_seed: the seed of this sequence of chunks.
+        guide: the programs that are varied.
     """
-    found: dict[object, Case] = {}
-    for part in range(_SURPLUS * CHUNK // _AT_ONCE):
-        for case in _drawn(zlib.crc32(f"{of_seed}/{number}/{part}".encode())):
-            found.setdefault(code(case), case)
-    named = enumerate(_diverse(list(found.values()), CHUNK), start=number * CHUNK)
-    return [replace(case, id=f"fuzz.s{of_seed}.p{place}", title=f"Program {place}") for place, case in named]
+    random = Random(f"{of_seed}/{number}")  # noqa: S311 - repeatable is what it must be
+    count = _SURPLUS * CHUNK
+    drawn = [program(Choices(random)) for _ in range(count)]
+    parents = random.choices(guide.kept, k=count) if guide.kept else []
+    drawn += [program(Choices(random, varied(parent.choices, random))) for parent in parents]
+    distinct = {code(one.case): one for one in reversed(drawn)}
+    chosen = _diverse(list(reversed(distinct.values())), CHUNK, guide.reached)
+    return [_named(drawn, of_seed, place) for place, drawn in enumerate(chosen, start=number * CHUNK)]
 
 
-def _diverse(cases: Sequence[Case], count: int) -> list[Case]:
-    """Choose cases, at most so many, always the first of those that show the most pairs not shown by one before."""
-    pairs = [set(combinations(sorted(features(case)), 2)) for case in cases]
-    left = set(range(len(cases)))
+def _named(drawn: Drawn, of_seed: int, place: int) -> Drawn:
+    return replace(drawn, case=replace(drawn.case, id=f"fuzz.s{of_seed}.p{place}", title=f"Program {place}"))
+
+
+def _diverse(drawn: Sequence[Drawn], count: int, reached: AbstractSet[str]) -> list[Drawn]:
+    """Choose programs, at most so many, always the first of those that show the most not shown by one before."""
+    fresh = [set(one.pairs - reached) for one in drawn]
+    shown = [set(combinations(sorted(features(one.case)), 2)) for one in drawn]
+    left = set(range(len(drawn)))
     chosen: list[int] = []
     while left and len(chosen) < count:
-        best = max(left, key=lambda place: (len(pairs[place]), -place))
+        best = max(left, key=lambda place: (len(fresh[place]), len(shown[place]), -place))
         left.remove(best)
         chosen.append(best)
-        shown = pairs[best]
         for place in left:
-            pairs[place] = pairs[place] - shown
-    return [cases[place] for place in chosen]
-
-
-def _drawn(of_seed: int) -> list[Case]:
-    found: list[Case] = []
-
-    @seed(of_seed)
-    @settings(
-        database=None,
-        phases=[Phase.generate],
-        max_examples=_AT_ONCE,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(programs())
-    def collect(case: Case) -> None:
-        found.append(case)
-
-    collect()
-    return found
+            fresh[place] -= fresh[best]
+            shown[place] -= shown[best]
+    return [drawn[place] for place in chosen]
 
 
 def version() -> str:
-    """A digest, in twelve digits, of what programs and findings depend on: their modules, PyTorch and hypothesis."""
-    versions = [torch_release.installed().version, metadata.version("hypothesis")]
+    """A digest, in twelve digits, of what programs and findings depend on: their modules and PyTorch."""
     texts = [(resources.files("conformance") / f"{name}.py").read_text(encoding="utf-8") for name in _MADE_OF]
-    return hashlib.sha256("\n".join([*versions, *texts]).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join([torch_release.installed().version, *texts]).encode()).hexdigest()[:12]
 
 
-@st.composite
-def programs(draw: st.DrawFn) -> Case:
-    """Cases with one variant and one or two calls, whose programs are two to twelve lines long."""
-    around = draw(st.sampled_from(("enabled", "enabled", "enabled", *AMBIENT)))
-    moves = draw(_moves()) if AMBIENT[around].grad == "enabled" else NO_MOVES  # as in a case that is written down
+def program(choices: Choices) -> Drawn:
+    """A case with one variant and one or two calls, whose program is two to twelve lines long."""
+    around = choices.pick(("enabled", "enabled", "enabled", *AMBIENT))
+    moves = _moves(choices) if AMBIENT[around].grad == "enabled" else NO_MOVES  # as in a case that is written down
     # Before moves, the first call is made twice, whatever the calls of a case.
-    calls = _CALLS[draw(st.sampled_from(_USUAL + tuple(_CALLS)))] if moves == NO_MOVES else CALLS
-    inputs = {name: draw(_inputs()) for name in "abc"[: draw(st.sampled_from((1, 2, 2, 3)))]}
-    weights = draw(st.sampled_from((False, False, True)))
-    dynamic = _DYNAMIC.get(draw(st.sampled_from((*_DYNAMIC, *("",) * 18))), False)
+    calls = _CALLS[choices.pick(_USUAL + tuple(_CALLS))] if moves == NO_MOVES else CALLS
+    inputs = {name: _input(choices) for name in "abc"[: choices.pick((1, 2, 2, 3))]}
+    weights = choices.pick((False, False, True))
+    dynamic = _DYNAMIC.get(choices.pick((*_DYNAMIC, *("",) * 18)), False)
     variant = replace(AMBIENT[around], moves=moves, dynamic=dynamic)
-    draft = Draft(draw, _worlds(variant, calls), calls, inputs, weights=weights)
-    draft.statements(draw(st.sampled_from((1, 1, 2, 2, 3))), 0)
-    return Case(
+    draft = Draft(choices, _worlds(variant, calls), calls, inputs, weights=weights)
+    draft.statements(choices.pick((1, 1, 2, 2, 3)), 0)
+    case = Case(
         id="fuzz.any.p0",
         title="Program",
         topic="Programs drawn at random",
@@ -211,24 +201,24 @@ def programs(draw: st.DrawFn) -> Case:
         graph_breaks=draft.breaks,
         requires=_requires(draft, inputs, calls, weights=weights) | (_SHAPES if dynamic is not False else set()),
     )
+    made = [f"move {name}" for name in moves.split(SEPARATOR) if name in MOVES]
+    return Drawn(case=case, choices=tuple(choices.made), pairs=pairs([f"ambient {around}", *draft.parts, *made]))
 
 
-@st.composite
-def _moves(draw: st.DrawFn) -> str:
+def _moves(choices: Choices) -> str:
     """None, in four of seven programs, else one to three, in the order in which they are made."""
-    count = draw(st.sampled_from((0, 0, 0, 0, 1, 2, 3)))
-    names = {draw(st.sampled_from(tuple(MOVES))) for _ in range(count)}
+    count = choices.pick((0, 0, 0, 0, 1, 2, 3))
+    names = {choices.pick(MOVES) for _ in range(count)}
     return SEPARATOR.join(name for name in MOVES if name in names) or NO_MOVES
 
 
-@st.composite
-def _inputs(draw: st.DrawFn) -> InputSpec:
-    requires_grad = draw(st.sampled_from((True, True, False)))
+def _input(choices: Choices) -> InputSpec:
+    requires_grad = choices.pick((True, True, False))
     return InputSpec(
-        shape=draw(st.sampled_from(((4, 4), (4, 4), (4, 4), (4,)))),
-        dtype=draw(st.sampled_from((None, None, None, "bfloat16"))),
+        shape=choices.pick(((4, 4), (4, 4), (4, 4), (4,))),
+        dtype=choices.pick((None, None, None, "bfloat16")),
         requires_grad=requires_grad,
-        leaf=not (requires_grad and draw(st.sampled_from((False,) * 7 + (True,)))),
+        leaf=not (requires_grad and choices.pick((False,) * 7 + (True,))),
         distribution="uniform",
         low=-1.0,
         high=1.0,

@@ -76,6 +76,8 @@ def _counts(result: FuzzResult) -> str:
         ("failed", str(result.failures.total())),
         ("of these, looked into", str(result.looked_into)),
         *([("symptoms that there was no time to look into", str(len(result.left)))] if result.left else []),
+        ("pairs of parts, guards, graphs and counters that were reached", str(len(result.kept.reached))),
+        ("programs that were the first to reach one of them, and were varied", str(len(result.kept.kept))),
         ("seconds", f"{seconds:.0f}"),
         ("programs per second", f"{programs / seconds:.1f}" if seconds else ""),
         ("findings", f"{len(result.new)} new, {len(result.findings) - len(result.new)} known"),

@@ -9,6 +9,7 @@ from pathlib import Path  # noqa: TC003 - as above
 
 from conformance.triage.fuzz import grammar
 from conformance.triage.fuzz.finding import FuzzFinding, merged
+from conformance.triage.fuzz.guidance import Guide, Kept
 from conformance.verdict.symptom import Symptom  # noqa: TC001 - as above
 
 __all__ = ["Chunk", "FuzzResult", "Options"]
@@ -55,6 +56,7 @@ class Chunk:
         failures: the symptom of each program that failed, in their order.
         findings: those failures that were looked into.
         left: the symptoms of those that were to be looked into when the time was up.
+        kept: the programs that reached something new, which later chunks vary.
     """
 
     number: int
@@ -68,6 +70,7 @@ class Chunk:
     failures: tuple[Symptom, ...] = ()
     findings: tuple[FuzzFinding, ...] = ()
     left: tuple[Symptom, ...] = ()
+    kept: tuple[Kept, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +120,11 @@ class FuzzResult:
         for chunk in self.chunks:
             used.update(chunk.features)
         return {name: used[name] for name in grammar.FEATURES}
+
+    @property
+    def kept(self) -> Guide:
+        """The programs that reached something new, with all that was reached."""
+        return Guide([one for chunk in self.chunks for one in chunk.kept])
 
     @property
     def failures(self) -> Counter[Symptom]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import wait
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.execution import attempts
@@ -13,6 +14,7 @@ from conformance.isolation.deadline import StoppedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
+    from pathlib import Path
 
     from conformance.isolation.deadline import Deadline
     from conformance.model.request import Request
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Runner", "here", "on_cluster"]
 
+_SHARING = 8  # the more of them wait for the compiler, the less of its time each takes
 _POLL_S = 0.2  # a deadline may be moved
 
 
@@ -31,16 +34,19 @@ class Runner:
         one: runs a request; raises a StoppedError once the deadline has passed.
         several: runs requests of one backend, as `attempts.sweep` does.
         stop: ends what runs.
+        sharing: how many calls of `several` share a compiler where compiling is slow.
     """
 
     one: Callable[[Request, Deadline], Attempt]
     several: Callable[[Sequence[Request], Deadline], Sequence[Attempt]]
     stop: Callable[[], None]
+    sharing: int = 1
 
 
-def here() -> Runner:
-    """Run requests in children of this process."""
-    return Runner(one=attempts.run, several=attempts.sweep, stop=tasks.shutdown)
+def here(kernels: Path) -> Runner:
+    """Run requests in children of this process; those of `several` have their kernels compiled together, in a folder."""
+    several = partial(attempts.sweep, kernels=kernels)
+    return Runner(one=attempts.run, several=several, stop=tasks.shutdown, sharing=_SHARING)
 
 
 def on_cluster(executor: Executor) -> Runner:

@@ -28,6 +28,7 @@ from conformance.triage.fuzz.budget import Budget
 from conformance.triage.fuzz.campaign import STATE, Tools, prepare
 from conformance.triage.fuzz.command import Fuzzing
 from conformance.triage.fuzz.finding import FuzzFinding, merged
+from conformance.triage.fuzz.guidance import Drawn, Guide
 from conformance.triage.fuzz.known import PACKAGED, Known, digests, known_failures, packaged, packed
 from conformance.triage.fuzz.report import report, statistics, summary
 from conformance.triage.fuzz.result import Chunk, FuzzResult, Options
@@ -43,13 +44,20 @@ if TYPE_CHECKING:
 VALUES = Symptom.of(failed("values"))
 
 
-def some_cases(number: int, seed: int) -> list[Case]:
+def drawn(cases: Sequence[Case]) -> list[Drawn]:
+    """Cases that are drawn from their own number."""
+    return [Drawn(case=case, choices=(number,)) for number, case in enumerate(cases)]
+
+
+def some_programs(number: int, seed: int, _: Guide) -> list[Drawn]:
     """Four programs: the last of each chunk is one with no_grad, the third is the same in each chunk."""
     texts = [f"return a * {number}{seed}", f"return a + {number}", "return a.sin()", _region(number)]
-    return [
-        a_case(f"fuzz.s{seed}.p{number * 4 + place}", program=f"{text}\n", calls=(Call(),))
-        for place, text in enumerate(texts)
-    ]
+    return drawn(
+        [
+            a_case(f"fuzz.s{seed}.p{number * 4 + place}", program=f"{text}\n", calls=(Call(),))
+            for place, text in enumerate(texts)
+        ]
+    )
 
 
 def _region(number: int) -> str:
@@ -69,7 +77,7 @@ def tools(**changes: Any) -> Tools:
         shrink=lambda request, *_: request,
         dump=lambda case: f"topic: {case.id}\n",
         run=breaking("no_grad"),
-        generate=some_cases,
+        generate=some_programs,
         describe=lambda ref: a_backend("fake", ref=ref),
         clock=count().__next__,
     )
@@ -256,9 +264,9 @@ def test_programs_that_differ_from_themselves_are_counted(tmp_path: Path) -> Non
 def test_what_a_backend_does_not_claim_is_not_run(tmp_path: Path) -> None:
     """A program that needs more is counted apart."""
 
-    def needing(number: int, seed: int) -> list[Case]:
-        first, *others = some_cases(number, seed)
-        return [replace(first, requires=frozenset({Capability.AUTOCAST})), *others]
+    def needing(number: int, seed: int, guide: Guide) -> list[Drawn]:
+        first, *others = some_programs(number, seed, guide)
+        return [replace(first, case=replace(first.case, requires=frozenset({Capability.AUTOCAST}))), *others]
 
     lacking = a_backend("fake", ref="some:fake", capabilities=frozenset())
     result = fuzzed(tmp_path, tools(generate=needing, describe=lambda _: lacking))
@@ -274,6 +282,51 @@ def test_the_same_command_goes_on(tmp_path: Path) -> None:
     bare = [[replace(chunk, seconds=0.0) for chunk in result.chunks[:shorter]] for result in (whole, parts)]
     assert bare[0] == bare[1]
     assert parts.programs >= 16
+
+
+def guided(given: list[Guide], *, breaking_on: str = "no_grad") -> Tools:
+    """Tools that keep what guided each chunk; a program sees a guard of its own text."""
+
+    def generate(number: int, seed: int, guide: Guide) -> list[Drawn]:
+        given.append(guide)
+        return some_programs(number, seed, guide)
+
+    def run(batch: Sequence[Request]) -> list[Attempt]:
+        made = breaking(breaking_on)(batch)
+        return [replace(one, reached=(f"guard {r.case.program}",)) for one, r in zip(made, batch, strict=True)]
+
+    return tools(generate=generate, run=run)
+
+
+def test_what_reached_something_new_is_kept(tmp_path: Path) -> None:
+    """A program that passes, by the choices that give it again, with what no other one reached before."""
+    first, second = fuzzed(tmp_path, guided([])).chunks[:2]
+    assert [one.choices for one in first.kept] == [(0,), (1,), (2,)]
+    assert [one.reached for one in first.kept][:1] == [("guard return a * 00\n",)]
+    assert [one.choices for one in second.kept] == [(0,), (1,)]
+
+
+def test_a_chunk_is_guided_by_those_that_are_never_under_way(tmp_path: Path) -> None:
+    """The third before it, and all before that, whatever was judged already; a run that goes on does the same."""
+    whole: list[Guide] = []
+    result = fuzzed(tmp_path / "whole", guided(whole), programs=24)
+    kept = [chunk.kept for chunk in result.chunks]
+    assert len(whole) > 5
+    for number, guide in enumerate(whole):
+        assert list(guide.kept) == [one for chunk in kept[: max(0, number - 2)] for one in chunk]
+    fuzzed(tmp_path / "parts", guided([]), programs=12)
+    rest: list[Guide] = []
+    done = len(fuzzed(tmp_path / "parts", guided([]), programs=12).chunks)
+    fuzzed(tmp_path / "parts", guided(rest), programs=24)
+    assert rest[: len(whole) - done] == whole[done:][: len(rest)]
+
+
+def test_the_report_counts_what_was_reached(tmp_path: Path) -> None:
+    """How much, and by how many programs: here each that passes reaches one thing."""
+    result = fuzzed(tmp_path, guided([]))
+    assert len(result.kept.reached) == len(result.kept.kept) > 3
+    rows = dict(line.strip("| ").rsplit("|", 1) for line in statistics(result).splitlines() if "reach" in line)
+    assert {int(count) for count in rows.values()} == {len(result.kept.kept)}
 
 
 def test_a_line_that_was_cut_off_is_run_again(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,15 +16,34 @@ from conformance.program.nest_reader import levels_of
 from conformance.program.nests import MODES
 from conformance.tests.fakes import a_case, a_request
 from conformance.tests.roles import observed
+from conformance.tests.triage.fuzz.drawing import drawn, programs
+from conformance.triage.fuzz.choices import Choices, varied
 from conformance.triage.fuzz.finding import code
-from conformance.triage.fuzz.grammar import CHUNK, FEATURES, chunk, features, programs
+from conformance.triage.fuzz.grammar import CHUNK, FEATURES, features, program
+from conformance.triage.fuzz.grammar import chunk as guided_chunk
+from conformance.triage.fuzz.guidance import Drawn, Guide, reaching
 
 if TYPE_CHECKING:
     from conformance.model.case import Case
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 
-_SHOW = "from conformance.triage.fuzz.grammar import chunk\nprint([case.program for case in chunk(2, 7)])"
+_SHOW = """
+from conformance.triage.fuzz.grammar import chunk
+from conformance.triage.fuzz.guidance import Guide, reaching
+first = chunk(0, 7, Guide())
+print([one.case.program for one in chunk(2, 7, Guide(reaching([(one, ()) for one in first], ())))])
+"""
+
+
+def chunk(number: int, seed: int) -> list[Case]:
+    """The cases of a chunk that nothing guides."""
+    return [one.case for one in guided_chunk(number, seed, Guide())]
+
+
+def guide_of(programs: list[Drawn]) -> Guide:
+    """Programs that ran, and saw nothing of the compiler."""
+    return Guide(reaching([(one, ()) for one in programs], ()))
 
 
 @given(programs())
@@ -86,7 +106,46 @@ def test_a_chunk_is_the_same_each_time() -> None:
 def test_a_chunk_is_the_same_in_another_process() -> None:
     """The programs of a chunk do not depend on what a process has done or imported before."""
     other = subprocess.run([sys.executable, "-c", _SHOW], capture_output=True, check=True, text=True)
-    assert other.stdout.strip() == str([case.program for case in chunk(2, 7)])
+    guided = guided_chunk(2, 7, guide_of(guided_chunk(0, 7, Guide())))
+    assert other.stdout.strip() == str([one.case.program for one in guided])
+
+
+def test_the_same_choices_give_the_same_program() -> None:
+    """What is kept of a program is enough to draw it again, whatever chance there is."""
+    first = program(drawn(seed=3))
+    again = program(drawn(*first.choices, seed=4))
+    assert again == first
+
+
+def test_what_is_varied_is_a_program_like_it() -> None:
+    """Of the variations of one, many have a line that it has, and hardly one is the same."""
+    first = program(drawn(seed=3))
+    random = Random(1)  # noqa: S311 - repeatable is what it must be
+    others = [program(Choices(random, varied(first.choices, random))) for _ in range(40)]
+    lines = set(first.case.program.splitlines())
+    assert sum(bool(lines & set(one.case.program.splitlines())) for one in others) > 20
+    assert sum(one.case == first.case for one in others) < 10
+
+
+def test_a_guided_chunk_varies_what_is_kept() -> None:
+    """With one program kept, some of a chunk begin as it does, which hardly any does by chance."""
+    first = guided_chunk(0, 0, Guide())
+    (kept, *_) = guide_of(first[:1]).kept
+    like_it = [one for one in guided_chunk(1, 0, Guide([kept])) if one.choices[:4] == kept.choices[:4]]
+    by_chance = [one for one in guided_chunk(1, 0, Guide()) if one.choices[:4] == kept.choices[:4]]
+    assert len(by_chance) + 5 < len(like_it) < CHUNK
+
+
+def test_a_guided_chunk_reaches_more() -> None:
+    """Over some chunks, more pairs of consecutive parts are reached than without guidance."""
+
+    def reached(*, guided: bool) -> int:
+        ran: list[Drawn] = []
+        for number in range(8):
+            ran += guided_chunk(number, 5, guide_of(ran) if guided else Guide())
+        return len(guide_of(ran).reached)
+
+    assert reached(guided=True) > reached(guided=False)
 
 
 def test_programs_of_a_chunk_differ() -> None:
