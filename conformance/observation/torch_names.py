@@ -207,7 +207,7 @@ NAMES = (
         Without.ABSENT,
         "keeps what a killed compiler of Inductor leaves behind from being read",
         "torch._inductor.cpp_builder.run_compile_cmd",
-        by=("execution/whole_files",),
+        by=("execution/whole_files", "execution/in_units"),
     ),
     *_group(
         Without.BROKEN,

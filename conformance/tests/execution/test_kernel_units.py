@@ -9,11 +9,16 @@ import shutil
 import subprocess
 import sysconfig
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance.backend.discovery import find
+from conformance.execution import attempts
 from conformance.execution.kernel_units import KernelUnits, translation_unit
+from conformance.tests.fakes import a_case, a_request
+from conformance.verdict.judge import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,3 +201,17 @@ def test_a_unit_has_each_include_once_and_first() -> None:
     text = translation_unit({"a.so": SOURCE.format(factor=2), "b.so": SOURCE.format(factor=3)})
     assert text.count("#include <cmath>") == text.count("#include <Python.h>") == 1
     assert text.index("#include <Python.h>") < text.index("namespace unit_0 {") < text.index("namespace unit_1 {")
+
+
+@compiled
+@pytest.mark.torch
+def test_requests_pass_whose_kernels_are_compiled_together(tmp_path: Path) -> None:
+    """Those of two calls that name the same folder; each child has its own cache of Inductor, which is gone then."""
+    (inductor,) = find(["inductor"], attempts.describe)
+    cases = [a_case(f"demo.first.p{factor}", program=f"return (a * {factor}).sin()\n") for factor in (3, 5)]
+    with ThreadPoolExecutor(2) as executor:
+        runs = [executor.submit(attempts.sweep, [a_request(case, inductor)], kernels=tmp_path) for case in cases]
+        made = [attempt for run in runs for attempt in run.result()]
+    assert [(str(outcome(one)), one.invalid, one.ended) for one in made] == [("pass", None, None)] * 2
+    assert [path.name for path in tmp_path.iterdir()] == ["units"]
+    assert any(name.startswith("graph mul > sin") for name in made[0].reached)
