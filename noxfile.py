@@ -349,9 +349,11 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(name="fuzz-speed")
 def fuzz_speed(session: nox.Session) -> None:
-    """Measure how fast programs are drawn and run, and which defects fuzzing finds within a minute."""
+    """Measure how fast programs are drawn and run, which defects fuzzing finds within a minute, and what guides it."""
     install(session, "--editable", ".[test]")
     session.run("python", "-m", "conformance.tests.jobs.fuzz_speed", *session.posargs)
+    session.run("python", "-m", "conformance.tests.jobs.fuzz_guidance")
+    session.run("python", "-m", "conformance.tests.jobs.fuzz_units")
 
 
 @nox.session

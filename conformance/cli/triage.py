@@ -288,7 +288,7 @@ def repro(ctx: click.Context, /, name: str, places: Sequence[Path], folders: Seq
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="The same seed draws the same programs.",
+    help="The same seed draws the same programs, as long as these have the same results.",
 )
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Batches at a time; default: one for each CPU.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="Seconds for each program.")

@@ -32,7 +32,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Tools for fuzzing that start no process."""
     handed: list[Any] = []
     monkeypatch.setattr("conformance.triage.fuzz.command.find", lambda *_: [])
-    monkeypatch.setattr("conformance.triage.fuzz.command.here", lambda: replace(here(), one=_run))
+    monkeypatch.setattr("conformance.triage.fuzz.command.here", lambda kernels: replace(here(kernels), one=_run))
     monkeypatch.setattr("conformance.triage.fuzz.campaign.prepare", lambda _, tools: handed.append(tools))
     command.prepare(Options(backend="eager", output=tmp_path, budget_s=60.0))
     return handed[0]
