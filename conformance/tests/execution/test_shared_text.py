@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import pytest
 
 from conformance.execution.shared_text import SharedText
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_what_a_fork_puts_is_found_by_all() -> None:
@@ -39,3 +46,29 @@ def test_what_is_too_long_is_not_kept() -> None:
     shared = SharedText()
     shared.put("key", "x" * 5000)
     assert shared.get("key") is None
+
+
+@pytest.mark.torch
+def test_a_precompiled_header_is_looked_for_by_one_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others find it, for the same command line and as long as it is there."""
+    codecache, warmup = map(import_module, ("torch._inductor.codecache", "conformance.execution.warmup"))
+    looked = tmp_path / "looked"
+
+    def find(header: str, hashable_cmd_line: str, **_: object) -> str:
+        with looked.open("a") as file:
+            file.write(f"{header} {hashable_cmd_line}\n")
+        (tmp_path / header).touch()
+        return str(tmp_path / header)
+
+    monkeypatch.setattr(codecache, "_precompile_header", find)
+    next(step for step in warmup.steps() if step.name == "share precompiled headers").action()
+    if (pid := os.fork()) == 0:
+        codecache._precompile_header("a.h", "-O3", vec_isa="any")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    paths = [codecache._precompile_header("a.h", flags, vec_isa="any") for flags in ("-O3", "-O1", "-O3")]
+    assert set(paths) == {str(tmp_path / "a.h")}
+    assert looked.read_text().splitlines() == ["a.h -O3", "a.h -O1"]
+    (tmp_path / "a.h").unlink()
+    codecache._precompile_header("a.h", "-O3")
+    assert looked.read_text().splitlines()[2:] == ["a.h -O3"]

@@ -44,7 +44,7 @@ class Runner:
 
 
 def here(kernels: Path) -> Runner:
-    """Run requests in children of this process; those of `several` have their kernels compiled together, in a folder."""
+    """Run requests in children of this process; kernels of those of `several` are compiled together, in a folder."""
     several = partial(attempts.sweep, kernels=kernels)
     return Runner(one=attempts.run, several=several, stop=tasks.shutdown, sharing=_SHARING)
 
