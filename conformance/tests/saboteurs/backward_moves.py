@@ -138,9 +138,7 @@ def inputs_differentiated_with_weights(graph: Graph, examples: Examples) -> Comp
     def run(*inputs: Any) -> tuple[Any, ...]:
         results = tuple(graph.forward(*inputs))
         frame.calls += 1
-        # A backward that is compiled accumulates last of all, and would add to what is accumulated here.
-        is_wrong = frame.calls > PLAIN_CALLS and not compiled_autograd.compiled_autograd_enabled
-        for leaf in (value for value in recorded(inputs) if value.is_leaf and is_wrong):
+        for leaf in (value for value in recorded(inputs) if value.is_leaf and frame.calls > PLAIN_CALLS):
             leaf.register_hook(_accumulating(leaf))  # type: ignore[no-untyped-call]
         return results
 
@@ -153,7 +151,10 @@ def _accumulating(leaf: torch.Tensor) -> Callable[[Gradient], None]:
             if leaf.grad is None and leaf._version == version:
                 leaf.grad = held
 
-        if not torch._C._functorch.is_legacy_batchedtensor(gradient) and not torch.is_grad_enabled():
+        # A backward that is compiled accumulates last of all, and would add to what is accumulated here.
+        is_compiled = compiled_autograd.compiled_autograd_enabled or compiled_autograd.in_compiled_autograd_region
+        is_batched = torch._C._functorch.is_legacy_batchedtensor(gradient)
+        if not (is_batched or is_compiled or torch.is_grad_enabled()):
             held, version = gradient.detach().clone(), leaf._version
             torch.autograd.Variable._execution_engine.queue_callback(afterwards)
 
