@@ -130,6 +130,7 @@ def _together(
     if kernels is not None:
         function = "conformance.execution.in_units:run_all"
         argument = InUnits(requests=tuple(requests), folder=str(kernels))
+        limit *= len(requests)  # they wait for kernels of others, which counts as sleeping
     end = tasks.run_task(function, argument, env=requests[0].backend.env, timeout_s=limit, deadline=deadline)
     made = tasks.result(Attempts, end)
     return made.made if isinstance(made, Attempts) else None
