@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from conformance.catalogue.selection import Plan
 
 _RECORDS = Path(__file__).parents[3] / "results" / "records" / "2.15.0+cu132" / "in-tree.jsonl"
+_ONE_PROCESS = {
+    "distributed.admin.system-monitor.interval": "60 s",
+    "distributed.admin.tick.interval": "5 s",
+    "distributed.worker.profile.enabled": False,
+}
+"""Each of many workers in one process would watch it, fifty times a second, as if it were its own."""
 _EMPTY = 1000  # requests that do nothing
 _BACKENDS = 40  # of one name each, so that there are enough different requests
 
@@ -102,14 +108,13 @@ def _ready(executor: ClusterExecutor, number: int) -> ClusterExecutor:
 
 @contextmanager
 def _workers(number: int) -> Iterator[distributed.Client]:
-    # Of one process, each would take all memory for its own, and pause; and each would watch it twice a second.
     with (
-        dask.config.set({"distributed.admin.system-monitor.interval": "60 s"}),
+        dask.config.set(_ONE_PROCESS),
         distributed.LocalCluster(
             n_workers=number,
             threads_per_worker=1,
             processes=False,
-            memory_limit=0,
+            memory_limit=0,  # each would take the memory of all for its own, and pause
             dashboard_address=None,
             scheduler_kwargs={"dashboard_address": ":0"},
         ) as made,
