@@ -24,7 +24,8 @@ __all__ = ["run"]
 def run(requests: Sequence[Request]) -> list[Attempt]:
     """Sleep for each request, and pass.
 
-    `sleep` is for how many seconds; `durations` a file with seconds by case and variant, in its place. `log` is a file
+    `sleep` is for how many seconds; `durations` a file with seconds by backend, case and variant, in its place, of the
+    backend that `as` names. `log` is a file
     that gets a line when a request is begun, and when it is done. `poison` is the id of a case that kills the worker.
     """
     todo = json.loads(requests[0].backend.description)
@@ -49,7 +50,7 @@ def _note(todo: Mapping[str, Any], word: str, request: Request) -> None:
 
 def _seconds(todo: Mapping[str, Any], request: Request) -> float:
     if "durations" in todo:
-        return _durations(todo["durations"]).get(f"{request.case.id} {request.variant.id}", 0.0)
+        return _durations(todo["durations"])[f"{todo['as']} {request.case.id} {request.variant.id}"]
     return float(todo.get("sleep", 0.0))
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import distributed
 
 _WORKERS = 4
+_SETTLED_S = 1.0  # a worker that dies as it starts is not started again
 _BATCH = 4  # requests: some seconds, so that most survive
 
 
@@ -68,12 +69,13 @@ def main(requests: int, kills: int, sleep: float, every: float, seed: int) -> No
 
 
 class _Killer(threading.Thread):
-    """Kills one worker after the other while its block runs, each when there is more than one."""
+    """Kills one worker after the other while its block runs, each when more than one has settled."""
 
     def __init__(self, client: distributed.Client, kills: int, every: float, draw: random.Random) -> None:
         super().__init__(daemon=True)
         self._client, self._kills, self._every, self._draw = client, kills, every, draw
         self._ended = threading.Event()
+        self._seen: dict[str, float] = {}
         self.done = 0
 
     def __enter__(self) -> None:
@@ -87,8 +89,10 @@ class _Killer(threading.Thread):
         """Wait and kill by turns."""
         while self.done < self._kills and not self._ended.wait(self._draw.uniform(0.2, 2 * self._every - 0.2)):
             workers = self._client.scheduler_info(n_workers=-1)["workers"]
-            if len(workers) > 1 and not self._ended.is_set():
-                self.done += self._kill(self._draw.choice(sorted(workers)))
+            self._seen = {address: self._seen.get(address, time.monotonic()) for address in workers}
+            settled = sorted(each for each, since in self._seen.items() if time.monotonic() - since > _SETTLED_S)
+            if len(settled) > 1 and not self._ended.is_set():
+                self.done += self._kill(self._draw.choice(settled))
 
     def _kill(self, address: str) -> bool:
         try:

@@ -9,10 +9,12 @@ with scheduler and client, since they only sleep; the processors that all of it 
 from __future__ import annotations
 
 import json
+import random
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,15 +25,17 @@ import distributed
 from conformance.catalogue import sources
 from conformance.execution.cluster import ClusterExecutor, connected
 from conformance.execution.cluster_worker import Cargo
+from conformance.model.enums import SLOW_COMPILE
 from conformance.records import record_file
 from conformance.tests.execution.made_up import a_plan, running
 from conformance.tests.fakes import a_backend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
 
     from conformance.catalogue.selection import Plan
+    from conformance.model.request import BackendInfo, Request
 
 _RECORDS = Path(__file__).parents[3] / "results" / "records" / "2.15.0+cu132" / "in-tree.jsonl"
 _ONE_PROCESS = {
@@ -41,7 +45,8 @@ _ONE_PROCESS = {
 }
 """Each of many workers in one process would watch it, fifty times a second, as if it were its own."""
 _EMPTY = 1000  # requests that do nothing
-_BACKENDS = 40  # of one name each, so that there are enough different requests
+_COPIES = 3  # of each backend, so that there are enough different requests
+_TAGS = {"inductor": frozenset({SLOW_COMPILE})}
 
 
 @click.command()
@@ -60,42 +65,53 @@ def main(workers: Sequence[int], seconds: float) -> None:
         executor.shutdown()
     click.echo(f"overhead: {1000 * (taken - plain) / _EMPTY:.1f} ms a request ({taken:.1f} s and {plain:.1f} s)")
     with tempfile.TemporaryDirectory() as folder:
-        durations = _durations(Path(folder, "durations.json"))
-        described = json.dumps({"durations": str(durations)})
-        backends = [a_backend(f"b{number}", description=described) for number in range(_BACKENDS)]
-        whole = a_plan(backends, 1 << 30, cases)
+        path = Path(folder, "durations.json")
+        recorded = _durations(path)
         for number in workers:
-            click.echo(_scaling(whole, durations, number, seconds))
+            click.echo(_scaling(_sleeping(path, recorded, number * seconds), recorded, number))
 
 
-def _durations(path: Path) -> Path:
-    """A file of how long requests on `aot_eager` took, by case and variant."""
-    records = [record for record in record_file.read(_RECORDS).records if record.backend == "aot_eager"]
-    found = {f"{record.case_id} {record.variant}": record.duration_s for record in records}
+def _durations(path: Path) -> dict[str, float]:
+    """How long requests took on each backend, by its name, case and variant; they are written to a file too."""
+    records = record_file.read(_RECORDS).records
+    found = {f"{record.backend} {record.case_id} {record.variant}": record.duration_s for record in records}
     path.write_text(json.dumps(found), encoding="utf-8")
-    return path
+    return found
 
 
-def _scaling(whole: Plan, durations: Path, number: int, seconds: float) -> str:
-    taking = json.loads(durations.read_text(encoding="utf-8"))
-    requests, work = [], 0.0
-    for request in whole.requests:
-        if work > number * seconds:
-            break
-        requests.append(request)
-        work += taking.get(f"{request.case.id} {request.variant.id}", 0.0)
-    names = {request.backend.name for request in requests}
-    plan = a_plan([info for info in whole.backends if info.name in names], len(requests), sources.collect())
+def _sleeping(path: Path, recorded: Mapping[str, float], work: float) -> Plan:
+    """A random plan of requests that sleep as long as recorded, in all so many seconds; slow ones first, as in runs."""
+    names = dict.fromkeys(key.partition(" ")[0] for key in recorded)
+    backends = [_backend(name, copy, path) for copy in range(_COPIES) for name in names]
+    whole = a_plan(backends, 1 << 30, sources.collect())
+    known = [request for request in whole.requests if _key(request) in recorded]
+    mean = sum(recorded[_key(request)] for request in known) / len(known)
+    drawn = random.Random(0).sample(known, int(work / mean))  # noqa: S311 - the same each time
+    ordered = sorted(drawn, key=lambda request: SLOW_COMPILE not in request.backend.tags)
+    return replace(whole, requests=tuple(ordered))
+
+
+def _backend(name: str, copy: int, path: Path) -> BackendInfo:
+    described = json.dumps({"durations": str(path), "as": name})
+    return a_backend(f"{name}-{copy}", description=described, tags=_TAGS.get(name, frozenset()))
+
+
+def _key(request: Request) -> str:
+    return f"{request.backend.name.rpartition('-')[0]} {request.case.id} {request.variant.id}"
+
+
+def _scaling(plan: Plan, recorded: Mapping[str, float], number: int) -> str:
+    ideal = sum(recorded[_key(request)] for request in plan.requests) / number
     with _workers(number) as client:
         executor = _ready(ClusterExecutor(client, _cargo(plan)), number)
         before = time.process_time()
         taken = _seconds(plan, executor, lambda: executor.slots)
         busy = time.process_time() - before
         executor.shutdown()
+    requests = len(plan.requests)
     return (
-        f"{number} workers, {len(requests):,} requests: {taken:.1f} s of {work / number:.1f} s, "
-        f"{work / number / taken:.1%} of ideal; {len(requests) / taken:.0f} a second; "
-        f"{1000 * busy / len(requests):.2f} ms of processor a request"
+        f"{number} workers, {requests:,} requests: {taken:.1f} s of {ideal:.1f} s, {ideal / taken:.1%} of ideal; "
+        f"{requests / taken:.0f} a second; {1000 * busy / requests:.2f} ms of processor a request"
     )
 
 
