@@ -27,6 +27,15 @@ def a_compiler(folder: Path, script: str) -> str:
     return str(path)
 
 
+def test_processes_of_one_kernel_are_on_one_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By when it was booted; where that is not known, by name."""
+    boot = tmp_path / "boot_id"
+    monkeypatch.setattr(environment, "_BOOT", boot)
+    assert environment.machine() == platform.node()
+    boot.write_text("25e3\n")
+    assert environment.machine() == "25e3"
+
+
 def test_the_environment_is_this_machine() -> None:
     """Versions come from what is installed, the rest from the machine."""
     seen = environment.capture()

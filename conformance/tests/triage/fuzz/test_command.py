@@ -2,24 +2,31 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from conformance.execution import attempts
+from conformance.execution.cluster_worker import Drawn
+from conformance.execution.engine import Engine, Scheduler
 from conformance.isolation.deadline import Deadline, StoppedError
 from conformance.model.errors import UsageError
-from conformance.tests.fakes import a_case, a_request, an_attempt, failed
+from conformance.model.ladder import LADDER
+from conformance.records.environment import capture
+from conformance.tests.fakes import a_backend, a_case, a_request, an_attempt, failed
 from conformance.triage.fuzz import command
 from conformance.triage.fuzz.result import Options
 from conformance.triage.fuzz.runner import here, on_cluster
 from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from conformance.execution.cluster_worker import Cargo
     from conformance.model.request import Request
     from conformance.model.result import Attempt
 
@@ -125,3 +132,33 @@ def wait_for(cluster: _Cluster, number: int) -> None:
     while len(cluster.futures) < number:
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_on_a_cluster_its_workers_know_the_ladder_and_the_backend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs travel as texts, as many batches at a time as there are slots; findings are confirmed here."""
+    seen: dict[str, Any] = {}
+
+    @contextmanager
+    def cluster(_scheduler: Scheduler, cargo: Cargo, **given: Any) -> Iterator[Engine]:
+        seen.update(given, backends=[info.name for info in cargo.backends])
+        yield Engine(executor=_Cluster(), slots=lambda: 5)
+        seen["closed"] = True
+
+    def prepared(options: Options, tools: Any) -> Any:
+        seen.update(jobs=options.jobs, tools=tools)
+        return SimpleNamespace(options=options, tools=tools)
+
+    monkeypatch.setattr("conformance.triage.fuzz.command.find", lambda specs, _: [a_backend(spec) for spec in specs])
+    monkeypatch.setattr("conformance.triage.fuzz.command.engines.cluster", cluster)
+    monkeypatch.setattr("conformance.triage.fuzz.campaign.prepare", prepared)
+    ready = command.prepare(Options(backend="mine", output=tmp_path), scheduler=Scheduler(place="local:5"))
+    assert seen["backends"] == [*(a_backend(name).name for name in LADDER), a_backend("mine").name]
+    assert (seen["words"], seen["jobs"], ready.jobs) == (Drawn.of, 5, capture().threads)
+    seen["tools"].deadline.moment = 0.0
+    with pytest.raises(StoppedError):
+        seen["tools"].run([REQUEST])
+    with ready.stack:
+        assert "closed" not in seen
+    assert seen["closed"]
