@@ -10,8 +10,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from distributed.comm.core import CommClosedError
-
 from conformance.execution import cluster_worker
 from conformance.model.errors import HarnessError
 
@@ -91,7 +89,7 @@ class Roster:
         found = self._client.run(cluster_worker.inspect, self._cargo, workers=list(new), on_error="return")
         for address, inspected in found.items():
             worker = address, new[address]
-            if isinstance(inspected, CommClosedError | TimeoutError):  # it has left already
+            if isinstance(inspected, OSError):  # it has left already, or does not answer now
                 continue
             if isinstance(inspected, Exception):
                 self._refuse(worker, f"it cannot run this suite: {type(inspected).__name__}: {inspected}")

@@ -213,9 +213,10 @@ def test_a_worker_that_is_not_trusted_is_reported_once(made: Make, said: list[st
     assert (client.looked_again, client.given) == (1, {"tcp://a": 3})
 
 
-def test_a_worker_that_has_left_is_asked_again(made: Make, said: list[str]) -> None:
+@pytest.mark.parametrize("error", [CommClosedError("gone"), OSError("Timed out trying to connect after 30 s")])
+def test_a_worker_that_has_left_is_asked_again(made: Make, said: list[str], error: Exception) -> None:
     """It is not refused."""
-    client = _Client(answers={"tcp://a": CommClosedError("gone")})
+    client = _Client(answers={"tcp://a": error})
     executor = made(client)
     assert said == ["no worker can run this; waiting 300 s for one"]
     client.answers = {"tcp://a": FIT}
