@@ -148,17 +148,22 @@ def _line(row: Row) -> tuple[object, ...]:
         ", ".join(row.suite) or "not seen",
         ", ".join(issue.fuzz) or "not seen",
         fixed.torch if fixed else "",
-        ("green" if fixed.is_green else f"red: {', '.join(fixed.broken)}") if fixed else "",
+        ("green" if fixed.is_green else f"red: {_names(fixed)}") if fixed else "",
     )
 
 
 def _verdict(row: Row) -> str:
     if row.broken is None:
         return ""
-    names = ", ".join(row.broken.broken) or ", ".join(dict.fromkeys(row.broken.outcomes))
+    names = _names(row.broken)
     if row.is_red:
         return f"red: {names}"
-    return f"red for another reason: {names or 'refused'}" if row.is_red_otherwise else "**green**"
+    return f"red for another reason: {names}" if row.is_red_otherwise else "**green**"
+
+
+def _names(result: Result) -> str:
+    """The checks that are broken, or else how the requests ended."""
+    return ", ".join(result.broken or dict.fromkeys(result.outcomes)) or "not checked"
 
 
 def _link(issue: Issue) -> str:
@@ -174,7 +179,4 @@ def _absent(found: Sequence[Row]) -> str:
 
 def _checks(row: Row) -> str:
     """What a check says on each release all the same."""
-    return "; ".join(
-        f"{name}: {'green' if one.is_green else ', '.join(one.broken) or ', '.join(dict.fromkeys(one.outcomes))}"
-        for name, one in row.results.items()
-    )
+    return "; ".join(f"{name}: {'green' if one.is_green else _names(one)}" for name, one in row.results.items())
