@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from conformance.backend.resolution import expectations_of, load, name_of, packages_of, tolerance_of
 from conformance.model.enums import Stage
 from conformance.model.errors import BackendError
+from conformance.model.process_state import OF_PROCESS
 from conformance.model.request import BackendInfo
 
 if TYPE_CHECKING:
@@ -39,12 +40,16 @@ def describe_backend(ref: str, report: Callable[[Stage], None]) -> BackendInfo:
     return info
 
 
+_NO_MEANING = {"rng", "python_rng", "threads", "works", "exception_hook", *OF_PROCESS}
+"""Fields of the ambient state that each role sets itself, that only affect speed, or that any import may change."""
+
+
 def _state() -> dict[str, object]:
-    """The ambient state of PyTorch if it is loaded, without what each role sets itself or only affects speed."""
+    """The ambient state of PyTorch if it is loaded, as far as it changes what programs mean."""
     if "torch" not in sys.modules:
         return {}
     state = asdict(import_module("conformance.observation.ambient").capture())
-    return {name: value for name, value in state.items() if name not in {"rng", "python_rng", "threads", "works"}}
+    return {name: value for name, value in state.items() if name not in _NO_MEANING}
 
 
 def _describe(ref: str) -> BackendInfo:

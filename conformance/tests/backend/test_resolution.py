@@ -319,6 +319,22 @@ class TestInIsolation:
         assert info.name == "compiler"
         assert (info.broken or "").startswith(f"loading it changes what every program means: {message}")
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "import os; os.environ['MADE_UP_LIBRARY_HOME'] = '/'",
+            "import warnings; warnings.filterwarnings('ignore', module='made_up')",
+            "import logging; logging.getLogger().addHandler(logging.NullHandler())",
+            "import sys; sys.excepthook = lambda *_: None",
+            "import torch._inductor.config as config; config.max_autotune = True",
+        ],
+    )
+    def test_a_module_may_do_what_libraries_do_when_they_are_imported(self, tmp_path: Path, change: str) -> None:
+        """It is the user who asks for it, and programs mean the same."""
+        path = tmp_path / "mine.py"
+        path.write_text(f"import torch\n{change}\ndef compiler(gm, example_inputs): return gm")
+        assert attempts.describe(f"{path}:compiler").broken is None
+
     def test_hang_in_import_is_broken(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A backend whose import never ends is broken."""
         path = tmp_path / "mine.py"
