@@ -240,6 +240,7 @@ def validate(session: nox.Session) -> None:
     """Validate cases, expectations and schemas."""
     session.run("conformance", "validate", *session.posargs)
     session.run("conformance", "validate", *map(str, sorted(Path("backends").glob("*.expected.yaml"))))
+    session.run("python", "-m", "conformance.tests.jobs.operations.audit_page", "--check")
     if written := session.run("python", "-m", "conformance.schema", silent=True):
         session.error(f"the JSON Schemas were out of date; commit the files just written:\n{written}")
 
@@ -293,6 +294,14 @@ def benchmark(session: nox.Session) -> None:
     """Time the cases tagged for timing with pytest-benchmark, uncompiled and all backends side by side."""
     install(session, "--editable", ".[pytest]")
     session.run("pytest", "conformance/suite/test_benchmarks.py", "--benchmark-only", *session.posargs)
+
+
+@nox.session
+def operations(session: nox.Session) -> None:
+    """Write the cases of operations anew from PyTorch's descriptions, and their audit; with arguments, of some."""
+    session.install("--constraint", THIRD_PARTY_CONSTRAINTS, "--editable", ".[test]")
+    session.run("python", "-m", "conformance.tests.jobs.operations", *session.posargs)
+    session.run("python", "-m", "conformance.tests.jobs.operations.audit_page")
 
 
 @nox.session

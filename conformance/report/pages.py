@@ -21,6 +21,7 @@ from conformance.report.benchmarks import benchmarks_page
 from conformance.report.coverage import coverage
 from conformance.report.links import Links
 from conformance.report.markdown import MARKER, code, page_name, plain
+from conformance.report.operations import operations_page
 from conformance.report.overview import Source, overview
 from conformance.report.plots import available, draw, draw_profile, profile_plot
 from conformance.report.releases import Release, releases_page
@@ -45,9 +46,11 @@ _OVERVIEW = "README.md"
 _COVERAGE = "coverage.md"
 _BENCHMARKS = "benchmarks.md"
 _RELEASES = "releases.md"
+_OPERATIONS = "operations.md"
 _BESIDE = {
     _BENCHMARKS: "How fast: [benchmarks]({}).",
     _RELEASES: "What changed between releases of torch: [releases]({}).",
+    _OPERATIONS: "Which operations conform: [operations]({}).",
 }
 
 
@@ -127,7 +130,7 @@ def _pages(runs: Published | None, records: Sequence[Path], folder: Path) -> dic
         return _benchmarks(timings, folder, Links.beside(folder, ()))
     links = Links.beside(folder, {one.backend for _, run in runs.tables for one in run.records})
     report = _report(records, folder)
-    beside = _benchmarks(timings, folder, links) | _releases(runs, records, folder, report)
+    beside = _benchmarks(timings, folder, links) | _releases(runs, records, folder, report) | _operations(runs, links)
     return _conformance(runs, folder, report, tuple(beside), links) | beside
 
 
@@ -232,6 +235,12 @@ def _releases(published: Published, records: Sequence[Path], folder: Path, repor
         for name, groups in published.releases.items()
     ]
     return {_RELEASES: releases_page(releases, scripts, report)}
+
+
+def _operations(published: Published, links: Links) -> dict[str, str]:
+    """The page of operations, if any were run."""
+    text = operations_page((record for _, run in published.tables for record in run.records), links)
+    return {_OPERATIONS: text} if text else {}
 
 
 def _families(runs: Sequence[RunFile]) -> list[Family]:

@@ -16,75 +16,121 @@ import torch
 from torch.testing._internal.common_methods_invocations import op_db
 
 from conformance.catalogue.case_set import OPERATIONS_DATA
+from conformance.catalogue.operations import operations
 from conformance.model.case import InputSpec
 from conformance.model.enums import Tier
 from conformance.tests.jobs.operations.calls import NotWritable
 from conformance.tests.jobs.operations.describe import described
-from conformance.tests.jobs.operations.points import DTYPES, prepared, request_at, working
+from conformance.tests.jobs.operations.further import FURTHER, aliases, further
+from conformance.tests.jobs.operations.marks import marked
+from conformance.tests.jobs.operations.points import (
+    DTYPES,
+    FLOATING,
+    plainest,
+    prepared,
+    request_at,
+    working,
+)
+from conformance.tests.jobs.operations.reached import read_reached, write_reached
 from conformance.tests.jobs.operations.samples import overloads_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from conformance.catalogue.operations import Operation, Sample
 
 PATH = Path("cases", OPERATIONS_DATA)
 _LIMIT_S = 180
 _UNSTABLE = "it differs from itself, or raises, uncompiled"
-Described = tuple["Operation", frozenset[str]]
+Described = list[tuple["Operation", frozenset[str]]]
 _MARKS = {Tier.DEFAULT: "!", Tier.FAST: "+", Tier.EXHAUSTIVE: ""}
 
 
 def main(names: list[str]) -> None:
-    """Describe every operation, or those of these names, and write them."""
-    made: list[Operation] = []
-    left_out: dict[str, str] = {}
-    reached: dict[str, str] = {}
-    for op, result in _described([each for each in op_db if not names or each.name in names]):
+    """Describe every operation, or those of these names, and write them; the others stay as they were."""
+    if "--check" in names:
+        sys.exit(int(_differs({*names} - {"--check"})))
+    entries = [each for each in [*op_db, *FURTHER] if not names or _name(each) in names]
+    made: dict[str, Operation] = {each.id: each for each in operations()} if names else {}
+    left_out: dict[str, str] = json.loads(PATH.read_text())["left_out"] if names else {}
+    reached: dict[str, frozenset[str]] = read_reached() if names else {}
+    for entry, result in _described(entries):
         if isinstance(result, str):
-            left_out[_full(op)] = result
+            left_out[_full(entry)] = result
             continue
-        operation, overloads = result
-        if operation.id in {each.id for each in made}:
-            operation = replace(operation, id=f"{operation.id}_again")
-        made.append(operation)
-        reached = dict.fromkeys(sorted(overloads), operation.id) | reached
-        sys.stderr.write(f"{operation.id}: {len(operation.points)} points\n")
+        left_out.pop(_full(entry), None)
+        for operation, overloads in result:
+            name = f"{operation.id}_again" if operation.id in made and not names else operation.id
+            made[name], reached[name] = replace(operation, id=name), overloads
+            sys.stderr.write(f"{name}: {len(operation.points)} points\n")
+    _write(marked(list(made.values()), reached), left_out, reached)
+
+
+def _differs(names: AbstractSet[str]) -> bool:
+    """Whether the file has other operations of these names than are described now; `marked` may have added points."""
+    known = {each.id: each for each in operations()}
+    entries = [each for each in op_db if each.name in names]
+    made = [each for entry in entries for each in _operations(op_db.index(entry))]
+    differing = [each.id for each in made if each.id not in known or not _is_within(each, known[each.id])]
+    sys.stdout.write("".join(f"{name} is out of date in {PATH}\n" for name in differing))
+    return bool(differing) or not made
+
+
+def _is_within(made: Operation, known: Operation) -> bool:
+    samples = {layout: list(several) for layout, several in made.samples.items()}
+    same = replace(made, samples=samples, points={}) == replace(known, points={})
+    return same and made.points.keys() <= known.points.keys()
+
+
+def _write(found: Sequence[Operation], left_out: Mapping[str, str], reached: Mapping[str, AbstractSet[str]]) -> None:
     data = {
         "torch": str(torch.__version__).partition("+")[0],
-        "operations": [_plain(each) for each in sorted(made, key=lambda each: each.group)],
+        "operations": [_plain(each) for each in sorted(found, key=lambda each: each.group)],
         "left_out": dict(sorted(left_out.items())),
-        "overloads": dict(sorted(reached.items())),
     }
     PATH.write_text(_text(data), encoding="utf-8")
+    write_reached(reached)
 
 
-def _described(ops: list[Any]) -> Iterator[tuple[Any, Described | str]]:
-    """Each entry with its operation, or why it is left out; what ends the process is a reason too."""
+def _described(entries: Sequence[Any]) -> Iterator[tuple[Any, Described | str]]:
+    """Each entry with its operations, or why it is left out; what ends the process is a reason too."""
     context = get_context("fork")
     pool = ProcessPoolExecutor(1, mp_context=context)
-    for op in ops:
+    for entry in entries:
+        task = pool.submit(_attempt, entry if isinstance(entry, str) else op_db.index(entry))
         try:
-            yield op, pool.submit(_attempt, op_db.index(op)).result(timeout=_LIMIT_S)
+            yield entry, task.result(timeout=_LIMIT_S)
         except (BrokenProcessPool, TimeoutError) as error:
             pool.shutdown(wait=False, cancel_futures=True)
             pool = ProcessPoolExecutor(1, mp_context=context)
-            yield op, f"{type(error).__name__} while it was described"
+            yield entry, f"{type(error).__name__} while it was described"
     pool.shutdown()
 
 
-def _attempt(index: int) -> Described | str:
+def _attempt(entry: int | str) -> Described | str:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    op = op_db[index]
     try:
-        operation = described(op)
-        operation = replace(operation, points=working(operation, _dtypes(op)))
-        return (operation, frozenset(_reached(operation))) if operation.points else _UNSTABLE
+        made = list(_operations(entry))
     except NotWritable as reason:
         return str(reason)
     except Exception as error:  # noqa: BLE001 - the one operation is left out, with the reason
         return f"{type(error).__name__}: {error}".partition("\n")[0][:100]
+    return [(each, frozenset(_reached(each))) for each in made if each.points] or _UNSTABLE
+
+
+def _operations(entry: int | str) -> Iterator[Operation]:
+    """The operation of an entry with its points, and its other names at the plainest one of each form."""
+    if isinstance(entry, str):
+        (operation,) = (each for each in further() if each.id == f"further.{entry}")
+        yield replace(operation, points=working(operation, FLOATING))
+        return
+    op = op_db[entry]
+    operation = described(op)
+    yield replace(operation, points=working(operation, _dtypes(op)))
+    for alias in aliases(op, operation):
+        yield replace(alias, points=plainest(alias, _dtypes(op)))
 
 
 def _reached(operation: Operation) -> set[str]:
@@ -98,8 +144,12 @@ def _reached(operation: Operation) -> set[str]:
     }
 
 
-def _full(op: Any) -> str:
-    return f"{op.name}.{op.variant_test_name}".rstrip(".")
+def _name(entry: Any) -> str:
+    return entry if isinstance(entry, str) else str(entry.name)
+
+
+def _full(entry: Any) -> str:
+    return entry if isinstance(entry, str) else f"{entry.name}.{entry.variant_test_name}".rstrip(".")
 
 
 def _dtypes(op: Any) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode, resolve_name
 
-__all__ = ["NotWritable", "Written", "public_name", "traced", "written"]
+__all__ = ["NotWritable", "Written", "public_name", "short_name", "traced", "written"]
 
 _ROOTS = {"torch.nn.functional.": "F."}
 _SEEDING = re.compile(r"rng_state|manual_seed|default_generator|fork_rng|Generator")
@@ -69,7 +69,7 @@ def public_name(op: Any) -> str:
         found = eval(f"torch.{op.name}", {"torch": torch})  # noqa: S307 - names of PyTorch's own list
     except AttributeError:
         return ""
-    return _short(f"torch.{op.name}") if found is op.op else ""
+    return short_name(f"torch.{op.name}") if found is op.op else ""
 
 
 def written(sample: Any, suffix: str) -> Written:
@@ -150,7 +150,7 @@ def _expression(func: Any, name: str, args: Any, kwargs: Any, names: _Names) -> 
         if method == "__getitem__":
             return f"{parts[0]}[{_index(args[1], names)}]"
         return f"{parts[0]}.{method}({', '.join([*parts[1:], *named_])})"
-    return f"{_short(name)}({', '.join([*parts, *named_])})"
+    return f"{short_name(name)}({', '.join([*parts, *named_])})"
 
 
 def _index(value: Any, names: _Names) -> str:
@@ -159,7 +159,8 @@ def _index(value: Any, names: _Names) -> str:
     return _text(value, names)
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
+    """A dotted name as programs write it."""
     for root, short in _ROOTS.items():
         name = short + name.removeprefix(root) if name.startswith(root) else name
     return f"torch.ops.{name}" if name.startswith("aten.") else name

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from conformance.catalogue.operations import Sample
 
-__all__ = ["described"]
+__all__ = ["described", "identifier", "own_name", "seen"]
 
 _GROUPS = ("linalg", "fft", "special", "masked", "nn.functional", "signal.windows", "ops.aten", "sparse")
 _NEEDS = {
@@ -47,14 +47,14 @@ def described(op: Any) -> Operation:
         raise NotWritable("no dtype on the CPU")
     by_layout = chosen(drawn(op, dtype))
     operation = Operation(
-        id=_id(op),
+        id=identifier(op.name, op.variant_test_name),
         function=public_name(op),
-        method=_own_name(op.method_variant) if public_name(op) else "",
-        in_place=_own_name(op.inplace_variant) if public_name(op) else "",
+        method=own_name(op.method_variant) if public_name(op) else "",
+        in_place=own_name(op.inplace_variant) if public_name(op) else "",
         samples={layout: _samples(several, dtype, op) for layout, several in by_layout.items()},
     )
     plain = str(dtype).removeprefix("torch.")
-    operation = replace(operation, **_seen(op, operation, plain))
+    operation = replace(operation, **seen(operation, plain, takes_out=op.supports_out))
     return replace(operation, samples={**_made_smaller(operation, plain), **operation.samples})
 
 
@@ -87,17 +87,18 @@ def _plain_point(dtype: str) -> Point:
     return Point(form="function", layout="contiguous", dtype=dtype, ambient="enabled")
 
 
-def _id(op: Any) -> str:
-    name = op.name.removeprefix("torch.")
+def identifier(name: str, variant: str) -> str:
+    """The id of an operation: its module and its name in small letters."""
+    name = name.removeprefix("torch.")
     group = next((each for each in _GROUPS if name.startswith(f"{each}.")), "")
     own = name.removeprefix(f"{group}.")
     own = f"{own}_attribute" if own in {"T", "H", "mT", "mH"} else own
-    words = [own, op.variant_test_name] if op.variant_test_name else [own]
+    words = [own, variant] if variant else [own]
     text = re.sub(r"[^a-z0-9_]+", "_", "_".join(words).lower())
     return f"{group.replace('.', '_') or 'torch'}.{text}"
 
 
-def _own_name(variant: Any) -> str:
+def own_name(variant: Any) -> str:
     """The name of a method of tensors."""
     name = getattr(variant, "__name__", "")
     return name if name.isidentifier() and hasattr(torch.Tensor, name) else ""
@@ -139,7 +140,7 @@ def _has_numbers(tensor: torch.Tensor) -> bool:
     return tensor.layout is torch.strided and not tensor.is_quantized
 
 
-def _seen(op: Any, operation: Operation, dtype: str) -> dict[str, Any]:
+def seen(operation: Operation, dtype: str, *, takes_out: bool) -> dict[str, Any]:
     """What a backend needs for it, and what it takes as `out=`, seen in a run."""
     request = request_at(operation, _plain_point(dtype))
     module = build.generate(request.case, request.variant).load()
@@ -158,7 +159,7 @@ def _seen(op: Any, operation: Operation, dtype: str) -> dict[str, Any]:
     own = result[0] if len(operation.samples["contiguous"]) > 1 else result
     kinds = {torch.Tensor: "tensor"}
     out = kinds.get(type(own), "tuple" if isinstance(own, tuple) else "")
-    takes = op.supports_out and operation.function and out
+    takes = takes_out and operation.function and out
     return {"requires": tuple(sorted(map(str, needs))), "out": out if takes else ""}
 
 

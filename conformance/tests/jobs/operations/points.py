@@ -39,6 +39,7 @@ __all__ = [
 _ROUNDS = 6
 
 DTYPES = ("float32", "float64", "bfloat16", "float16", "int64", "bool", "complex64")
+FLOATING = ("float32", "float64", "bfloat16", "float16")
 AMBIENT = ("enabled", "disabled", "inference", "bfloat16", "float16")
 BASE = Case(id="ops", title="", topic="", program="", location=Location(file=""))
 UNCOMPILED = BackendInfo(ref="eager", name="eager")
@@ -127,6 +128,16 @@ def working(operation: Operation, dtypes: Sequence[str]) -> dict[Point, Tier]:
         left = [each for each in left if each not in bad]
     kept = [each for each in picked if each not in bad and each != plain]
     return {plain: Tier.DEFAULT} | dict.fromkeys(kept, Tier.EXHAUSTIVE)
+
+
+def plainest(operation: Operation, dtypes: Sequence[str]) -> dict[Point, Tier]:
+    """The plainest working point of each form."""
+    points = list(_plainest(candidates(operation, dtypes)))
+    found = [
+        next((each for each in points if each.form == form and raises(operation, each) is None), None) for form in FORMS
+    ]
+    kept = [each for each in found if each]
+    return dict.fromkeys(kept, Tier.EXHAUSTIVE) | dict.fromkeys(kept[:1], Tier.DEFAULT)
 
 
 def _plainest(points: Sequence[Point]) -> Iterator[Point]:

@@ -26,7 +26,7 @@ __all__ = ["SEEDS", "Drawn", "base_dtype", "chosen", "drawn", "overloads_of", "s
 SEEDS = (0, 1, 2, 3)
 _MOST = 60  # samples of an operation that are looked at
 _KEPT = 4
-_LARGE = 400  # elements of all tensors of a sample
+_LARGE = 2000  # elements of all tensors of a sample
 _BASES = (torch.float32, torch.int64, torch.bool, torch.complex64)
 
 
