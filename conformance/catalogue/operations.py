@@ -1,7 +1,7 @@
 """Families of operations: PyTorch's own descriptions of its operations, written out as programs and inputs.
 
-`cases/operations.json` is made from `torch.testing._internal`'s `op_db` by `conformance.tests.jobs.operations`, in a
-process that imports torch: which operations there are, how each is called, sample inputs, and which points of the axes
+`cases/operations.json` is made from PyTorch's `op_db` by `conformance.tests.jobs.operations`, in a process that imports
+torch: which operations there are, how each is called, sample inputs, and which points of the axes
 work uncompiled. Here this is only put together, so the parent needs no torch, a case is plain data like any other, and
 its results on two releases of torch are results of the same program.
 
