@@ -191,6 +191,12 @@ NAMES = (
     ),
     *_group(
         Without.ABSENT,
+        "copies what a program returns that ran uncompiled, as a control of a failure",
+        "torch.utils._pytree.tree_map",
+        by=("catalogue/controls",),
+    ),
+    *_group(
+        Without.ABSENT,
         "counts guards, FX nodes and kernels beside timings",
         "torch._dynamo.utils.clear_compilation_metrics",
         "torch._dynamo.utils.get_compilation_metrics",
