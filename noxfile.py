@@ -443,7 +443,12 @@ def build_wheel(session: nox.Session, folder: str) -> Path:
 
 def check_contents(session: nox.Session, wheel: Path) -> None:
     """Fail unless the wheel holds every case, expectations file, page and schema of the checkout."""
-    homes = {"backends": "conformance/backends", "cases": "conformance/cases", "conformance/schemas": None}
+    homes = {
+        "backends": "conformance/backends",
+        "cases": "conformance/cases",
+        "cases/operations": "conformance/cases/operations",
+        "conformance/schemas": None,
+    }
     expected = {"conformance/py.typed", "conformance/triage/fuzz/known_failures.json"}
     for folder, home in homes.items():
         data = [path for ending in ("yaml", "json", "md") for path in (ROOT / folder).glob(f"*.{ending}")]
