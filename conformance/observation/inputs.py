@@ -81,8 +81,9 @@ def _make_one(
     dtype = getattr(torch, spec.dtype or call.dtype or variant.dtype)
     # A stride given for one shape does not apply to another.
     stride = spec.stride if shape == spec.shape else None
-    is_continuous = dtype.is_floating_point or dtype.is_complex
-    requires_grad = call.requires_grad.get(name, spec.requires_grad) and is_continuous
+    # In a variant of whole numbers nothing requires grad; an input that is declared so is a mistake.
+    may_require_grad = bool(spec.dtype) or dtype.is_floating_point or dtype.is_complex
+    requires_grad = call.requires_grad.get(name, spec.requires_grad and may_require_grad)
     with torch.no_grad():
         tensor = _strided(_numbers(spec, shape, dtype, generator), dtype, stride)
     return tensor.requires_grad_(requires_grad)
