@@ -38,9 +38,10 @@ def folder(tmp_path: Path, readme: str) -> Path:
 
 
 def command(readme: str, start: str) -> str:
-    """The one line of the README's shell blocks that starts like this and is of no function of a user, unless that."""
+    """The one line of the shell blocks that starts like this, and is of no user's function or cluster, unless that."""
     lines = re.findall(rf"^{re.escape(start)}.*$", readme, re.MULTILINE)
-    (line,) = [line for line in lines if "/user." not in line or "/user." in start]
+    others = [word for word in ("/user.", "--scheduler") if word not in start]
+    (line,) = [line for line in lines if not any(word in line for word in others)]
     return str(line)
 
 
