@@ -14,6 +14,7 @@ from conformance.catalogue.yaml_source import compose
 from conformance.execution import attempts
 from conformance.execution.runner import records
 from conformance.model.case import InputSpec
+from conformance.model.moves import NO_MOVES
 from conformance.tests.checking import cells, checked
 from conformance.tests.fakes import a_case, a_request, an_environment
 from conformance.tests.saboteurs import ref
@@ -178,7 +179,7 @@ def test_a_case_and_its_python_twin_get_the_same_answer(tmp_path_factory: pytest
 def as_a_user_has_it(case: Case) -> Case:
     """A case with what both doors have words for: normal inputs, and torch.compile's own default of dynamic shapes."""
     plain = {name: replace(spec, distribution="normal", low=None, high=None) for name, spec in case.inputs.items()}
-    variants = tuple(replace(variant, dynamic=None) for variant in case.variants)
+    variants = tuple(replace(variant, dynamic=None, moves=NO_MOVES) for variant in case.variants)
     return replace(case, inputs=plain, variants=variants)
 
 
