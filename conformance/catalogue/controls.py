@@ -116,19 +116,7 @@ def without_operations(request: Request) -> Request:
 def identity(request: Request) -> str:
     """Return what two requests that run alike have in common; their cases may have different names."""
     plain = _plain(request)
-    told = {
-        "id",
-        "title",
-        "topic",
-        "clauses",
-        "source",
-        "tags",
-        "torch",
-        "location",
-        "program_location",
-        "setup_location",
-    }
-    facts = [getattr(plain.case, each.name) for each in fields(plain.case) if each.name not in told]
+    facts = [getattr(plain.case, each.name) for each in fields(plain.case) if each.name not in _DECLARED]
     return repr((plain.backend.ref, facts, plain.seed))
 
 
