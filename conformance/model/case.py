@@ -12,6 +12,7 @@ from conformance.model.user_function import UserFunction
 
 __all__ = [
     "CALLS",
+    "CONTINUOUS",
     "SPECIAL",
     "Call",
     "Case",
@@ -21,6 +22,7 @@ __all__ = [
     "Location",
     "Variant",
     "contiguous",
+    "requires_grad",
     "whole_bounds",
 ]
 
@@ -115,6 +117,26 @@ class Call:
     backward: bool = True
     perturb: bool = False
     inplace: bool = False
+
+
+CONTINUOUS = ("float", "bfloat", "complex")
+"""How the names of dtypes begin of which a tensor may require gradients."""
+
+
+def requires_grad(name: str, spec: InputSpec, call: Call, dtype: str) -> bool:
+    """Return whether an input is to require gradients in a call.
+
+    In a variant of whole numbers nothing does. An input that is itself declared so is a mistake, which shows when it is
+    made.
+
+    Args:
+        name: of the input.
+        spec: of the input.
+        call: which may say otherwise.
+        dtype: what the input is made in.
+    """
+    may = spec.dtype is not None or dtype.startswith(CONTINUOUS)
+    return call.requires_grad.get(name, spec.requires_grad and may)
 
 
 CALLS = (Call(), Call(perturb=True))

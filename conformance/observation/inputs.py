@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from conformance.model.case import SPECIAL, contiguous, whole_bounds
+from conformance.model.case import SPECIAL, contiguous, requires_grad, whole_bounds
 from conformance.observation.seeding import stream
 
 if TYPE_CHECKING:
@@ -78,15 +78,13 @@ def _make_one(
         return call.scalars.get(name, spec.scalar)
     sizes = call.shapes.get(name, spec.shape)
     shape = tuple(int(variant.params[size]) if isinstance(size, str) else size for size in sizes)
-    dtype = getattr(torch, spec.dtype or call.dtype or variant.dtype)
+    name_of_dtype = spec.dtype or call.dtype or variant.dtype
+    dtype = getattr(torch, name_of_dtype)
     # A stride given for one shape does not apply to another.
     stride = spec.stride if shape == spec.shape else None
-    # In a variant of whole numbers nothing requires grad; an input that is declared so is a mistake.
-    may_require_grad = bool(spec.dtype) or dtype.is_floating_point or dtype.is_complex
-    requires_grad = call.requires_grad.get(name, spec.requires_grad and may_require_grad)
     with torch.no_grad():
         tensor = _strided(_numbers(spec, shape, dtype, generator), dtype, stride)
-    return tensor.requires_grad_(requires_grad)
+    return tensor.requires_grad_(requires_grad(name, spec, call, name_of_dtype))
 
 
 def _numbers(spec: InputSpec, shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:

@@ -12,7 +12,7 @@ from textwrap import indent
 from typing import TYPE_CHECKING
 
 from conformance.catalogue.specification import clauses
-from conformance.model.case import contiguous, whole_bounds
+from conformance.model.case import CONTINUOUS, contiguous, requires_grad, whole_bounds
 from conformance.model.device import DEVICE
 from conformance.model.enums import Capability
 from conformance.model.errors import UsageError
@@ -172,7 +172,6 @@ _OTHERS = """
     spec sys threading torch twin uncompiled user version warnings weights zlib
 """
 _RESERVED = frozenset({*HELPERS, *_OTHERS.split(), "graphs", "calls", "returned_unchanged"})
-_CONTINUOUS = ("float", "bfloat", "complex")  # dtypes of which a tensor may require gradients
 _DRAWS = re.compile(
     r"rand|drop|bernoulli|multinomial|normal|uniform|poisson|exponential|rrelu|rng|seed|\.nn\.[A-Z]|checkpoint|attention"
 )
@@ -317,16 +316,15 @@ def _argument(name: str, request: Request, call: Call, index: int) -> str:
     numbers = _numbers(name, shape, dtype, request, f'stream("{request.seed}/{index}/{name}")')
     if spec.stride is not None and shape == spec.shape:
         numbers = f"torch.empty_strided({shape}, {spec.stride}, dtype=torch.{dtype}).copy_({numbers})"
-    requires_grad = _requires_grad(name, request, call)
+    recorded = _requires_grad(name, request, call)
     if spec.inference:
         return f"torch.inference_mode()(torch.clone)({numbers})"
-    return numbers + ".requires_grad_()" * requires_grad + " * 1" * (requires_grad and not spec.leaf)
+    return numbers + ".requires_grad_()" * recorded + " * 1" * (recorded and not spec.leaf)
 
 
 def _requires_grad(name: str, request: Request, call: Call) -> bool:
     spec = request.case.inputs[name]
-    dtype = spec.dtype or call.dtype or request.variant.dtype
-    return call.requires_grad.get(name, spec.requires_grad) and dtype.startswith(_CONTINUOUS)
+    return requires_grad(name, spec, call, spec.dtype or call.dtype or request.variant.dtype)
 
 
 def _view(spec: InputSpec) -> str:
@@ -348,7 +346,7 @@ def arguments(request: Request, call: Call, index: int) -> Iterator[str]:
 def _numbers(name: str, shape: tuple[int, ...], dtype: str, request: Request, stream: str) -> str:
     spec = request.case.inputs[name]
     sizes = ", ".join(map(str, shape)) or "()"
-    whole = not dtype.startswith(_CONTINUOUS)
+    whole = not dtype.startswith(CONTINUOUS)
     if spec.values is not None:
         shaped = "" if shape == (len(spec.values),) else f".reshape({sizes})"
         numbers = ", ".join(map(_literal, spec.values))
