@@ -9,19 +9,19 @@ modes, and those that do not show do not count. The exit code is 1 where fewer t
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from pydantic import TypeAdapter
 from tabulate import tabulate
 
 from conformance.catalogue.selection import plan_of, select
@@ -29,6 +29,7 @@ from conformance.execution import attempts
 from conformance.execution.runner import records
 from conformance.model.enums import Outcome
 from conformance.tests.fakes import an_environment
+from conformance.tests.jobs.results_file import ResultsFile
 from conformance.tests.saboteurs import SABOTEURS, ref
 from conformance.tests.trial import CASES, findings, making
 from conformance.triage.attribution.attributor import Attributor
@@ -71,11 +72,12 @@ class Verdict:
 @click.argument("names", metavar="[SABOTEUR ...]", nargs=-1, type=click.Choice(list(SABOTEURS)))
 def main(names: Sequence[str], done: Path | None, failures: int, within: Sequence[str], jobs: int) -> None:
     """Print one row for each saboteur."""
-    known = _known(done)
+    results = ResultsFile(TypeAdapter(Verdict), done)
+    known = {each.name: each for each in results.read()}
     with ThreadPoolExecutor(jobs) as executor:
         made = list(
             executor.map(
-                lambda name: known.get(name) or _keep(attributed(name, failures, within), done), names or SABOTEURS
+                lambda name: known.get(name) or results.add(attributed(name, failures, within)), names or SABOTEURS
             )
         )
     rows = [
@@ -139,23 +141,6 @@ def _rungs() -> Mapping[str, BackendInfo]:
 
 def _counted(found: Sequence[str]) -> str:
     return ", ".join(f"{number} {cause}" for cause, number in Counter(found).items()) or "no failure"
-
-
-def _known(done: Path | None) -> dict[str, Verdict]:
-    """The saboteurs that were run already, by name."""
-    if done is None or not done.exists():
-        return {}
-    whole = done.read_text(encoding="utf-8").rpartition("\n")[0]  # a job that was killed may have cut the last line
-    rows = map(json.loads, whole.splitlines())
-    made = (Verdict(**row | {name: tuple(row[name]) for name in ("wanted", "found")}) for row in rows)
-    return {each.name: each for each in made}
-
-
-def _keep(made: Verdict, done: Path | None) -> Verdict:
-    if done:
-        with done.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(made)) + "\n")
-    return made
 
 
 if __name__ == "__main__":

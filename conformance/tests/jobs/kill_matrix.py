@@ -11,7 +11,6 @@ only one, and where an honest backend shows anything.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
+from pydantic import TypeAdapter
 
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import EXHAUSTIVE, Extent, Level, Outcome
@@ -29,6 +29,7 @@ from conformance.model.request import BackendInfo
 from conformance.records.environment import suite_hash
 from conformance.report import markdown
 from conformance.report.links import Links
+from conformance.tests.jobs.results_file import ResultsFile
 from conformance.tests.saboteurs import HONEST, SABOTEURS, defects, ref
 from conformance.tests.trial import CASES, findings, findings_of, requiring, trial
 
@@ -99,22 +100,23 @@ class Survivor:
     suite: str = ""
 
 
-_T = TypeVar("_T", Kill, Survivor)
-
-
 @click.command()
 @click.argument("page_path", metavar="PAGE", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("names", metavar="[NAME ...]", nargs=-1, type=click.Choice([*SABOTEURS, *HONEST]))
 @click.option("--done", type=click.Path(dir_okay=False, path_type=Path), help="Where results are kept, and taken from.")
 def main(page_path: Path, names: Sequence[str], done: Path | None) -> None:
     """Run, write the page, and print what is missing."""
-    known = _known(done)
+    results = ResultsFile[Kill | Survivor](TypeAdapter(Kill | Survivor), done)
+    known = _known(results.read())
     chosen = names or [*SABOTEURS, *HONEST]
-    kills = [known.kills.get(name) or _keep(_kill(name), done) for name in SABOTEURS if name in chosen]
-    survivors = [known.survivors.get(name) or _keep(_survivor(name), done) for name in HONEST if name in chosen]
+    kills = [known.kills.get(name) or _kept(_kill(name), results) for name in SABOTEURS if name in chosen]
+    survivors = [known.survivors.get(name) or _kept(_survivor(name), results) for name in HONEST if name in chosen]
     # Not the marker of the pages that follow from records: `conformance report` would take this one for stale.
     page_path.write_text(page(kills, survivors).replace(markdown.MARKER, _MARKER), encoding="utf-8")
     sys.exit("\n".join(() if names else problems(kills, survivors)) or 0)
+
+
+T = TypeVar("T", Kill, Survivor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,22 +127,16 @@ class _Known:
     survivors: dict[str, Survivor]
 
 
-def _known(done: Path | None) -> _Known:
+def _known(results: Sequence[Kill | Survivor]) -> _Known:
     """What a file knows: every saboteur, and the honest backends that were run with this version of the suite."""
-    text = done.read_text(encoding="utf-8") if done and done.exists() else ""
-    whole = text.rpartition("\n")[0]  # a job that was killed may have cut the last line
-    rows = [row | {"shown": Counter(row["shown"])} for row in map(json.loads, whole.splitlines())]
-    honest = [Survivor(**row) for row in rows if row["name"] in HONEST]
+    honest = [one for one in results if isinstance(one, Survivor) and one.suite == suite_hash()]
     return _Known(
-        kills={row["name"]: Kill(**row) for row in rows if row["name"] in SABOTEURS},
-        survivors={one.name: one for one in honest if one.suite == suite_hash()},
+        kills={one.name: one for one in results if isinstance(one, Kill)}, survivors={one.name: one for one in honest}
     )
 
 
-def _keep(one: _T, done: Path | None) -> _T:
-    if done:
-        with done.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(vars(one) | {"shown": dict(one.shown)}) + "\n")
+def _kept(one: T, results: ResultsFile[Kill | Survivor]) -> T:
+    results.add(one)
     return one
 
 

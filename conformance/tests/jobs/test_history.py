@@ -104,7 +104,8 @@ def test_results_are_read_by_release_and_issue(tmp_path: Path) -> None:
     """A last line that was cut is left out."""
     file = tmp_path / "runs.jsonl"
     one, other = result(), result(NEW, shown=False)
-    file.write_text(f"{json.dumps(asdict(one))}\n{other.line()}\n{other.line()[:9]}", encoding="utf-8")
+    first, second = (json.dumps(asdict(each)) for each in (one, other))
+    file.write_text(f"{first}\n{second}\n{second[:9]}", encoding="utf-8")
     assert runs.read(file) == {(OLD, 1): one, (NEW, 1): other}
 
 

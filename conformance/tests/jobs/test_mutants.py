@@ -162,12 +162,6 @@ def test_what_nothing_reaches_is_counted_as_such() -> None:
     )
 
 
-def test_a_result_is_read_as_it_was_written() -> None:
-    """A line of JSON."""
-    result = Result(id="work.py:1:0:drop_not:0", fate=Fate.KILLED, seed=3, by=("values", "layout"), by_seed=False)
-    assert Result.of(result.line()) == result
-
-
 def test_the_page_counts_what_was_reached(tmp_path: Path) -> None:
     """Killed of those reached, by part, file, operator and check; survivors with their lines."""
     del tmp_path
@@ -188,8 +182,8 @@ def test_the_page_counts_what_was_reached(tmp_path: Path) -> None:
 def test_the_reach_is_of_what_passes(tmp_path: Path) -> None:
     """A request that fails on the unchanged compiler shows no mutant; a line that was cut short is left out."""
     rows = [
-        '{"key": ["eager", "a.x.1", "v"], "seconds": 1.0, "passed": true, "lines": {"f.py": [1, 2]}}',
-        '{"key": ["eager", "a.x.2", "v"], "seconds": 1.0, "passed": false, "lines": {"f.py": [2]}}',
+        '{"key": ["eager", "a.x.1", "v"], "traced": {"passed": true, "lines": {"f.py": [1, 2]}}}',
+        '{"key": ["eager", "a.x.2", "v"], "traced": {"passed": false, "lines": {"f.py": [2]}}}',
         '{"key": ["eager", "a.x.3"',
     ]
     file = tmp_path / "reach.jsonl"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from conformance.model.errors import UsageError
 from conformance.model.moves import NO_MOVES, USUAL, move_of
 from conformance.records import environment
 from conformance.tests.jobs.history import witness
+from conformance.tests.jobs.results_file import ResultsFile
 from conformance.triage import check
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from conformance.model.result import Record
     from conformance.tests.jobs.history.issues import Issue
 
-__all__ = ["Result", "read", "run"]
+__all__ = ["Result", "kept", "read", "run"]
 
 _LIMIT_S = 120.0
 
@@ -65,18 +65,15 @@ class Result:
         """Whether `conformance check` finds nothing."""
         return bool(self.outcomes) and {*self.outcomes} == {Outcome.PASS}
 
-    def line(self) -> str:
-        """As a line of a file."""
-        return json.dumps(asdict(self))
+
+def kept(file: Path) -> ResultsFile[Result]:
+    """The results that are kept in a file."""
+    return ResultsFile(TypeAdapter(Result), file)
 
 
 def read(file: Path) -> dict[tuple[str, int], Result]:
-    """The results of a file, by release and issue; a last line that was cut is left out."""
-    if not file.exists():
-        return {}
-    whole = file.read_text(encoding="utf-8").rpartition("\n")[0]
-    made = [TypeAdapter(Result).validate_json(line) for line in whole.splitlines()]
-    return {(one.torch, one.number): one for one in made}
+    """The results of a file, by release and issue."""
+    return {(one.torch, one.number): one for one in kept(file).read()}
 
 
 def run(issues: Sequence[Issue], file: Path) -> Iterator[Result]:
@@ -87,15 +84,13 @@ def run(issues: Sequence[Issue], file: Path) -> Iterator[Result]:
     version = torch_release.installed().version
     known = read(file)
     elsewhere = {number for (_, number), result in known.items() if result.shown}
-    with file.open("a", encoding="utf-8") as opened:
-        for issue in issues:
-            if (version, issue.number) not in known:
-                result = _run(issue, version)
-                if result.shown or issue.number in elsewhere:
-                    result = replace(_judged(result, issue), suite=_red_cases(issue))
-                opened.write(result.line() + "\n")
-                opened.flush()
-                yield result
+    results = kept(file)
+    for issue in issues:
+        if (version, issue.number) not in known:
+            result = _run(issue, version)
+            if result.shown or issue.number in elsewhere:
+                result = replace(_judged(result, issue), suite=_red_cases(issue))
+            yield results.add(result)
 
 
 def _run(issue: Issue, version: str) -> Result:

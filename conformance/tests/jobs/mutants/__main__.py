@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from pydantic import TypeAdapter
 
 from conformance.isolation import tasks
 from conformance.tests.jobs.mutants import draw, hunt, page, reach
 from conformance.tests.jobs.mutants.operators import mutant_of
+from conformance.tests.jobs.results_file import ResultsFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,17 +56,14 @@ def main(
     reached = reach.read(folder / "reach.jsonl")
     if only:
         found = _Hunters(reached, requests, most, 1).run([mutant_of(only)], seed)
-        sys.exit("\n".join(result.line() for result in found))
-    file = folder / "mutants.jsonl"
-    known = _known(file)
+        sys.exit("\n".join(map(str, found)))
+    results = ResultsFile(TypeAdapter(hunt.Result), folder / "mutants.jsonl")
+    known = {result.id: result for result in results.read()}
     part, parts = shard
     drawn = draw.draw(count, seed, draw.files())[part - 1 :: parts]
     missing = [mutant for mutant in drawn if mutant.id not in known]
-    with file.open("a", encoding="utf-8") as opened:
-        for result in _Hunters(reached, requests, most, jobs).run(missing, seed):
-            opened.write(result.line() + "\n")
-            opened.flush()
-            known[result.id] = result
+    for result in _Hunters(reached, requests, most, jobs).run(missing, seed):
+        known[result.id] = results.add(result)
     if page_path:
         page_path.write_text(page.page(list(known.values())), encoding="utf-8")
     rate = page.rate([known[mutant.id] for mutant in drawn])
@@ -80,13 +79,6 @@ def _traced(file: Path) -> dict[Key, Request]:
         requests |= {reach.key_of(request): request for request in wanted}
     tasks.shutdown()
     return requests
-
-
-def _known(file: Path) -> dict[str, Result]:
-    if not file.exists():
-        return {}
-    whole = file.read_text(encoding="utf-8").rpartition("\n")[0]  # the last line may be cut
-    return {result.id: result for result in map(hunt.Result.of, whole.splitlines())}
 
 
 class _Hunters:

@@ -6,11 +6,10 @@ is killed where a request fails on it twice, the second time alone, that passes 
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,16 +82,6 @@ class Result:
     reaching: int = 0
     by_seed: bool | None = None
     seconds: float = 0.0
-
-    def line(self) -> str:
-        """As a line of JSON."""
-        return json.dumps(asdict(self))
-
-    @staticmethod
-    def of(line: str) -> Result:
-        """From a line of JSON."""
-        row = json.loads(line)
-        return Result(**row | {"fate": Fate(row["fate"]), "by": tuple(row["by"])})
 
 
 def likeliest(reaching: Sequence[Request], most: int) -> list[Request]:

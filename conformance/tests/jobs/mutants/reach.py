@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import coverage
+from pydantic import TypeAdapter
 
 from conformance.catalogue.loader import load_cases
 from conformance.catalogue.selection import decided, select
@@ -16,10 +16,11 @@ from conformance.execution import attempts
 from conformance.isolation import tasks, torch_release
 from conformance.model.enums import EXHAUSTIVE, Outcome
 from conformance.tests.jobs.mutants.draw import files, home
+from conformance.tests.jobs.results_file import ResultsFile
 from conformance.verdict.judge import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from conformance.model.enums import Stage
@@ -47,15 +48,23 @@ class Traced:
     lines: dict[str, tuple[int, ...]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A request that was traced."""
+
+    key: Key
+    traced: Traced
+
+
 class Reach:
     """By file and line, the requests that pass on the unchanged compiler and reach it."""
 
-    def __init__(self, rows: Sequence[tuple[Key, float, Traced]]) -> None:
-        self.keys = [key for key, _, traced in rows if traced.passed]
-        self.seconds = {key: seconds for key, seconds, _ in rows}
+    def __init__(self, rows: Sequence[Row]) -> None:
+        passing = [row for row in rows if row.traced.passed]
+        self.keys = [row.key for row in passing]
         self.lines: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-        for number, traced in enumerate(traced for _, _, traced in rows if traced.passed):
-            for file, lines in traced.lines.items():
+        for number, row in enumerate(passing):
+            for file, lines in row.traced.lines.items():
                 for line in lines:
                     self.lines[file][line].append(number)
 
@@ -86,22 +95,17 @@ def requests(backend: str) -> list[Request]:
 
 def trace(wanted: Sequence[Request], file: Path) -> None:
     """Run requests that the file lacks and append a line for each."""
-    done = {key for key, _, _ in _rows(file)}
+    results = _kept(file)
+    done = {row.key for row in results.read()}
     os.environ |= UNCACHED
-    with file.open("a", encoding="utf-8") as opened:
-        for request in wanted:
-            key = key_of(request)
-            if key in done:
-                continue
-            end = tasks.run_task(
-                f"{__name__}:traced", request, env=request.backend.env, timeout_s=_SLOWER * request.timeout_s
-            )
-            made = tasks.result(Traced, end)
-            if not isinstance(made, Traced):
-                made = Traced(passed=False, lines={})
-            row = {"key": key, "seconds": end.duration_s, "passed": made.passed, "lines": made.lines}
-            opened.write(json.dumps(row) + "\n")
-            opened.flush()
+    for request in wanted:
+        key = key_of(request)
+        if key in done:
+            continue
+        limit = _SLOWER * request.timeout_s
+        end = tasks.run_task(f"{__name__}:traced", request, env=request.backend.env, timeout_s=limit)
+        made = tasks.result(Traced, end)
+        results.add(Row(key=key, traced=made if isinstance(made, Traced) else Traced(passed=False, lines={})))
 
 
 _SLOWER = 4  # a traced program
@@ -109,17 +113,11 @@ _SLOWER = 4  # a traced program
 
 def read(file: Path) -> Reach:
     """The reach that a file holds."""
-    return Reach(list(_rows(file)))
+    return Reach(_kept(file).read())
 
 
-def _rows(file: Path) -> Iterator[tuple[Key, float, Traced]]:
-    if not file.exists():
-        return
-    whole = file.read_text(encoding="utf-8").rpartition("\n")[0]  # the last line may be cut
-    for row in map(json.loads, whole.splitlines()):
-        lines = {name: tuple(numbers) for name, numbers in row["lines"].items()}
-        backend, case, variant = row["key"]
-        yield (backend, case, variant), row["seconds"], Traced(passed=row["passed"], lines=lines)
+def _kept(file: Path) -> ResultsFile[Row]:
+    return ResultsFile(TypeAdapter(Row), file)
 
 
 def traced(request: Request, report: Callable[[Stage], None]) -> Traced:
