@@ -38,11 +38,13 @@ __all__ = [
     "MOVES_AREA",
     "TYPES",
     "Types",
+    "area_of",
     "axes_of",
     "checks_of",
     "joined",
     "load",
     "load_checks",
+    "makes_moves",
     "of",
     "table",
     "with_torch",
@@ -296,15 +298,13 @@ def _first(check: CheckResult) -> str:
 
 
 def _key(record: Record) -> dict[str, object]:
-    # What a caller may do is apart: one defect there shows in the cases of every area.
-    area = record.case_id.partition(".")[0] if axes_of(record.variant)["moves"] == NO_MOVES else MOVES_AREA
-    return {"backend": record.backend, "area": area, "case": record.case_id, "variant": record.variant}
+    return {"backend": record.backend, "area": area_of(record), "case": record.case_id, "variant": record.variant}
 
 
 def _row(record: Record, torch: str, first_rung: str) -> dict[str, object]:
     grades = {check.check: check.grade for check in record.checks}
     broken = [check for check in record.checks if not check.held]
-    causes = root_causes(record, makes_moves=axes_of(record.variant)["moves"] != NO_MOVES)
+    causes = root_causes(record, makes_moves=makes_moves(record.variant))
     return {
         **record.metrics,  # first: a metric cannot replace a column
         **_key(record),
@@ -345,3 +345,13 @@ def axes_of(variant: str) -> Mapping[str, str]:
     defaults = {"grad": "enabled", "autocast": "off", "dtype": "float32", "dynamic": "false", "moves": NO_MOVES}
     own = ",".join(f"{name}={value}" for name, value in pairs.items() if name and name not in _AXES)
     return {name: pairs.get(name, defaults[name]) for name in _AXES} | {"params": own}
+
+
+def makes_moves(variant: str) -> bool:
+    """Whether the caller of a variant, by its id, makes moves."""
+    return axes_of(variant)["moves"] != NO_MOVES
+
+
+def area_of(record: Record) -> str:
+    """Return the area of a record; that of moves is apart: one defect there shows in the cases of every area."""
+    return MOVES_AREA if makes_moves(record.variant) else record.case_id.partition(".")[0]

@@ -24,6 +24,7 @@ __all__ = [
     "page_name",
     "plain",
     "plural",
+    "share",
     "table",
     "verbatim",
 ]
@@ -120,6 +121,11 @@ def _longest_run(text: str) -> int:
 def _printable(text: str) -> str:
     """Replace control characters: a backend's message may hold a terminal's escape codes."""
     return re.sub(r"[^\S\n]|[\x00-\x09\x0b-\x1f\x7f]", " ", text.replace("\r\n", "\n")).strip("\n")
+
+
+def share(number: int, total: int) -> str:
+    """`1 of 4 (25%)`; empty where there is nothing."""
+    return f"{number} of {total} ({number / total:.0%})" if total else ""
 
 
 def plural(count: int, word: str) -> str:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from conformance.catalogue.levels import VERSION, chapters_of, levels
 from conformance.model.enums import Capability, Verdict
 from conformance.model.errors import RecordFileError, UsageError
-from conformance.model.moves import NO_MOVES
 from conformance.records import record_file
-from conformance.records.frame import axes_of
+from conformance.records.frame import makes_moves
 from conformance.records.jsonl import reading
 from conformance.records.record_file import publishable
 from conformance.verdict.symptom import Symptom
@@ -173,7 +172,7 @@ def svg(made: Mapping[str, Any]) -> str:
 
 
 def _belongs(record: Record, level: ConformanceLevel) -> bool:
-    return level.has(record.clauses, makes_moves=axes_of(record.variant)["moves"] != NO_MOVES)
+    return level.has(record.clauses, makes_moves=makes_moves(record.variant))
 
 
 def _level(level: ConformanceLevel, records: Sequence[Record]) -> dict[str, Any]:

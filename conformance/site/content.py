@@ -13,9 +13,8 @@ from conformance.catalogue.specification import clause_texts
 from conformance.model.enums import Capability, Verdict
 from conformance.model.errors import UsageError
 from conformance.model.ladder import by_ladder
-from conformance.model.moves import NO_MOVES
 from conformance.program import build
-from conformance.records.frame import MOVES_AREA, axes_of
+from conformance.records.frame import area_of
 from conformance.site.columns import Table
 from conformance.verdict.ladder import first_in_records
 from conformance.verdict.legend import MEANING
@@ -64,7 +63,7 @@ def rows(runs: Iterable[RunFile]) -> dict[str, Any]:
                 backend=record.backend,
                 case=record.case_id,
                 variant=record.variant,
-                area=_area(record),
+                area=area_of(record),
                 verdict=record.verdict.value,
                 check=symptom.check,
                 cause=cause_of(record)[0],
@@ -132,11 +131,6 @@ def legend() -> dict[str, dict[str, Any]]:
         verdict.value: {"mark": verdict.mark, "means": meaning, "conforms": verdict.conforms, "scored": verdict.scored}
         for verdict, meaning in MEANING.items()
     }
-
-
-def _area(record: Record) -> str:
-    makes_moves = axes_of(record.variant)["moves"] != NO_MOVES
-    return MOVES_AREA if makes_moves else record.case_id.partition(".")[0]
 
 
 def _backend(info: BackendInfo) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from conformance.catalogue.loader import load_cases
 from conformance.catalogue.selection import select
 from conformance.execution.runner import BATCH, Run
-from conformance.model.enums import ON_REQUEST, Level, Outcome
+from conformance.model.enums import Level, Outcome
 from conformance.model.moves import MOVES, NO_MOVES, SEPARATOR
 from conformance.model.request import BackendInfo
 from conformance.tests.fakes import an_environment
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CASES", "Findings", "findings", "findings_of", "making", "requiring", "trial"]
 
-CASES = tuple(case for case in load_cases() if case.tags.isdisjoint(ON_REQUEST))
-"""The cases that a run includes without being asked for them."""
+CASES = load_cases()
 
 Findings = dict[tuple[str, str], set[str]]
 """By case and variant: the outcome that is no pass, and the MUST checks that did not hold."""

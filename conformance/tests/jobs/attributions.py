@@ -27,12 +27,12 @@ from tabulate import tabulate
 from conformance.catalogue.selection import plan_of, select
 from conformance.execution import attempts
 from conformance.execution.runner import records
-from conformance.model.enums import Outcome
 from conformance.tests.fakes import an_environment
 from conformance.tests.jobs.results_file import ResultsFile
 from conformance.tests.saboteurs import SABOTEURS, ref
 from conformance.tests.trial import CASES, findings, making
 from conformance.triage.attribution.attributor import Attributor
+from conformance.verdict.ladder import beneath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,9 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Verdict", "attributed", "judged"]
 
-_LIMIT_S = 3.0  # for a saboteur that hangs
 _SHARE = 95 / 104
-_RUNGS = ("eager", "aot_eager")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +118,9 @@ def attributed(name: str, failures: int = 1, within: Sequence[str] = ()) -> Verd
 def _failures(name: str, within: Sequence[str]) -> Iterator[tuple[Record, Request]]:
     """The failures, among the cases named for a saboteur, that show what is meant to catch it and not its kin."""
     saboteur = SABOTEURS[name]
-    limit = _LIMIT_S if saboteur.meant == Outcome.TIMEOUT else None
     cases = making(saboteur.move) if saboteur.move else CASES
     kin, broken = attempts.describe(saboteur.kin), attempts.describe(ref(saboteur.home, name))
-    for request in select(cases, [broken], case_globs=within or [saboteur.cases], timeout_s=limit).requests:
+    for request in select(cases, [broken], case_globs=within or [saboteur.cases], timeout_s=saboteur.limit_s).requests:
         record = _run(request)
         if saboteur.meant in findings(record) and saboteur.meant not in findings(_run(replace(request, backend=kin))):
             yield record, request
@@ -136,7 +133,7 @@ def _run(request: Request) -> Record:
 
 @cache
 def _rungs() -> Mapping[str, BackendInfo]:
-    return {name: attempts.describe(name) for name in _RUNGS}
+    return {name: attempts.describe(name) for name in beneath("", is_aot=True)}
 
 
 def _counted(found: Sequence[str]) -> str:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from conformance.triage.lookup import Found
 
-_LIMIT_S = 3.0  # for a saboteur that hangs
 _ATTEMPTS = 200
 
 
@@ -106,8 +105,8 @@ def _cause(name: str) -> Cause:
 def _failure(name: str) -> Found:
     """The first failure, among the cases named for a saboteur, that shows what is meant to catch it and not its kin."""
     saboteur = SABOTEURS[name]
-    limit = _LIMIT_S if saboteur.meant == Outcome.TIMEOUT else None
-    plan = select(CASES, [attempts.describe(ref(saboteur.home, name))], case_globs=[saboteur.cases], timeout_s=limit)
+    backend = attempts.describe(ref(saboteur.home, name))
+    plan = select(CASES, [backend], case_globs=[saboteur.cases], timeout_s=saboteur.limit_s)
     for request in plan.requests:
         found = rerun(request)
         shown = findings(found.record)

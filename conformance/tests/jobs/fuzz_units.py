@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,10 +25,12 @@ from conformance.catalogue.selection import decided, time_limit
 from conformance.execution import attempts
 from conformance.execution.runner import SLOW_BATCH
 from conformance.isolation import tasks, torch_release
+from conformance.isolation.deadline import Deadline
 from conformance.model.request import Request
 from conformance.records.environment import capture
 from conformance.triage.fuzz import grammar
 from conformance.triage.fuzz.guidance import Guide
+from conformance.triage.fuzz.runner import here
 from conformance.verdict.judge import outcome
 from conformance.verdict.symptom import Symptom
 
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from conformance.model.result import Attempt
-
-_WAITING = 8  # batches for each processor that share a compiler
 
 
 class Row(NamedTuple):
@@ -61,7 +60,9 @@ def main(backend: str, programs: int, seed: int) -> None:
     threads = capture().threads
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{folder}/alone"
-        together, first = _run("together", requests, partial(attempts.sweep, kernels=Path(folder)), _WAITING * threads)
+        runner = here(Path(folder))
+        several = runner.several
+        together, first = _run("together", requests, lambda part: several(part, Deadline()), runner.sharing * threads)
         alone, second = _run("alone", requests, attempts.sweep, threads)
     pairs = zip(requests, together, alone, strict=True)
     differing = [f"{r.case.id}: {a}, alone {b}\n{r.case.program}" for r, a, b in pairs if a != b]

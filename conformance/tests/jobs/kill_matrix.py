@@ -64,7 +64,6 @@ _QUICK_SHARE = 95 / 104
 
 
 _RESULTS = Path(__file__).parents[3] / "results"
-_LIMIT_S = 3.0  # for a saboteur that hangs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,8 +224,7 @@ def _kill(name: str) -> Kill:
     saboteur = SABOTEURS[name]
     backend = BackendInfo(ref=ref(saboteur.home, name), name=name)
     cases = _cases(saboteur)
-    limit = _LIMIT_S if saboteur.meant == Outcome.TIMEOUT else None
-    records = list(trial(backend, cases=cases, timeout_s=limit))
+    records = list(trial(backend, cases=cases, timeout_s=saboteur.limit_s))
     own = findings_of(saboteur.kin, records, cases) if saboteur.is_of_advisory else _own(saboteur.kin)
     shown = [(record.case_id, _new(record, own) & {*CATALOGUE, *_ENDS}) for record in records]
     kill = Kill(

@@ -13,10 +13,13 @@ from pathlib import Path
 
 from conformance.model.attribution import Cause
 from conformance.model.check_catalogue import CATALOGUE
-from conformance.model.enums import Capability, Level
+from conformance.model.enums import Capability, Level, Outcome
 from conformance.model.moves import move_of
 
 __all__ = ["HONEST", "SABOTEURS", "Honest", "Saboteur", "defects", "ref"]
+
+
+_HANGING_S = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,11 @@ class Saboteur:
     state: str = ""
     kin: str = "eager"
     causes: frozenset[Cause] = frozenset({Cause.BASE})
+
+    @property
+    def limit_s(self) -> float | None:
+        """The time limit of its requests, seconds: a short one if it hangs, else that of each case."""
+        return _HANGING_S if self.meant == Outcome.TIMEOUT else None
 
     @property
     def is_of_advisory(self) -> bool:

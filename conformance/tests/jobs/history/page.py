@@ -127,8 +127,7 @@ def _counts(name: str, group: Sequence[Row]) -> tuple[object, ...]:
 
 
 def _share(group: Sequence[Row], holds: Callable[[Row], bool]) -> str:
-    number = sum(map(holds, group))
-    return f"{number} of {len(group)} ({number / len(group):.0%})" if group else ""
+    return markdown.share(sum(map(holds, group)), len(group))
 
 
 def _list(shown: Sequence[Row]) -> str:

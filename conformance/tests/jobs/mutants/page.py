@@ -36,13 +36,8 @@ class Rate:
     killed: int
     judged: int
 
-    @property
-    def share(self) -> float:
-        """0 where nothing was judged."""
-        return self.killed / self.judged if self.judged else 0.0
-
     def __str__(self) -> str:
-        return f"{self.killed} of {self.judged} ({self.share:.0%})" if self.judged else ""
+        return markdown.share(self.killed, self.judged)
 
 
 def rate(results: Sequence[Result]) -> Rate:
