@@ -36,11 +36,15 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A function `module:function`, called in a child as `function(argument, report_stage)`; it returns a dataclass."""
+    """A function `module:function`, called in a child as `function(argument, report_stage)`; it returns a dataclass.
+
+    `folder` is the working directory of the child.
+    """
 
     function: str
     argument: object
     memory_bytes: int
+    folder: str
 
 
 def run(parent: int, report: int, output: int, payload: bytes) -> NoReturn:
@@ -78,6 +82,7 @@ def _work(task: Task, report: int) -> int:
     """Do the task and report; return the exit status."""
     _limit_memory(task.memory_bytes)
     try:
+        os.chdir(task.folder)
         module, _, name = task.function.partition(":")
         function = getattr(import_module(module), name)
         result = function(task.argument, partial(_send, report, "stage"))

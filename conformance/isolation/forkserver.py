@@ -39,6 +39,10 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _DEFAULTS = {"TORCHINDUCTOR_COMPILE_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
+# Variables that no server depends on: pytest changes one before each test, the other is for who sends tasks.
+_OF_NO_MEANING = frozenset({"PYTEST_CURRENT_TEST", "CONFORMANCE_MEMORY_GIB"})
+
+
 def environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a server: this process's, those of a backend, and those that make it repeatable."""
     return {**_DEFAULTS, **os.environ, **_ONE_THREAD, **env}
@@ -166,7 +170,7 @@ class ForkServers:
             TorchError: no supported torch is installed.
             HarnessError: it does not start, or was shut down while a request was running.
         """
-        key = frozenset(env.items())
+        key = _key(env)
         with self._lock:
             server = self._servers.get(key)
             if server is None and dead is not None:
@@ -177,6 +181,13 @@ class ForkServers:
                     server.stop()
                 server = self._servers[key] = ForkServer(env, self._warm_up)
             return server
+
+    def dismiss(self, env: Mapping[str, str]) -> None:
+        """Stop the server for an environment, if there is one, and all that runs in it."""
+        with self._lock:
+            server = self._servers.pop(_key(env), None)
+        if server is not None:
+            server.stop()
 
     def shutdown(self) -> None:
         """Stop every server and all that runs in them."""
@@ -191,3 +202,7 @@ class ForkServers:
             server.abandon()
         self._lock = threading.Lock()
         self._servers = {}
+
+
+def _key(env: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset((name, value) for name, value in environment(env).items() if name not in _OF_NO_MEANING)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from conformance.isolation.child import Task
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from conformance.isolation.deadline import Deadline
     from conformance.isolation.supervisor import Exit
 
-__all__ = ["refusal", "result", "run_task", "shutdown"]
+__all__ = ["dismiss", "refusal", "result", "run_task", "shutdown"]
 
 
 T = TypeVar("T")
@@ -58,13 +59,15 @@ def run_task(
 ) -> Exit:
     """Call `function` (`module:function`) in a child as `function(argument, report_stage)`.
 
+    The child has the environment variables and the working directory that this process has now.
+
     Raises:
         HarnessError: the fork server does not start, or died twice.
         StoppedError: the deadline has passed.
     """
     if deadline and deadline.has_passed:
         raise StoppedError
-    task = Task(function=function, argument=argument, memory_bytes=_memory_limit())
+    task = Task(function=function, argument=argument, memory_bytes=_memory_limit(), folder=str(Path.cwd()))
     server = _SERVERS.get(env)
     try:
         return attend(server, task, timeout_s, deadline)
@@ -75,6 +78,11 @@ def run_task(
     except ServerDiedError as error:
         message = f"the fork server died twice: {server.stop()}"
         raise HarnessError(message) from error
+
+
+def dismiss(env: Mapping[str, str]) -> None:
+    """End the fork server for these environment variables and all that runs in it."""
+    _SERVERS.dismiss(env)
 
 
 def shutdown() -> None:

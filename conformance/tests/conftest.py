@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conformance.tests.servers import kept
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -32,7 +34,8 @@ def _alone() -> Iterator[None]:
         ):
             patch.delenv(name, raising=False)
         patch.setenv("TORCHINDUCTOR_VEC_ISA_OK", "1")  # or each fork server starts a Python with torch to find out
-        yield
+        with kept():
+            yield
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -37,6 +37,11 @@ def says_where(_: Any, _report: Report) -> Attempt:
     return Attempt(metrics={"pid": os.getpid(), "server": os.getppid(), "threads": threading.active_count()})
 
 
+def says_folder(_: Any, _report: Report) -> Attempt:
+    """Return the working directory."""
+    return Attempt(invalid=str(Path.cwd()))
+
+
 def says_environment(name: str, _report: Report) -> Attempt:
     """Return the value of an environment variable."""
     return Attempt(output="lost", invalid=os.environ.get(name, "unset"))

@@ -9,9 +9,10 @@ from click.testing import CliRunner
 
 from conformance.catalogue.sources import collect
 from conformance.cli.main import main
-from conformance.isolation import forkserver, tasks
+from conformance.isolation import forkserver
 from conformance.tests.fakes import a_record
 from conformance.tests.runs import a_run
+from conformance.tests.servers import end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,7 +143,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         message = "torch was started"
         raise AssertionError(message)
 
-    tasks.shutdown()  # another test may have left a server
+    end()  # another test may have left a server
     monkeypatch.setattr(forkserver, "ForkServer", started)
     monkeypatch.chdir(tmp_path)
     a_run(tmp_path / "run.jsonl", a_record())

@@ -9,25 +9,18 @@ from conformance.catalogue.loader import load_cases
 from conformance.catalogue.selection import select
 from conformance.execution import attempts as execution_attempts
 from conformance.execution import observe
-from conformance.isolation import tasks
 from conformance.model.enums import Outcome
 from conformance.tests.fakes import a_backend, a_case
 from conformance.verdict.judge import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from conformance.model.request import Request
     from conformance.model.result import Attempt
 
 pytestmark = pytest.mark.torch
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _servers() -> Iterator[None]:
-    yield
-    tasks.shutdown()
 
 
 def fields_of(attempt: Attempt) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def started(warm_up: str) -> Iterator[ForkServer]:
 
 def found(server: ForkServer) -> dict[str, object]:
     """What a child of the server finds: its threads, open files, and the steps that were taken."""
-    task = Task(function=f"{TASKS}:says_what_is_left", argument=None, memory_bytes=0)
+    task = Task(function=f"{TASKS}:says_what_is_left", argument=None, memory_bytes=0, folder=".")
     return dict(attend(server, task, 60.0).report.body["metrics"])
 
 

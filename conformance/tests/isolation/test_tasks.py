@@ -22,6 +22,7 @@ from conformance.model.request import Request
 from conformance.model.result import Ended
 from conformance.tests import warmups
 from conformance.tests.misbehaving import TASKS
+from conformance.tests.servers import end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +91,29 @@ def test_each_task_has_a_process_of_its_own() -> None:
     assert first["pid"] != second["pid"]
     assert first["server"] == second["server"]
     assert first["threads"] == 1
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_task_has_the_folder_and_the_variables_that_its_caller_has_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not those that it had when the first server started."""
+    assert attempt("says_environment", "CONFORMANCE_DEMO").invalid == "unset"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CONFORMANCE_DEMO", "set")
+    assert attempt("says_folder").invalid == str(tmp_path)
+    assert attempt("says_environment", "CONFORMANCE_DEMO").invalid == "set"
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_server_can_be_ended_alone() -> None:
+    """The one for other variables goes on; one that there is none of is no error."""
+    kept, ended = ({"CONFORMANCE_DEMO": value} for value in "ab")
+    where = [tasks.run_task(f"{TASKS}:says_where", None, env=env, timeout_s=60) for env in (kept, ended)]
+    servers = [int(attempts.attempt(each).metrics["server"]) for each in where]
+    for _ in range(2):
+        tasks.dismiss(ended)
+    assert [is_alive(server) for server in servers] == [True, False]
 
 
 def test_large_result_arrives() -> None:
@@ -315,7 +339,7 @@ def test_shutdown_ends_running_tasks() -> None:
         pid = int(attempt("says_where").metrics["server"])
         hanging = pool.submit(attempt, "hangs", timeout_s=30.0)
         time.sleep(0.5)
-        tasks.shutdown()
+        end()
         with pytest.raises(HarnessError, match="shut down while a request was running"):
             hanging.result()
     assert not is_alive(pid)
@@ -327,7 +351,7 @@ def test_fork_of_the_parent_gets_servers_of_its_own() -> None:
     read, write = os.pipe()
     if (pid := os.fork()) == 0:
         os.write(write, str(attempt("says_where").metrics["server"]).encode())
-        tasks.shutdown()
+        end()
         os._exit(0)
     os.waitpid(pid, 0)
     other = float(os.read(read, 100))

@@ -13,11 +13,12 @@ from packaging.requirements import Requirement
 
 from conformance.backend import declarations
 from conformance.cli.main import main
-from conformance.isolation import tasks, torch_release
+from conformance.isolation import torch_release
 from conformance.records import environment, kept
 from conformance.records.kept import Kind
 from conformance.tests.commands import CASE, STARTING
 from conformance.tests.runs import a_last_run, red
+from conformance.tests.servers import end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,9 +39,9 @@ def torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "__init__.py").touch()
     monkeypatch.syspath_prepend(folder.parent)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    tasks.shutdown()
+    end()
     yield folder
-    tasks.shutdown()
+    end()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_a_missing_torch_is_refused_and_the_version_is_shown(monkeypatch: pytest
     """A run ends before anything starts, in one line; commands that only read still work."""
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.chdir(tmp_path)
-    tasks.shutdown()
+    end()
     result = CliRunner().invoke(main, ["run", "--backend", "eager"])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"error: torch is not installed: this suite needs {needed()}; install it\n"

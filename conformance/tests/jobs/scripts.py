@@ -6,7 +6,6 @@ its record.
 
 from __future__ import annotations
 
-import linecache
 import os
 import sys
 from collections import Counter, defaultdict
@@ -15,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import click
@@ -26,24 +24,23 @@ from conformance.isolation import tasks
 from conformance.model.enums import Outcome
 from conformance.model.errors import UsageError
 from conformance.model.request import Request
-from conformance.model.result import Attempt
+from conformance.model.result import Attempt, Ended
 from conformance.records import record_file, releases
+from conformance.tests.jobs import script_child
 from conformance.tests.trial import CASES
 from conformance.triage.lookup import Found
 from conformance.triage.repro import script
 from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from conformance.model.enums import Stage
     from conformance.model.result import Record
     from conformance.records.record_file import RunFile
 
 __all__ = [
     "RECORDS",
     "ScriptOutcome",
-    "execute",
     "failing",
     "found_of",
     "has_case",
@@ -76,25 +73,17 @@ class ScriptOutcome:
         return self.status == 1
 
 
-def execute(text: str, _report: Callable[[Stage], None]) -> Attempt:
-    """Run a script in this process as Python would; its exit status is the metric `status`."""
-    module = sys.modules["__main__"] = ModuleType("__main__")
-    module.__file__ = "<reproduction>"
-    linecache.cache[module.__file__] = (len(text), None, text.splitlines(keepends=True), module.__file__)
-    try:
-        exec(compile(text, module.__file__, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - it is our own
-    except SystemExit as error:
-        return Attempt(metrics={"status": int(error.code or 0)})
-    return Attempt(metrics={"status": 0})
-
-
 def run(text: str, timeout_s: float = _LIMIT_S) -> ScriptOutcome:
-    """Run a script in a child of the fork server; an exception is no exit status, though Python's would be 1."""
-    end = tasks.run_task(f"{__spec__.name}:execute", text, env={}, timeout_s=timeout_s)
+    """Run a script in a child of the fork server; an exception is no exit status, though Python's would be 1.
+
+    One that leaves a thread running ends itself by `os._exit`, so that its status is that of the child.
+    """
+    end = tasks.run_task(f"{script_child.__name__}:execute", text, env={}, timeout_s=timeout_s)
     made = tasks.result(Attempt, end)
     if isinstance(made, Attempt):
         return ScriptOutcome(status=int(made.metrics["status"]), output=end.output)
-    return ScriptOutcome(ended=str(made), output=end.output)
+    status = made.status if isinstance(made, Ended) else None
+    return ScriptOutcome(status=status, ended=str(made), output=end.output)
 
 
 def of_this_release() -> list[Path]:

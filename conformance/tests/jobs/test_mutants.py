@@ -10,7 +10,7 @@ import pytest
 
 from conformance.tests.fakes import a_case, a_request
 from conformance.tests.jobs import mutants
-from conformance.tests.jobs.mutants import draw, hunt, page, reach
+from conformance.tests.jobs.mutants import draw, hunt, page, reach, sources
 from conformance.tests.jobs.mutants.hunt import Fate, Result
 from conformance.tests.jobs.mutants.operators import OPERATORS, Mutant, mutant_of, mutants_at, mutated, places_of
 
@@ -130,8 +130,8 @@ def test_a_draw_is_the_same_for_its_seed_and_takes_the_operators_in_turn() -> No
 
 def test_every_group_has_files() -> None:
     """A glob that matches nothing any longer would hide a part of the compiler."""
-    assert all(draw.files().values())
-    assert draw.module_of("torch/_decomp/__init__.py") == "torch._decomp"
+    assert all(sources.files().values())
+    assert sources.module_of("torch/_decomp/__init__.py") == "torch._decomp"
 
 
 def test_a_module_is_loaded_with_the_changed_text(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import conformance
-from conformance.isolation import tasks
 from conformance.model.errors import UsageError
 from conformance.tests.checking import cells, checked
 from conformance.tests.saboteurs import ref
@@ -344,7 +343,6 @@ def test_a_function_of_a_module_is_checked_with_its_own_state(users: Path, monke
     """The module is imported anew for each role."""
     monkeypatch.syspath_prepend(users.parent)
     monkeypatch.setenv("PYTHONPATH", str(users.parent))
-    tasks.shutdown()
     code, output = checked("users:counting", "--backend", "eager")
     assert code == 0, output
 

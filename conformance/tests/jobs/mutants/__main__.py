@@ -2,27 +2,29 @@
 
 `python -m conformance.tests.jobs.mutants FOLDER` traces the requests, once for a release of torch, and draws 30
 mutants; both are kept in the folder, and only what is missing is run. `--only ID` runs one mutant again and prints what
-is seen.
+is seen. With `--scheduler` the workers of a dask cluster run them.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from pydantic import TypeAdapter
 
+from conformance.execution.cluster import connected
 from conformance.isolation import tasks
-from conformance.tests.jobs.mutants import draw, hunt, page, reach
+from conformance.tests.jobs.mutants import draw, hunt, page, reach, sources
 from conformance.tests.jobs.mutants.operators import mutant_of
 from conformance.tests.jobs.results_file import ResultsFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from conformance.model.request import Request
     from conformance.tests.jobs.mutants.hunt import Result
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, help="Of the draw.")
 @click.option("--most", default=60, show_default=True, help="Requests that a mutant is run on.")
 @click.option("--jobs", default=2, show_default=True)
+@click.option("--scheduler", metavar="PLACE", help="Of a cluster: its address, local:N, or a file.")
 @click.option("--shard", type=(int, int), default=(1, 1), show_default=True, help="Part of the mutants: I N.")
 @click.option("--only", metavar="ID", help="Run this mutant alone.")
 @click.option("--page", "page_path", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the page.")
@@ -46,60 +49,71 @@ def main(
     seed: int,
     most: int,
     jobs: int,
+    scheduler: str | None,
     shard: tuple[int, int],
     only: str | None,
     page_path: Path | None,
 ) -> None:
     """Run what is missing, write the page, and say how many were killed."""
     folder.mkdir(parents=True, exist_ok=True)
-    requests = _traced(folder / "reach.jsonl")
-    reached = reach.read(folder / "reach.jsonl")
-    if only:
-        found = _Hunters(reached, requests, most, 1).run([mutant_of(only)], seed)
-        sys.exit("\n".join(map(str, found)))
     results = ResultsFile(TypeAdapter(hunt.Result), folder / "mutants.jsonl")
     known = {result.id: result for result in results.read()}
     part, parts = shard
-    drawn = draw.draw(count, seed, draw.files())[part - 1 :: parts]
+    drawn = draw.draw(count, seed, sources.files())[part - 1 :: parts]
     missing = [mutant for mutant in drawn if mutant.id not in known]
-    for result in _Hunters(reached, requests, most, jobs).run(missing, seed):
-        known[result.id] = results.add(result)
+    with _hunters(jobs, scheduler) as pool:
+        requests = _traced(folder / "reach.jsonl", pool)
+        reached = reach.read(folder / "reach.jsonl")
+        found = _hunted([mutant_of(only)] if only else missing, seed, partial(_reaching, reached, requests), most, pool)
+        if only:
+            sys.exit("\n".join(map(str, found)))
+        for result in found:
+            known[result.id] = results.add(result)
     if page_path:
         page_path.write_text(page.page(list(known.values())), encoding="utf-8")
     rate = page.rate([known[mutant.id] for mutant in drawn])
     click.echo(f"killed {rate.killed} of {rate.judged} that a request reaches", err=True)
 
 
-def _traced(file: Path) -> dict[Key, Request]:
+@contextmanager
+def _hunters(jobs: int, scheduler: str | None) -> Iterator[Executor]:
+    """What runs requests and mutants: threads, each with children of its own, or the workers of a cluster."""
+    if scheduler is None:
+        with ThreadPoolExecutor(jobs) as threads:
+            yield threads
+        tasks.shutdown()
+        return
+    with connected(scheduler) as client:
+        yield client.get_executor(pure=False)
+
+
+def _traced(file: Path, pool: Executor) -> dict[Key, Request]:
     """The requests by key, all of them traced."""
     requests: dict[Key, Request] = {}
     for backend in reach.BACKENDS:
         wanted = reach.requests(backend)
-        reach.trace(wanted, file)
+        reach.trace(wanted, file, pool)
         requests |= {reach.key_of(request): request for request in wanted}
-    tasks.shutdown()
     return requests
 
 
-class _Hunters:
-    """Processes that each run one mutant at a time."""
+def _reaching(reached: reach.Reach, requests: Mapping[Key, Request], mutant: Mutant) -> list[Request]:
+    return [requests[key] for key in reached.of(mutant.file, mutant.line)]
 
-    def __init__(self, reached: reach.Reach, requests: dict[Key, Request], most: int, jobs: int) -> None:
-        self._reached, self._requests, self._most, self._jobs = reached, requests, most, jobs
 
-    def run(self, mutants: Sequence[Mutant], seed: int) -> Iterator[Result]:
-        """What becomes of mutants, as each is done."""
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self._jobs, mp_context=context) as pool:
-            started = {pool.submit(hunt.hunt, mutant, seed, *self._for(mutant)) for mutant in mutants}
-            for future in as_completed(started):
-                result = future.result()
-                click.echo(f"{result.fate}: {result.id} {', '.join(result.by)} {result.seconds} s", err=True)
-                yield result
-
-    def _for(self, mutant: Mutant) -> tuple[list[Request], list[Request], int]:
-        reaching = [self._requests[key] for key in self._reached.of(mutant.file, mutant.line)]
-        return hunt.likeliest(reaching, self._most), hunt.of_seed(reaching), len(reaching)
+def _hunted(
+    mutants: Sequence[Mutant], seed: int, reaching: Callable[[Mutant], Sequence[Request]], most: int, pool: Executor
+) -> Iterator[Result]:
+    """What becomes of mutants, as each is done, on at most so many of the requests that reach it."""
+    started = []
+    for mutant in mutants:
+        reach_it = reaching(mutant)
+        chosen, seeds = hunt.likeliest(reach_it, most), hunt.of_seed(reach_it)
+        started.append(pool.submit(hunt.hunt, mutant, seed, chosen, seeds, len(reach_it)))
+    for future in as_completed(started):
+        result = future.result()
+        click.echo(f"{result.fate}: {result.id} {', '.join(result.by)} {result.seconds} s", err=True)
+        yield result
 
 
 if __name__ == "__main__":

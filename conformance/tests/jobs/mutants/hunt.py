@@ -18,13 +18,13 @@ from conformance.execution import attempts
 from conformance.isolation import tasks
 from conformance.model.enums import Outcome
 from conformance.model.errors import HarnessError
-from conformance.tests.jobs.mutants.draw import home, module_of
 from conformance.tests.jobs.mutants.operators import mutated
 from conformance.tests.jobs.mutants.reach import UNCACHED
+from conformance.tests.jobs.mutants.sources import home, module_of
 from conformance.verdict.judge import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from conformance.model.request import Request
     from conformance.model.result import Attempt
@@ -94,7 +94,7 @@ def likeliest(reaching: Sequence[Request], most: int) -> list[Request]:
 
 
 def hunt(mutant: Mutant, seed: int, chosen: Sequence[Request], seeds: Sequence[Request], reaching: int) -> Result:
-    """Run a mutant until a request shows it; for a process of its own, whose variables it sets.
+    """Run a mutant until a request shows it.
 
     Args:
         mutant: what to run.
@@ -115,16 +115,21 @@ def hunt(mutant: Mutant, seed: int, chosen: Sequence[Request], seeds: Sequence[R
         file = Path(folder, "mutant")
         file.write_text(f"{module_of(mutant.file)}\n{text}", encoding="utf-8")
         paths = [str(_SITE), *filter(None, [os.environ.get("PYTHONPATH")])]
-        os.environ |= UNCACHED | {"CONFORMANCE_MUTANT": str(file), "PYTHONPATH": os.pathsep.join(paths)}
+        env = UNCACHED | {"CONFORMANCE_MUTANT": str(file), "PYTHONPATH": os.pathsep.join(paths)}
         try:
-            shown = _shown(blank, chosen)
-            by_seed = any(_by_seed(attempts.run(request)) for request in seeds) if seeds else None
+            shown = _shown(blank, [_within(env, request) for request in chosen])
+            by_seed = any(_by_seed(attempts.run(_within(env, one))) for one in seeds) if seeds else None
             result = replace(shown, by_seed=by_seed)
         except HarnessError:  # the server does not start
             result = replace(blank, fate=Fate.UNIMPORTABLE)
         finally:
-            tasks.shutdown()
+            tasks.dismiss(env)
     return replace(result, seconds=round(time.monotonic() - began, 2))
+
+
+def _within(env: Mapping[str, str], request: Request) -> Request:
+    """The request with these variables alone: one server serves all backends."""
+    return replace(request, backend=replace(request.backend, env=env))
 
 
 def _shown(blank: Result, chosen: Sequence[Request]) -> Result:

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import coverage
 from pydantic import TypeAdapter
 
 from conformance.catalogue.loader import load_cases
 from conformance.catalogue.selection import decided, select
 from conformance.execution import attempts
 from conformance.isolation import tasks, torch_release
-from conformance.model.enums import EXHAUSTIVE, Outcome
-from conformance.tests.jobs.mutants.draw import files, home
+from conformance.model.enums import EXHAUSTIVE
+from conformance.tests.jobs.mutants import tracing
+from conformance.tests.jobs.mutants.tracing import Traced
 from conformance.tests.jobs.results_file import ResultsFile
-from conformance.verdict.judge import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from concurrent.futures import Executor
     from pathlib import Path
 
-    from conformance.model.enums import Stage
     from conformance.model.request import Request
-    from conformance.model.result import Attempt
 
-__all__ = ["BACKENDS", "UNCACHED", "Key", "Reach", "key_of", "read", "requests", "trace", "traced"]
+__all__ = ["BACKENDS", "UNCACHED", "Key", "Reach", "key_of", "read", "requests", "trace"]
 
 BACKENDS = ("eager", "aot_eager", "inductor")
 """Cheapest first."""
@@ -38,14 +36,6 @@ UNCACHED = {"TORCHINDUCTOR_FX_GRAPH_CACHE": "0", "TORCHINDUCTOR_AUTOGRAD_CACHE":
 
 Key = tuple[str, str, str]
 """Backend, case, variant."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Traced:
-    """What a child says: whether the request passed, and the lines that it reached, by file relative to `home`."""
-
-    passed: bool
-    lines: dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,19 +83,19 @@ def requests(backend: str) -> list[Request]:
     return sorted(chosen.values(), key=lambda request: bool(request.moves))
 
 
-def trace(wanted: Sequence[Request], file: Path) -> None:
+def trace(wanted: Sequence[Request], file: Path, pool: Executor) -> None:
     """Run requests that the file lacks and append a line for each."""
     results = _kept(file)
     done = {row.key for row in results.read()}
-    os.environ |= UNCACHED
-    for request in wanted:
-        key = key_of(request)
-        if key in done:
-            continue
-        limit = _SLOWER * request.timeout_s
-        end = tasks.run_task(f"{__name__}:traced", request, env=request.backend.env, timeout_s=limit)
-        made = tasks.result(Traced, end)
-        results.add(Row(key=key, traced=made if isinstance(made, Traced) else Traced(passed=False, lines={})))
+    missing = [request for request in wanted if key_of(request) not in done]
+    for future in as_completed([pool.submit(_row, request) for request in missing]):
+        results.add(future.result())
+
+
+def _row(request: Request) -> Row:
+    env, limit = {**request.backend.env, **UNCACHED}, _SLOWER * request.timeout_s
+    made = tasks.result(Traced, tasks.run_task(f"{tracing.__name__}:traced", request, env=env, timeout_s=limit))
+    return Row(key=key_of(request), traced=made if isinstance(made, Traced) else Traced(passed=False, lines={}))
 
 
 _SLOWER = 4  # a traced program
@@ -118,20 +108,3 @@ def read(file: Path) -> Reach:
 
 def _kept(file: Path) -> ResultsFile[Row]:
     return ResultsFile(TypeAdapter(Row), file)
-
-
-def traced(request: Request, report: Callable[[Stage], None]) -> Traced:
-    """Run a request in this process under the tracer."""
-    from conformance.execution import observe  # noqa: PLC0415 - it imports torch
-
-    root = home()
-    names = {str(root / name): name for group in files().values() for name in group}
-    tracer = coverage.Coverage(data_file=None, config_file=False, include=list(names))
-    tracer.start()
-    try:
-        attempt: Attempt = observe.run(request, report)
-    finally:
-        tracer.stop()
-    data = tracer.get_data()
-    lines = {names[path]: tuple(sorted(data.lines(path) or ())) for path in data.measured_files() if path in names}
-    return Traced(passed=outcome(attempt) is Outcome.PASS, lines=lines)
