@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from conformance.execution.cluster import connected
 from conformance.isolation import tasks
+from conformance.model.enums import Extent
 from conformance.tests.jobs.mutants import draw, hunt, page, reach, sources
 from conformance.tests.jobs.mutants.operators import mutant_of
 from conformance.tests.jobs.results_file import ResultsFile
@@ -35,6 +36,14 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--count", default=30, show_default=True, help="How many mutants to draw.")
+@click.option(
+    "--tier",
+    "within",
+    type=click.Choice([extent.value for extent in Extent]),
+    default=Extent.DEFAULT.value,
+    show_default=True,
+    help="Of the requests that mutants are run on.",
+)
 @click.option("--seed", default=0, show_default=True, help="Of the draw.")
 @click.option("--most", default=60, show_default=True, help="Requests that a mutant is run on.")
 @click.option("--jobs", default=2, show_default=True)
@@ -46,6 +55,7 @@ def main(
     *,
     folder: Path,
     count: int,
+    within: str,
     seed: int,
     most: int,
     jobs: int,
@@ -62,7 +72,7 @@ def main(
     drawn = draw.draw(count, seed, sources.files())[part - 1 :: parts]
     missing = [mutant for mutant in drawn if mutant.id not in known]
     with _hunters(jobs, scheduler) as pool:
-        requests = _traced(folder / "reach.jsonl", pool)
+        requests = _traced(folder / "reach.jsonl", Extent(within), pool)
         reached = reach.read(folder / "reach.jsonl")
         found = _hunted([mutant_of(only)] if only else missing, seed, partial(_reaching, reached, requests), most, pool)
         if only:
@@ -87,18 +97,18 @@ def _hunters(jobs: int, scheduler: str | None) -> Iterator[Executor]:
         yield client.get_executor(pure=False)
 
 
-def _traced(file: Path, pool: Executor) -> dict[Key, Request]:
+def _traced(file: Path, within: Extent, pool: Executor) -> dict[Key, Request]:
     """The requests by key, all of them traced."""
     requests: dict[Key, Request] = {}
     for backend in reach.BACKENDS:
-        wanted = reach.requests(backend)
+        wanted = reach.requests(backend, within)
         reach.trace(wanted, file, pool)
         requests |= {reach.key_of(request): request for request in wanted}
     return requests
 
 
 def _reaching(reached: reach.Reach, requests: Mapping[Key, Request], mutant: Mutant) -> list[Request]:
-    return [requests[key] for key in reached.of(mutant.file, mutant.line)]
+    return [requests[key] for key in reached.of(mutant.file, mutant.line) if key in requests]
 
 
 def _hunted(

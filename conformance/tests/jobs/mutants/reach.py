@@ -13,7 +13,7 @@ from conformance.catalogue.loader import load_cases
 from conformance.catalogue.selection import decided, select
 from conformance.execution import attempts
 from conformance.isolation import tasks, torch_release
-from conformance.model.enums import EXHAUSTIVE
+from conformance.model.enums import EXHAUSTIVE, Extent
 from conformance.tests.jobs.mutants import tracing
 from conformance.tests.jobs.mutants.tracing import Traced
 from conformance.tests.jobs.results_file import ResultsFile
@@ -68,12 +68,17 @@ def key_of(request: Request) -> Key:
     return request.backend.name, request.case.id, request.variant.id
 
 
-def requests(backend: str) -> list[Request]:
+def requests(backend: str, within: Extent) -> list[Request]:
     """The requests that mutants are run on, on one backend.
 
     They are every case written by hand in its first variant and, on `aot_eager` after these, in the first with moves.
+
+    Args:
+        backend: its name.
+        within: those of `--tier quick`, or all.
     """
-    cases = [case for case in load_cases() if EXHAUSTIVE not in case.tags]
+    written = [case for case in load_cases() if EXHAUSTIVE not in case.tags]
+    cases = [case for case in written if within is not Extent.QUICK or within in case.tags]
     plan = select(cases, [attempts.describe(backend)])
     release = torch_release.installed().version
     chosen: dict[tuple[str, bool], Request] = {}
