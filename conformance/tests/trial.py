@@ -29,18 +29,23 @@ Findings = dict[tuple[str, str], set[str]]
 
 
 def trial(
-    backend: BackendInfo, *globs: str, cases: Sequence[Case] = CASES, batch: int = BATCH, **selection: Any
+    backend: BackendInfo,
+    *globs: str,
+    cases: Sequence[Case] = CASES,
+    batch: int = BATCH,
+    jobs: int = 2,
+    **selection: Any,
 ) -> Iterator[Record]:
-    """Run those of the cases that match on a backend, at most `batch` of an area in one process."""
+    """Run those of the cases that match on a backend, `jobs` at a time, at most `batch` of an area in one process."""
     plan = select(cases, [backend], case_globs=globs, **selection)
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(jobs) as pool:
         yield from Run(
             plan,
             pool,
             expectations={},
             environment=an_environment(),
             run_id="run-1",
-            slots=lambda: 2,
+            slots=lambda: jobs,
             smoke_gate=False,
             batch=batch,
         )

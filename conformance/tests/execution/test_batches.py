@@ -35,7 +35,7 @@ def requests(backend: str, *globs: str) -> tuple[Request, ...]:
     return select(load_cases(), [execution_attempts.describe(backend)], case_globs=globs).requests
 
 
-@pytest.mark.parametrize("backend", ["eager", "pre_dispatch_eager", "aot_eager", "aot_eager_decomp_partition"])
+@pytest.mark.parametrize("backend", ["eager", "aot_eager_decomp_partition"])
 def test_a_pass_in_a_batch_is_the_same_alone(backend: str) -> None:
     """Checks, grades, evidence and counts are the same, whatever ran before; only times differ."""
     every = requests(backend, "nest.modes.no_grad_with.*", "autocast.*", "calls.*", "training.*")

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from conformance.cli.main import main
 from conformance.records import kept, record_file
 from conformance.records.kept import Kind
 from conformance.tests.checking import DOUBLING, cells, checked
+from conformance.tests.jobs import scripts
 from conformance.tests.saboteurs import ref
 
 pytestmark = pytest.mark.torch
@@ -117,12 +116,9 @@ def test_a_failure_of_a_users_function_has_a_script(users: Path, name: str) -> N
     assert f"conformance explain {asked.replace(' ', '')}; likewise" in output
     code, text = done("repro", asked)
     assert code == 0, text
-    script = users.with_name("script.py")
-    script.write_text(text)
-    assert subprocess.run([sys.executable, str(script)], check=False, capture_output=True).returncode == 1
+    assert scripts.run(text).status == 1
     # It is the failure that is shown, and no difference between two runs of the file.
-    script.write_text(text.replace("module.doubling)", "'eager')"))
-    assert subprocess.run([sys.executable, str(script)], check=False, capture_output=True).returncode == 0
+    assert scripts.run(text.replace("module.doubling)", "'eager')")).status == 0
 
 
 def test_a_failure_of_a_users_function_is_explained_by_its_own_lines(users: Path) -> None:
