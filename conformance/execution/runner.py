@@ -35,6 +35,7 @@ _AHEAD = 2  # batches that are submitted for each slot: nobody waits for the nex
 SLOW_BATCH = 4  # where compiling takes seconds: keeps two jobs busy, and few requests share a time limit
 
 Batch = tuple["Request", ...]
+Key = tuple[str, str, str]
 
 _MESSAGE = 2000  # characters
 _BROKEN = frozenset({Verdict.FAIL, Verdict.ERROR, Verdict.CRASH, Verdict.TIMEOUT, Verdict.VACUOUS})
@@ -60,6 +61,8 @@ class Run:
             that are complete.
         batch: how many requests of one area may share a process; default: 16, fewer towards the end. Smoke cases and
             those that are expected to fail never do.
+        long: by key, the seconds of requests that take so long that they run before all but smoke cases, the longest
+            first, each by itself; one that began last would keep many workers waiting.
 
     Attributes:
         gated: by name of backend, why the rest of its requests was not run.
@@ -81,17 +84,18 @@ class Run:
         smoke_gate: bool = True,
         submit: Callable[[Sequence[Request]], Sequence[Attempt]] = attempts.run_batch,
         batch: int | None = None,
+        long: Mapping[Key, float] | None = None,
     ) -> None:
         self.gated: dict[str, str] = {}
         self.stopped = False
         self._executor, self._submit = executor, submit
         self._judge = _Judge(expectations, environment, run_id, folders)
         self._red_left = max_fail
-        self._slots, self._batch = slots, batch
+        self._slots, self._batch, self._long = slots, batch, long or {}
         # Not `concurrent.futures.wait`: interrupted while it holds the locks of futures, it never gives them back.
         self._completed: SimpleQueue[Future[Sequence[Attempt]]] = SimpleQueue()
         known = {record.key: record for record in done}
-        ordered, self._unrecorded = _in_order(plan, known, smoke_gate=smoke_gate)
+        ordered, self._unrecorded = _in_order(plan, known, self._long, smoke_gate=smoke_gate)
         self._todo = deque(self._batches(ordered))
         self._gate = _Gate((*plan.scouts, *plan.requests) if smoke_gate else (), known)
 
@@ -109,7 +113,7 @@ class Run:
         """Batch requests of one area and backend, each batch at the position of its last request."""
         filling: dict[tuple[str, str], list[Request]] = {}
         for left, request in zip(range(len(requests), 0, -1), requests, strict=True):
-            if is_smoke(request) or self._judge.expects(request):
+            if is_smoke(request) or request.key in self._long or self._judge.expects(request):
                 yield (request,)
                 continue
             batch = filling.setdefault((request.backend.name, request.case.area), [])
@@ -186,16 +190,19 @@ class Run:
 
 
 def _in_order(
-    plan: Plan, known: Mapping[tuple[str, str, str], Record], *, smoke_gate: bool
-) -> tuple[list[Request], set[tuple[str, str, str]]]:
-    """The requests to run, smoke cases first, and the keys of those run only for the gate."""
+    plan: Plan, known: Mapping[Key, Record], long: Mapping[Key, float], *, smoke_gate: bool
+) -> tuple[list[Request], set[Key]]:
+    """The requests to run, smoke cases and then long ones first, and the keys of those run only for the gate."""
     todo = [request for request in plan.requests if request.key not in known]
+    todo.sort(key=lambda request: -long.get(request.key, 0.0))
     if not smoke_gate:
         return todo, set()
     gating = {request.backend.name for request in todo if not is_smoke(request)}
     scouts = [request for request in plan.scouts if request.backend.name in gating]
     # Moves last: their first call is that of a variant without, which a compiler with a cache has compiled by then.
-    ordered = sorted([*scouts, *todo], key=lambda request: (not is_smoke(request), bool(request.moves)))
+    ordered = sorted(
+        [*scouts, *todo], key=lambda one: (not is_smoke(one), one.key not in long and (1 + bool(one.moves)))
+    )
     return ordered, {request.key for request in scouts}
 
 
@@ -228,12 +235,12 @@ def records(
 class _Gate:
     """Tracks the smoke cases of each backend."""
 
-    def __init__(self, requests: Iterable[Request], known: Mapping[tuple[str, str, str], Record]) -> None:
+    def __init__(self, requests: Iterable[Request], known: Mapping[Key, Record]) -> None:
         keys = [request.key for request in requests if is_smoke(request)]
         self._smoke = frozenset(keys)
         self._pending = Counter(backend for backend, _, _ in keys)
         self._passing: set[str] = set()
-        self._failing: dict[tuple[str, str, str], str] = {}
+        self._failing: dict[Key, str] = {}
         for record in known.values():
             self.note(record)
 

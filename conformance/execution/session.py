@@ -16,7 +16,8 @@ from conformance.execution import engine as engines
 from conformance.execution.cluster_worker import cargo_of
 from conformance.execution.runner import Run
 from conformance.model.enums import SLOW_COMPILE, Extent
-from conformance.records import environment, kept
+from conformance.model.errors import ConformanceError
+from conformance.records import environment, kept, record_file
 from conformance.records.kept import Kind
 from conformance.records.record_file import RecordWriter, belongs, make_header, resume
 from conformance.verdict.expectations import known_as, known_failures, refuse_malformed, stale
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from conformance.catalogue.selection import Plan
     from conformance.execution.engine import Engine, Scheduler
+    from conformance.execution.runner import Key
     from conformance.model.case import Case, Variant
     from conformance.model.request import BackendInfo, Expectation
     from conformance.model.result import Environment, Record
@@ -37,6 +39,7 @@ __all__ = ["Options", "Result", "Session", "prepare"]
 _INTERRUPTED = 130
 _FAST_S, _SLOW_S = 0.15, 1.5
 """Average seconds of a request with a fast and a slow compiler: 2 cores, torch 2.15, no warm cache."""
+_LONG_S = 4.0
 _FEW = 3  # minutes, below which the estimate is in seconds
 
 
@@ -98,6 +101,7 @@ class Session:
     options: Options
     engine: Engine
     stack: ExitStack
+    long: Mapping[Key, float] = field(default_factory=dict)
 
     @property
     def resumed(self) -> str:
@@ -156,6 +160,7 @@ class Session:
             max_fail=self.options.max_fail,
             submit=attempts.run_batch,
             batch=self.options.batch,
+            long=self.long,
         )
 
     def _result(self, run: Run, records: Sequence[Record], *, interrupted: bool) -> Result:
@@ -205,6 +210,7 @@ def prepare(options: Options, notify: Callable[[str], None] = lambda _: None) ->
     machine = environment.capture(homes(options.folders))
     expectations = _expectations(options, infos, cases, machine)
     run_id = uuid.uuid4().hex[:12]
+    long = _long_before() if options.scheduler else {}
     with ExitStack() as stack:  # closed by whoever executes the session, or here where none is made
         engine = stack.enter_context(_engine(options, run_id, plan, machine.threads, notify))
         header = make_header(plan, machine, run_id, [str(folder) for folder in options.folders])
@@ -223,6 +229,7 @@ def prepare(options: Options, notify: Callable[[str], None] = lambda _: None) ->
             options=options,
             engine=engine,
             stack=stack.pop_all(),
+            long=long,
         )
 
 
@@ -246,6 +253,15 @@ def _plan(options: Options, cases: Sequence[Case], infos: Sequence[BackendInfo])
     order = sorted(plan.requests, key=lambda request: SLOW_COMPILE not in request.backend.tags)
     selection = replace(plan.selection, allow_mixed=options.scheduler.allow_mixed)
     return replace(plan, requests=tuple(order), selection=selection)
+
+
+def _long_before() -> dict[Key, float]:
+    """The seconds of the requests that took long in the last run here, by key."""
+    try:
+        records = record_file.read(kept.last(Kind.RUN)).records
+    except ConformanceError:  # there is none, or it is of another version
+        return {}
+    return {record.key: record.duration_s for record in records if record.duration_s >= _LONG_S}
 
 
 def _engine(

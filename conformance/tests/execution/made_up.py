@@ -12,9 +12,10 @@ from conformance.records import environment
 from conformance.tests.execution import sleepers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
 
+    from conformance.execution.runner import Key
     from conformance.model.case import Case
     from conformance.model.request import BackendInfo
 
@@ -39,7 +40,14 @@ def a_plan(backends: Sequence[BackendInfo], number: int, cases: Sequence[Case]) 
     )
 
 
-def running(plan: Plan, executor: Executor, slots: Callable[[], int], *, batch: int | None = None) -> Run:
+def running(
+    plan: Plan,
+    executor: Executor,
+    slots: Callable[[], int],
+    *,
+    batch: int | None = None,
+    long: Mapping[Key, float] | None = None,
+) -> Run:
     """A run of a plan that only sleeps."""
     return Run(
         plan,
@@ -51,4 +59,5 @@ def running(plan: Plan, executor: Executor, slots: Callable[[], int], *, batch: 
         smoke_gate=False,
         submit=sleepers.run,
         batch=batch,
+        long=long,
     )

@@ -285,6 +285,17 @@ def test_smoke_cases_run_alone() -> None:
     assert submit.batches == [1, 6]
 
 
+def test_what_takes_long_comes_first_by_itself() -> None:
+    """After smoke cases, the longest first: one that began last would keep all others waiting."""
+    submit = Submit()
+    cases = (replace(OTHERS[0], tags=SMOKE), *OTHERS[1:])
+    plan = a_plan(cases)
+    keys = [request.key for request in plan.requests]
+    assert len(list(a_run(plan, submit, batch=16, long={keys[5]: 9.0, keys[3]: 20.0}))) == 7
+    assert submit.batches == [1, 1, 1, 4]
+    assert submit.asked[:3] == [keys[0], keys[3], keys[5]]
+
+
 def test_batches_of_a_slow_backend_are_small() -> None:
     """One that takes seconds a case would keep the others waiting."""
     submit = Submit()

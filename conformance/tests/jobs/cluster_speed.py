@@ -1,9 +1,10 @@
 """What a cluster costs, and how it scales: `python -m conformance.tests.jobs.cluster_speed 4 16 64`.
 
-First the overhead of a request: requests that do nothing, one a task, on two workers of this machine, and handed to
-threads instead. Then, for each number of workers, requests that sleep as long as real ones took, for about a minute:
-how much of the ideal speed-up is reached, from the first request to the last record. These workers share one process
-with scheduler and client, since they only sleep; the processors that all of it took are a bound for larger clusters.
+First the overhead of a request: requests that do nothing, on two workers of this machine, and handed to threads
+instead, one a task and in batches. Then, for each number of workers, requests that sleep as long as real ones took, for
+about a minute: how much of the ideal speed-up is reached, from the first request to the last record. These workers
+share one process with scheduler and client, since they only sleep; the processors that all of it took are a bound for
+larger clusters.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import dask
@@ -44,6 +45,7 @@ _ONE_PROCESS = {
     "distributed.worker.profile.enabled": False,
 }
 """Each of many workers in one process would watch it, fifty times a second, as if it were its own."""
+_LONG_S = 4.0  # of a request that runs first, as in a run that follows another
 _EMPTY = 1000  # requests that do nothing
 _COPIES = 3  # of each backend, so that there are enough different requests
 _TAGS = {"inductor": frozenset({SLOW_COMPILE})}
@@ -56,19 +58,25 @@ def main(workers: Sequence[int], seconds: float) -> None:
     """Measure, and print a line for each number."""
     cases = sources.collect()
     plan = a_plan([a_backend(description="{}")], _EMPTY, cases)
-    with ThreadPoolExecutor(2) as threads:
-        plain = _seconds(plan, threads, lambda: 2, batch=1)
     with connected("local:2") as client:
         client.wait_for_workers(2)
-        executor = _ready(ClusterExecutor(client, _cargo(plan)), 2)
-        taken = _seconds(plan, executor, lambda: executor.slots, batch=1)
-        executor.shutdown()
-    click.echo(f"overhead: {1000 * (taken - plain) / _EMPTY:.1f} ms a request ({taken:.1f} s and {plain:.1f} s)")
+        for batch, how in ((1, "one a task"), (None, "in batches, as in runs")):
+            click.echo(f"overhead, {how}: {_overhead_ms(plan, client, batch):.1f} ms a request")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "durations.json")
         recorded = _durations(path)
         for number in workers:
             click.echo(_scaling(_sleeping(path, recorded, number * seconds), recorded, number))
+
+
+def _overhead_ms(plan: Plan, client: distributed.Client, batch: int | None) -> float:
+    """What the engine adds to requests that do nothing, with two at a time, against threads of this process."""
+    with ThreadPoolExecutor(2) as threads:
+        plain = _seconds(plan, threads, lambda: 2, batch=batch)
+    executor = _ready(ClusterExecutor(client, _cargo(plan)), 2)
+    taken = _seconds(plan, executor, lambda: executor.slots, batch=batch)
+    executor.shutdown()
+    return 1000 * (taken - plain) / len(plan.requests)
 
 
 def _durations(path: Path) -> dict[str, float]:
@@ -105,7 +113,9 @@ def _scaling(plan: Plan, recorded: Mapping[str, float], number: int) -> str:
     with _workers(number) as client:
         executor = _ready(ClusterExecutor(client, _cargo(plan)), number)
         before = time.process_time()
-        taken = _seconds(plan, executor, lambda: executor.slots)
+        lasting = {request.key: recorded[_key(request)] for request in plan.requests}
+        long = {key: seconds for key, seconds in lasting.items() if seconds >= _LONG_S}
+        taken = _seconds(plan, executor, lambda: executor.slots, long=long)
         busy = time.process_time() - before
         executor.shutdown()
     requests = len(plan.requests)
@@ -144,9 +154,9 @@ def _cargo(plan: Plan) -> Cargo:
     return Cargo(run_id=f"speed{time.monotonic_ns()}", backends=plan.backends)
 
 
-def _seconds(plan: Plan, executor: Executor, slots: Callable[[], int], *, batch: int | None = None) -> float:
+def _seconds(plan: Plan, executor: Executor, slots: Callable[[], int], **options: Any) -> float:
     """The seconds of a run of a plan."""
-    run = running(plan, executor, slots, batch=batch)
+    run = running(plan, executor, slots, **options)
     start = time.monotonic()
     assert sum(1 for _ in run) == len(plan.requests)
     return time.monotonic() - start
