@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from conformance.backend import discovery
 from conformance.catalogue.loader import load_cases
 from conformance.catalogue.selection import select
 from conformance.execution.runner import BATCH, Run
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from conformance.model.case import Case
     from conformance.model.result import Record
 
-__all__ = ["CASES", "Findings", "findings", "findings_of", "making", "requiring", "trial"]
+__all__ = ["CASES", "Findings", "findings", "findings_of", "making", "of_repository", "requiring", "trial"]
 
 CASES = load_cases()
 
@@ -49,6 +50,12 @@ def trial(
             smoke_gate=False,
             batch=batch,
         )
+
+
+def of_repository(name: str) -> BackendInfo:
+    """A backend of this repository, which claims everything: one that is installed with it, or one of `backends/`."""
+    ref = name if name in discovery.names() else f"conformance.backends.{name}:backend"
+    return BackendInfo(ref=ref, name=name)
 
 
 def making(move: str) -> list[Case]:
@@ -80,5 +87,5 @@ def findings_of(kin: str, records: Iterable[Record], among: Sequence[Case] = CAS
     if not recorded:  # no globs at all would be every case
         return {}
     cases, variants = (sorted(set(names)) for names in zip(*recorded, strict=True))
-    own = trial(BackendInfo(ref=kin, name=kin), *cases, cases=among, variants=variants)
+    own = trial(of_repository(kin), *cases, cases=among, variants=variants)
     return {(record.case_id, record.variant): findings(record) for record in own}

@@ -31,7 +31,7 @@ from conformance.report import markdown
 from conformance.report.links import Links
 from conformance.tests.jobs.results_file import ResultsFile
 from conformance.tests.saboteurs import HONEST, SABOTEURS, defects, ref
-from conformance.tests.trial import CASES, findings, findings_of, requiring, trial
+from conformance.tests.trial import CASES, findings, findings_of, of_repository, requiring, trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -274,7 +274,7 @@ def _new(record: Record, own: Findings) -> set[str]:
 def _own(kin: str) -> Findings:
     """The failures of a backend of this repository on all cases that are run here."""
     cases = [case for case in CASES if case in _WRITTEN or any(fnmatchcase(case.id, one) for one in _GLOBS)]
-    return {(made.case_id, made.variant): findings(made) for made in trial(BackendInfo(ref=kin, name=kin), cases=cases)}
+    return {(made.case_id, made.variant): findings(made) for made in trial(of_repository(kin), cases=cases)}
 
 
 if __name__ == "__main__":

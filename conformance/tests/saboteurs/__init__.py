@@ -344,7 +344,7 @@ HONEST = {
     "instrumented": Honest(kin="eager"),
     "loud": Honest(kin="eager"),
     "aot_common_subexpressions": Honest(
-        kin="aot_eager",
+        kin="aot_eager_default_partitioner",
         lacks=frozenset({Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH, Capability.INFERENCE_MODE}),
     ),
 }
