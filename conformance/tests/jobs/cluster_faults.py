@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     import distributed
 
 _WORKERS = 4
-_SETTLED_S = 1.0  # a worker that dies as it starts is not started again
+_SETTLED_S = 3.0  # a worker that dies as it starts is not started again
 _BATCH = 4  # requests: some seconds, so that most survive
 
 
 @click.command()
 @click.option("--requests", default=2000, show_default=True)
 @click.option("--kills", default=100, show_default=True)
-@click.option("--sleep", default=0.35, show_default=True, help="Seconds of a request.")
+@click.option("--sleep", default=0.7, show_default=True, help="Seconds of a request.")
 @click.option("--every", default=2.0, show_default=True, help="Seconds between two deaths, on average.")
 @click.option("--seed", default=0, show_default=True, help="Of what is killed when.")
 def main(requests: int, kills: int, sleep: float, every: float, seed: int) -> None:
