@@ -145,7 +145,10 @@ def publish(session: nox.Session, *options: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the suite's own tests; without arguments, with coverage of the core that imports no torch."""
+    """Run the suite's own tests; without arguments, with coverage of the core that imports no torch.
+
+    Then hypothesis draws the same examples each time; with arguments, such as `-- conformance/tests`, others.
+    """
     install(session, "--editable", ".[test]")
     if session.posargs:
         session.run("pytest", *session.posargs)
@@ -153,7 +156,13 @@ def tests(session: nox.Session) -> None:
     env = {"COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").absolute())}
     # Tests of one file stay in one process, since many share module-scoped fixtures; some wait for a time limit.
     processes = f"--numprocesses={(os.cpu_count() or 1) + 1}"
-    parallel = (processes, "--dist=loadfile", "--no-loadscope-reorder", "--benchmark-disable")
+    parallel = (
+        processes,
+        "--dist=loadfile",
+        "--no-loadscope-reorder",
+        "--benchmark-disable",
+        "--hypothesis-profile=ci",
+    )
     session.run("coverage", "erase", env=env)
     session.run("coverage", "run", "-m", "pytest", "conformance/tests", *parallel, "--durations=40", env=env)
     session.run("coverage", "combine", "--quiet", env=env)

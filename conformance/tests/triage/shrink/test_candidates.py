@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from conformance.catalogue import sources, writer
@@ -49,12 +48,17 @@ def test_candidates_are_smaller_cases_that_load(case: Case, tmp_path: Path) -> N
     assert load_cases([tmp_path])
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # not shrinking, which takes minutes: programs are small
+)
 @given(st.data())
 def test_any_way_down_ends(data: st.DataObject) -> None:
-    """Whichever candidates are taken, the sizes fall, and at the end is a program that returns next to nothing.
+    """Whichever candidates are taken, the sizes fall, and at the end are at most three lines.
 
-    That is one line, or a function with nothing in it.
+    That is a function with nothing in it; or two, of which one changes a name that nothing defines any longer.
     """
     case = data.draw(st.sampled_from([one for one in WRITTEN if len(one.program) < 150]))
     variant = case.variants[0]
@@ -62,9 +66,7 @@ def test_any_way_down_ends(data: st.DataObject) -> None:
         before = candidates.size(case)
         case, variant = data.draw(st.sampled_from(some))
         assert candidates.size(case) < before
-    assert len(case.program.splitlines()) == 1 or re.fullmatch(
-        r"(?:def|class|for) (\w+).*:\n    pass\nreturn \1\n?", case.program
-    ), case.program
+    assert len(case.program.splitlines()) <= 3, case.program
 
 
 @pytest.mark.parametrize(
