@@ -46,6 +46,9 @@ _ANSWER_S = 10.0  # for a scheduler to answer
 _LOOK_S = 0.5  # between two looks at the workers
 _DEATHS = 2  # of workers, after which a task is not given to another one, on a scheduler of our own
 _SILENT_S = 60  # after which a worker that says nothing counts as dead, there
+_LOST_S = (
+    86_400  # after which a worker that died is not waited for; dask's 15 s give one up that died twice within them
+)
 
 
 @contextlib.contextmanager
@@ -86,7 +89,8 @@ def _release(client: distributed.Client) -> str:
     return found
 
 
-def _local_cluster(scheduler: str) -> distributed.LocalCluster:
+@contextlib.contextmanager
+def _local_cluster(scheduler: str) -> Iterator[distributed.LocalCluster]:
     number = scheduler.removeprefix(_LOCAL)
     if not number.isdecimal() or not int(number):
         message = f"{scheduler!r} is not of the form local:N, with N workers on this machine"
@@ -94,15 +98,22 @@ def _local_cluster(scheduler: str) -> distributed.LocalCluster:
     import dask  # noqa: PLC0415 - only who asks for a cluster has it
 
     # The workers are not the place for a dashboard; each runs one request at a time, as `--jobs N` does.
-    settings = {"allowed-failures": _DEATHS, "worker-ttl": f"{_SILENT_S} s"}
-    with dask.config.set({f"distributed.scheduler.{name}": value for name, value in settings.items()}):
-        return distributed.LocalCluster(
+    settings = {
+        "distributed.scheduler.allowed-failures": _DEATHS,
+        "distributed.scheduler.worker-ttl": f"{_SILENT_S} s",
+        "distributed.deploy.lost-worker-timeout": f"{_LOST_S} s",
+    }
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
             n_workers=int(number),
             threads_per_worker=1,
             dashboard_address=None,
             scheduler_kwargs={"dashboard_address": ":0"},  # its pages need a port all the same: any that is free
             silence_logs=logging.CRITICAL,
-        )
+        ) as cluster,
+    ):
+        yield cluster
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
