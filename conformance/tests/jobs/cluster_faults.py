@@ -1,7 +1,7 @@
 """Random deaths of workers: whether a record is lost or doubled.
 
 `python -m conformance.tests.jobs.cluster_faults --requests 2000 --kills 100` runs requests that sleep on four workers
-of this machine and kills one of them every two seconds or so: a worker takes as long to come back. It exits with 1
+of this machine and kills one of them every second and a half or so: a worker takes as long to come back. It exits with 1
 unless every request has one record, a pass, and all the deaths came while requests ran.
 """
 
@@ -38,8 +38,8 @@ _BATCH = 4  # requests: some seconds, so that most survive
 @click.command()
 @click.option("--requests", default=2000, show_default=True)
 @click.option("--kills", default=100, show_default=True)
-@click.option("--sleep", default=0.7, show_default=True, help="Seconds of a request.")
-@click.option("--every", default=2.0, show_default=True, help="Seconds between two deaths, on average.")
+@click.option("--sleep", default=0.45, show_default=True, help="Seconds of a request.")
+@click.option("--every", default=1.5, show_default=True, help="Seconds between two deaths, on average.")
 @click.option("--seed", default=0, show_default=True, help="Of what is killed when.")
 def main(requests: int, kills: int, sleep: float, every: float, seed: int) -> None:
     """Kill workers at random while requests run, and count the records."""
