@@ -1,7 +1,7 @@
 """Random deaths of workers: whether a record is lost or doubled.
 
 `python -m conformance.tests.jobs.cluster_faults --requests 2000 --kills 100` runs requests that sleep on four workers
-of this machine and kills one of them every second and a half or so: a worker takes as long to come back. It exits with 1
+of this machine and kills one of them every 1.5 s or so: a worker takes as long to come back. It exits with 1
 unless every request has one record, a pass, and all the deaths came while requests ran.
 """
 
