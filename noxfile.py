@@ -265,7 +265,7 @@ def kill_matrix(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Run machine-made mutants of PyTorch's compiler; a folder as argument keeps what was run, and is continued.
 
-    Without arguments it is a sample: 30 mutants on the requests of `--tier quick`, in about ten minutes.
+    Without arguments it is a sample: 30 mutants on the requests of `--tier quick`.
     """
     install(session, "--editable", ".[test]")
     folder, *options = session.posargs or [session.create_tmp(), "--tier", "quick"]

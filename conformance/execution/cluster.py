@@ -46,9 +46,8 @@ _ANSWER_S = 10.0  # for a scheduler to answer
 _LOOK_S = 0.5  # between two looks at the workers
 _DEATHS = 2  # of workers, after which a task is not given to another one, on a scheduler of our own
 _SILENT_S = 60  # after which a worker that says nothing counts as dead, there
-_LOST_S = (
-    86_400  # after which a worker that died is not waited for; dask's 15 s give one up that died twice within them
-)
+# How long a worker that died may take to come back: with dask's 15 s one that dies twice in them is given up.
+_LOST_S = 86_400
 
 
 @contextlib.contextmanager

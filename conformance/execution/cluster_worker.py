@@ -22,7 +22,7 @@ from conformance.catalogue import sources
 from conformance.catalogue.selection import time_limit
 from conformance.model import codec
 from conformance.model.errors import SelectionError
-from conformance.model.request import BackendInfo, Request
+from conformance.model.request import BackendInfo, Key, Request
 from conformance.records import environment
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ __all__ = [
     "Cargo",
     "Drawn",
     "Inspected",
-    "Key",
     "Performed",
     "Words",
     "cargo_of",
@@ -46,9 +45,6 @@ __all__ = [
     "perform",
     "take_part",
 ]
-
-Key = tuple[str, str, str]
-"""Backend name, case id, variant id."""
 
 COMPARED = ("torch", "python", "platform", "compiler", "suite_hash")
 _CPUINFO = Path("/proc/cpuinfo")

@@ -24,18 +24,19 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
     from conformance.catalogue.selection import Plan
-    from conformance.model.request import Expectation, Request
+    from conformance.model.request import Expectation, Key, Request
     from conformance.model.result import Environment
 
 __all__ = ["BATCH", "Run", "records"]
 
 BATCH = 16
 _BATCHES_A_SLOT = 4  # at least, of what is left: small runs keep every slot busy, and at the end none waits for another
+LONG_S = 4.0
+"""From which on a request takes so long that it should not begin last."""
 _AHEAD = 2  # batches that are submitted for each slot: nobody waits for the next one
 SLOW_BATCH = 4  # where compiling takes seconds: keeps two jobs busy, and few requests share a time limit
 
 Batch = tuple["Request", ...]
-Key = tuple[str, str, str]
 
 _MESSAGE = 2000  # characters
 _BROKEN = frozenset({Verdict.FAIL, Verdict.ERROR, Verdict.CRASH, Verdict.TIMEOUT, Verdict.VACUOUS})
@@ -61,8 +62,8 @@ class Run:
             that are complete.
         batch: how many requests of one area may share a process; default: 16, fewer towards the end. Smoke cases and
             those that are expected to fail never do.
-        long: by key, the seconds of requests that take so long that they run before all but smoke cases, the longest
-            first, each by itself; one that began last would keep many workers waiting.
+        long: by key, the seconds of requests that take long: they run before all but smoke cases, the longest first,
+            each by itself; one that began last would keep many workers waiting.
 
     Attributes:
         gated: by name of backend, why the rest of its requests was not run.
@@ -194,15 +195,12 @@ def _in_order(
 ) -> tuple[list[Request], set[Key]]:
     """The requests to run, smoke cases and then long ones first, and the keys of those run only for the gate."""
     todo = [request for request in plan.requests if request.key not in known]
-    todo.sort(key=lambda request: -long.get(request.key, 0.0))
     if not smoke_gate:
-        return todo, set()
+        return sorted(todo, key=lambda request: -long.get(request.key, 0.0)), set()
     gating = {request.backend.name for request in todo if not is_smoke(request)}
     scouts = [request for request in plan.scouts if request.backend.name in gating]
     # Moves last: their first call is that of a variant without, which a compiler with a cache has compiled by then.
-    ordered = sorted(
-        [*scouts, *todo], key=lambda one: (not is_smoke(one), one.key not in long and (1 + bool(one.moves)))
-    )
+    ordered = sorted([*scouts, *todo], key=lambda one: (not is_smoke(one), -long.get(one.key, 0.0), bool(one.moves)))
     return ordered, {request.key for request in scouts}
 
 

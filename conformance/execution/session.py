@@ -14,7 +14,7 @@ from conformance.catalogue.sources import collect, homes
 from conformance.execution import attempts
 from conformance.execution import engine as engines
 from conformance.execution.cluster_worker import cargo_of
-from conformance.execution.runner import Run
+from conformance.execution.runner import LONG_S, Run
 from conformance.model.enums import SLOW_COMPILE, Extent
 from conformance.model.errors import ConformanceError
 from conformance.records import environment, kept, record_file
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 
     from conformance.catalogue.selection import Plan
     from conformance.execution.engine import Engine, Scheduler
-    from conformance.execution.runner import Key
     from conformance.model.case import Case, Variant
-    from conformance.model.request import BackendInfo, Expectation
+    from conformance.model.request import BackendInfo, Expectation, Key
     from conformance.model.result import Environment, Record
 
 __all__ = ["Options", "Result", "Session", "prepare"]
@@ -39,7 +38,6 @@ __all__ = ["Options", "Result", "Session", "prepare"]
 _INTERRUPTED = 130
 _FAST_S, _SLOW_S = 0.15, 1.5
 """Average seconds of a request with a fast and a slow compiler: 2 cores, torch 2.15, no warm cache."""
-_LONG_S = 4.0
 _FEW = 3  # minutes, below which the estimate is in seconds
 
 
@@ -261,7 +259,7 @@ def _long_before() -> dict[Key, float]:
         records = record_file.read(kept.last(Kind.RUN)).records
     except ConformanceError:  # there is none, or it is of another version
         return {}
-    return {record.key: record.duration_s for record in records if record.duration_s >= _LONG_S}
+    return {record.key: record.duration_s for record in records if record.duration_s >= LONG_S}
 
 
 def _engine(

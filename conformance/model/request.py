@@ -10,7 +10,10 @@ from conformance.model.case import Case, Location, Variant
 from conformance.model.enums import SLOW_COMPILE, Capability, Extent, Kind, Outcome
 from conformance.model.moves import chosen
 
-__all__ = ["BackendInfo", "Expectation", "Request", "Selection"]
+__all__ = ["BackendInfo", "Expectation", "Key", "Request", "Selection"]
+
+Key = tuple[str, str, str]
+"""Backend name, case id, variant id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +50,8 @@ class Request:
     timeout_s: float = 120.0
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """Backend name, case id, variant id: unique within a run."""
+    def key(self) -> Key:
+        """What names it, unique within a run."""
         return (self.backend.name, self.case.id, self.variant.id)
 
     @property

@@ -40,9 +40,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from conformance.catalogue.selection import Plan
-    from conformance.execution.cluster_worker import Key
     from conformance.execution.engine import Engine, Scheduler
-    from conformance.model.request import Expectation, Request
+    from conformance.model.request import Expectation, Key, Request
     from conformance.model.result import Attempt, Environment, Record
 
 __all__ = ["Bench", "BenchOptions", "BenchResult", "conditions", "of_known", "prepare"]

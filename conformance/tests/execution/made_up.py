@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
 
-    from conformance.execution.runner import Key
     from conformance.model.case import Case
-    from conformance.model.request import BackendInfo
+    from conformance.model.request import BackendInfo, Key
 
 __all__ = ["a_plan", "running"]
 

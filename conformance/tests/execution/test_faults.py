@@ -162,7 +162,9 @@ def test_without_a_compiler_inductor_is_skipped(folder: Path) -> None:
     assert rows == {("inductor", "skip", "no C++ compiler"), ("eager", "pass", "")}
 
 
-@pytest.mark.parametrize(("blow", "after", "status"), [(signal.SIGTERM, 5, 143), (signal.SIGKILL, 9, -9)])
+@pytest.mark.parametrize(
+    ("blow", "after", "status"), [(signal.SIGINT, 2, 130), (signal.SIGTERM, 5, 143), (signal.SIGKILL, 9, -9)]
+)
 def test_a_run_that_was_killed_is_completed_by_resume(
     folder: Path, blow: signal.Signals, after: int, status: int
 ) -> None:

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from conformance.model.request import Key
+
 LONG, SHORT = "pre_dispatch.no_grad_simple", "base.smoke.gradient"
 
 
-def long(folder: Path, name: str) -> Mapping[tuple[str, str, str], float]:
+def long(folder: Path, name: str) -> Mapping[Key, float]:
     """What a run on a cluster knows to take long, whose own records go to a file of this name."""
     options = Options(
         records=folder / name, backends=["m:fake"], case_globs=[LONG], scheduler=Scheduler(place="local:1")

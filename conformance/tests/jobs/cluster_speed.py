@@ -26,6 +26,7 @@ import distributed
 from conformance.catalogue import sources
 from conformance.execution.cluster import ClusterExecutor, connected
 from conformance.execution.cluster_worker import Cargo
+from conformance.execution.runner import LONG_S
 from conformance.model.enums import SLOW_COMPILE
 from conformance.records import record_file
 from conformance.tests.execution.made_up import a_plan, running
@@ -45,7 +46,6 @@ _ONE_PROCESS = {
     "distributed.worker.profile.enabled": False,
 }
 """Each of many workers in one process would watch it, fifty times a second, as if it were its own."""
-_LONG_S = 4.0  # of a request that runs first, as in a run that follows another
 _EMPTY = 1000  # requests that do nothing
 _COPIES = 3  # of each backend, so that there are enough different requests
 _TAGS = {"inductor": frozenset({SLOW_COMPILE})}
@@ -114,7 +114,7 @@ def _scaling(plan: Plan, recorded: Mapping[str, float], number: int) -> str:
         executor = _ready(ClusterExecutor(client, _cargo(plan)), number)
         before = time.process_time()
         lasting = {request.key: recorded[_key(request)] for request in plan.requests}
-        long = {key: seconds for key, seconds in lasting.items() if seconds >= _LONG_S}
+        long = {key: seconds for key, seconds in lasting.items() if seconds >= LONG_S}
         taken = _seconds(plan, executor, lambda: executor.slots, long=long)
         busy = time.process_time() - before
         executor.shutdown()

@@ -16,6 +16,7 @@ from conformance.execution import attempts
 from conformance.isolation import tasks
 from conformance.model.attribution import Cause
 from conformance.model.errors import UsageError
+from conformance.model.request import Key
 from conformance.records import environment, record_file
 from conformance.records.encoding import SCHEMA_VERSION
 from conformance.records.jsonl import conflicts
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from conformance.records.record_file import RunFile
 
 __all__ = ["Ready", "Result", "prepare"]
-
-Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)

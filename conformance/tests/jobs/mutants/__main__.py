@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,19 +17,17 @@ import click
 from pydantic import TypeAdapter
 
 from conformance.execution.cluster import connected
-from conformance.isolation import tasks
 from conformance.model.enums import Extent
 from conformance.tests.jobs.mutants import draw, hunt, page, reach, sources
 from conformance.tests.jobs.mutants.operators import mutant_of
 from conformance.tests.jobs.results_file import ResultsFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from conformance.model.request import Request
+    from conformance.model.request import Key, Request
     from conformance.tests.jobs.mutants.hunt import Result
     from conformance.tests.jobs.mutants.operators import Mutant
-    from conformance.tests.jobs.mutants.reach import Key
 
 
 @click.command()
@@ -66,18 +63,18 @@ def main(
 ) -> None:
     """Run what is missing, write the page, and say how many were killed."""
     folder.mkdir(parents=True, exist_ok=True)
-    results = ResultsFile(TypeAdapter(hunt.Result), folder / "mutants.jsonl")
-    known = {result.id: result for result in results.read()}
-    part, parts = shard
-    drawn = draw.draw(count, seed, sources.files())[part - 1 :: parts]
-    missing = [mutant for mutant in drawn if mutant.id not in known]
     with _hunters(jobs, scheduler) as pool:
         requests = _traced(folder / "reach.jsonl", Extent(within), pool)
         reached = reach.read(folder / "reach.jsonl")
-        found = _hunted([mutant_of(only)] if only else missing, seed, partial(_reaching, reached, requests), most, pool)
         if only:
-            sys.exit("\n".join(map(str, found)))
-        for result in found:
+            mutant = mutant_of(only)
+            sys.exit("\n".join(map(str, _hunted({mutant: _reaching(mutant, reached, requests)}, seed, most, pool))))
+        results = ResultsFile(TypeAdapter(hunt.Result), folder / "mutants.jsonl")
+        known = {result.id: result for result in results.read()}
+        part, parts = shard
+        drawn = draw.draw(count, seed, sources.files())[part - 1 :: parts]
+        missing = {one: _reaching(one, reached, requests) for one in drawn if one.id not in known}
+        for result in _hunted(missing, seed, most, pool):
             known[result.id] = results.add(result)
     if page_path:
         page_path.write_text(page.page(list(known.values())), encoding="utf-8")
@@ -91,10 +88,9 @@ def _hunters(jobs: int, scheduler: str | None) -> Iterator[Executor]:
     if scheduler is None:
         with ThreadPoolExecutor(jobs) as threads:
             yield threads
-        tasks.shutdown()
-        return
-    with connected(scheduler) as client:
-        yield client.get_executor(pure=False)
+    else:
+        with connected(scheduler) as client:
+            yield client.get_executor(pure=False)
 
 
 def _traced(file: Path, within: Extent, pool: Executor) -> dict[Key, Request]:
@@ -103,23 +99,21 @@ def _traced(file: Path, within: Extent, pool: Executor) -> dict[Key, Request]:
     for backend in reach.BACKENDS:
         wanted = reach.requests(backend, within)
         reach.trace(wanted, file, pool)
-        requests |= {reach.key_of(request): request for request in wanted}
+        requests |= {request.key: request for request in wanted}
     return requests
 
 
-def _reaching(reached: reach.Reach, requests: Mapping[Key, Request], mutant: Mutant) -> list[Request]:
+def _reaching(mutant: Mutant, reached: reach.Reach, requests: Mapping[Key, Request]) -> list[Request]:
+    """Those of the requests that reach a mutant."""
     return [requests[key] for key in reached.of(mutant.file, mutant.line) if key in requests]
 
 
-def _hunted(
-    mutants: Sequence[Mutant], seed: int, reaching: Callable[[Mutant], Sequence[Request]], most: int, pool: Executor
-) -> Iterator[Result]:
+def _hunted(reaching: Mapping[Mutant, Sequence[Request]], seed: int, most: int, pool: Executor) -> Iterator[Result]:
     """What becomes of mutants, as each is done, on at most so many of the requests that reach it."""
-    started = []
-    for mutant in mutants:
-        reach_it = reaching(mutant)
-        chosen, seeds = hunt.likeliest(reach_it, most), hunt.of_seed(reach_it)
-        started.append(pool.submit(hunt.hunt, mutant, seed, chosen, seeds, len(reach_it)))
+    started = [
+        pool.submit(hunt.hunt, mutant, seed, hunt.likeliest(those, most), hunt.of_seed(those), len(those))
+        for mutant, those in reaching.items()
+    ]
     for future in as_completed(started):
         result = future.result()
         click.echo(f"{result.fate}: {result.id} {', '.join(result.by)} {result.seconds} s", err=True)

@@ -14,6 +14,7 @@ from conformance.catalogue.selection import decided, select
 from conformance.execution import attempts
 from conformance.isolation import tasks, torch_release
 from conformance.model.enums import EXHAUSTIVE, Extent
+from conformance.model.request import Key  # noqa: TC001 - pydantic reads the annotations at run time
 from conformance.tests.jobs.mutants import tracing
 from conformance.tests.jobs.mutants.tracing import Traced
 from conformance.tests.jobs.results_file import ResultsFile
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from conformance.model.request import Request
 
-__all__ = ["BACKENDS", "UNCACHED", "Key", "Reach", "key_of", "read", "requests", "trace"]
+__all__ = ["BACKENDS", "UNCACHED", "Reach", "read", "requests", "trace"]
 
 BACKENDS = ("eager", "aot_eager", "inductor")
 """Cheapest first."""
@@ -33,9 +34,6 @@ _WITH_MOVES = "aot_eager"
 
 UNCACHED = {"TORCHINDUCTOR_FX_GRAPH_CACHE": "0", "TORCHINDUCTOR_AUTOGRAD_CACHE": "0"}
 """Their keys hold the files of torch and not what is loaded, so that a mutant would be given what is of another."""
-
-Key = tuple[str, str, str]
-"""Backend, case, variant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +61,6 @@ class Reach:
         return [self.keys[number] for number in self.lines.get(file, {}).get(line, ())]
 
 
-def key_of(request: Request) -> Key:
-    """Return what names a request."""
-    return request.backend.name, request.case.id, request.variant.id
-
-
 def requests(backend: str, within: Extent) -> list[Request]:
     """The requests that mutants are run on, on one backend.
 
@@ -92,7 +85,7 @@ def trace(wanted: Sequence[Request], file: Path, pool: Executor) -> None:
     """Run requests that the file lacks and append a line for each."""
     results = _kept(file)
     done = {row.key for row in results.read()}
-    missing = [request for request in wanted if key_of(request) not in done]
+    missing = [request for request in wanted if request.key not in done]
     for future in as_completed([pool.submit(_row, request) for request in missing]):
         results.add(future.result())
 
@@ -100,7 +93,7 @@ def trace(wanted: Sequence[Request], file: Path, pool: Executor) -> None:
 def _row(request: Request) -> Row:
     env, limit = {**request.backend.env, **UNCACHED}, _SLOWER * request.timeout_s
     made = tasks.result(Traced, tasks.run_task(f"{tracing.__name__}:traced", request, env=env, timeout_s=limit))
-    return Row(key=key_of(request), traced=made if isinstance(made, Traced) else Traced(passed=False, lines={}))
+    return Row(key=request.key, traced=made if isinstance(made, Traced) else Traced(passed=False, lines={}))
 
 
 _SLOWER = 4  # a traced program

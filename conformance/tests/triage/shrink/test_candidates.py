@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -56,9 +57,9 @@ def test_candidates_are_smaller_cases_that_load(case: Case, tmp_path: Path) -> N
 )
 @given(st.data())
 def test_any_way_down_ends(data: st.DataObject) -> None:
-    """Whichever candidates are taken, the sizes fall, and at the end are at most three lines.
+    """Whichever candidates are taken, the sizes fall, and at the end is a program that returns next to nothing.
 
-    That is a function with nothing in it; or two, of which one changes a name that nothing defines any longer.
+    That is one line, or a function with nothing in it, or a change of a name that nothing defines any longer.
     """
     case = data.draw(st.sampled_from([one for one in WRITTEN if len(one.program) < 150]))
     variant = case.variants[0]
@@ -66,7 +67,9 @@ def test_any_way_down_ends(data: st.DataObject) -> None:
         before = candidates.size(case)
         case, variant = data.draw(st.sampled_from(some))
         assert candidates.size(case) < before
-    assert len(case.program.splitlines()) <= 3, case.program
+    assert len(case.program.splitlines()) == 1 or re.fullmatch(
+        r"(?:(?:def|class|for) (\w+).*:\n    pass\nreturn \1|(\w+) \S{1,2}= \w+\nreturn \2)\n?", case.program
+    ), case.program
 
 
 @pytest.mark.parametrize(
