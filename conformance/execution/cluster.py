@@ -101,6 +101,7 @@ def _local_cluster(scheduler: str) -> Iterator[distributed.LocalCluster]:
         "distributed.scheduler.allowed-failures": _DEATHS,
         "distributed.scheduler.worker-ttl": f"{_SILENT_S} s",
         "distributed.deploy.lost-worker-timeout": f"{_LOST_S} s",
+        "distributed.nanny.pre-spawn-environ": {},  # of the allocator, in this process too: requests would take longer
     }
     with (
         dask.config.set(settings),

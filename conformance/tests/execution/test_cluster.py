@@ -224,6 +224,32 @@ def test_a_scheduler_that_is_killed_ends_the_run(log: Path, tmp_path: Path) -> N
             executor.shutdown()
 
 
+def test_a_local_cluster_leaves_the_allocator_alone(log: Path) -> None:
+    """Here and in its workers; as dask sets it, requests take longer."""
+    with executing(a_cargo(log)) as (_, client):
+        assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
+        assert "MALLOC_TRIM_THRESHOLD_" not in _variables(client)
+
+
+def test_a_worker_hands_on_nothing_that_dask_added(log: Path, tmp_path: Path) -> None:
+    """From when it takes part: its fork servers have the environment that `dask worker` was started in."""
+    file = tmp_path / "scheduler.json"
+    with dask("scheduler", "--port", "0", "--scheduler-file", str(file), cwd=tmp_path):
+        wait_for(file.exists)
+        worker = ("worker", "--scheduler-file", str(file), "--nthreads", "1")
+        with dask(*worker, cwd=tmp_path), connected(str(file)) as client:
+            wait_for(lambda: client.scheduler_info()["workers"])
+            assert "MALLOC_TRIM_THRESHOLD_" in _variables(client)
+            ClusterExecutor(client, a_cargo(log)).shutdown()
+            assert "MALLOC_TRIM_THRESHOLD_" not in _variables(client)
+
+
+def _variables(client: Any) -> dict[str, str]:
+    """The environment of the only worker."""
+    (found,) = client.run(lambda: dict(os.environ)).values()
+    return dict(found)
+
+
 def test_workers_that_are_not_as_the_client_is_are_left_out(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With each difference by name, unless mixed ones are allowed: then records have the worker's fingerprint."""
     monkeypatch.setattr(cluster_worker, "facts", lambda _: {"torch": "9.9.9", "suite_hash": "other"})
