@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import takewhile
+from functools import partial
+from itertools import chain, takewhile
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from conformance.backend.resolution import absolute, name_of
 from conformance.execution.in_units import InUnits
 from conformance.isolation import tasks
-from conformance.model.enums import Fault, Outcome, Stage
+from conformance.model.enums import OPERATIONS, SLOW_COMPILE, Fault, Outcome, Stage
 from conformance.model.errors import BackendError
 from conformance.model.request import BackendInfo
 from conformance.model.result import Attempt, Attempts, Ended
@@ -17,16 +21,18 @@ from conformance.verdict.judge import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from conformance.isolation.deadline import Deadline
     from conformance.isolation.supervisor import Exit
     from conformance.model.request import Request
 
-__all__ = ["attempt", "describe", "run", "run_batch", "sweep"]
+__all__ = ["ABREAST", "IN_A_CHILD", "attempt", "describe", "run", "run_batch", "shares_kernels", "sweep"]
 
 
 IMPORT_LIMIT_S = 60.0
+ABREAST = 8
+"""How many children run where kernels are compiled in units: the more wait, the less of its time each takes."""
+IN_A_CHILD = 4  # requests of a child where compiling takes seconds: they share a time limit
 
 _BEFORE_BACKEND = {Stage.BUILD, Stage.REFERENCE}
 _WITHIN_CALLS = {Stage.COMPILE, Stage.FORWARD, Stage.BACKWARD}
@@ -75,14 +81,28 @@ def run_batch(requests: Sequence[Request]) -> list[Attempt]:
     """Run requests of one backend, several in one child as long as each passes.
 
     Any other request is run again alone, and those after it in another child: results of a process in which something
-    went wrong are not trusted. If the child died or exceeded its limit, each is run alone.
+    went wrong are not trusted. If the child died or exceeded its limit, each is run alone. Where all share kernels,
+    several children run at a time, whose kernels are compiled in units; what is run again is compiled by itself.
 
     Raises:
         HarnessError: the fork server does not start, or died twice.
     """
+    if len(requests) <= IN_A_CHILD or not all(map(shares_kernels, requests)):
+        return _batch(requests)
+    with TemporaryDirectory(prefix="conformance-") as kernels, ThreadPoolExecutor(ABREAST) as pool:
+        parts = [requests[start : start + IN_A_CHILD] for start in range(0, len(requests), IN_A_CHILD)]
+        return [*chain.from_iterable(pool.map(partial(_batch, kernels=Path(kernels)), parts))]
+
+
+def shares_kernels(request: Request) -> bool:
+    """Whether a request is one of many small ones, for each of which a compiler would be started."""
+    return OPERATIONS in request.case.tags and SLOW_COMPILE in request.backend.tags
+
+
+def _batch(requests: Sequence[Request], kernels: Path | None = None) -> list[Attempt]:
     attempts: list[Attempt] = []
     while len(pending := requests[len(attempts) :]) > 1:
-        passes = _passes(pending)
+        passes = _passes(pending, kernels)
         if passes is None:
             break
         attempts += passes
@@ -114,9 +134,9 @@ def sweep(requests: Sequence[Request], deadline: Deadline | None = None, kernels
     return attempts + [run(request, deadline) for request in requests[len(attempts) :]]
 
 
-def _passes(requests: Sequence[Request]) -> list[Attempt] | None:
+def _passes(requests: Sequence[Request], kernels: Path | None) -> list[Attempt] | None:
     """The leading passes of requests, run in one child; None if it gave no result."""
-    made = _together(requests)
+    made = _together(requests, kernels=kernels)
     return None if made is None else list(takewhile(lambda attempt: outcome(attempt) is Outcome.PASS, made))
 
 

@@ -34,7 +34,6 @@ _BATCHES_A_SLOT = 4  # at least, of what is left: small runs keep every slot bus
 LONG_S = 4.0
 """From which on a request takes so long that it should not begin last."""
 _AHEAD = 2  # batches that are submitted for each slot: nobody waits for the next one
-SLOW_BATCH = 4  # where compiling takes seconds: keeps two jobs busy, and few requests share a time limit
 
 Batch = tuple["Request", ...]
 
@@ -131,8 +130,12 @@ class Run:
 
     def _size(self, request: Request, left: int) -> int:
         """How many requests share a process where so many are left."""
-        size = self._batch or min(BATCH, max(1, left // (_BATCHES_A_SLOT * self._slots())))
-        return min(size, SLOW_BATCH) if SLOW_COMPILE in request.backend.tags else size
+        largest = BATCH
+        if attempts.shares_kernels(request):
+            largest = attempts.ABREAST * attempts.IN_A_CHILD
+        elif SLOW_COMPILE in request.backend.tags:
+            largest = attempts.IN_A_CHILD
+        return min(largest, self._batch or max(1, left // (_BATCHES_A_SLOT * self._slots())))
 
     def _start(self, running: dict[Future[Sequence[Attempt]], Batch]) -> Iterator[Record]:
         """Submit batches while there is room; yield records of requests that need no run."""

@@ -9,7 +9,7 @@ from conformance.catalogue.loader import load_cases
 from conformance.catalogue.selection import select
 from conformance.execution import attempts as execution_attempts
 from conformance.execution import observe
-from conformance.model.enums import Outcome
+from conformance.model.enums import OPERATIONS, Outcome
 from conformance.tests.fakes import a_backend, a_case
 from conformance.verdict.judge import outcome
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from conformance.model.result import Attempt
 
 pytestmark = pytest.mark.torch
+
+PROGRAMS = ["return a.sin(), a", "return a.nothing\n", "return a.cos(), a", "return a.exp(), a", "return a.tanh(), a"]
 
 
 def fields_of(attempt: Attempt) -> dict[str, Any]:
@@ -88,3 +90,21 @@ def test_a_batch_of_one_is_a_plain_run() -> None:
     request, *_ = requests("eager", "base.smoke.arithmetic")
     (attempt,) = execution_attempts.run_batch([request])
     assert fields_of(attempt) == fields_of(execution_attempts.run(request))
+
+
+def test_operations_share_kernels_and_each_is_seen_as_alone() -> None:
+    """Several children at a time compile in units, and what is no pass there is run alone; the order stays."""
+    backend = execution_attempts.describe("inductor")
+    cases = [
+        replace(a_case(f"demo.first.case{index}"), program=text, tags=frozenset({OPERATIONS}))
+        for index, text in enumerate(PROGRAMS)
+    ]
+    batch = select(cases, [backend], tags=[OPERATIONS]).requests
+    assert all(map(execution_attempts.shares_kernels, batch))
+    together = execution_attempts.run_batch(batch)
+    assert [outcome(attempt) for attempt in together] == [
+        Outcome.INVALID if "nothing" in text else Outcome.PASS for text in PROGRAMS
+    ]
+    assert [fields_of(attempt) for attempt in together] == [
+        fields_of(execution_attempts.run(request)) for request in batch
+    ]

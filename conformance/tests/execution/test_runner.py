@@ -17,7 +17,7 @@ from conformance.catalogue.selection import Plan, select
 from conformance.execution import attempts
 from conformance.execution.runner import Run
 from conformance.model.case import Variant
-from conformance.model.enums import Capability, Kind, Outcome, Stage, Verdict
+from conformance.model.enums import OPERATIONS, SLOW_COMPILE, Capability, Kind, Outcome, Stage, Verdict
 from conformance.model.errors import HarnessError
 from conformance.model.result import AppliedExpectation, Attempt
 from conformance.records.environment import fingerprint
@@ -302,6 +302,16 @@ def test_batches_of_a_slow_backend_are_small() -> None:
     plan = select(OTHERS, [a_backend(tags=frozenset({"slow_compile"}))])
     assert len(list(a_run(plan, submit, batch=16))) == 7
     assert submit.batches == [4, 3]
+
+
+def test_operations_on_a_slow_backend_fill_many_children() -> None:
+    """They share kernels, the more of them the better."""
+    submit = Submit()
+    many = [a_case(f"demo.first.case{number}", tags=frozenset({OPERATIONS})) for number in range(200)]
+    plan = select(many, [a_backend(tags=frozenset({SLOW_COMPILE}))], tags=[OPERATIONS])
+    assert len(list(a_run(plan, submit, batch=None))) == 200
+    assert submit.batches[0] == attempts.ABREAST * attempts.IN_A_CHILD
+    assert submit.batches[-1] == 1
 
 
 def test_what_needs_no_run_is_left_out_of_its_batch() -> None:

@@ -23,7 +23,6 @@ from tabulate import tabulate
 from conformance.backend.discovery import find, usable
 from conformance.catalogue.selection import decided, time_limit
 from conformance.execution import attempts
-from conformance.execution.runner import SLOW_BATCH
 from conformance.isolation import tasks, torch_release
 from conformance.isolation.deadline import Deadline
 from conformance.model.request import Request
@@ -87,7 +86,7 @@ def _run(
     kernels: str, requests: Sequence[Request], run: Callable[[Sequence[Request]], Sequence[Attempt]], slots: int
 ) -> tuple[list[str], Row]:
     before, began = _processor_s(), time.monotonic()
-    parts = [requests[start : start + SLOW_BATCH] for start in range(0, len(requests), SLOW_BATCH)]
+    parts = [requests[start : start + attempts.IN_A_CHILD] for start in range(0, len(requests), attempts.IN_A_CHILD)]
     with ThreadPoolExecutor(slots) as executor:
         made = [attempt for part in executor.map(run, parts) for attempt in part]
     passed_s = time.monotonic() - began

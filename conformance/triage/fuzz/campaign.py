@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from conformance.backend.discovery import find, usable
 from conformance.catalogue.selection import decided, time_limit
 from conformance.execution import attempts as execution_attempts
-from conformance.execution.runner import SLOW_BATCH
 from conformance.isolation import tasks, torch_release
 from conformance.isolation.deadline import Deadline, StoppedError
 from conformance.model import codec
@@ -242,7 +241,7 @@ class _Course:
         requests = [self._request(one.case) for one in fresh.values()]
         able = [request for request in requests if decided(request, self._torch) is None]
         self._drawn += len(able)
-        size = SLOW_BATCH if SLOW_COMPILE in self._fuzz.backend.tags else _BATCH
+        size = execution_attempts.IN_A_CHILD if SLOW_COMPILE in self._fuzz.backend.tags else _BATCH
         parts = [able[start : start + size] for start in range(0, len(able), size)]
         return _Running(
             number=number,
