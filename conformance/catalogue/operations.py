@@ -26,7 +26,18 @@ if TYPE_CHECKING:
 
     from conformance.model.case import Variant
 
-__all__ = ["FORMS", "LAYOUTS", "Operation", "Point", "Sample", "case_of", "expand", "groups", "operations"]
+__all__ = [
+    "FORMS",
+    "LAYOUTS",
+    "Operation",
+    "Point",
+    "Sample",
+    "case_of",
+    "expand",
+    "groups",
+    "operations",
+    "variant_of",
+]
 
 FORMS = ("function", "method", "in_place", "out")
 """How an operation is called."""
@@ -85,7 +96,7 @@ class Operation:
     """An operation of PyTorch with its samples by layout, and the points of its axes by the tier they run in.
 
     `function`, `method` and `in_place` are its names as such; `out` is what it takes as `out=`: a `tensor` or a
-    `tuple`; each is empty where there is none.
+    `tuple`; each is empty where there is none. `torch` are the releases that have it; empty for all.
     """
 
     id: str
@@ -94,6 +105,7 @@ class Operation:
     in_place: str = ""
     out: str = ""
     requires: tuple[str, ...] = ()
+    torch: str = ""
     samples: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
     points: Mapping[Point, Tier] = field(default_factory=dict)
 
@@ -160,6 +172,7 @@ def case_of(operation: Operation, form: str, layout: str, base: Case) -> Case:
         program=_program(operation, form, samples),
         inputs=_laid_out(_without_gradients(inputs) if form == "out" else inputs, layout),
         requires=frozenset(map(Capability, needs)),
+        torch=operation.torch or None,
         tags=frozenset({OPERATIONS}),
     )
 
@@ -245,7 +258,7 @@ def _expanded(name: str, spec: InputSpec) -> dict[str, InputSpec]:
 def _operation(data: Mapping[str, Any]) -> Operation:
     samples = {layout: [_sample(each) for each in found] for layout, found in data["samples"].items()}
     points = {Point.of(f"{place}.{rest}"): tier for place, rest, tier in _tiers(data["points"])}
-    names = {key: data.get(key, "") for key in ("id", "function", "method", "in_place", "out")}
+    names = {key: data.get(key, "") for key in ("id", "function", "method", "in_place", "out", "torch")}
     return Operation(**names, requires=tuple(data.get("requires", ())), samples=samples, points=points)
 
 

@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from conformance.isolation.supervisor import Exit
     from conformance.model.request import Request
 
-__all__ = ["ABREAST", "IN_A_CHILD", "attempt", "describe", "run", "run_batch", "shares_kernels", "sweep"]
+__all__ = ["IN_A_CHILD", "IN_UNITS", "attempt", "describe", "run", "run_batch", "shares_kernels", "sweep"]
 
 
 IMPORT_LIMIT_S = 60.0
-ABREAST = 8
-"""How many children run where kernels are compiled in units: the more wait, the less of its time each takes."""
-IN_A_CHILD = 4  # requests of a child where compiling takes seconds: they share a time limit
+_ABREAST = 16  # children where kernels are compiled in units: the more wait, the less of its time each takes
+IN_A_CHILD = 4
+"""Requests of a child where compiling takes seconds: they share a time limit."""
+IN_UNITS = 2 * _ABREAST * IN_A_CHILD
+"""Requests of a batch that share kernels: when the first children are through, others take their place."""
 
 _BEFORE_BACKEND = {Stage.BUILD, Stage.REFERENCE}
 _WITHIN_CALLS = {Stage.COMPILE, Stage.FORWARD, Stage.BACKWARD}
@@ -89,7 +91,7 @@ def run_batch(requests: Sequence[Request]) -> list[Attempt]:
     """
     if len(requests) <= IN_A_CHILD or not all(map(shares_kernels, requests)):
         return _batch(requests)
-    with TemporaryDirectory(prefix="conformance-") as kernels, ThreadPoolExecutor(ABREAST) as pool:
+    with TemporaryDirectory(prefix="conformance-") as kernels, ThreadPoolExecutor(_ABREAST) as pool:
         parts = [requests[start : start + IN_A_CHILD] for start in range(0, len(requests), IN_A_CHILD)]
         return [*chain.from_iterable(pool.map(partial(_batch, kernels=Path(kernels)), parts))]
 

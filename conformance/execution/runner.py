@@ -132,7 +132,7 @@ class Run:
         """How many requests share a process where so many are left."""
         largest = BATCH
         if attempts.shares_kernels(request):
-            largest = attempts.ABREAST * attempts.IN_A_CHILD
+            largest = attempts.IN_UNITS
         elif SLOW_COMPILE in request.backend.tags:
             largest = attempts.IN_A_CHILD
         return min(largest, self._batch or max(1, left // (_BATCHES_A_SLOT * self._slots())))

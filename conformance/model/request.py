@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from conformance.model.case import Case, Location, Variant
-from conformance.model.enums import SLOW_COMPILE, Capability, Extent, Kind, Outcome
+from conformance.model.enums import ON_REQUEST, SLOW_COMPILE, Capability, Extent, Kind, Outcome
 from conformance.model.moves import chosen
 
 __all__ = ["BackendInfo", "Expectation", "Key", "Request", "Selection"]
@@ -87,8 +87,13 @@ class Selection:
 
     @property
     def restrictions(self) -> list[str]:
-        """The names of the fields by which fewer requests are run."""
-        return sorted(self.given.keys() - {"timeout_s"})
+        """The names of the fields by which fewer requests are run, of the suite or of what runs on request."""
+        return sorted(self.given.keys() - {"timeout_s"} - ({"tags"} if self.is_on_request else set()))
+
+    @property
+    def is_on_request(self) -> bool:
+        """Whether it is of cases that run only when they are asked for."""
+        return bool(self.tags) and ON_REQUEST.issuperset(self.tags)
 
 
 @dataclass(frozen=True, kw_only=True)

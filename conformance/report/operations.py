@@ -9,12 +9,14 @@ from conformance.model.enums import OPERATIONS, Outcome
 from conformance.model.ladder import by_ladder
 from conformance.report import markdown
 from conformance.report.links import NOWHERE, Links
+from conformance.report.overview import environments, run_commands
 from conformance.verdict.first_seen import broken_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from conformance.model.result import Record
+    from conformance.report.overview import Source
 
 __all__ = ["operations_page", "what_fails"]
 
@@ -44,8 +46,8 @@ _KINDS = {
 _CHECKS = {"layout": "wrong stride"}
 
 
-def operations_page(records: Iterable[Record], links: Links = NOWHERE) -> str:
-    """The page; empty if no record is of an operation."""
+def operations_page(records: Iterable[Record], sources: Sequence[Source] = (), links: Links = NOWHERE) -> str:
+    """The page; empty if no record is of an operation. `sources` are the runs that the records are from."""
     own = [record for record in records if record.case_id.startswith(f"{OPERATIONS}.")]
     if not own:
         return ""
@@ -61,7 +63,17 @@ def operations_page(records: Iterable[Record], links: Links = NOWHERE) -> str:
         markdown.table(headers, [*rows, ("total", *_counts(own, backends))], right=range(1, len(headers))),
         _WORDS,
         *(block for group in sorted(by_group) for block in _failing(group, by_group[group], backends, links)),
+        *_origin(sources),
     )
+
+
+def _origin(sources: Sequence[Source]) -> Iterator[str]:
+    """What the records were made with, and the commands that make them again."""
+    if sources:
+        yield "## Environment"
+        yield environments(sources)
+        yield "## Make the records again"
+        yield markdown.fenced("\n".join(run_commands(sources)), "sh")
 
 
 def what_fails(record: Record) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conformance.model.request import BackendInfo
     from conformance.model.result import Environment
 
-__all__ = ["FACTS", "Source", "overview", "run_command"]
+__all__ = ["FACTS", "Source", "environments", "overview", "run_commands"]
 
 FACTS = ("torch", "python", "platform", "cpu", "threads", "compiler", "suite_hash")
 """The fields that tables of environments show."""
@@ -49,6 +49,7 @@ class Source:
     backends: tuple[BackendInfo, ...]
     seed: int = 0
     folders: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     gated: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -81,9 +82,9 @@ def overview(
         "## Legend",
         markdown.legend(),
         "## Environment",
-        _environment(sources),
+        environments(sources),
         "## Make these pages again",
-        _commands(sources, report),
+        markdown.fenced("\n".join([*run_commands(sources), report]), "sh"),
     )
 
 
@@ -129,8 +130,8 @@ def _attributed(rows: pd.DataFrame) -> tuple[str, str]:
     return own_score(rows), f"{int(rows['elsewhere'].sum())}{f' ({missing} not attributed)' if missing else ''}"
 
 
-def _environment(sources: Sequence[Source]) -> str:
-    """A column for all runs on the same machine and software; equal values are repeated in each column."""
+def environments(sources: Sequence[Source]) -> str:
+    """What runs were made with: a column for all on the same machine and software; equal values are in each column."""
     columns: dict[str, list[Source]] = {}
     for source in sources:
         columns.setdefault(fingerprint(source.environment), []).append(source)
@@ -148,16 +149,17 @@ def _started(sources: Sequence[Source]) -> str:
     return times[0] if len(times) == 1 else f"{times[0]} to {times[-1]}"
 
 
-def _commands(sources: Sequence[Source], report: str) -> str:
-    runs = [run_command(source, place) for source in sources for place in range(len(source.names))]
-    return markdown.fenced("\n".join([*runs, report]), "sh")
+def run_commands(sources: Sequence[Source]) -> list[str]:
+    """The commands that make the files of runs again."""
+    return [_run_command(source, place) for source in sources for place in range(len(source.names))]
 
 
-def run_command(source: Source, place: int) -> str:
-    """The command that makes one of the files of a run again."""
+def _run_command(source: Source, place: int) -> str:
     refs = {info.name: info.ref for info in source.backends}
     backends = [word for name in by_ladder(refs) for word in ("--backend", refs[name])]
     seed = ["--seed", str(source.seed)] if source.seed else []
     folders = [word for folder in source.folders for word in ("--cases", folder)]
+    tags = [word for tag in source.tags for word in ("--tag", tag)]
     shard = ["--shard", f"{place + 1}/{len(source.names)}"] if len(source.names) > 1 else []
-    return shlex.join(["conformance", "run", *backends, *folders, *seed, *shard, "--records", source.names[place]])
+    records = ["--records", source.names[place]]
+    return shlex.join(["conformance", "run", *backends, *folders, *tags, *seed, *shard, *records])

@@ -130,7 +130,8 @@ def _pages(runs: Published | None, records: Sequence[Path], folder: Path) -> dic
         return _benchmarks(timings, folder, Links.beside(folder, ()))
     links = Links.beside(folder, {one.backend for _, run in runs.tables for one in run.records})
     report = _report(records, folder)
-    beside = _benchmarks(timings, folder, links) | _releases(runs, records, folder, report) | _operations(runs, links)
+    beside = _benchmarks(timings, folder, links) | _releases(runs, records, folder, report)
+    beside |= _operations(runs, folder, links)
     return _conformance(runs, folder, report, tuple(beside), links) | beside
 
 
@@ -237,9 +238,11 @@ def _releases(published: Published, records: Sequence[Path], folder: Path, repor
     return {_RELEASES: releases_page(releases, scripts, report)}
 
 
-def _operations(published: Published, links: Links) -> dict[str, str]:
+def _operations(published: Published, folder: Path, links: Links) -> dict[str, str]:
     """The page of operations, if any were run."""
-    text = operations_page((record for _, run in published.tables for record in run.records), links)
+    groups = published.on_request or published.tables
+    sources = [_source(group, folder) for group in groups]
+    text = operations_page([record for _, run in groups for record in run.records], sources, links)
     return {_OPERATIONS: text} if text else {}
 
 
@@ -255,6 +258,7 @@ def _source(group: Group, folder: Path) -> Source:
         backends=run.header.backends,
         seed=run.header.seed,
         folders=run.header.folders,
+        tags=run.header.selection.tags,
         gated=run.footer.gated if run.footer else {},
     )
 

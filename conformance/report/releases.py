@@ -13,7 +13,7 @@ from conformance.records.confirmations import ScriptRun, key_of
 from conformance.records.releases import minor
 from conformance.report import markdown
 from conformance.report.matrix import counted
-from conformance.report.overview import FACTS, run_command
+from conformance.report.overview import FACTS, run_commands
 from conformance.verdict.changes import Transition, changes, grouped, how
 
 if TYPE_CHECKING:
@@ -325,7 +325,7 @@ def _commands(releases: Sequence[Release], report: str) -> str:
     lines = []
     for release in releases:
         lines.append(f"# in an environment with torch {release.name}")
-        lines += [run_command(source, at) for source in release.sources for at in range(len(source.names))]
+        lines += run_commands(release.sources)
     pythons = " ".join(f"--python {release.name}=PYTHON" for release in releases)
     confirm = [f"python -m conformance.tests.jobs.confirm_releases {pythons}"] if len(releases) > 1 else []
     return markdown.fenced("\n".join([*lines, "# in any of them", *confirm, report]), "sh")

@@ -33,11 +33,13 @@ class Published:
     Args:
         tables: those of the tables: the runs in no release folder, and those in that of the newest release.
         releases: those in release folders, by release, the oldest first.
+        on_request: those of cases that run only when they are asked for, beside others; of the releases of `tables`.
         partial: of each run that may not be published, what was run and what was not.
     """
 
     tables: Sequence[Group]
     releases: Mapping[str, Sequence[Group]]
+    on_request: Sequence[Group] = ()
     partial: Sequence[str] = ()
 
 
@@ -52,13 +54,23 @@ def published(paths: Sequence[Path]) -> Published:
     runs = {path: record_file.read(path) for path in files}
     for path, run in runs.items():
         refuse_misplaced(path, run)
-    releases = {
-        name: _checked({path: run for path, run in runs.items() if release_of(path) == name})
-        for name in ordered(name for name in map(release_of, files) if name)
-    }
-    newest = next(reversed(releases), None)
-    tables = {path: run for path, run in runs.items() if release_of(path) in {None, newest}}
-    return Published(tables=_checked(tables), releases=releases)
+    on_request = {path: run for path, run in runs.items() if run.header.selection.is_on_request}
+    suite = {path: run for path, run in runs.items() if path not in on_request}
+    if not suite:
+        suite, on_request = on_request, {}
+    names = ordered(name for name in map(release_of, suite) if name)
+    return Published(
+        tables=_checked(_current(suite, names)),
+        releases={
+            name: _checked({path: run for path, run in suite.items() if release_of(path) == name}) for name in names
+        },
+        on_request=_checked(_current(on_request, names)),
+    )
+
+
+def _current(runs: Mapping[Path, RunFile], releases: Sequence[str]) -> dict[Path, RunFile]:
+    """The runs that are in the folder of no release, or of the newest."""
+    return {path: run for path, run in runs.items() if release_of(path) in {None, *releases[-1:]}}
 
 
 def gathered(paths: Sequence[Path]) -> Published:

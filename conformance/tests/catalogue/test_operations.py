@@ -17,12 +17,14 @@ from conformance.catalogue.operations import (
     expand,
     groups,
     operations,
+    variant_of,
 )
+from conformance.catalogue.selection import decided
 from conformance.model.case import InputSpec
-from conformance.model.enums import OPERATIONS, Capability, Tier
+from conformance.model.enums import OPERATIONS, Capability, Outcome, Tier
 from conformance.program.build import generate
 from conformance.tests.case_files import load, refused
-from conformance.tests.fakes import a_case
+from conformance.tests.fakes import a_case, a_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,3 +194,12 @@ def test_the_data_names_the_release_that_it_is_of() -> None:
     text = (files("conformance.cases") / OPERATIONS_DATA).read_text(encoding="utf-8")
     assert '"torch": "2.' in text
     assert len(text) < 4_000_000
+
+
+def test_an_operation_that_was_removed_is_run_on_the_releases_that_have_it() -> None:
+    """Elsewhere it is a skip, not a fault of the suite."""
+    case = case_of(replace(ADD, torch="<2.14"), "function", "contiguous", BASE)
+    request = a_request(replace(case, variants=(variant_of(Point.of("function.contiguous.float32.enabled")),)))
+    assert decided(request, "2.13.0+cpu") is None
+    assert decided(request, "2.15.0+cu132") == (Outcome.SKIP, "needs torch <2.14, this is 2.15.0+cu132")
+    assert {each.id for each in operations() if each.torch} == {"torch.cholesky", "torch.qr"}

@@ -307,10 +307,10 @@ def test_batches_of_a_slow_backend_are_small() -> None:
 def test_operations_on_a_slow_backend_fill_many_children() -> None:
     """They share kernels, the more of them the better."""
     submit = Submit()
-    many = [a_case(f"demo.first.case{number}", tags=frozenset({OPERATIONS})) for number in range(200)]
+    many = [a_case(f"demo.first.case{number}", tags=frozenset({OPERATIONS})) for number in range(2000)]
     plan = select(many, [a_backend(tags=frozenset({SLOW_COMPILE}))], tags=[OPERATIONS])
-    assert len(list(a_run(plan, submit, batch=None))) == 200
-    assert submit.batches[0] == attempts.ABREAST * attempts.IN_A_CHILD
+    assert len(list(a_run(plan, submit, batch=None))) == 2000
+    assert submit.batches[0] == attempts.IN_UNITS
     assert submit.batches[-1] == 1
 
 

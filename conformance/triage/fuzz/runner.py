@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Runner", "here", "on_cluster"]
 
+_SHARING = 8  # the more of them wait for the compiler, the less of its time each takes
 _POLL_S = 0.2  # a deadline may be moved
 
 
@@ -45,7 +46,7 @@ class Runner:
 def here(kernels: Path) -> Runner:
     """Run requests in children of this process; kernels of those of `several` are compiled together, in a folder."""
     several = partial(attempts.sweep, kernels=kernels)
-    return Runner(one=attempts.run, several=several, stop=tasks.shutdown, sharing=attempts.ABREAST)
+    return Runner(one=attempts.run, several=several, stop=tasks.shutdown, sharing=_SHARING)
 
 
 def on_cluster(executor: Executor) -> Runner:

@@ -158,7 +158,8 @@ def _dtypes(op: Any) -> list[str]:
 
 
 def _plain(operation: Operation) -> dict[str, Any]:
-    named = {key: getattr(operation, key) for key in ("id", "function", "method", "in_place", "out", "requires")}
+    keys = ("id", "function", "method", "in_place", "out", "torch", "requires")
+    named = {key: getattr(operation, key) for key in keys}
     places: dict[str, list[str]] = {}
     for point, tier in operation.points.items():
         places.setdefault(f"{point.form}.{point.layout}", []).append(f"{point.dtype}.{point.ambient}{_MARKS[tier]}")

@@ -34,6 +34,8 @@ _NEEDS = {
     torch.complex128: Capability.COMPLEX,
     torch.complex32: Capability.COMPLEX,
 }
+# Later releases raise for them: https://github.com/pytorch/pytorch/pull/186817 and 186815.
+_RELEASES = {"cholesky": "<2.14", "qr": "<2.14"}
 
 
 def described(op: Any) -> Operation:
@@ -51,6 +53,7 @@ def described(op: Any) -> Operation:
         function=public_name(op),
         method=own_name(op.method_variant) if public_name(op) else "",
         in_place=own_name(op.inplace_variant) if public_name(op) else "",
+        torch=_RELEASES.get(op.name, ""),
         samples={layout: _samples(several, dtype, op) for layout, several in by_layout.items()},
     )
     plain = str(dtype).removeprefix("torch.")
