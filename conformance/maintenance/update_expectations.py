@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import compress
+from operator import not_
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.backend import discovery
 from conformance.catalogue.sources import collect
+from conformance.catalogue.yaml_source import compose
 from conformance.execution import attempts
 from conformance.isolation import tasks
 from conformance.maintenance.ranged_renewal import renew_ranged
-from conformance.maintenance.renewal import Renewal, observed_run, renew
+from conformance.maintenance.renewal import Renewal, blocks_of, observed_run, renew
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.errors import UsageError
 from conformance.records.find import find_kinds
 from conformance.records.record_file import read
-from conformance.verdict.expectations import Host, load_expectations
+from conformance.verdict.expectations import Host, entries, is_aside, load_expectations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,10 +60,21 @@ def update(
         model = attempts.describe(like).expectations if like else None
     finally:
         tasks.shutdown()
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    text, aside = _apart(path, cases)
     renewal = _renewed(text, str(path), runs, cases, model)
-    path.write_text(renewal.text, encoding="utf-8")
+    path.write_text("\n".join(filter(None, (renewal.text, aside))), encoding="utf-8")
     return path, renewal
+
+
+def _apart(path: Path, cases: Sequence[Case]) -> tuple[str, str]:
+    """The text of a file without the entries about cases of which the runs have none, and these; empty if it is new."""
+    if not path.is_file():
+        return "", ""
+    document = compose(path.read_text(encoding="utf-8"), str(path))
+    head, blocks = blocks_of(document)
+    ids = [case.id for case in cases]
+    aside = [all(is_aside(each.cases, ids) for each in entry) for entry in entries(document)]
+    return head + "".join(compress(blocks, map(not_, aside))), "".join(compress(blocks, aside))
 
 
 def _renewed(

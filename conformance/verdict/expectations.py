@@ -12,7 +12,7 @@ from conformance.catalogue.validation import validate
 from conformance.catalogue.yaml_source import compose
 from conformance.model.case import Location
 from conformance.model.check_catalogue import CATALOGUE
-from conformance.model.enums import Kind, Outcome
+from conformance.model.enums import ON_REQUEST, Kind, Outcome
 from conformance.model.errors import ExpectationError, Problem, UsageError
 from conformance.model.request import Expectation
 from conformance.model.result import AppliedExpectation
@@ -35,6 +35,7 @@ __all__ = [
     "applies",
     "entries",
     "expectation_summary",
+    "is_aside",
     "known_as",
     "known_failures",
     "load_expectations",
@@ -69,7 +70,8 @@ def load_expectations(
 
     Args:
         path: the YAML file.
-        case_ids: the ids of all cases; each entry must match at least one.
+        case_ids: the ids of all cases; each entry must match at least one, unless it is about cases that run only when
+            they are asked for, and none of these is there: it is left out then.
         checks: the names of all checks.
         host: where the run is made.
 
@@ -87,7 +89,13 @@ def load_expectations(
     if problems:
         raise ExpectationError(problems)
     every = (each for index, form in forms.items() for each in _expectations(form, document, index))
-    return tuple(each for each in every if applies(each, host))
+    return tuple(each for each in every if applies(each, host) and not is_aside(each.cases, case_ids))
+
+
+def is_aside(glob: str, case_ids: Iterable[str]) -> bool:
+    """Whether a glob is about cases that run only when they are asked for, and none of these is there."""
+    area = glob.partition(".")[0]
+    return area in ON_REQUEST and not any(case_id.startswith(f"{area}.") for case_id in case_ids)
 
 
 def known_failures(
@@ -228,7 +236,9 @@ def _contradictions(
     """Problems between keys, and with names from outside the file."""
     for at, glob in _globs(entry, index):
         # Most globs are plain ids, and there are hundreds of entries and thousands of cases.
-        if glob not in case_ids and not any(fnmatchcase(case_id, glob) for case_id in case_ids):
+        if glob in case_ids or is_aside(glob, case_ids):
+            continue
+        if not any(fnmatchcase(case_id, glob) for case_id in case_ids):
             yield document.problem(at, f"no case matches {glob!r}", did_you_mean(glob, case_ids))
     yield from _unused_excludes(entry, document, index, case_ids)
     for number, check in enumerate(entry.checks):
@@ -247,9 +257,9 @@ def _contradictions(
 def _unused_excludes(
     entry: ExpectationDocument, document: Document, index: int, case_ids: Collection[str]
 ) -> Iterator[Problem]:
-    if not entry.excluded:
-        return
     globs = [glob for _, glob in _globs(entry, index)]
+    if not entry.excluded or any(is_aside(glob, case_ids) for glob in globs):
+        return
     matched = [case_id for case_id in case_ids if any(fnmatchcase(case_id, glob) for glob in globs)]
     for number, glob in enumerate(entry.excluded):
         if not any(fnmatchcase(case_id, glob) for case_id in matched):

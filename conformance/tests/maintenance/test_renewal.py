@@ -267,6 +267,16 @@ def test_the_command_takes_reasons_of_another_backend(world: Path, monkeypatch: 
     assert "reason: it doubles twice\n" in (world / "new.yaml").read_text()
 
 
+def test_the_command_keeps_what_is_about_operations(world: Path) -> None:
+    """A run of the suite has none, and proves nothing about them."""
+    about = ENTRY.replace("demo.first.*", "ops.torch.add.*")
+    (world / "fake.expected.yaml").write_text(ENTRY.replace("demo.first.*", "pre_dispatch.gone") + "\n" + about)
+    done = CliRunner().invoke(main, ["expectations", "update", "--output", "fake.expected.yaml"])
+    assert done.output.startswith("fake.expected.yaml: 0 kept, 0 narrowed, 1 removed, 1 added\n")
+    text = (world / "fake.expected.yaml").read_text()
+    assert text.endswith(f"reason: TODO\n\n{about}")
+
+
 def test_a_run_that_proves_nothing_is_refused(world: Path) -> None:
     """One that was cut short, one of several backends, one of another."""
     a_run(world / "cut.jsonl", red(), finish=False)

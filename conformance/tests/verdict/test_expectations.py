@@ -14,6 +14,7 @@ from conformance.tests.runs import an_xfail
 from conformance.verdict.expectations import Host, load_expectations, match, stale
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from conformance.model.request import Expectation
@@ -34,12 +35,14 @@ ERROR = "- {cases: demo.*, outcome: error, raises: Boom, kind: notyet, reason: n
 HOST = Host({"torch": "2.13.0+cpu", "acme": "1.4", "gone": "not installed"}, "Linux-x86_64")
 
 
-def load(folder: Path, text: str, host: Host = HOST) -> tuple[Expectation, ...]:
+CASES = ("demo.first.one", "views.add.one")
+
+
+def load(folder: Path, text: str, host: Host = HOST, cases: Sequence[str] = CASES) -> tuple[Expectation, ...]:
     """Load a file with this text, in a suite of two cases."""
     path = folder / "mine.expected.yaml"
     path.write_text(textwrap.dedent(text))
-    ids = ["demo.first.one", "views.add.one"]
-    return load_expectations(path, case_ids=ids, checks=CATALOGUE.keys(), host=host)
+    return load_expectations(path, case_ids=cases, checks=CATALOGUE.keys(), host=host)
 
 
 def refused(folder: Path, text: str) -> str:
@@ -82,6 +85,16 @@ def test_exceptions_are_left_to_later_entries(tmp_path: Path) -> None:
     entries = load(tmp_path, "- {cases: demo.*, except: ['*.one'], outcome: timeout, kind: never, reason: hangs}\n")
     assert match(entries, "demo.first.two", Variant()) is entries[0]
     assert match(entries, "demo.first.one", Variant()) is None
+
+
+def test_entries_on_operations_are_left_out_where_there_are_none(tmp_path: Path) -> None:
+    """They run only when they are asked for; where they are, an entry matches one of them."""
+    text = ENTRY + ENTRY.replace("demo.*\n", "ops.torch.*\n  except: [ops.torch.add.*]\n")
+    assert [entry.cases for entry in load(tmp_path, text)] == ["demo.*"]
+    operations = [*CASES, "ops.torch.add.function", "ops.torch.mul.function"]
+    assert [entry.cases for entry in load(tmp_path, text, cases=operations)] == ["demo.*", "ops.torch.*"]
+    with pytest.raises(ExpectationError, match=r"no case matches 'ops.torch.\*'"):
+        load(tmp_path, text, cases=[*CASES, "ops.linalg.qr.function"])
 
 
 def test_entries_for_another_torch_are_left_out(tmp_path: Path) -> None:
