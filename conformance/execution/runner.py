@@ -113,7 +113,9 @@ class Run:
         """Batch requests of one area and backend, each batch at the position of its last request."""
         filling: dict[tuple[str, str], list[Request]] = {}
         for left, request in zip(range(len(requests), 0, -1), requests, strict=True):
-            if is_smoke(request) or request.key in self._long or self._judge.expects(request):
+            # What shares kernels has waited for those of others: that it took long says nothing.
+            is_long = request.key in self._long and not attempts.shares_kernels(request)
+            if is_smoke(request) or is_long or self._judge.expects(request):
                 yield (request,)
                 continue
             batch = filling.setdefault((request.backend.name, request.case.area), [])
@@ -129,7 +131,7 @@ class Run:
             rest = [first[largest:], *others] if first[largest:] else others
 
     def _size(self, request: Request, left: int) -> int:
-        """How many requests share a process where so many are left."""
+        """How many requests are a batch where so many are left."""
         largest = BATCH
         if attempts.shares_kernels(request):
             largest = attempts.IN_UNITS

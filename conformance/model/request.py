@@ -87,8 +87,8 @@ class Selection:
 
     @property
     def restrictions(self) -> list[str]:
-        """The names of the fields by which fewer requests are run, of the suite or of what runs on request."""
-        return sorted(self.given.keys() - {"timeout_s"} - ({"tags"} if self.is_on_request else set()))
+        """The names of the fields by which fewer requests are run."""
+        return sorted(self.given.keys() - {"timeout_s"})
 
     @property
     def is_on_request(self) -> bool:

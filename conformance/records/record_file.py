@@ -44,6 +44,7 @@ __all__ = [
     "make_header",
     "mixed_with",
     "publishable",
+    "publishable_on_request",
     "read",
     "resume",
     "rewrite",
@@ -211,6 +212,15 @@ def belongs(path: Path, header: Header) -> bool:
 
 def publishable(run: RunFile) -> str | None:
     """Return why a run must not be published, or None. One with gated backends may be: its pages show it."""
+    return _unfit(run, run.header.selection.restrictions)
+
+
+def publishable_on_request(run: RunFile) -> str | None:
+    """Return why a run of cases that run only on request must not be published beside those of the suite, or None."""
+    return _unfit(run, [name for name in run.header.selection.restrictions if name != "tags"])
+
+
+def _unfit(run: RunFile, restrictions: Sequence[str]) -> str | None:
     if run.truncated:
         return "its last line is cut off"
     if run.footer is None:
@@ -218,8 +228,8 @@ def publishable(run: RunFile) -> str | None:
     if run.header.shard is not None:
         index, count = run.header.shard
         return f"it is shard {index} of {count}"
-    if restricted := run.header.selection.restrictions:
-        return f"it is a partial run: selected by {', '.join(restricted)}"
+    if restrictions:
+        return f"it is a partial run: selected by {', '.join(restrictions)}"
     if not run.footer.gated and len(run.records) != run.header.planned:
         return f"it holds {len(run.records)} of {run.header.planned} records"
     return None

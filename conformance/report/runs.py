@@ -16,7 +16,7 @@ from conformance.records.releases import ordered, refuse_misplaced, refuse_mixed
 from conformance.report.markdown import code, page_name, plain, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from conformance.records.record_file import RunFile
@@ -64,7 +64,7 @@ def published(paths: Sequence[Path]) -> Published:
         releases={
             name: _checked({path: run for path, run in suite.items() if release_of(path) == name}) for name in names
         },
-        on_request=_checked(_current(on_request, names)),
+        on_request=_checked(_current(on_request, names), record_file.publishable_on_request),
     )
 
 
@@ -118,11 +118,13 @@ def _joined(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _checked(runs: Mapping[Path, RunFile]) -> list[Group]:
-    """The groups of one table, if they may be published."""
+def _checked(
+    runs: Mapping[Path, RunFile], unfit: Callable[[RunFile], str | None] = record_file.publishable
+) -> list[Group]:
+    """The groups of one table, if they may be published; `unfit` says why one may not."""
     groups = _groups(runs)
     for paths, run in groups:
-        if reason := record_file.publishable(run):
+        if reason := unfit(run):
             message = f"{paths[0]}: cannot be published: {reason}"
             raise RecordFileError(message)
     refuse_mixed([(paths[0], run) for paths, run in groups])

@@ -309,7 +309,8 @@ def test_operations_on_a_slow_backend_fill_many_children() -> None:
     submit = Submit()
     many = [a_case(f"demo.first.case{number}", tags=frozenset({OPERATIONS})) for number in range(2000)]
     plan = select(many, [a_backend(tags=frozenset({SLOW_COMPILE}))], tags=[OPERATIONS])
-    assert len(list(a_run(plan, submit, batch=None))) == 2000
+    waited = {request.key: 20.0 for request in plan.requests}
+    assert len(list(a_run(plan, submit, batch=None, long=waited))) == 2000
     assert submit.batches[0] == attempts.IN_UNITS
     assert submit.batches[-1] == 1
 

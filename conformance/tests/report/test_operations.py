@@ -8,7 +8,8 @@ from conformance.model.enums import OPERATIONS, Level, Outcome, Verdict
 from conformance.model.errors import RecordError
 from conformance.model.request import Selection
 from conformance.model.result import CheckResult, Difference
-from conformance.report import pages
+from conformance.records import record_file
+from conformance.report import pages, statement
 from conformance.report.operations import operations_page, what_fails
 from conformance.tests.fakes import a_record
 from conformance.tests.runs import a_run, an_unsupported, red
@@ -104,5 +105,15 @@ def test_other_partial_runs_are_not_published_beside_the_suite(tmp_path: Path) -
     (folder / "records").mkdir(parents=True)
     a_run(folder / "records" / "suite.jsonl")
     a_run(folder / "records" / "some.jsonl", a_record(ADD, backend="other"), selection=Selection(tags=("smoke",)))
+    with pytest.raises(RecordError, match="selected by tags"):
+        pages.write([folder / "records"], folder)
+
+
+def test_a_run_of_operations_alone_states_no_level(tmp_path: Path) -> None:
+    """It is no run of the suite: no badge comes from it, and no page that takes it for one."""
+    folder = tmp_path / "results"
+    (folder / "records").mkdir(parents=True)
+    path = a_run(folder / "records" / "operations.jsonl", a_record(ADD), selection=Selection(tags=(OPERATIONS,)))
+    assert statement.of_runs([record_file.read(path)]) == {}
     with pytest.raises(RecordError, match="selected by tags"):
         pages.write([folder / "records"], folder)
