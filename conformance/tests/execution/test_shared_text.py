@@ -72,3 +72,25 @@ def test_a_precompiled_header_is_looked_for_by_one_child(tmp_path: Path, monkeyp
     (tmp_path / "a.h").unlink()
     codecache._precompile_header("a.h", "-O3")
     assert looked.read_text().splitlines()[2:] == ["a.h -O3"]
+
+
+@pytest.mark.torch
+def test_an_instruction_set_is_tried_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others take its answer, whichever it is."""
+    instruction_sets, warmup = map(import_module, ("torch._inductor.cpu_vec_isa", "conformance.execution.warmup"))
+    vec_isa, tried = instruction_sets.VecISA, tmp_path / "tried"
+
+    def load(_: object, output_path: str) -> bool:
+        with tried.open("a") as file:
+            file.write(f"{output_path}\n")
+        return output_path == "good.so"
+
+    monkeypatch.setattr(vec_isa, "_probe_load", load)
+    next(step for step in warmup.steps() if step.name == "share which instruction sets work").action()
+    if (pid := os.fork()) == 0:
+        for path in ("good.so", "bad.so"):
+            vec_isa()._probe_load(path)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert [vec_isa()._probe_load(path) for path in ("good.so", "bad.so", "good.so")] == [True, False, True]
+    assert tried.read_text().split() == ["good.so", "bad.so"]
