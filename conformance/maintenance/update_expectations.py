@@ -18,7 +18,7 @@ from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.errors import UsageError
 from conformance.records.find import find_kinds
 from conformance.records.record_file import read
-from conformance.verdict.expectations import Host, entries, is_aside, load_expectations
+from conformance.verdict.expectations import Host, areas_of, entries, is_aside, load_expectations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,8 +72,8 @@ def _apart(path: Path, cases: Sequence[Case]) -> tuple[str, str]:
         return "", ""
     document = compose(path.read_text(encoding="utf-8"), str(path))
     head, blocks = blocks_of(document)
-    ids = [case.id for case in cases]
-    aside = [all(is_aside(each.cases, ids) for each in entry) for entry in entries(document)]
+    areas = areas_of(case.id for case in cases)
+    aside = [all(is_aside(each.cases, areas) for each in entry) for entry in entries(document)]
     return head + "".join(compress(blocks, map(not_, aside))), "".join(compress(blocks, aside))
 
 

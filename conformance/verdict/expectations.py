@@ -33,6 +33,7 @@ __all__ = [
     "TODO",
     "Host",
     "applies",
+    "areas_of",
     "entries",
     "expectation_summary",
     "is_aside",
@@ -84,18 +85,25 @@ def load_expectations(
         problem = Problem(Location(file=str(path)), f"cannot read the expectations: {error}")
         raise ExpectationError([problem]) from error
     forms, problems = _forms(document)
+    areas = areas_of(case_ids)
     for index, form in forms.items():
-        problems += _contradictions(form, document, index, case_ids, checks)
+        problems += _about_cases(form, document, index, case_ids, areas)
+        problems += _contradictions(form, document, index, checks)
     if problems:
         raise ExpectationError(problems)
     every = (each for index, form in forms.items() for each in _expectations(form, document, index))
-    return tuple(each for each in every if applies(each, host) and not is_aside(each.cases, case_ids))
+    return tuple(each for each in every if applies(each, host) and not is_aside(each.cases, areas))
 
 
-def is_aside(glob: str, case_ids: Iterable[str]) -> bool:
-    """Whether a glob is about cases that run only when they are asked for, and none of these is there."""
+def areas_of(case_ids: Iterable[str]) -> frozenset[str]:
+    """Return the areas that cases are of."""
+    return frozenset(case_id.partition(".")[0] for case_id in case_ids)
+
+
+def is_aside(glob: str, areas: Collection[str]) -> bool:
+    """Whether a glob is about cases that run only when they are asked for, and not of these areas."""
     area = glob.partition(".")[0]
-    return area in ON_REQUEST and not any(case_id.startswith(f"{area}.") for case_id in case_ids)
+    return area in ON_REQUEST and area not in areas
 
 
 def known_failures(
@@ -230,17 +238,24 @@ def _globs(entry: ExpectationDocument, index: int) -> list[tuple[tuple[int | str
     return [((index, "cases", number), glob) for number, glob in enumerate(entry.cases)]
 
 
-def _contradictions(
-    entry: ExpectationDocument, document: Document, index: int, case_ids: Collection[str], checks: Collection[str]
+def _about_cases(
+    entry: ExpectationDocument, document: Document, index: int, case_ids: Collection[str], areas: Collection[str]
 ) -> Iterator[Problem]:
-    """Problems between keys, and with names from outside the file."""
+    """Problems with the cases that an entry names, in a suite of these cases, which are of these areas."""
     for at, glob in _globs(entry, index):
         # Most globs are plain ids, and there are hundreds of entries and thousands of cases.
-        if glob in case_ids or is_aside(glob, case_ids):
+        if glob in case_ids or is_aside(glob, areas):
             continue
         if not any(fnmatchcase(case_id, glob) for case_id in case_ids):
             yield document.problem(at, f"no case matches {glob!r}", did_you_mean(glob, case_ids))
-    yield from _unused_excludes(entry, document, index, case_ids)
+    if not any(is_aside(glob, areas) for _, glob in _globs(entry, index)):
+        yield from _unused_excludes(entry, document, index, case_ids)
+
+
+def _contradictions(
+    entry: ExpectationDocument, document: Document, index: int, checks: Collection[str]
+) -> Iterator[Problem]:
+    """Problems between keys, and with names of checks."""
     for number, check in enumerate(entry.checks):
         if check not in checks:
             yield document.problem((index, "checks", number), f"unknown check {check!r}", did_you_mean(check, checks))
@@ -257,9 +272,9 @@ def _contradictions(
 def _unused_excludes(
     entry: ExpectationDocument, document: Document, index: int, case_ids: Collection[str]
 ) -> Iterator[Problem]:
-    globs = [glob for _, glob in _globs(entry, index)]
-    if not entry.excluded or any(is_aside(glob, case_ids) for glob in globs):
+    if not entry.excluded:
         return
+    globs = [glob for _, glob in _globs(entry, index)]
     matched = [case_id for case_id in case_ids if any(fnmatchcase(case_id, glob) for glob in globs)]
     for number, glob in enumerate(entry.excluded):
         if not any(fnmatchcase(case_id, glob) for case_id in matched):
