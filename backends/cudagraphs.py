@@ -22,7 +22,8 @@ def _skipped() -> str | None:
 backend = Backend(
     name="cudagraphs",
     # AOTAutograd neither differentiates twice nor keeps every graph.
-    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH},
+    capabilities=Capability.all()
+    - {Capability.DOUBLE_BACKWARD, Capability.FORWARD_DERIVATIVES, Capability.RETAIN_GRAPH},
     available=_no_device,
     engaged=_skipped,
     # Not slow; but on nests it stands on what the ladder's rungs run in full, so the covering subset says enough.

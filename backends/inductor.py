@@ -20,7 +20,13 @@ backend = Backend(
     # AOTAutograd neither differentiates twice nor keeps every graph, C++ takes no batch of gradients;
     # Inductor draws random numbers of its own unless told otherwise.
     capabilities=Capability.all()
-    - {Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH, Capability.BATCHED_GRADIENTS, Capability.RNG},
+    - {
+        Capability.DOUBLE_BACKWARD,
+        Capability.FORWARD_DERIVATIVES,
+        Capability.RETAIN_GRAPH,
+        Capability.BATCHED_GRADIENTS,
+        Capability.RNG,
+    },
     eager_random={"_inductor.config.fallback_random": True},
     available=_missing_compiler,
     tags=frozenset({"slow_compile"}),

@@ -62,7 +62,13 @@ backend = Backend(
     # Its documentation: "The aot_autograd graph capture is needed to enable dynamic shapes or to finetune a model.
     # [...] By default, aot_autograd is set to False." (docs.openvino.ai, PyTorch Deployment via torch.compile)
     capabilities=Capability.all()
-    - {Capability.TRAINING, Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH, Capability.DYNAMIC_SHAPES},
+    - {
+        Capability.TRAINING,
+        Capability.DOUBLE_BACKWARD,
+        Capability.FORWARD_DERIVATIVES,
+        Capability.RETAIN_GRAPH,
+        Capability.DYNAMIC_SHAPES,
+    },
     factory=listening,
     engaged=engaged,
     packages=("openvino",),

@@ -47,7 +47,8 @@ def _idle() -> str | None:
 backend = Backend(
     name="torchburn",
     # AOTAutograd neither differentiates twice nor keeps every graph.
-    capabilities=Capability.all() - {Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH},
+    capabilities=Capability.all()
+    - {Capability.DOUBLE_BACKWARD, Capability.FORWARD_DERIVATIVES, Capability.RETAIN_GRAPH},
     imports=("torchburn",),
     factory=_counting,
     engaged=_idle,

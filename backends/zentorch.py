@@ -17,7 +17,13 @@ backend = Backend(
     name="zentorch",
     # As inductor's.
     capabilities=Capability.all()
-    - {Capability.DOUBLE_BACKWARD, Capability.RETAIN_GRAPH, Capability.BATCHED_GRADIENTS, Capability.RNG},
+    - {
+        Capability.DOUBLE_BACKWARD,
+        Capability.FORWARD_DERIVATIVES,
+        Capability.RETAIN_GRAPH,
+        Capability.BATCHED_GRADIENTS,
+        Capability.RNG,
+    },
     imports=("zentorch",),
     available=_missing_avx512,
     packages=("zentorch",),

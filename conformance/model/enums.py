@@ -188,6 +188,7 @@ class Capability(StrEnum):
     DYNAMIC_SHAPES = "dynamic_shapes"
     INPUT_MUTATION = "input_mutation"
     DOUBLE_BACKWARD = "double_backward"
+    FORWARD_DERIVATIVES = "forward_derivatives"
     RETAIN_GRAPH = "retain_graph"
     BATCHED_GRADIENTS = "batched_gradients"
     RNG = "rng"

@@ -146,6 +146,19 @@ _SPECS = (
         deterministic_mode="the call with deterministic algorithms",
         compiled_autograd="backward with compiled autograd",
         evaluation_mode="the modules in evaluation mode, then in training mode again",
+        compiled_within="the call within another compiled function",
+    ),
+    *_in(
+        "derivatives",
+        needs=Capability.FORWARD_DERIVATIVES,
+        recompiles=True,
+        dual_numbers="the call with dual numbers, whose tangents give those of the results",
+    ),
+    *_in(
+        "derivatives",
+        needs=Capability.RETAIN_GRAPH,
+        recompiles=True,
+        jacobian="torch.autograd.functional.jacobian of the first result",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ class Caller:
 
     Attributes:
         inputs: arguments of the next call by name, which a move may replace.
+        callee: what is called, which a move may replace too.
         stage: how far the caller is.
         seen: what it looked at, by path.
     """
@@ -43,6 +45,7 @@ class Caller:
         self._role, self._request = role, role.request
         self._call = role.request.case.calls[0]
         self._next = number
+        self.callee = role.function
         self.stage = Stage.FORWARD
         self.seen: Leaves = {}
         self.inputs: dict[str, object] = {}
@@ -79,10 +82,10 @@ class Caller:
         return {name: value for name, value in every.items() if value.requires_grad}
 
     def function(self, *arguments: object) -> object:
-        """Call the function itself, with the random numbers of this call."""
+        """Call what is called, with the random numbers of this call."""
         seeding.seed_default(self._request.seed + self._next + self._role.reseed)
         with self._within():
-            return self._role.function(*arguments)
+            return self.callee(*arguments)
 
     def call(
         self, *holding: AbstractContextManager[object], through: Callable[..., object] | None = None
@@ -98,6 +101,14 @@ class Caller:
             for each in (modes_of(self._request, self._call), *holding):
                 stack.enter_context(each)
             return snapshot.flatten((through or self.function)(*self.inputs.values()), "output")
+
+    def compiled(self, function: Callable[..., object]) -> Callable[..., object]:
+        """Return another function, compiled as the function of this role is; it may call what the role calls."""
+        if self._role.compile is None:
+            return function
+        # Dynamo looks there for what a function of another module names.
+        sys.modules[self._role.module.__name__] = self._role.module
+        return self._role.compile(function)
 
     def compiled_autograd(self) -> AbstractContextManager[object]:
         """Return a context within which backward is compiled too, as the function was."""

@@ -1,4 +1,4 @@
-"""Modes that a caller holds around a call."""
+"""What a caller has around a call: modes, and a function that is compiled as well."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "compiled_autograd",
+    "compiled_within",
     "deterministic_mode",
     "evaluation_mode",
     "other_default_dtype",
@@ -75,3 +76,19 @@ def evaluation_mode(caller: Caller) -> None:
         module.train(training)
     caller.renew()
     caller.see(caller.call(), "call[1].")
+
+
+def compiled_within(caller: Caller) -> None:
+    """Call from a function that is compiled too."""
+    inner = caller.callee
+
+    def outer(*given: object) -> object:
+        return inner(*given)
+
+    caller.callee = caller.compiled(outer)
+    for place in range(2):
+        results = caller.call()
+        caller.see(results, f"call[{place}].")
+        caller.backward_if_recorded(results)
+        caller.see_gradients(f"call[{place}].")
+        caller.renew()

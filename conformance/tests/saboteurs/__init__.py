@@ -292,6 +292,7 @@ SABOTEURS = (
         overwritten_results_used=("move.doubled_through_detach", "caller.moves.*"),
         written_views_spoiled=("move.doubled_through_view", "caller.moves.*"),
         order_of_calls_presumed=("move.results_out_of_order", "caller.moves.*"),
+        one_element_spoiled=("move.jacobian", "caller.moves.*"),
     )
     | _in(
         "call_moves",
@@ -316,6 +317,8 @@ SABOTEURS = (
         deterministic_mode_spoiled=("move.deterministic_mode", "caller.moves.*"),
         compiled_autograd_spoiled=("move.compiled_autograd", "caller.moves.*"),
         evaluation_mode_ignored=("move.evaluation_mode", "caller.moves.*"),
+        compiled_caller_spoiled=("move.compiled_within", "caller.moves.*"),
+        tangents_forgotten=("move.dual_numbers", "caller.moves.*"),
     )
     | _in(
         "process",

@@ -38,6 +38,7 @@ __all__ = [
     "kept_graph_spoiled",
     "leaf_hooks_run_twice",
     "no_anomaly_detection",
+    "one_element_spoiled",
     "only_one_thread",
     "order_of_calls_presumed",
     "overwritten_results_used",
@@ -128,6 +129,13 @@ def kept_graph_spoiled(graph: Graph, examples: Examples) -> Compiled:
         graph,
         examples,
         lambda *_: not torch.is_grad_enabled() and torch._C._autograd._get_current_graph_task_keep_graph(),
+    )
+
+
+def one_element_spoiled(graph: Graph, examples: Examples) -> Compiled:
+    """Gradients are others where only one element of a result has a cotangent."""
+    return spoiling_backward(
+        graph, examples, lambda _call, _place, gradient: gradient.numel() > 1 == int((gradient != 0).sum())
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._dynamo import compiled_autograd
+from torch.autograd import forward_ad
 
 from conformance.model.device import DEVICE
 from conformance.tests.saboteurs.moving import (
@@ -30,6 +31,7 @@ __all__ = [
     "another_shape_spoiled",
     "checkpoint_spoiled",
     "compiled_autograd_spoiled",
+    "compiled_caller_spoiled",
     "computed_inputs_spoiled",
     "default_dtype_baked_in",
     "deterministic_mode_spoiled",
@@ -42,6 +44,7 @@ __all__ = [
     "parameters_spoiled",
     "results_not_taken_as_inputs",
     "shared_base_spoiled",
+    "tangents_forgotten",
     "trained_inputs_stale",
     "transposed_inputs_spoiled",
     "twice_given_input_spoiled",
@@ -241,6 +244,25 @@ def deterministic_mode_spoiled(graph: Graph, examples: Examples) -> Compiled:
 def compiled_autograd_spoiled(graph: Graph, examples: Examples) -> Compiled:
     """Results are others while backward is compiled too."""
     return spoiling_results(graph, examples, lambda _: compiled_autograd.compiled_autograd_enabled)
+
+
+def compiled_caller_spoiled(graph: Graph, examples: Examples) -> Compiled:
+    """What is compiled as part of another function gives other results."""
+    is_within = any("in outer\n" in node.meta.get("stack_trace", "") for node in graph.graph.nodes)
+    return spoiling_results(graph, examples, lambda _: is_within)
+
+
+def tangents_forgotten(graph: Graph, examples: Examples) -> Compiled:
+    """Results carry no tangents, whatever those of the inputs are."""
+    del examples
+
+    def run(*inputs: Any) -> tuple[Any, ...]:
+        if forward_ad._current_level < 0:
+            return tuple(graph.forward(*inputs))
+        primals = [forward_ad.unpack_dual(one).primal if isinstance(one, torch.Tensor) else one for one in inputs]  # type: ignore[no-untyped-call]
+        return tuple(graph.forward(*primals))
+
+    return run
 
 
 def evaluation_mode_ignored(graph: Graph, examples: Examples) -> Compiled:

@@ -122,6 +122,10 @@ _COMPILED_AUTOGRAD = """
             return contextlib.nullcontext()
         return torch._dynamo.compiled_autograd._enable(lambda graph: torch.compile(graph, backend=BACKEND))
 """
+_COMPILED = """
+    def compiled(self, function):
+        return function if self.callee is program else torch.compile(function, backend=BACKEND)
+"""
 _HOLDERS = '''
 def modules():
     """The modules of the setup."""
@@ -220,6 +224,7 @@ class MoveText:
         text = _CALLER.replace("MODES", held).replace("COTANGENT", self._program.cotangent)
         text = text.replace("        SEEDED\n", f"        {seeded}\n" if seeded else "")
         text += _COMPILED_AUTOGRAD * (self._move.name == "compiled_autograd")
+        text += _COMPILED * (self._move.name == "compiled_within")
         return f"FIRST = {number_before(self._move.name)}\n\n{text.replace('SEED/', f'{seed}/')}"
 
     def _source(self) -> str:

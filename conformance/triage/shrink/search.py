@@ -43,6 +43,7 @@ _SIGNS = {
     Capability.AUTOCAST: "autocast",
     Capability.DYNAMIC_SHAPES: "dynamic",
     Capability.DOUBLE_BACKWARD: r"double_backward|create_graph|grad\(|hess|jac|hvp|vhp",
+    Capability.FORWARD_DERIVATIVES: r"dual|jvp|forward_ad",
     Capability.RETAIN_GRAPH: "retain_graph",
     Capability.BATCHED_GRADIENTS: r"batched|vmap",
     Capability.RNG: r"drop|rand|bernoulli|normal|uniform|seed|multinomial|poisson|rng|Generator",
