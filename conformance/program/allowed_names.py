@@ -76,7 +76,8 @@ _MODES = """
 _TYPES = """
     Generator Size Tensor bfloat16 bool cdouble cfloat channels_last channels_last_3d complex128 complex64
     contiguous_format device double dtype e finfo float float16 float32 float64 half iinfo inf int int16 int32 int64
-    int8 layout long memory_format nan newaxis pi preserve_format short strided uint8
+    int8 layout long memory_format nan newaxis pi preserve_format short strided uint16
+    uint32 uint64 uint8
 """
 
 _FUNCTIONAL = """
