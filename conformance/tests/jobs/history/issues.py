@@ -45,7 +45,8 @@ class Issue:
         shows: what differs with torch alone, as `plain_torch` names it, or `custom`.
         checks: of which one has to be broken for this reason.
         outcomes: by which it shows where no check is made.
-        suite: cases that are about the same.
+        suite: cases that are about the same, and were there when it was drawn.
+        since: cases that were added for its kind after it was drawn.
         fuzz: programs of the fuzzer that fail for the same cause.
     """
 
@@ -57,7 +58,13 @@ class Issue:
     checks: tuple[str, ...]
     outcomes: tuple[Outcome, ...] = ()
     suite: tuple[str, ...] = ()
+    since: tuple[str, ...] = ()
     fuzz: tuple[str, ...] = ()
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """All cases that are about the same."""
+        return self.suite + self.since
 
     @property
     def url(self) -> str:

@@ -45,6 +45,7 @@ class Result:
         broken: the checks that do not hold.
         message: the first finding.
         suite: the cases of the issue that are red for its reason.
+        asked: the cases of the issue that were run.
     """
 
     torch: str
@@ -55,6 +56,7 @@ class Result:
     broken: tuple[str, ...] = ()
     message: str = ""
     suite: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
     def is_red(self, issue: Issue) -> bool:
         """Whether `conformance check` is red for the reason of the issue."""
@@ -79,18 +81,22 @@ def read(file: Path) -> dict[tuple[str, int], Result]:
 def run(issues: Sequence[Issue], file: Path) -> Iterator[Result]:
     """Run what the file does not have for the installed torch, and add it.
 
-    What neither this release nor one in the file has with torch alone is not checked.
+    What neither this release nor one in the file has with torch alone is not checked. Cases that an issue has got since
+    are run for a result that is there.
     """
     version = torch_release.installed().version
     known = read(file)
     elsewhere = {number for (_, number), result in known.items() if result.shown}
     results = kept(file)
     for issue in issues:
-        if (version, issue.number) not in known:
+        result = known.get((version, issue.number))
+        if result is None:
             result = _run(issue, version)
             if result.shown or issue.number in elsewhere:
-                result = replace(_judged(result, issue), suite=_red_cases(issue))
+                result = _with_cases(_judged(result, issue), issue)
             yield results.add(result)
+        elif result.shown and result.asked != issue.cases:
+            yield results.add(_with_cases(result, issue))
 
 
 def _run(issue: Issue, version: str) -> Result:
@@ -133,10 +139,14 @@ def _checked(issue: Issue, moves: str) -> Sequence[Record]:
     return check.run(options, lambda _total, _record: None).records
 
 
+def _with_cases(result: Result, issue: Issue) -> Result:
+    return replace(result, suite=_red_cases(issue), asked=issue.cases)
+
+
 def _red_cases(issue: Issue) -> tuple[str, ...]:
     """The cases of the issue in which a declared check is broken."""
     backend = attempts.describe(issue.backend)
-    plan = select([sources.case_called(name) for name in issue.suite], [backend], timeout_s=_LIMIT_S)
+    plan = select([sources.case_called(name) for name in issue.cases], [backend], timeout_s=_LIMIT_S)
     found = runner.records(plan, environment.capture()) if plan.requests else ()
     red = {one.case_id for one in found for each in one.checks if each.breaks and each.check in issue.checks}
     return tuple(sorted(red))
