@@ -31,6 +31,7 @@ __all__ = [
     "candidates",
     "prepared",
     "raises",
+    "reads_unwritten",
     "refusal",
     "request_at",
     "working",
@@ -83,6 +84,18 @@ def raises(operation: Operation, point: Point) -> str | None:
     return None
 
 
+def reads_unwritten(operation: Operation, point: Point) -> bool:
+    """Whether results depend on memory that nobody has written: they are others once PyTorch fills what it takes."""
+    run = prepared(request_at(operation, point))
+    plain = run()
+    torch.use_deterministic_algorithms(True, warn_only=True)  # it fills, by `torch.utils.deterministic`
+    try:
+        filled = run()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    return not all(torch.allclose(one, other, equal_nan=True) for one, other in zip(plain, filled, strict=True))
+
+
 def prepared(request: Request) -> Callable[[], list[torch.Tensor]]:
     """A call of the program of a request, with the arguments of its first call, and of backward from its results.
 
@@ -121,13 +134,17 @@ def working(operation: Operation, dtypes: Sequence[str]) -> dict[Point, Tier]:
     good: set[Point] = {plain}
     for _ in range(_ROUNDS):
         picked = [left[index] for index in pairwise([_factors(each) for each in left])]
-        bad = {each for each in picked if each not in good and raises(operation, each) is not None}
+        bad = {each for each in picked if each not in good and not _works(operation, each)}
         good |= {*picked} - bad
         if not bad:
             break
         left = [each for each in left if each not in bad]
     kept = [each for each in picked if each not in bad and each != plain]
     return {plain: Tier.DEFAULT} | dict.fromkeys(kept, Tier.EXHAUSTIVE)
+
+
+def _works(operation: Operation, point: Point) -> bool:
+    return raises(operation, point) is None and not reads_unwritten(operation, point)
 
 
 def plainest(operation: Operation, dtypes: Sequence[str]) -> dict[Point, Tier]:
