@@ -417,6 +417,28 @@ def test_an_exception_that_eager_raises_too_is_no_error() -> None:
     assert "exceptions" not in broken(seen)
 
 
+@pytest.mark.parametrize(
+    ("raised", "declared", "is_meant"),
+    [
+        ("NotImplementedError", "RuntimeError", True),
+        ("RuntimeError", "NotImplementedError", False),
+        ("torch.cuda.OutOfMemoryError", "OutOfMemoryError", True),
+        ("torch.cuda.OutOfMemoryError", "RuntimeError", False),
+    ],
+)
+def test_an_exception_that_derives_from_the_declared_one_is_meant(raised: str, declared: str, is_meant: bool) -> None:
+    """Of Python's own: releases of PyTorch refuse by one and by the other. Others are told apart by their names."""
+    case = a_case(program=f"b = a * 2\nraise {raised}('no')\n", raises=ExpectedRaise(type=declared))
+    assert (attempt(case).invalid is None) is is_meant
+
+
+def test_a_compiled_caller_finds_what_the_program_names() -> None:
+    """Dynamo looks up the setup of the program when it traces the program as part of another function."""
+    case = a_case(program="return net(a) * 2\n", setup=LINEAR, inputs={"a": REQUIRES})
+    seen = attempt(case, "eager", Variant(moves="compiled_within"))
+    assert (seen.invalid, seen.raised, broken(seen)) == (None, None, set())
+
+
 @pytest.mark.parametrize("ref", ["eager", "torch:aot_eager"])
 def test_an_exception_in_backward_is_declared_with_its_stage(ref: str) -> None:
     """A backward that raises does so behind a compiled function too."""

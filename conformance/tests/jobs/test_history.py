@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance.isolation import torch_release
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Outcome
 from conformance.tests.jobs.history import page, runs
@@ -45,6 +46,30 @@ def functions() -> set[str]:
     """The functions of the programs."""
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in PROGRAMS.glob("*.py")]
     return {node.name for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_suite_at_the_draw_is_told_from_the_suite_of_now() -> None:
+    """A case that was added since counts for the suite, not for what it would have found first."""
+    text = page.page(
+        [row(result(suite=("a.b.old",)), suite=("a.b.old",)), row(result(suite=("a.b.new",)), since=("a.b.new",))]
+    )
+    headers, numbers = (
+        next(line for line in text.splitlines() if line.startswith(start)) for start in ("| issues ", "| on a")
+    )
+    cells = dict(zip(*([cell.strip() for cell in line.split("|")] for line in (headers, numbers)), strict=True))
+    assert (cells["suite at the draw"], cells["suite"]) == ("1 of 2 (50%)", "2 of 2 (100%)")
+
+
+def test_cases_that_an_issue_has_got_since_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of the result stays, and nothing is run where it was run already."""
+    version = torch_release.installed().version
+    file = tmp_path / "runs.jsonl"
+    runs.kept(file).add(result(version, asked=("a.b.old",)))
+    monkeypatch.setattr(runs, "_red_cases", lambda issue: issue.cases)
+    given = issue(suite=("a.b.old",), since=("a.b.new",))
+    (again,) = runs.run([given], file)
+    assert (again.suite, again.broken) == (("a.b.old", "a.b.new"), ("values",))
+    assert list(runs.run([given], file)) == []
 
 
 def test_at_least_sixty_issues_are_drawn() -> None:

@@ -12,8 +12,11 @@ import pytest
 import torch
 
 from conformance.catalogue.case_set import OPERATIONS_DATA
+from conformance.catalogue.operations import Operation, Point, Sample
+from conformance.model.case import InputSpec
 from conformance.tests.jobs.operations.audit import COVERED, RULES, UNKNOWN, Overload, audited, page, shares
 from conformance.tests.jobs.operations.calls import NotWritable, public_name, traced, written
+from conformance.tests.jobs.operations.points import reads_unwritten
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +74,17 @@ def test_the_shares_count_what_a_backend_can_be_given() -> None:
     assert "reach 1 (33.3 %)" in text
     assert "`aten::cos`" in text
     assert "it has a wrapper" in text
+
+
+@pytest.mark.parametrize(
+    ("function", "reads"), [("torch.empty_like", True), ("torch.zeros_like", False), ("torch.sin", False)]
+)
+def test_a_point_that_reads_memory_nobody_has_written_is_known(function: str, reads: bool) -> None:
+    """Its results are others once PyTorch fills what it takes."""
+    sample = Sample(first="a", inputs={"a": InputSpec(shape=(3, 4))})
+    operation = Operation(id="torch.sample", function=function, samples={"contiguous": [sample]})
+    point = Point(form="function", layout="contiguous", dtype="float32", ambient="enabled")
+    assert reads_unwritten(operation, point) is reads
 
 
 def test_every_rule_has_a_reason() -> None:
