@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from torch.testing._internal.autocast_test_lists import AutocastCPUTestLists
 
 from conformance.catalogue.case_set import OPERATIONS_DATA
-from conformance.catalogue.operations import Operation, Point, Sample
+from conformance.catalogue.operations import Operation, Point, Sample, operations
 from conformance.model.case import InputSpec
+from conformance.model.enums import Tier
 from conformance.tests.jobs.operations.audit import COVERED, RULES, UNKNOWN, Overload, audited, page, shares
 from conformance.tests.jobs.operations.calls import NotWritable, public_name, traced, written
 from conformance.tests.jobs.operations.points import reads_unwritten
+from conformance.tests.jobs.operations.reached import read_reached
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,3 +140,19 @@ def test_the_data_is_what_the_job_writes(checkout: Path) -> None:
     command = [sys.executable, "-m", "conformance.tests.jobs.operations", "--check", "sqrt", "T", "linalg.cholesky"]
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr[-2000:]
+
+
+def test_every_operation_of_autocasts_lists_runs_under_each_autocast_by_default() -> None:
+    """Those that PyTorch tests itself, by name: lower precision, float32 and promote. Two are no user's to call."""
+    lists = AutocastCPUTestLists(torch.device("cpu"))
+    several = (lists.torch_16, lists.torch_fp32, lists.nn_16, lists.nn_fp32, lists.torch_need_autocast_promote)
+    listed = {entry[0] for entries in several for entry in entries}
+    overloads, run = read_reached(), {name: set[str]() for name in listed}
+    for operation in operations():
+        ambients = {point.ambient for point, tier in operation.points.items() if tier is Tier.DEFAULT}
+        for name in {each.partition("::")[2].partition(".")[0] for each in overloads.get(operation.id, ())} & listed:
+            run[name] |= ambients
+    assert {name for name, ambients in run.items() if not ambients >= {"bfloat16", "float16"}} == {
+        "_addmm_activation",
+        "_native_multi_head_attention",
+    }
