@@ -144,7 +144,7 @@ def test_the_data_is_what_the_job_writes(checkout: Path) -> None:
 
 def test_every_operation_of_autocasts_lists_runs_under_each_autocast_by_default() -> None:
     """Those that PyTorch tests itself, by name: lower precision, float32 and promote. Two are no user's to call."""
-    lists = AutocastCPUTestLists(torch.device("cpu"))
+    lists = AutocastCPUTestLists(torch.device("cpu"))  # type: ignore[no-untyped-call]
     several = (lists.torch_16, lists.torch_fp32, lists.nn_16, lists.nn_fp32, lists.torch_need_autocast_promote)
     listed = {entry[0] for entries in several for entry in entries}
     overloads, run = read_reached(), {name: set[str]() for name in listed}
