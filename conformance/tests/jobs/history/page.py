@@ -31,7 +31,7 @@ release here that has it. *suite*: on that release a case of the suite that is a
 that backend; *suite at the draw* counts the cases alone that were there when the issues were drawn: the others were
 written for the kind of an issue after it was known that no case shows it, and would not have found it first. *fuzz*: a
 program in `results/fuzzing` fails for the same cause. *fixed*: a later release here does not have it, and *green* is a
-check on that release that finds nothing. Checks make the moves of the caller only where one is a declared reason."""
+check on that release that finds nothing. Checks make those moves of the caller that are a declared reason."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from conformance.execution import attempts, runner
 from conformance.isolation import torch_release
 from conformance.model.enums import Outcome
 from conformance.model.errors import UsageError
-from conformance.model.moves import NO_MOVES, USUAL, move_of
+from conformance.model.moves import NO_MOVES, move_of
 from conformance.records import environment
 from conformance.tests.jobs.history import witness
 from conformance.tests.jobs.results_file import ResultsFile
@@ -106,9 +106,10 @@ def _run(issue: Issue, version: str) -> Result:
 
 
 def _judged(result: Result, issue: Issue) -> Result:
-    """The same with what `conformance check` says; it makes moves only where one is a declared reason."""
+    """The same with what `conformance check` says; it makes no moves but those that are a declared reason."""
     found: list[Record] = []
-    for moves in (NO_MOVES, USUAL) if any(map(move_of, issue.checks)) else (NO_MOVES,):
+    declared = [spec.name for spec in map(move_of, issue.checks) if spec]
+    for moves in ([NO_MOVES], declared) if declared else ([NO_MOVES],):
         try:
             found += _checked(issue, moves)
         except UsageError as error:
@@ -128,11 +129,11 @@ def _with(result: Result, found: Sequence[Record], message: str = "") -> Result:
     )
 
 
-def _checked(issue: Issue, moves: str) -> Sequence[Record]:
+def _checked(issue: Issue, moves: list[str]) -> Sequence[Record]:
     options = check.CheckOptions(
         ref=issue.ref,
         backends=[issue.backend],
-        said={"moves": [moves]},
+        said={"moves": moves},
         records=Path(os.devnull),
         timeout_s=_LIMIT_S,
     )
