@@ -32,6 +32,7 @@ SEPARATOR = "+"
 _PLAIN_CALLS = 2  # of the case, before moves are made
 _CALLS_OF_A_MOVE = 8  # at most, so that no two moves get the same inputs
 _SET_MODES = frozenset({"backward_in_autocast", "inference_inputs", "two_modes"})
+_AT_FIRST = 16  # moves that compile anew, when the draw was first made
 _SLOW_SHARE = 3  # of so many cases, one makes a move that compiles anew on a backend that takes seconds for it
 
 
@@ -195,7 +196,19 @@ def chosen(text: str, case_id: str, *, is_slow: bool) -> tuple[str, ...]:
     if text != USUAL:
         asked = text.split(SEPARATOR)
         return tuple(name for name in MOVES if name in asked)
-    expensive = [spec.name for spec in MOVES.values() if spec.recompiles]
-    turn, start = divmod(zlib.crc32(case_id.encode()), len(expensive))
-    drawn = expensive[start] if not is_slow or turn % _SLOW_SHARE == 0 else ""
+    drawn = _drawn(case_id, is_slow=is_slow)
     return tuple(spec.name for spec in MOVES.values() if not spec.recompiles or spec.name == drawn)
+
+
+def _drawn(case_id: str, *, is_slow: bool) -> str:
+    """The move of a case for which something is compiled anew; empty if there is none on a slow backend.
+
+    Each is as likely. One that is added later takes the place of another in its share of cases; the rest keep theirs.
+    """
+    expensive = [spec.name for spec in MOVES.values() if spec.recompiles]
+    turn, start = divmod(zlib.crc32(case_id.encode()), _AT_FIRST)
+    drawn = expensive[start]
+    for number, name in enumerate(expensive[_AT_FIRST:], start=_AT_FIRST + 1):
+        if zlib.crc32(f"{case_id} {name}".encode()) % number == 0:
+            drawn = name
+    return drawn if not is_slow or turn % _SLOW_SHARE == 0 else ""

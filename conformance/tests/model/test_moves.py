@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from conformance.model import moves
 from conformance.model.case import Variant
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import SLOW_COMPILE, Level
 from conformance.model.moves import ALL, MOVES, NO_MOVES, USUAL, chosen
 from conformance.tests.fakes import a_backend, a_case, a_request
+
+if TYPE_CHECKING:
+    import pytest
 
 IDS = [f"demo.first.{name}" for name in range(200)]
 
@@ -28,6 +35,17 @@ def test_the_usual_moves_are_all_that_need_no_compilation_and_one_more() -> None
     drawn = [chosen(USUAL, case_id, is_slow=False) for case_id in IDS]
     assert {len(names) for names in drawn} == {len(plain) + 1}
     assert {name for names in drawn for name in names} == set(MOVES)
+
+
+def test_a_move_that_is_added_takes_its_share_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cases that do not draw it keep theirs, and with it what is known of them."""
+    before = {case_id: chosen(USUAL, case_id, is_slow=False) for case_id in IDS}
+    added = replace(MOVES["jacobian"], name="added")
+    monkeypatch.setattr(moves, "MOVES", {**MOVES, "added": added})
+    after = {case_id: chosen(USUAL, case_id, is_slow=False) for case_id in IDS}
+    changed = [case_id for case_id in IDS if before[case_id] != after[case_id]]
+    assert all("added" in after[case_id] for case_id in changed)
+    assert len(IDS) / 40 < len(changed) < len(IDS) / 10
 
 
 def test_a_slow_backend_makes_part_of_what_others_make() -> None:
