@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 from typing import TYPE_CHECKING
 
 from conformance.checks.finding import Finding
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 _NOTHING = "nothing"
+_PACKAGES = f"{sysconfig.get_path('purelib')}/"
 
 
 def check(pair: Pair) -> Finding:
@@ -38,7 +40,8 @@ def _differences(index: int, actual: CallObservation, expected: CallObservation)
 
 
 def _beginning(text: str | None) -> str:
-    """The first line that is not empty."""
+    """The first line that is not empty; of a file of an installed package, what does not depend on the machine."""
     if text is None:
         return _NOTHING
-    return next((line.strip() for line in text.splitlines() if line.strip()), "an empty line")
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "an empty line")
+    return line.replace(_PACKAGES, "")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conformance.backend.discovery import portable
 from conformance.catalogue.sources import collect
 from conformance.execution import attempts
 from conformance.isolation import tasks
@@ -54,7 +55,8 @@ def apply(path: Path) -> Counter[Verdict]:
     records = [judge_again(record, _expectation(record, known[record.backend], variants)) for record in run.records]
     counts = Counter(record.verdict for record in records)
     footer = replace(run.footer, counts={verdict.value: counts[verdict] for verdict in sorted(counts)})
-    rewrite(path, replace(run, header=replace(run.header, backends=backends), records=tuple(records), footer=footer))
+    header = replace(run.header, backends=tuple(map(portable, run.header.backends)))
+    rewrite(path, replace(run, header=header, records=tuple(records), footer=footer))
     return counts
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -370,6 +371,7 @@ def printing(text: str, name: str = "stdout") -> Any:
         ("stdout", "\n  a line\nand another\n", "a line"),
         ("stderr", "a line", "a line"),
         ("stdout", "\n", "an empty line"),
+        ("stderr", f"{sysconfig.get_path('purelib')}/torch/jit.py:3: it warns", "torch/jit.py:3: it warns"),
     ],
 )
 def test_printed_sees_what_a_call_prints_alone(name: str, text: str, line: str) -> None:

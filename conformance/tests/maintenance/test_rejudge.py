@@ -64,6 +64,12 @@ def test_what_was_observed_stays(records: Path) -> None:
     assert after.records[0].message == before.records[0].message
 
 
+def test_a_file_that_was_judged_again_says_nothing_of_the_machine(records: Path) -> None:
+    """Where expectations are is found anew each time: the file may be published."""
+    CliRunner().invoke(main, ["expectations", "apply", "--records", str(records)])
+    assert str(records.parent) not in records.read_text()
+
+
 def test_a_run_that_did_not_end_is_refused(tmp_path: Path) -> None:
     """Entries of requests that it lacks would be taken for stale."""
     path = a_run(tmp_path / "mine.jsonl", red(FAILS), finish=False)
