@@ -135,7 +135,9 @@ def _pass(text: str, file: str, run: ObservedRun) -> Renewal:
     head, blocks = blocks_of(document)
     counts, left = dict.fromkeys(("kept", "narrowed", "removed"), 0), list[str]()
     for index, block in enumerate(blocks):
-        about_more = current[index] == () or any(match(current[index], *pair) for pair in run.not_run)
+        refuted = {observed.record.case_id for observed in held[index].otherwise}
+        unseen = (pair for pair in run.not_run if pair[0] not in refuted)
+        about_more = current[index] == () or any(match(current[index], *pair) for pair in unseen)
         word, renewed = _renewed(block, document.data[index], held[index], about_more=about_more)  # type: ignore[index]
         counts[word] += 1
         left += [renewed] if renewed else []
@@ -198,11 +200,14 @@ def is_as(record: Record, expectation: Expectation) -> bool:
 
 
 def _renewed(block: str, data: dict[str, Any], held: _Held, *, about_more: bool) -> tuple[str, str]:
-    """Return what was done to an entry, as a word, and its new text; `about_more`: it matches requests not run."""
+    """Return what was done to an entry, as a word, and its new text.
+
+    `about_more`: it matches requests that were not run, of cases for which it is not known to be wrong.
+    """
     if not held.otherwise:
         return ("kept", block) if held.expected or about_more else ("removed", "")
     refuted = {observed.record.case_id for observed in held.otherwise}
-    if refuted >= {observed.record.case_id for observed in held.expected}:
+    if refuted >= {observed.record.case_id for observed in held.expected} and not about_more:
         return "removed" if not held.expected else "narrowed", ""
     return "narrowed", dumped(narrowed(data, refuted)) + "\n"
 

@@ -167,6 +167,15 @@ def test_what_was_not_run_is_not_judged() -> None:
     assert "gone" not in seen.text
 
 
+def test_an_entry_is_narrowed_to_the_cases_that_were_not_run() -> None:
+    """A run of some cases says nothing of the others, also where it refutes all that it has seen of an entry."""
+    text = ENTRY.replace("demo.first.*", "[demo.first.one, demo.first.two]")
+    seen = renew(text, "mine.expected.yaml", records({}, CASES[:1]), CASES, host=HOST)
+    assert (seen.narrowed, seen.removed) == (1, 0)
+    assert "cases: [demo.first.two]" in seen.text
+    assert "it doubles twice" in seen.text
+
+
 def test_comments_stay_with_the_entry_below_them() -> None:
     """A removed entry takes its comment along, and no other."""
     text = f"# about one\n{ENTRY.replace('first.*', 'first.one')}\n# about two\n{ENTRY.replace('first.*', 'first.two')}"
