@@ -69,6 +69,11 @@ class _Held:
     expected: list[Observed] = field(default_factory=list)
     otherwise: list[Observed] = field(default_factory=list)
 
+    @property
+    def refuted(self) -> set[str]:
+        """The cases for which the entry is wrong."""
+        return {observed.record.case_id for observed in self.otherwise}
+
 
 def renew(
     text: str,
@@ -135,7 +140,7 @@ def _pass(text: str, file: str, run: ObservedRun) -> Renewal:
     head, blocks = blocks_of(document)
     counts, left = dict.fromkeys(("kept", "narrowed", "removed"), 0), list[str]()
     for index, block in enumerate(blocks):
-        refuted = {observed.record.case_id for observed in held[index].otherwise}
+        refuted = held[index].refuted
         unseen = (pair for pair in run.not_run if pair[0] not in refuted)
         about_more = current[index] == () or any(match(current[index], *pair) for pair in unseen)
         word, renewed = _renewed(block, document.data[index], held[index], about_more=about_more)  # type: ignore[index]
@@ -206,10 +211,9 @@ def _renewed(block: str, data: dict[str, Any], held: _Held, *, about_more: bool)
     """
     if not held.otherwise:
         return ("kept", block) if held.expected or about_more else ("removed", "")
-    refuted = {observed.record.case_id for observed in held.otherwise}
-    if refuted >= {observed.record.case_id for observed in held.expected} and not about_more:
+    if held.refuted >= {observed.record.case_id for observed in held.expected} and not about_more:
         return "removed" if not held.expected else "narrowed", ""
-    return "narrowed", dumped(narrowed(data, refuted)) + "\n"
+    return "narrowed", dumped(narrowed(data, held.refuted)) + "\n"
 
 
 def narrowed(data: Mapping[str, Any], refuted: Collection[str]) -> dict[str, Any]:
@@ -224,7 +228,7 @@ def narrowed(data: Mapping[str, Any], refuted: Collection[str]) -> dict[str, Any
 
 def _rescued(entry: Sequence[Expectation], held: _Held) -> Iterator[Failure]:
     """The records that an entry describes in cases that it is narrowed to exclude."""
-    refuted = {observed.record.case_id for observed in held.otherwise}
+    refuted = held.refuted
     for observed in held.expected:
         if observed.record.case_id in refuted:
             yield described_as(observed, entry[0])
