@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import nox
 from nox.command import CommandFailed
@@ -37,19 +37,26 @@ RELEASES = {
     "2.15.0": "torch==2.15.0",
 }
 LINTERS = ("ruff==0.17.6", "import-linter==2.17")
-THIRD_PARTY = {
-    "torch": ((), ("cudagraphs", "aot_eager_default_partitioner", "invoke_subgraph", "aot_ts", "eager_noexcept")),
-    "openvino": (("openvino==2026.4.1",), ("openvino", "openvino_aot")),
-    "iree": (
-        ("iree-turbine==3.9.0", "iree-base-compiler==3.9.0", "iree-base-runtime==3.9.0"),
-        ("turbine_cpu",),
-    ),
-    "torchburn": (("torchburn==1.0.2", "numpy"), ("torchburn",)),
-    "zentorch": (("zentorch==2.13.0.2",), ("zentorch",)),
-    "tvm": (("apache-tvm==0.27.0.post1",), ("tvm",)),
-}
-"""Backends that no entry point of this package declares: what they need installed, and their adapters in backends/."""
 THIRD_PARTY_CONSTRAINTS = "constraints-ci.txt"  # of the release that zentorch has built for
+
+
+class Maker(NamedTuple):
+    """Backends that no entry point of this package declares: their adapters in backends/, and what they need."""
+
+    adapters: tuple[str, ...]
+    requirements: tuple[str, ...] = ()
+    constraints: str = THIRD_PARTY_CONSTRAINTS
+
+
+THIRD_PARTY = {
+    "torch": Maker(("cudagraphs", "aot_eager_default_partitioner", "invoke_subgraph", "aot_ts", "eager_noexcept")),
+    "torch-strict": Maker(("inductor_strict",), constraints=CONSTRAINTS),  # older releases lack the option
+    "openvino": Maker(("openvino", "openvino_aot"), ("openvino==2026.4.1",)),
+    "iree": Maker(("turbine_cpu",), ("iree-turbine==3.9.0", "iree-base-compiler==3.9.0", "iree-base-runtime==3.9.0")),
+    "torchburn": Maker(("torchburn",), ("torchburn==1.0.2", "numpy")),
+    "zentorch": Maker(("zentorch",), ("zentorch==2.13.0.2",)),
+    "tvm": Maker(("tvm",), ("apache-tvm==0.27.0.post1",)),
+}
 TYPES = ("mypy==2.4.1", "pandas-stubs", "types-PyYAML", "types-jsonschema", "types-tabulate")
 
 
@@ -90,8 +97,8 @@ def confirm_releases(session: nox.Session) -> None:
 @nox.parametrize("maker", list(THIRD_PARTY), ids=list(THIRD_PARTY))
 def thirdparty(session: nox.Session, maker: str) -> None:
     """Run every case on third-party backends, each maker's in an environment of its own, and rewrite results/."""
-    requirements, adapters = THIRD_PARTY[maker]
-    session.install("--constraint", THIRD_PARTY_CONSTRAINTS, "--editable", ".", *requirements)
+    adapters, requirements, constraints = THIRD_PARTY[maker]
+    session.install("--constraint", constraints, "--editable", ".", *requirements)
     red = []
     for name in adapters:
         try:

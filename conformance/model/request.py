@@ -22,13 +22,15 @@ class BackendInfo:
 
     `ref` is the backend spec that a child resolves again. `broken` is why it cannot be used at all, `unavailable` why
     not on this machine. `packages` maps distribution to installed version. `expectations` is its expectations file.
-    `tolerance` maps dtypes to the largest relative error it claims, where that is more than the suite allows.
+    `tolerance` maps dtypes to the largest relative error it claims, where that is more than the suite allows;
+    `bitwise_pointwise` says that it claims the bits of uncompiled where all operations are pointwise.
     """
 
     ref: str
     name: str
     capabilities: frozenset[Capability] = field(default_factory=Capability.all)
     tolerance: Mapping[str, float] = field(default_factory=dict)
+    bitwise_pointwise: bool = False
     packages: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     tags: frozenset[str] = frozenset()

@@ -63,6 +63,7 @@ def _describe(ref: str) -> BackendInfo:
         name=backend.name,
         capabilities=backend.capabilities,
         tolerance=tolerance_of(backend),
+        bitwise_pointwise=backend.bitwise_pointwise,
         packages=packages_of(backend),
         env=backend.env,
         tags=backend.tags,

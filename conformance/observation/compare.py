@@ -24,11 +24,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "NoReference", "compare_facts", "compare_leaves", "zero_signs"]
 
+_BITS = "the bits of uncompiled, as claimed where all operations are pointwise"
 _VALUE_LENGTH = 120  # characters of a value shown in a difference
 
 
 class NoReference:
     """Used where there is no fp64 reference: what is not close differs."""
+
+    def demands_bits(self, _where: str) -> bool:
+        """Never."""
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,16 +219,20 @@ def _compare_tensors(pair: _Pair, reference: Fp64Reference | NoReference | None,
     if same.all():
         return Comparison(grade=Grade.BITWISE)
     if reference is None or pair.dtype not in CLOSE:
-        return Comparison(differences=(pair.difference("values", ~same),))
+        return _differing(pair, ~same)
     nonfinite = _nonfinite_mismatch(pair.actual, pair.expected)
     if nonfinite.any():
         return Comparison(differences=(pair.difference("nonfinite", nonfinite),))
+    if reference.demands_bits(where):
+        return _differing(pair, ~same, allowed=_BITS)
     near = _near(pair)
     if near.all():
         return Comparison(grade=Grade.CLOSE)
-    if isinstance(reference, NoReference):
-        return Comparison(differences=(pair.difference("values", ~near),))
     return _by_reference(pair, ~near, reference, where)
+
+
+def _differing(pair: _Pair, wrong: torch.Tensor, **extra: str) -> Comparison:
+    return Comparison(differences=(pair.difference("values", wrong, **extra),))
 
 
 def _near(pair: _Pair) -> torch.Tensor:
@@ -248,8 +257,10 @@ def _nonfinite_mismatch(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor
     return ~gaps(left, right).isfinite() & ~(left.isfinite() & right.isfinite())
 
 
-def _by_reference(pair: _Pair, wrong: torch.Tensor, reference: Fp64Reference, where: str) -> Comparison:
+def _by_reference(pair: _Pair, wrong: torch.Tensor, reference: Fp64Reference | NoReference, where: str) -> Comparison:
     """Apply the fp64 rule."""
+    if isinstance(reference, NoReference):
+        return _differing(pair, wrong)
     ruling = rule(pair.actual, pair.expected, reference, where, pair.path)
     if ruling.is_held:
         return Comparison(grade=Grade.REFERENCE, message=ruling.remark)

@@ -59,6 +59,13 @@ class Reference:
         index = _index(where)
         return lowest(set[torch.dtype]().union(*self._paths) if index is None else self._paths[index])
 
+    def demands_bits(self, where: str) -> bool:
+        """Return whether a set of leaves comes of pointwise operations alone, on a backend that claims their bits."""
+        if not self._request.backend.bitwise_pointwise:
+            return False
+        traces, index = self._traced[0], _index(where)
+        return all(trace.is_pointwise for trace in (traces if index is None else traces[: index + 1]))
+
     @cached_property
     def _paths(self) -> list[set[torch.dtype]]:
         """The dtypes that each uncompiled call computes in; those of calls that changed program state carry over."""

@@ -37,6 +37,9 @@ class Fp64Reference(Protocol):
     def overrides(self) -> Mapping[str, float]:
         """By dtype, the larger of the relative errors that the backend declares and the case allows."""
 
+    def demands_bits(self, where: str) -> bool:
+        """Whether a set of leaves must have the bits of uncompiled, as the backend claims."""
+
     def precision(self, where: str) -> torch.dtype:
         """The lowest floating dtype on the path to a set of leaves."""
 

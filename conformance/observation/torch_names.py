@@ -230,6 +230,12 @@ NAMES = (
     ),
     *_group(
         Without.BROKEN,
+        "finds out whether Inductor can be asked for strict numbers",
+        "torch._inductor.config",
+        by=("backends/inductor_strict",),
+    ),
+    *_group(
+        Without.BROKEN,
         "finds compilers by name",
         "torch._dynamo.lookup_backend",
         by=("backends/openvino", "backends/torchburn"),

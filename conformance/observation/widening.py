@@ -38,17 +38,22 @@ class Draw:
 
 
 class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records the dtypes of everything that operators return, and the random numbers that they draw."""
+    """Records the dtypes of everything that operators return, and the random numbers that they draw.
+
+    `is_pointwise` says whether all operators were pointwise, or only arranged and converted numbers.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.dtypes: set[torch.dtype] = set()
         self.draws: list[Draw] = []
+        self.is_pointwise = True
 
     def __torch_dispatch__(
         self, func: Operator, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> object:
         kwargs = kwargs or {}
+        self.is_pointwise &= _is_pointwise(func)
         before = _state(args, kwargs) if _may_draw(func) else None
         result = func(*args, **kwargs)
         leaves = result if isinstance(result, tuple | list) else (result,)
@@ -105,6 +110,24 @@ class Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return targets[leaf] if isinstance(leaf, int) else leaf.to(WIDER.get(leaf.dtype, leaf.dtype), copy=True)
 
         return pytree.tree_map(again, draw.returned)
+
+
+_ARRANGING = frozenset(
+    f"aten.{name}"
+    for name in (
+        *("_to_copy", "copy_", "cat", "stack", "detach"),
+        *("fill_", "zero_", "_unsafe_view"),
+        *("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"),
+        *("full", "full_like", "new_full", "ones", "ones_like", "zeros", "zeros_like", "new_zeros", "scalar_tensor"),
+    )
+)
+"""Operators that are not tagged as pointwise, but compute no number either."""
+
+
+def _is_pointwise(func: Operator) -> bool:
+    if _may_draw(func):
+        return False
+    return torch.Tag.pointwise in func.tags or func.is_view or _name(func) in _ARRANGING
 
 
 def _may_draw(func: Operator) -> bool:

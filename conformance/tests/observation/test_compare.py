@@ -43,6 +43,10 @@ class Ideal:
     moves: torch.Tensor | None = None
     overrides: Mapping[str, float] = field(default_factory=dict)
 
+    def demands_bits(self, _: str) -> bool:
+        """The backend claims no bits."""
+        return False
+
     def precision(self, _: str) -> torch.dtype:
         """The precision of every path."""
         return self.dtype
