@@ -287,6 +287,8 @@ def _about(info: BackendInfo, run: RunFile) -> str:
     if info.tolerance:
         claimed = ", ".join(f"{code(dtype)} {error:g}" for dtype, error in sorted(info.tolerance.items()))
         parts.append(f"Relative error it asks to be allowed: {claimed}.")
+    if info.bitwise_pointwise:
+        parts.append("It claims the bits of uncompiled where all operations are pointwise.")
     if run.footer and (why := run.footer.gated.get(info.name)):
         parts.append(f"**Only the smoke cases were run**: {plain(why)}.")
     return " ".join(part for part in parts if part)

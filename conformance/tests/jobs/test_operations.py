@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from importlib.metadata import version
 from importlib.resources import files
 from types import SimpleNamespace
@@ -16,10 +17,13 @@ from conformance.catalogue.case_set import OPERATIONS_DATA
 from conformance.catalogue.operations import Operation, Point, Sample, operations
 from conformance.model.case import InputSpec
 from conformance.model.enums import Tier
+from conformance.report.operation_uses import read_uses
 from conformance.tests.jobs.operations.audit import COVERED, RULES, UNKNOWN, Overload, audited, page, shares
 from conformance.tests.jobs.operations.calls import NotWritable, public_name, traced, written
 from conformance.tests.jobs.operations.points import reads_unwritten
 from conformance.tests.jobs.operations.reached import read_reached
+from conformance.tests.jobs.operations.uses import by_name, called
+from conformance.tests.jobs.practice_runs import functions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,3 +160,24 @@ def test_every_operation_of_autocasts_lists_runs_under_each_autocast_by_default(
         "_addmm_activation",
         "_native_multi_head_attention",
     }
+
+
+@pytest.mark.parametrize(
+    ("model", "seen"),
+    [
+        ("language.CausalSelfAttention", {"nn_functional.linear", "torch.matmul", "torch.eq", "torch.masked_fill"}),
+        ("language.apply_rotary", {"torch.__rdiv__", "torch.div_no_rounding_mode", "torch.chunk", "torch.einsum"}),
+    ],
+)
+def test_what_a_model_calls_is_known_by_operation(model: str, seen: set[str]) -> None:
+    """Modules, functions, methods and operators of Python stand for what is described."""
+    assert seen <= called(model, by_name(operations()))
+
+
+def test_what_the_page_ranks_by_is_what_models_call() -> None:
+    """Counted anew, for the models of language."""
+    known, uses = by_name(operations()), read_uses()
+    names = functions()
+    assert uses.functions == len(names)
+    counted = Counter(each for name in names if name.startswith("language.") for each in called(name, known))
+    assert all(uses.of(each) >= count for each, count in counted.items())

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance.catalogue.operations import operations
+from conformance.model.attribution import Attribution, Cause
 from conformance.model.enums import OPERATIONS, Level, Outcome, Verdict
 from conformance.model.errors import RecordError
 from conformance.model.request import Selection
 from conformance.model.result import CheckResult, Difference
 from conformance.records import record_file
 from conformance.report import pages, statement
+from conformance.report.operation_uses import read_uses
 from conformance.report.operations import operations_page, what_fails
 from conformance.tests.fakes import a_record
 from conformance.tests.runs import a_run, an_unsupported, red
@@ -68,6 +72,73 @@ def test_an_operation_conforms_where_all_its_requests_do() -> None:
     assert ["total", "2", "1/2", ""] in rows
     assert ["`torch.add`", "wrong number 1", ""] in rows
     assert "## linalg" not in lines
+
+
+def attributed(cause: Cause, **changes: Any) -> Record:
+    """A failing record whose fault is known."""
+    return replace(broken("values", "values"), attribution=Attribution(cause=cause), **changes)
+
+
+def test_a_failing_cell_says_whose_fault_it_is() -> None:
+    """One word where it is the same for all, numbers where it is not, and nothing where nobody asked."""
+    mode, base = attributed(Cause.MODE), attributed(Cause.BASE, variant="second")
+    for records, cell in (
+        ([mode], "wrong number 1 (mode)"),
+        ([mode, base], "wrong number 2 (mode 1, base 1)"),
+        ([mode, broken("values", "values")], "wrong number 2 (mode 1)"),
+        ([broken("values", "values")], "wrong number 1"),
+    ):
+        assert f"| `torch.add` | {cell} |" in operations_page(records)
+
+
+def test_the_page_counts_faults_by_backend() -> None:
+    """A row for each fault that occurs."""
+    text = operations_page([attributed(Cause.MODE), attributed(Cause.BASE, backend="other")])
+    assert "Failing requests by what they are attributed to:" in text
+    rows = [line.split() for line in text.splitlines() if line.startswith(("| mode", "| base"))]
+    assert rows == [["|", "mode", "|", "1", "|", "|"], ["|", "base", "|", "|", "1", "|"]]
+    assert "attributed to" not in operations_page([broken("values", "values")])
+
+
+def undone(operation: str, outcome: Outcome, **changes: Any) -> Record:
+    """A record of an operation that a backend did not compile."""
+    return replace(ended(outcome), case_id=f"ops.{operation}.function.contiguous", **changes)
+
+
+def test_what_a_backend_left_undone_is_listed_with_what_models_call_first() -> None:
+    """Refused or left to something else; what failed in another way is no such thing."""
+    names = [f"torch.{name}" for name in ("add", "mul", "allclose")]
+    records = [*(undone(name, Outcome.VACUOUS) for name in names), undone(names[0], Outcome.ERROR, variant="second")]
+    text = operations_page([*records, broken("values", "values")])
+    section = text[text.index("## Left undone") :]
+    uses = read_uses()
+    assert f"of {uses.functions} functions" in section.replace("\n", " ")
+    assert "fake: 3 operations" in section
+    assert [line for line in section.splitlines() if line[:1].isdigit()] == [
+        f"1. `torch.mul` ({uses.of('torch.mul')}): not compiled 1",
+        f"2. `torch.add` ({uses.of('torch.add')}): not compiled 1, refused 1",
+        "3. `torch.allclose` (0): not compiled 1",
+    ]
+
+
+def test_what_the_rung_below_left_undone_is_not_listed_again() -> None:
+    """Its author has no work with it."""
+    inherited = undone("torch.add", Outcome.VACUOUS, attribution=Attribution(cause=Cause.INHERITED))
+    assert "Left undone" not in operations_page([inherited])
+
+
+def test_a_page_is_no_wider_than_the_overview() -> None:
+    """Many backends have several tables."""
+    records = [replace(broken("values", "values"), backend=f"backend{number}") for number in range(7)]
+    headers = [line for line in operations_page(records).splitlines() if line.startswith("| operation ")]
+    assert [line.count("backend") for line in headers] == [5, 2]
+
+
+def test_only_operations_are_counted_that_are_described() -> None:
+    """The counts of a renamed operation would be lost."""
+    uses = read_uses()
+    assert uses.uses.keys() <= {each.id for each in operations()}
+    assert uses.of("nn_functional.linear") > uses.functions / 4
 
 
 def test_without_operations_there_is_no_page(tmp_path: Path) -> None:
