@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
@@ -28,7 +29,6 @@ from conformance.timing import timing_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from importlib.resources.abc import Traversable
-    from pathlib import Path
 
     from conformance.model.enums import Verdict
     from conformance.records.record_file import RunFile
@@ -98,12 +98,20 @@ def _remember(folder: Path, names: Iterable[str]) -> None:
 
 
 def _releases(records: Sequence[Path]) -> Mapping[str, Sequence[RunFile]]:
-    """The runs by the release that they were made on, the newest last."""
+    """The runs by the release that they were made on, the newest last; before them those of cases run on request."""
     made = gathered(records)
     groups = [*chain(*made.releases.values()), *made.tables]
     runs = dict(groups).values()  # those of the newest release are in both
     names = releases.ordered({run.header.environment.torch for run in runs})
-    return {name: [run for run in runs if run.header.environment.torch == name] for name in names}
+    beside: dict[str, list[RunFile]] = {}
+    for _, run in made.on_request:
+        beside.setdefault(_on_request(run), []).append(run)
+    return beside | {name: [run for run in runs if run.header.environment.torch == name] for name in names}
+
+
+def _on_request(run: RunFile) -> str:
+    """How the site calls a run of cases that run only on request: `2.15.0+cu132 ops`."""
+    return " ".join((run.header.environment.torch, *run.header.selection.tags))
 
 
 def _latest(every: Mapping[str, Sequence[RunFile]]) -> Mapping[str, str]:
@@ -137,7 +145,10 @@ def _pages(every: Mapping[str, Sequence[RunFile]], timed: Sequence[TimingRun], k
             for backend, stated in statement.of_runs(runs).items()
             if backend in newest  # a badge has one address
         }
-    cases = content.cases(record.case_id for runs in every.values() for run in runs for record in run.records)
+    held = list(chain(*every.values()))
+    folders = {Path(name) for run in held for name in run.header.folders}
+    names = (record.case_id for run in held for record in run.records)
+    cases = content.cases(names, sorted(folder for folder in folders if folder.is_dir()))
     for area, found in sorted(cases.items()):
         made.put(f"data/cases/{area}.js", "cases", area, found)
     meta = {

@@ -22,6 +22,7 @@ from conformance.verdict.symptom import Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from conformance.model.case import Case
     from conformance.model.request import BackendInfo
@@ -111,9 +112,9 @@ def run_facts(runs: Sequence[RunFile]) -> dict[str, Any]:
     }
 
 
-def cases(names: Iterable[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Title, clauses, YAML and generated Python of cases that the catalogue has, by area."""
-    known = {case.id: case for case in sources.collect()}
+def cases(names: Iterable[str], folders: Sequence[Path] = ()) -> dict[str, dict[str, dict[str, Any]]]:
+    """Title, clauses, YAML and generated Python of cases that the catalogue or these folders have, by area."""
+    known = {case.id: case for case in sources.collect(folders)}
     found: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     for name in sorted(set(names) & known.keys()):
         found[known[name].area][name] = _case(known[name])

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from conformance.cli.main import main
 from conformance.model.attribution import Attribution, Cause
+from conformance.model.enums import OPERATIONS
 from conformance.model.errors import RecordError, UsageError
+from conformance.model.request import Selection
 from conformance.records import record_file
 from conformance.report import statement
 from conformance.site.build import site
@@ -80,6 +82,20 @@ def test_every_record_is_a_row(tmp_path: Path) -> None:
     assert words(columns["area"]) == ["demo"] * 3
     assert [bool(cause) for cause in words(columns["cause"])] == [False, True, True]
     assert words(columns["attribution"]) == ["", "", "mode"]
+
+
+def test_cases_that_run_on_request_are_beside_their_release(tmp_path: Path) -> None:
+    """They are chosen like a release, and are not what is shown first; nobody's level comes of them."""
+    suite, asked = a_run(tmp_path / "suite.jsonl"), tmp_path / "operations.jsonl"
+    a_run(asked, red("ops.torch.add.function.contiguous"), selection=Selection(tags=(OPERATIONS,)))
+    built = site([suite, asked], tmp_path / "site")
+    assert built.records == 2
+    meta = script(tmp_path / "site" / "data" / "meta.js")[2]
+    assert list(meta["releases"]) == ["2.13.0 ops", "2.13.0"]
+    assert not meta["releases"]["2.13.0 ops"]["levels"]
+    assert meta["latest"] == {"fake": "2.13.0"}
+    rows = script(tmp_path / "site" / meta["releases"]["2.13.0 ops"]["file"])[2]["columns"]
+    assert words(rows["area"]) == ["ops"]
 
 
 def test_what_is_no_plain_pass_has_details(tmp_path: Path) -> None:
