@@ -10,9 +10,11 @@ import pytest
 
 from conformance.tests.fakes import a_case, a_request
 from conformance.tests.jobs import mutants
-from conformance.tests.jobs.mutants import draw, hunt, page, reach, sources
-from conformance.tests.jobs.mutants.hunt import Fate, Result
+from conformance.tests.jobs.mutants import draw, page, quarry, reach, sources
+from conformance.tests.jobs.mutants.codes import compiled, differing, is_within_functions, lines_of
 from conformance.tests.jobs.mutants.operators import OPERATORS, Mutant, mutant_of, mutants_at, mutated, places_of
+from conformance.tests.jobs.mutants.reach import Reach
+from conformance.tests.jobs.mutants.result import Fate, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,16 +152,127 @@ def test_a_module_is_loaded_with_the_changed_text(tmp_path: Path) -> None:
 def test_requests_take_turns_by_area() -> None:
     """So that a few of them reach a line in different ways."""
     ids = ["a.x.1", "a.x.2", "a.x.3", "b.y.1"]
-    chosen = hunt.likeliest([a_request(a_case(name)) for name in ids], 3)
+    chosen = quarry.likeliest([a_request(a_case(name)) for name in ids], 3)
     assert [request.case.id for request in chosen] == ["a.x.1", "b.y.1", "a.x.2"]
 
 
 def test_what_nothing_reaches_is_counted_as_such() -> None:
     """Nothing is started for it."""
     mutant = draw.draw(1, 0, PARTITIONER)[0]
-    assert hunt.hunt(mutant, 0, [], [], 0) == Result(
-        id=mutant.id, fate=Fate.UNREACHED, seed=0, before=mutant.before, after=mutant.after
+    found = quarry.find(mutant, seed=0, most=9, reached=Reach([]), requests={})
+    assert found == Result(id=mutant.id, fate=Fate.UNREACHED, seed=0, before=mutant.before, after=mutant.after)
+
+
+MODULE = """
+LIMIT = 1
+
+
+def outer(a):
+    b = LIMIT
+
+    def inner(c):
+        return (
+            b + c +
+            a
+        )
+
+    return inner
+
+
+class Holder:
+    size = 2
+
+    def get(self):
+        return self.size
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_within", "lines"),
+    [
+        ("LIMIT = 1", "LIMIT = 2", False, {2}),
+        ("size = 2", "size = 3", False, {18}),
+        ("def outer(a)", "def outer(a=1)", False, {5}),
+        ("b = LIMIT", "b = None", True, {6}),
+        ("b + c +", "b + c -", True, {10}),
+        ("            a\n", "            None\n", False, {11}),  # `inner` closes over another name
+        ("return self.size", "return None", True, {21}),
+        ("def outer(a):", "def outer(a):\n    return", True, {6, 8, 14}),
+    ],
+)
+def test_a_loaded_module_can_become_what_differs_within_functions(
+    before: str, after: str, is_within: bool, lines: set[int]
+) -> None:
+    """Not where other statements are run when it is loaded; a line that is run shows that the place is."""
+    pair = compiled(MODULE), compiled(MODULE.replace(before, after))
+    line = MODULE[: MODULE.index(before)].count("\n") + 1
+    assert is_within_functions(*pair) is is_within
+    assert lines_of(*pair, line) == lines
+
+
+def test_functions_that_only_move_do_not_differ() -> None:
+    """A line more before them changes nothing that they do."""
+    assert not [*differing(compiled(MODULE), compiled("\n" + MODULE))]
+
+
+BECOMING = """
+import sys
+from pathlib import Path
+from conformance.tests.jobs.mutants.live import become
+import work
+kept, made = work.outer, work.outer(1)
+become(Path(sys.argv[1]))
+print(made(1), kept(1)(1), work.Holder().get(), work.answer)
+"""
+LOADED = """
+answer = 1
+
+
+def outer(a):
+    def inner(c):
+        return a + c
+
+    return inner
+
+
+class Holder:
+    def get(self):
+        return 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "before", "after", "printed"),
+    [
+        ("work", "a + c", "a - c", "0 0 1 1"),
+        ("work", "return inner", "return [].append", "2 None 1 1"),
+        ("work", "        return 1", "        return 7", "2 2 7 1"),
+        ("elsewhere", "a + c", "a - c", "2 2 1 1"),
+    ],
+)
+def test_a_process_becomes_a_mutant(tmp_path: Path, module: str, before: str, after: str, printed: str) -> None:
+    """Functions that somebody keeps, those that they made before, and methods; another module is left as it is."""
+    tmp_path.joinpath("work.py").write_text(LOADED, encoding="utf-8")
+    mutant = tmp_path / "mutant"
+    mutant.write_text(f"{module}\n{LOADED.replace(before, after)}", encoding="utf-8")
+    command = [sys.executable, "-c", BECOMING, str(mutant)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == printed
+
+
+def test_a_module_that_is_not_loaded_will_be_the_mutant(tmp_path: Path) -> None:
+    """The statements of the module itself too."""
+    tmp_path.joinpath("work.py").write_text(LOADED, encoding="utf-8")
+    mutant = tmp_path / "mutant"
+    mutant.write_text(f"work\n{LOADED.replace('answer = 1', 'answer = 5')}", encoding="utf-8")
+    text = BECOMING.replace("import work\nkept, made = work.outer, work.outer(1)\n", "").replace(
+        "print(", "import work\nprint("
     )
+    text = text.replace("made(1), kept(1)(1), ", "")
+    done = subprocess.run(
+        [sys.executable, "-c", text, str(mutant)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "1 5"
 
 
 def test_the_page_counts_what_was_reached(tmp_path: Path) -> None:
@@ -189,8 +302,22 @@ def test_the_reach_is_of_what_passes(tmp_path: Path) -> None:
     file = tmp_path / "reach.jsonl"
     file.write_text("\n".join(rows), encoding="utf-8")
     found = reach.read(file)
-    assert found.of("f.py", 2) == [("eager", "a.x.1", "v")]
-    assert found.of("f.py", 3) == found.of("g.py", 1) == []
+    assert found.of("f.py", {2}) == [("eager", "a.x.1", "v")]
+    assert found.of("f.py", {3}) == found.of("g.py", {1}) == []
+
+
+def test_whatever_reaches_a_file_reaches_what_runs_when_a_process_starts(tmp_path: Path) -> None:
+    """It runs once, before any request is there."""
+    rows = [
+        '{"key": ["", "", ""], "traced": {"passed": true, "lines": {"f.py": [1, 9]}}}',
+        '{"key": ["eager", "a.x.1", "v"], "traced": {"passed": true, "lines": {"f.py": [2]}}}',
+        '{"key": ["eager", "a.x.2", "v"], "traced": {"passed": true, "lines": {"g.py": [2]}}}',
+    ]
+    file = tmp_path / "reach.jsonl"
+    file.write_text("\n".join([*rows, ""]), encoding="utf-8")
+    found = reach.read(file)
+    assert found.of("f.py", {9}) == [("eager", "a.x.1", "v")]
+    assert (found.is_at_start("f.py", {9, 2}), found.is_at_start("f.py", {2})) == (True, False)
 
 
 def test_operators_have_names_for_ids() -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from conformance.tests.jobs.mutants.hunt import Fate, Result
+from conformance.tests.jobs.mutants.result import Fate, Result
 from conformance.tests.jobs.results_file import ResultsFile
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ is seen. With `--scheduler` the workers of a dask cluster run them.
 from __future__ import annotations
 
 import sys
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,19 @@ from pydantic import TypeAdapter
 
 from conformance.execution.cluster import connected
 from conformance.model.enums import Extent
-from conformance.tests.jobs.mutants import draw, hunt, page, reach, sources
+from conformance.tests.jobs.mutants import draw, hunt, page, quarry, reach, sources
 from conformance.tests.jobs.mutants.operators import mutant_of
+from conformance.tests.jobs.mutants.result import Result
 from conformance.tests.jobs.results_file import ResultsFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from conformance.model.request import Key, Request
-    from conformance.tests.jobs.mutants.hunt import Result
     from conformance.tests.jobs.mutants.operators import Mutant
+    from conformance.tests.jobs.mutants.quarry import Quarry
+
+_IN_FLIGHT = 32  # mutants that are run or wait for it, each with the text of a file
 
 
 @click.command()
@@ -65,16 +69,14 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     with _hunters(jobs, scheduler) as pool:
         requests = _traced(folder / "reach.jsonl", Extent(within), pool)
-        reached = reach.read(folder / "reach.jsonl")
+        find = partial(quarry.find, seed=seed, most=most, reached=reach.read(folder / "reach.jsonl"), requests=requests)
         if only:
-            mutant = mutant_of(only)
-            sys.exit("\n".join(map(str, _hunted({mutant: _reaching(mutant, reached, requests)}, seed, most, pool))))
-        results = ResultsFile(TypeAdapter(hunt.Result), folder / "mutants.jsonl")
+            sys.exit("\n".join(map(str, _hunted([mutant_of(only)], find, pool))))
+        results = ResultsFile(TypeAdapter(Result), folder / "mutants.jsonl")
         known = {result.id: result for result in results.read()}
         part, parts = shard
         drawn = draw.draw(count, seed, sources.files())[part - 1 :: parts]
-        missing = {one: _reaching(one, reached, requests) for one in drawn if one.id not in known}
-        for result in _hunted(missing, seed, most, pool):
+        for result in _hunted([one for one in drawn if one.id not in known], find, pool):
             known[result.id] = results.add(result)
     if page_path:
         page_path.write_text(page.page(list(known.values())), encoding="utf-8")
@@ -103,21 +105,24 @@ def _traced(file: Path, within: Extent, pool: Executor) -> dict[Key, Request]:
     return requests
 
 
-def _reaching(mutant: Mutant, reached: reach.Reach, requests: Mapping[Key, Request]) -> list[Request]:
-    """Those of the requests that reach a mutant."""
-    return [requests[key] for key in reached.of(mutant.file, mutant.line) if key in requests]
+def _hunted(drawn: Iterable[Mutant], find: Callable[[Mutant], Quarry | Result], pool: Executor) -> Iterator[Result]:
+    """What becomes of mutants, as each is done: the next are made while some run."""
+    started: set[Future[Result]] = set()
+    for mutant in drawn:
+        found = find(mutant)
+        if isinstance(found, Result):
+            yield _told(found)
+            continue
+        started.add(pool.submit(hunt.hunt, found))
+        if len(started) >= _IN_FLIGHT:
+            done, started = wait(started, return_when=FIRST_COMPLETED)
+            yield from (_told(future.result()) for future in done)
+    yield from (_told(future.result()) for future in as_completed(started))
 
 
-def _hunted(reaching: Mapping[Mutant, Sequence[Request]], seed: int, most: int, pool: Executor) -> Iterator[Result]:
-    """What becomes of mutants, as each is done, on at most so many of the requests that reach it."""
-    started = [
-        pool.submit(hunt.hunt, mutant, seed, hunt.likeliest(those, most), hunt.of_seed(those), len(those))
-        for mutant, those in reaching.items()
-    ]
-    for future in as_completed(started):
-        result = future.result()
-        click.echo(f"{result.fate}: {result.id} {', '.join(result.by)} {result.seconds} s", err=True)
-        yield result
+def _told(result: Result) -> Result:
+    click.echo(f"{result.fate}: {result.id} {', '.join(result.by)} {result.seconds} s", err=True)
+    return result
 
 
 if __name__ == "__main__":

@@ -11,17 +11,18 @@ import contextlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 from libcst.metadata import ExpressionContext, ExpressionContextProvider, MetadataWrapper, PositionProvider
 from mutmut.mutation import mutators
 
+from conformance.tests.jobs.mutants.codes import compiled, same_code
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["OPERATORS", "Mutant", "Place", "mutant_of", "mutants_at", "mutated", "places_of", "same_code"]
+__all__ = ["OPERATORS", "Mutant", "Place", "mutant_of", "mutants_at", "mutated", "places_of"]
 
 _EXCERPT = 100  # characters of source text
 _MESSAGE = re.compile(r"(\w*log(ger|ging)?|warnings|torch\._logging|trace_structured|unimplemented\w*)(\.|$)")
@@ -113,21 +114,10 @@ def mutated(text: str, mutant: Mutant) -> str | None:
     module = tree.module.deep_replace(*changes[mutant.number])
     changed = tree.module.code_for_node(module)
     try:
-        code = compile(changed, mutant.file, "exec", dont_inherit=True)
+        code = compiled(changed)
     except SyntaxError:
         return None
-    return None if same_code(compile(text, mutant.file, "exec", dont_inherit=True), code) else changed
-
-
-def same_code(first: CodeType, second: CodeType) -> bool:
-    """Whether two code objects do the same, whatever their lines are."""
-    return _meaning(first) == _meaning(second)
-
-
-def _meaning(code: CodeType) -> tuple[object, ...]:
-    constants = tuple(_meaning(one) if isinstance(one, CodeType) else (type(one), repr(one)) for one in code.co_consts)
-    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
-    return (code.co_code, constants, names, code.co_exceptiontable, code.co_flags, code.co_argcount)
+    return None if same_code(compiled(text), code) else changed
 
 
 def _negated_condition(node: cst.If | cst.While | cst.CompIf) -> Iterator[cst.CSTNode]:

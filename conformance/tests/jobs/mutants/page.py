@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from conformance.report import markdown
-from conformance.tests.jobs.mutants.hunt import Fate
 from conformance.tests.jobs.mutants.operators import mutant_of
+from conformance.tests.jobs.mutants.result import Fate
 from conformance.tests.jobs.mutants.sources import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from conformance.tests.jobs.mutants.hunt import Result
+    from conformance.tests.jobs.mutants.result import Result
 
 __all__ = ["Rate", "page", "rate"]
 

@@ -14,13 +14,16 @@ from conformance.catalogue.selection import decided, select
 from conformance.execution import attempts
 from conformance.isolation import tasks, torch_release
 from conformance.model.enums import EXHAUSTIVE, Extent
+from conformance.model.errors import HarnessError
 from conformance.model.request import Key  # noqa: TC001 - pydantic reads the annotations at run time
 from conformance.tests.jobs.mutants import tracing
+from conformance.tests.jobs.mutants.sources import home, site
 from conformance.tests.jobs.mutants.tracing import Traced
 from conformance.tests.jobs.results_file import ResultsFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -44,11 +47,20 @@ class Row:
     traced: Traced
 
 
+_START = ("", "", "")
+"""In place of a request: what a process reaches that only starts."""
+
+
 class Reach:
-    """By file and line, the requests that pass on the unchanged compiler and reach it."""
+    """By file and line, the requests that pass on the unchanged compiler and reach it.
+
+    What a process reaches before it is given a request runs once for all of them: whatever reaches the file reaches it.
+    """
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        passing = [row for row in rows if row.traced.passed]
+        start = [row.traced.lines for row in rows if row.key == _START]
+        self.at_start = {file: frozenset(lines) for each in start for file, lines in each.items()}
+        passing = [row for row in rows if row.traced.passed and row.key != _START]
         self.keys = [row.key for row in passing]
         self.lines: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         for number, row in enumerate(passing):
@@ -56,9 +68,16 @@ class Reach:
                 for line in lines:
                     self.lines[file][line].append(number)
 
-    def of(self, file: str, line: int) -> list[Key]:
-        """The requests that reach a line."""
-        return [self.keys[number] for number in self.lines.get(file, {}).get(line, ())]
+    def of(self, file: str, lines: AbstractSet[int]) -> list[Key]:
+        """The requests that reach any of these lines."""
+        if self.is_at_start(file, lines):
+            lines = self.lines[file].keys()
+        numbers = {number for line in lines for number in self.lines[file].get(line, ())}
+        return [self.keys[number] for number in sorted(numbers)]
+
+    def is_at_start(self, file: str, lines: AbstractSet[int]) -> bool:
+        """Whether a process reaches any of these lines before it is given a request."""
+        return not self.at_start.get(file, frozenset()).isdisjoint(lines)
 
 
 def requests(backend: str, within: Extent) -> list[Request]:
@@ -85,6 +104,8 @@ def trace(wanted: Sequence[Request], file: Path, pool: Executor) -> None:
     """Run requests that the file lacks and append a line for each."""
     results = _kept(file)
     done = {row.key for row in results.read()}
+    if _START not in done:
+        results.add(pool.submit(_row_of_start).result())
     missing = [request for request in wanted if request.key not in done]
     for future in as_completed([pool.submit(_row, request) for request in missing]):
         results.add(future.result())
@@ -96,6 +117,17 @@ def _row(request: Request) -> Row:
     return Row(key=request.key, traced=made if isinstance(made, Traced) else Traced(passed=False, lines={}))
 
 
+def _row_of_start() -> Row:
+    env = {**UNCACHED, **site({"CONFORMANCE_TRACED": str(home() / "torch" / "*")})}
+    made = tasks.result(Traced, tasks.run_task(f"{tracing.__name__}:at_start", None, env=env, timeout_s=_LIMIT_S))
+    tasks.dismiss(env)
+    if not isinstance(made, Traced):
+        message = f"what a process reaches that only starts cannot be traced: {made}"
+        raise HarnessError(message)
+    return Row(key=_START, traced=made)
+
+
+_LIMIT_S = 60.0
 _SLOWER = 4  # a traced program
 
 

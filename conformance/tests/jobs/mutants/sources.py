@@ -1,11 +1,16 @@
-"""The files of PyTorch that are mutated."""
+"""The files of PyTorch that are mutated, and how a Python starts that is told of them."""
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["GROUPS", "files", "home", "module_of"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["GROUPS", "files", "home", "module_of", "site"]
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Dynamo": (
@@ -61,3 +66,9 @@ def files() -> dict[str, tuple[str, ...]]:
 def module_of(file: str) -> str:
     """The name of the module in a file."""
     return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def site(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a Python that reads these variables at its start, in `site/sitecustomize.py`."""
+    paths = [str(Path(__file__).parent / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**variables, "PYTHONPATH": os.pathsep.join(paths)}

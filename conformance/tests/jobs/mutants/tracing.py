@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from conformance.model.request import Request
     from conformance.model.result import Attempt
 
-__all__ = ["Traced", "traced"]
+__all__ = ["Traced", "at_start", "traced"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +33,35 @@ def traced(request: Request, report: Callable[[Stage], None]) -> Traced:
     """Run a request in this process under the tracer."""
     from conformance.execution import observe  # noqa: PLC0415 - it imports torch, which who reads the result has not
 
-    root = home()
-    names = {str(root / name): name for group in files().values() for name in group}
-    tracer = coverage.Coverage(data_file=None, config_file=False, include=list(names))
+    tracer = coverage.Coverage(data_file=None, config_file=False, include=list(_names()))
     tracer.start()
     try:
         attempt: Attempt = observe.run(request, report)
     finally:
         tracer.stop()
-    data = tracer.get_data()
-    lines = {names[path]: tuple(sorted(data.lines(path) or ())) for path in data.measured_files() if path in names}
-    return Traced(passed=outcome(attempt) is Outcome.PASS, lines=lines)
+    return Traced(passed=outcome(attempt) is Outcome.PASS, lines=_lines(tracer))
+
+
+def at_start(_: None, _report: Callable[[Stage], None]) -> Traced:
+    """What a process has reached that was traced from its start (`site/sitecustomize.py`).
+
+    Raises:
+        RuntimeError: it was not.
+    """
+    tracer = coverage.Coverage.current()
+    if tracer is None:
+        message = "nothing was traced"
+        raise RuntimeError(message)
+    tracer.stop()
+    return Traced(passed=True, lines=_lines(tracer))
+
+
+def _names() -> dict[str, str]:
+    """The files that are mutated, by their paths."""
+    root = home()
+    return {str(root / name): name for group in files().values() for name in group}
+
+
+def _lines(tracer: coverage.Coverage) -> dict[str, tuple[int, ...]]:
+    data, names = tracer.get_data(), _names()
+    return {names[path]: tuple(sorted(data.lines(path) or ())) for path in data.measured_files() if path in names}

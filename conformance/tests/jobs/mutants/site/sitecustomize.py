@@ -1,6 +1,7 @@
 """Python imports this at its start where the folder is on its path: one module is loaded with another source text.
 
 `CONFORMANCE_MUTANT` names a file: the module on the first line, the text to load after it. No file of torch is changed.
+`CONFORMANCE_TRACED` is a pattern of files: the lines that are reached of them are recorded from here on.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class _Loader(SourceFileLoader):
         return compile(self._text, self.get_filename(fullname), "exec", dont_inherit=True)
 
 
-class _Finder:
+class Finder:
     """Finds one module, with its own text."""
 
     def __init__(self, name: str, text: str) -> None:
@@ -44,6 +45,11 @@ class _Finder:
         return spec
 
 
+if os.environ.get("CONFORMANCE_TRACED"):
+    import coverage
+
+    coverage.Coverage(data_file=None, config_file=False, include=[os.environ["CONFORMANCE_TRACED"]]).start()
+
 if os.environ.get("CONFORMANCE_MUTANT"):
     name, _, text = Path(os.environ["CONFORMANCE_MUTANT"]).read_text(encoding="utf-8").partition("\n")
-    sys.meta_path.insert(0, _Finder(name, text))
+    sys.meta_path.insert(0, Finder(name, text))
