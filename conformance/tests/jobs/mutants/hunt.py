@@ -63,20 +63,18 @@ def _as_backend(file: Path, request: Request) -> Request:
     """The request on its backend, which changes PyTorch when it is loaded."""
     home = file.with_name(f"{request.backend.name}.py")
     if not home.exists():
-        home.write_text(
-            _BACKEND.format(live=live.__name__, file=str(file), name=request.backend.name), encoding="utf-8"
-        )
+        home.write_text(_BACKEND.format(live=live.__name__, file=str(file), ref=request.backend.ref), encoding="utf-8")
     return replace(request, backend=replace(request.backend, ref=f"{home}:backend", env=UNCACHED))
 
 
 _BACKEND = """\
 from pathlib import Path
 
+from conformance.backend.resolution import load
 from {live} import become
 
 become(Path({file!r}))
-
-from conformance.backends.{name} import backend
+backend, _ = load({ref!r})
 """
 
 
