@@ -103,6 +103,11 @@ _TABLES_OF_DEVICE = ("torch._inductor.fx_passes.joint_graph:lazy_init",)
 
 def steps() -> list[Step]:
     """Return the steps that a fork server takes before it forks a child, in order."""
+    return [*preparations(), *rehearsals()]
+
+
+def preparations() -> list[Step]:
+    """Return those that import, and fill what is kept for a whole process."""
     return [
         Step(name="import torch", action=_import_torch, required=True),
         Step(name="look private names up", action=torch_names.require, required=True),
@@ -117,6 +122,12 @@ def steps() -> list[Step]:
         Step(name="have compilers write whole files", action=have_inductor_write_whole),
         Step(name="share precompiled headers", action=_share_precompiled_headers),
         Step(name="have Dynamo not time guards", action=_skip_timing_of_guards),
+    ]
+
+
+def rehearsals() -> list[Step]:
+    """Return those that compile something, so that no child does it for the first time."""
+    return [
         Step(name="rehearse eager", action=partial(_rehearse, "eager", _forward)),
         Step(name="rehearse aot_eager", action=partial(_rehearse, "aot_eager", _forward)),
         Step(name="rehearse eager with backward", action=partial(_rehearse, "eager", _forward_and_backward)),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from conformance.model.request import Request
     from conformance.model.result import Attempt
 
-__all__ = ["Traced", "at_start", "traced"]
+__all__ = ["Traced", "print_start", "traced"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +45,20 @@ def traced(request: Request, report: Callable[[Stage], None]) -> Traced:
     return Traced(passed=outcome(attempt) is Outcome.PASS, lines=_lines(tracer))
 
 
-def at_start(_: None, _report: Callable[[Stage], None]) -> Traced:
-    """What a process has reached that was traced from its start (`site/sitecustomize.py`).
+def print_start() -> None:
+    """Prepare this process as a fork server is, and print as JSON what was reached, by file.
 
-    Raises:
-        RuntimeError: it was not.
+    It has to be traced from its start (`site/sitecustomize.py`).
     """
+    from conformance.execution.warmup import preparations  # noqa: PLC0415 - the lines of what it imports count too
+
+    for step in preparations():
+        with suppress(Exception):  # as a fork server leaves out what this release lacks
+            step.action()
     tracer = coverage.Coverage.current()
-    if tracer is None:
-        message = "nothing was traced"
-        raise RuntimeError(message)
-    tracer.stop()
-    return Traced(passed=True, lines=_lines(tracer))
+    if tracer is not None:
+        tracer.stop()
+        sys.stdout.write(json.dumps(_lines(tracer)))
 
 
 def _names() -> dict[str, str]:
