@@ -124,7 +124,8 @@ def _row_of_start() -> Row:
     given = {**os.environ, **site({"CONFORMANCE_TRACED": str(home() / "torch" / "*")})}
     command = [sys.executable, "-c", f"from {tracing.__name__} import print_start; print_start()"]
     done = subprocess.run(command, env=given, stdout=subprocess.PIPE, text=True, check=True)
-    return Row(key=_START, traced=Traced(passed=True, lines=json.loads(done.stdout)))
+    lines = {file: tuple(numbers) for file, numbers in json.loads(done.stdout).items()}
+    return Row(key=_START, traced=Traced(passed=True, lines=lines))
 
 
 _SLOWER = 4  # a traced program
