@@ -1,8 +1,8 @@
 """Draw mutants of PyTorch's compiler, run those that a request reaches, and write the page of what became of them.
 
 `python -m conformance.tests.jobs.mutants FOLDER` traces the requests, once for a release of torch, and draws 30
-mutants; both are kept in the folder, and only what is missing is run. `--only ID` runs one mutant again and prints what
-is seen. With `--scheduler` the workers of a dask cluster run them.
+mutants; both are kept in the folder, results elsewhere with `--done`, and only what is missing is run. `--only ID` runs
+one mutant again and prints what is seen. With `--scheduler` the workers of a dask cluster run them.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ _IN_FLIGHT = 32  # mutants that are run or wait for it, each with the text of a 
 @click.option("--scheduler", metavar="PLACE", help="Of a cluster: its address, local:N, or a file.")
 @click.option("--shard", type=(int, int), default=(1, 1), show_default=True, help="Part of the mutants: I N.")
 @click.option("--only", metavar="ID", help="Run this mutant alone.")
+@click.option(
+    "--done", type=click.Path(dir_okay=False, path_type=Path), help="Where results are kept; default: FOLDER."
+)
 @click.option("--page", "page_path", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the page.")
 def main(
     *,
@@ -63,6 +66,7 @@ def main(
     scheduler: str | None,
     shard: tuple[int, int],
     only: str | None,
+    done: Path | None,
     page_path: Path | None,
 ) -> None:
     """Run what is missing, write the page, and say how many were killed."""
@@ -72,7 +76,7 @@ def main(
         find = partial(quarry.find, seed=seed, most=most, reached=reach.read(folder / "reach.jsonl"), requests=requests)
         if only:
             sys.exit("\n".join(map(str, _hunted([mutant_of(only)], find, pool))))
-        results = ResultsFile(TypeAdapter(Result), folder / "mutants.jsonl")
+        results = ResultsFile(TypeAdapter(Result), done or folder / "mutants.jsonl")
         known = {result.id: result for result in results.read()}
         part, parts = shard
         drawn = draw.draw(count, seed, sources.files())[part - 1 :: parts]
