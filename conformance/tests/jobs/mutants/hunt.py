@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conformance.execution import attempts
 from conformance.isolation import tasks
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["hunt"]
 
 _BATCH = 6
+_LIMIT_S = 40.0  # several times what any of them takes on a slow machine
 _SEED_SEES = frozenset({"values", "gradients", "exceptions"})
 
 
@@ -64,7 +65,7 @@ def _as_backend(file: Path, request: Request) -> Request:
     home = file.with_name(f"{request.backend.name}.py")
     if not home.exists():
         home.write_text(_BACKEND.format(live=live.__name__, file=str(file), ref=request.backend.ref), encoding="utf-8")
-    return replace(request, backend=replace(request.backend, ref=f"{home}:backend", env=UNCACHED))
+    return _on(request, ref=f"{home}:backend", env=UNCACHED)
 
 
 _BACKEND = """\
@@ -80,7 +81,12 @@ backend, _ = load({ref!r})
 
 def _served(file: Path, request: Request) -> Request:
     """The request in the server of the mutant: one serves all backends."""
-    return replace(request, backend=replace(request.backend, env=_server(file)))
+    return _on(request, env=_server(file))
+
+
+def _on(request: Request, **changes: Any) -> Request:  # noqa: ANN401 - fields of BackendInfo
+    """The request on its backend with changes; a mutant that does not end is not waited for as long as a backend."""
+    return replace(request, backend=replace(request.backend, **changes), timeout_s=min(request.timeout_s, _LIMIT_S))
 
 
 def _server(file: Path) -> dict[str, str]:
