@@ -84,7 +84,7 @@ def _served(file: Path, request: Request) -> Request:
     return _on(request, env=_server(file))
 
 
-def _on(request: Request, **changes: Any) -> Request:  # noqa: ANN401 - fields of BackendInfo
+def _on(request: Request, **changes: Any) -> Request:
     """The request on its backend with changes; a mutant that does not end is not waited for as long as a backend."""
     return replace(request, backend=replace(request.backend, **changes), timeout_s=min(request.timeout_s, _LIMIT_S))
 
