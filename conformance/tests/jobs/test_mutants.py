@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conformance.model.request import BackendInfo
 from conformance.tests.fakes import a_case, a_request
 from conformance.tests.jobs import mutants
-from conformance.tests.jobs.mutants import draw, page, quarry, reach, sources
+from conformance.tests.jobs.mutants import draw, hunt, page, quarry, reach, sources
 from conformance.tests.jobs.mutants.codes import compiled, differing, is_within_functions, lines_of
 from conformance.tests.jobs.mutants.operators import OPERATORS, Mutant, mutant_of, mutants_at, mutated, places_of
+from conformance.tests.jobs.mutants.quarry import Quarry
 from conformance.tests.jobs.mutants.reach import Reach
 from conformance.tests.jobs.mutants.result import Fate, Result
 
@@ -161,6 +163,28 @@ def test_what_nothing_reaches_is_counted_as_such() -> None:
     mutant = draw.draw(1, 0, PARTITIONER)[0]
     found = quarry.find(mutant, seed=0, most=9, reached=Reach([]), requests={})
     assert found == Result(id=mutant.id, fate=Fate.UNREACHED, seed=0, before=mutant.before, after=mutant.after)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("after", "is_live", "expected"),
+    [
+        ("return lambda *args: [out + 1 for out in gm.forward(*args)]", True, (Fate.KILLED, "values")),
+        ("return lambda *args: [out + 1 for out in gm.forward(*args)]", False, (Fate.KILLED, "values")),
+        ("return lambda *args: gm.forward(*args)", True, (Fate.SURVIVED, "")),
+    ],
+)
+def test_a_mutant_is_killed_by_what_it_gets_wrong(after: str, is_live: bool, expected: tuple[Fate, str]) -> None:
+    """Whether a child of a warm server becomes it, or it has a server of its own; what does the same survives."""
+    file = "torch/_dynamo/backends/debugging.py"
+    text = (sources.home() / file).read_text(encoding="utf-8").replace("return gm.forward", after, 1)
+    mutant = Mutant(file=file, line=1, column=0, operator="drop_not", number=0)
+    chosen = [a_request(a_case(), BackendInfo(ref="eager", name="eager"))]
+    found = hunt.hunt(
+        Quarry(mutant=mutant, seed=0, text=text, is_live=is_live, chosen=chosen, seeds=chosen, reaching=1)
+    )
+    assert (found.fate, found.by[0] if found.by else "") == expected
+    assert found.by_seed is (found.fate is Fate.KILLED)
 
 
 MODULE = """
