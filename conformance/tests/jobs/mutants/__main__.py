@@ -18,6 +18,7 @@ import click
 from pydantic import TypeAdapter
 
 from conformance.execution.cluster import connected
+from conformance.isolation import torch_release
 from conformance.model.enums import Extent
 from conformance.tests.jobs.mutants import draw, hunt, page, quarry, reach, sources
 from conformance.tests.jobs.mutants.operators import mutant_of
@@ -83,7 +84,8 @@ def main(
         for result in _hunted([one for one in drawn if one.id not in known], find, pool):
             known[result.id] = results.add(result)
     if page_path:
-        page_path.write_text(page.page(list(known.values())), encoding="utf-8")
+        release = torch_release.installed().version
+        page_path.write_text(page.page(list(known.values()), release), encoding="utf-8")
     rate = page.rate([known[mutant.id] for mutant in drawn])
     click.echo(f"killed {rate.killed} of {rate.judged} that a request reaches", err=True)
 

@@ -46,13 +46,13 @@ def rate(results: Sequence[Result]) -> Rate:
     return Rate(killed=sum(one.fate is Fate.KILLED for one in judged), judged=len(judged))
 
 
-def page(results: Sequence[Result]) -> str:
-    """The page as markdown."""
+def page(results: Sequence[Result], release: str) -> str:
+    """The page as markdown; `release` is that of torch whose mutants they are."""
     results = sorted(results, key=lambda one: one.id)
     seeds = sorted({one.seed for one in results})
     text = markdown.page(
         "# Mutants",
-        _ABOUT,
+        f"{_ABOUT} They are mutants of torch {release}.",
         _table("draw", [(f"seed {seed}", [one for one in results if one.seed == seed]) for seed in seeds]),
         "## By part of PyTorch",
         _grouped("part", results, _group()),
