@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from conformance.model.enums import Kind, Outcome
+from conformance.model.moves import move_of
 from conformance.verdict.expectations import TODO
 
 if TYPE_CHECKING:
@@ -78,11 +79,17 @@ def as_entries(failures: Iterable[Failure], seen: Iterable[Observed]) -> list[di
     alike: dict[tuple[How, Why, tuple[tuple[str, str], ...]], list[str]] = {}
     for (how, why, case_id), variants in failing.items():
         for axes in _axes(variants, variants_of[case_id]):
-            alike.setdefault((how, why, tuple(axes.items())), []).append(case_id)
+            alike.setdefault((how, why, tuple((axes | _of_moves(how, variants)).items())), []).append(case_id)
     return [_entry(how, why, axes, sorted(case_ids)) for (how, why, axes), case_ids in alike.items()]
 
 
-def _axes(chosen: Sequence[Variant], every: Sequence[Variant]) -> Iterator[Mapping[str, str]]:
+def _of_moves(how: How, variants: Iterable[Variant]) -> dict[str, str]:
+    """The moves that all of these variants make, where nothing else failed: a variant without any cannot fail so."""
+    values = {variant.moves for variant in variants}
+    return {"moves": values.pop()} if how.checks and all(map(move_of, how.checks)) and len(values) == 1 else {}
+
+
+def _axes(chosen: Sequence[Variant], every: Sequence[Variant]) -> Iterator[dict[str, str]]:
     """Select some variants of a case by axes: by none, by one, or by all axes of a variant."""
     left = [variant for variant in every if variant in chosen]
     if len(left) == len(every):
@@ -93,7 +100,7 @@ def _axes(chosen: Sequence[Variant], every: Sequence[Variant]) -> Iterator[Mappi
         if all(variant in chosen for variant in matching) and any(variant in left for variant in matching):
             yield {axis: value}
             left = [variant for variant in left if variant not in matching]
-    yield from (variant.axes for variant in left)
+    yield from (dict(variant.axes) for variant in left)
 
 
 def _entry(how: How, why: Why, axes: Iterable[tuple[str, str]], case_ids: Sequence[str]) -> dict[str, Any]:

@@ -111,6 +111,17 @@ def test_a_variant_that_passes_leaves_the_others_their_reason() -> None:
     assert seen.text.count("reason: it doubles twice") == 2
 
 
+def test_what_only_moves_show_is_no_failure_of_a_variant_without_them() -> None:
+    """Also where that one was not run: the entry is for the moves."""
+    usual = Variant(moves="usual")
+    case = a_case("demo.first.one", variants=(Variant(), usual))
+    made = _record(case, usual, failed("move.each_result"))
+    text = renew("", "mine.expected.yaml", [made], [case], host=HOST).text
+    assert text.startswith("- cases: demo.first.one\n  variants: {moves: usual}\n  outcome: fail\n")
+    other = _record(case, usual, failed("values", "move.each_result"))
+    assert "variants" not in renew("", "mine.expected.yaml", [other], [case], host=HOST).text
+
+
 def test_a_new_failure_waits_for_its_reason(tmp_path: Path) -> None:
     """Cases that fail alike are one entry; the gate refuses the file until a reason is written."""
     seen = renewed("", {"one": failed("gradients"), "two": failed("gradients"), "three": vacuous()})
