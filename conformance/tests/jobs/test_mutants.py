@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import lzma
 import os
 import subprocess
 import sys
@@ -330,6 +331,16 @@ def test_the_reach_is_of_what_passes(tmp_path: Path) -> None:
     found = reach.read(file)
     assert found.of("f.py", {2}) == [("eager", "a.x.1", "v")]
     assert found.of("f.py", {3}) == found.of("g.py", {1}) == []
+
+
+def test_a_packed_reach_is_unpacked(tmp_path: Path) -> None:
+    """The file that is kept in a repository; what is there already counts."""
+    row = '{"key": ["eager", "a.x.1", "v"], "traced": {"passed": true, "lines": {"f.py": [1]}}}\n'
+    file = tmp_path / "reach.jsonl"
+    file.with_name("reach.jsonl.xz").write_bytes(lzma.compress(row.encode()))
+    assert reach.read(file).of("f.py", {1}) == [("eager", "a.x.1", "v")]
+    file.write_text("", encoding="utf-8")
+    assert reach.read(file).of("f.py", {1}) == []
 
 
 def test_whatever_reaches_a_file_reaches_what_runs_when_a_process_starts(tmp_path: Path) -> None:

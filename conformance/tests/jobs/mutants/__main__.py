@@ -1,8 +1,9 @@
 """Draw mutants of PyTorch's compiler, run those that a request reaches, and write the page of what became of them.
 
 `python -m conformance.tests.jobs.mutants FOLDER` traces the requests, once for a release of torch, and draws 30
-mutants; both are kept in the folder, results elsewhere with `--done`, and only what is missing is run. `--only ID` runs
-one mutant again and prints what is seen. With `--scheduler` the workers of a dask cluster run them.
+mutants; both are kept in the folder, and only what is missing is run. What was traced is taken from `reach.jsonl.xz`,
+where that is there alone. `--only ID` runs one mutant again and prints what is seen. With `--scheduler` the workers of
+a dask cluster run them.
 """
 
 from __future__ import annotations
@@ -67,17 +68,17 @@ def main(
     scheduler: str | None,
     shard: tuple[int, int],
     only: str | None,
-    done: Path | None,
     page_path: Path | None,
 ) -> None:
     """Run what is missing, write the page, and say how many were killed."""
     folder.mkdir(parents=True, exist_ok=True)
+    traces = folder / "reach.jsonl"
     with _hunters(jobs, scheduler) as pool:
-        requests = _traced(folder / "reach.jsonl", Extent(within), pool)
-        find = partial(quarry.find, seed=seed, most=most, reached=reach.read(folder / "reach.jsonl"), requests=requests)
+        requests = _traced(traces, Extent(within), pool)
+        find = partial(quarry.find, seed=seed, most=most, reached=reach.read(traces), requests=requests)
         if only:
             sys.exit("\n".join(map(str, _hunted([mutant_of(only)], find, pool))))
-        results = ResultsFile(TypeAdapter(Result), done or folder / "mutants.jsonl")
+        results = ResultsFile(TypeAdapter(Result), folder / "mutants.jsonl")
         known = {result.id: result for result in results.read()}
         part, parts = shard
         drawn = draw.draw(count, seed, sources.files())[part - 1 :: parts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -132,9 +133,12 @@ _SLOWER = 4  # a traced program
 
 
 def read(file: Path) -> Reach:
-    """The reach that a file holds."""
+    """The reach that a file holds, or a packed one beside it (`.xz`) where it is not there."""
     return Reach(_kept(file).read())
 
 
 def _kept(file: Path) -> ResultsFile[Row]:
+    packed = file.with_name(f"{file.name}.xz")
+    if packed.exists() and not file.exists():
+        file.write_bytes(lzma.decompress(packed.read_bytes()))
     return ResultsFile(TypeAdapter(Row), file)
