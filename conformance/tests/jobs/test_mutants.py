@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 def work(a: int, b=1, *, c=None):
     """Another one."""
     log.debug("at %s", a)
+    _step_logger()(a, "log.debug")
+    EventLogger.add(a, "log.debug")
     assert a is not None, "no a"
     if not a or b > 2:
         raise ValueError(a, b)

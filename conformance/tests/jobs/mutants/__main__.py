@@ -48,7 +48,7 @@ _IN_FLIGHT = 32  # mutants that are run or wait for it, each with the text of a 
     help="Of the requests that mutants are run on.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the draw.")
-@click.option("--most", default=60, show_default=True, help="Requests that a mutant is run on.")
+@click.option("--most", default=40, show_default=True, help="Requests that a mutant is run on.")
 @click.option("--jobs", default=2, show_default=True)
 @click.option("--scheduler", metavar="PLACE", help="Of a cluster: its address, local:N, or a file.")
 @click.option("--shard", type=(int, int), default=(1, 1), show_default=True, help="Part of the mutants: I N.")

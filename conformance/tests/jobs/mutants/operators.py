@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["OPERATORS", "Mutant", "Place", "mutant_of", "mutants_at", "mutated", "places_of"]
 
 _EXCERPT = 100  # characters of source text
-_MESSAGE = re.compile(r"(\w*log(ger|ging)?|warnings|torch\._logging|trace_structured|unimplemented\w*)(\.|$)")
+_MESSAGE = re.compile(
+    r"(\w*log(ger|ging)?(\(\))?|\w*Logger|warnings|torch\._logging|trace_structured\w*|signpost_event|unimplemented\w*)(\.|$)"
+)
 _TARGETS = {ExpressionContext.STORE, ExpressionContext.DEL}
 _SKIPPED = (cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom, cst.Raise, cst.Assert, cst.Global, cst.Nonlocal)
 
