@@ -129,7 +129,7 @@ def test_a_mutant_of_another_release_is_refused() -> None:
 
 def test_a_draw_is_the_same_for_its_seed_and_takes_the_operators_in_turn() -> None:
     """A larger draw with another seed has other mutants."""
-    first, again = draw.draw(13, 0, PARTITIONER), draw.draw(13, 0, PARTITIONER)
+    first, again = [*draw.draw(13, 0, PARTITIONER)], [*draw.draw(13, 0, PARTITIONER)]
     assert first == again
     assert len({mutant.operator for mutant in first}) > 10
     assert not {mutant.id for mutant in first} & {mutant.id for mutant in draw.draw(13, 1, PARTITIONER)}
@@ -163,7 +163,7 @@ def test_requests_take_turns_by_area() -> None:
 
 def test_what_nothing_reaches_is_counted_as_such() -> None:
     """Nothing is started for it."""
-    mutant = draw.draw(1, 0, PARTITIONER)[0]
+    mutant = next(draw.draw(1, 0, PARTITIONER))
     found = quarry.find(mutant, seed=0, most=9, reached=Reach([]), requests={})
     assert found == Result(id=mutant.id, fate=Fate.UNREACHED, seed=0, before=mutant.before, after=mutant.after)
 

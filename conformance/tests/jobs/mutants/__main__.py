@@ -12,6 +12,7 @@ import sys
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,14 +82,14 @@ def main(
         results = ResultsFile(TypeAdapter(Result), folder / "mutants.jsonl")
         known = {result.id: result for result in results.read()}
         part, parts = shard
-        drawn = draw.draw(count, seed, sources.files())[part - 1 :: parts]
-        for result in _hunted([one for one in drawn if one.id not in known], find, pool):
+        drawn = islice(draw.draw(count, seed, sources.files()), part - 1, None, parts)
+        for result in _hunted((one for one in drawn if one.id not in known), find, pool):
             known[result.id] = results.add(result)
     if page_path:
         release = torch_release.installed().version
         page_path.write_text(page.page(list(known.values()), release), encoding="utf-8")
-    rate = page.rate([known[mutant.id] for mutant in drawn])
-    click.echo(f"killed {rate.killed} of {rate.judged} that a request reaches", err=True)
+    rate = page.rate([result for result in known.values() if result.seed == seed])
+    click.echo(f"killed {rate.killed} of {rate.judged} of this seed that a request reaches", err=True)
 
 
 @contextmanager

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 
-def draw(count: int, seed: int, groups: Mapping[str, Sequence[str]]) -> list[Mutant]:
+def draw(count: int, seed: int, groups: Mapping[str, Sequence[str]]) -> Iterator[Mutant]:
     """Draw mutants, as many of each group: of its files by their size, and of each of these by operators in turn.
+
+    Those of a file follow each other, for parsing one takes seconds.
 
     Args:
         count: how many.
@@ -27,14 +29,12 @@ def draw(count: int, seed: int, groups: Mapping[str, Sequence[str]]) -> list[Mut
         groups: files relative to `home`, by name.
     """
     each, more = divmod(count, len(groups))
-    drawn: list[Mutant] = []
     for place, (name, members) in enumerate(groups.items()):
         chance = random.Random(f"{seed} {name}")  # noqa: S311 - a draw, no secret
         sizes = [(home() / file).stat().st_size for file in members]
         chosen = Counter(chance.choices(members, sizes, k=each + (place < more)))
         for file in sorted(chosen):
-            drawn += islice(_of_file(file, chance), chosen[file])
-    return drawn
+            yield from islice(_of_file(file, chance), chosen[file])
 
 
 def _of_file(file: str, chance: random.Random) -> Iterator[Mutant]:
