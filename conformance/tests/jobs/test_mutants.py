@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import lzma
 import os
 import subprocess
@@ -13,6 +14,7 @@ from conformance.model.request import BackendInfo
 from conformance.tests.fakes import a_case, a_request
 from conformance.tests.jobs import mutants
 from conformance.tests.jobs.mutants import draw, hunt, page, quarry, reach, sources
+from conformance.tests.jobs.mutants.__main__ import main
 from conformance.tests.jobs.mutants.codes import compiled, differing, is_within_functions, lines_of
 from conformance.tests.jobs.mutants.operators import OPERATORS, Mutant, mutant_of, mutants_at, mutated, places_of
 from conformance.tests.jobs.mutants.quarry import Quarry
@@ -362,3 +364,9 @@ def test_whatever_reaches_a_file_reaches_what_runs_when_a_process_starts(tmp_pat
 def test_operators_have_names_for_ids() -> None:
     """A colon separates the parts of an id."""
     assert not [name for name in OPERATORS if ":" in name]
+
+
+def test_the_command_takes_what_it_declares() -> None:
+    """Its options are those of the function; a whole run takes too long for a test."""
+    assert main.callback
+    assert {one.name for one in main.params} == set(inspect.signature(main.callback).parameters)

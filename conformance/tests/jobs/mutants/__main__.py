@@ -54,9 +54,6 @@ _IN_FLIGHT = 32  # mutants that are run or wait for it, each with the text of a 
 @click.option("--scheduler", metavar="PLACE", help="Of a cluster: its address, local:N, or a file.")
 @click.option("--shard", type=(int, int), default=(1, 1), show_default=True, help="Part of the mutants: I N.")
 @click.option("--only", metavar="ID", help="Run this mutant alone.")
-@click.option(
-    "--done", type=click.Path(dir_okay=False, path_type=Path), help="Where results are kept; default: FOLDER."
-)
 @click.option("--page", "page_path", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the page.")
 def main(
     *,
