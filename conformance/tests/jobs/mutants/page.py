@@ -12,7 +12,7 @@ from conformance.tests.jobs.mutants.result import Fate
 from conformance.tests.jobs.mutants.sources import files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from conformance.tests.jobs.mutants.result import Result
 
@@ -52,7 +52,8 @@ def page(results: Sequence[Result], release: str) -> str:
     seeds = sorted({one.seed for one in results})
     text = markdown.page(
         "# Mutants",
-        f"{_ABOUT} They are mutants of torch {release}.",
+        _ABOUT,
+        f"They are mutants of torch {release}.{_not_run(results)}",
         _table("draw", [(f"seed {seed}", [one for one in results if one.seed == seed]) for seed in seeds]),
         "## By part of PyTorch",
         _grouped("part", results, _group()),
@@ -74,6 +75,13 @@ def page(results: Sequence[Result], release: str) -> str:
         ),
     )
     return text.replace(markdown.MARKER, _MARKER)
+
+
+def _not_run(results: Iterable[Result]) -> str:
+    """The parts of which no mutant was run, as a sentence; empty if there is none."""
+    group = _group()
+    missing = [name for name in files() if name not in {group(one) for one in results}]
+    return f" Not run yet: {', '.join(missing)}." if missing else ""
 
 
 def _group() -> Callable[[Result], str]:
