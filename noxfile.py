@@ -273,7 +273,7 @@ def mutants(session: nox.Session) -> None:
     """Run machine-made mutants of PyTorch's compiler; a folder as argument keeps what was run, and is continued.
 
     Without arguments it is a sample: 30 mutants on the requests of `--tier quick`. The published ones are continued by
-    `-- results/mutants/2.13.0+cpu --count 1000 --page results/mutants.md`, with CONFORMANCE_CONSTRAINTS of that release.
+    `-- results/mutants/2.13.0+cpu --count 1000 --page results/mutants.md`, on that release (CONFORMANCE_CONSTRAINTS).
     """
     install(session, "--editable", ".[test]")
     folder, *options = session.posargs or [session.create_tmp(), "--tier", "quick"]
