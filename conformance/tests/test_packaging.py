@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LINES_OF_A_FILE = 400  # without docstrings and empty lines; 300 is what we aim at
 LINES_OF_A_FUNCTION = 40
-BYTES_OF_RECORDS = 11_000_000
+BYTES_OF_A_REQUEST = 1_200
 
 
 @pytest.fixture(scope="module")
@@ -231,8 +231,10 @@ def test_functions_are_short(checkout: Path) -> None:
 
 
 def test_the_records_stay_small(checkout: Path) -> None:
-    """The committed records of each run stay under 9 MB, of which moves of the caller are 4."""
-    assert max(path.stat().st_size for path in (checkout / "results" / "records").rglob("*.jsonl")) < BYTES_OF_RECORDS
+    """Those of the largest committed run stay under 1.2 kB a request, with its moves and attributions."""
+    largest = max((checkout / "results" / "records").rglob("*.jsonl"), key=lambda path: path.stat().st_size)
+    requests = largest.read_text(encoding="utf-8").count('"kind":"record"')
+    assert largest.stat().st_size < BYTES_OF_A_REQUEST * requests
 
 
 def test_the_readme_explains_the_verdicts_as_the_legend_does(readme: str) -> None:
