@@ -10,7 +10,7 @@ from tabulate import tabulate
 from conformance.verdict.legend import MEANING, counting, gate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
     "MARKER",
@@ -66,6 +66,13 @@ def anchor_of(heading: str) -> str:
 def folded(summary: str, lines: Iterable[str]) -> str:
     """Lines that are shown on demand, as GitHub and HTML do."""
     return "\n".join([f"<details><summary>{summary}</summary>", "", *lines, "", "</details>"])
+
+
+def shortened(lines: Sequence[str], shown: int) -> Iterator[str]:
+    """The blocks of a long list: so many of its lines, and the others on demand."""
+    yield "\n".join(lines[:shown])
+    if more := lines[shown:]:
+        yield folded(f"{len(more)} more", more)
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = ()) -> str:

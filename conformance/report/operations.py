@@ -161,9 +161,7 @@ def _left(records: Iterable[Record], backends: Sequence[str], links: Links) -> I
             for place, name in enumerate(names, 1)
         ]
         yield f"### {links.backend(backend)}: {markdown.plural(len(names), 'operation')}"
-        yield "\n".join(lines[:_SHOWN])
-        if more := lines[_SHOWN:]:
-            yield markdown.folded(f"{len(more)} more", more)
+        yield from markdown.shortened(lines, _SHOWN)
 
 
 def _is_inherited(record: Record) -> bool:

@@ -48,9 +48,7 @@ def root_causes(rows: pd.DataFrame) -> Iterator[str]:
     ]
     unknown = "" if failing["attribution"].notna().any() else f"\n\n{_UNATTRIBUTED}"
     yield f"## Root causes ({len(names)})\n\n{_ABOUT}{unknown}"
-    yield "\n".join(lines[:_SHOWN])
-    if more := lines[_SHOWN:]:
-        yield markdown.folded(f"{len(more)} more", more)
+    yield from markdown.shortened(lines, _SHOWN)
 
 
 def _line(name: str, having: pd.DataFrame, rows: pd.DataFrame) -> str:

@@ -79,8 +79,8 @@ def page(results: Sequence[Result], release: str) -> str:
 
 def _not_run(results: Iterable[Result]) -> str:
     """The parts of which no mutant was run, as a sentence; empty if there is none."""
-    group = _group()
-    missing = [name for name in files() if name not in {group(one) for one in results}]
+    run = set(map(_group(), results))
+    missing = [name for name in files() if name not in run]
     return f" Not run yet: {', '.join(missing)}." if missing else ""
 
 

@@ -49,9 +49,8 @@ def main() -> None:
     names = functions()
     known = by_name(operations())
     counts = Counter(operation for name in names for operation in called(name, known))
-    lines = [f"    {json.dumps(name)}: {count}" for name, count in sorted(counts.items())]
-    uses = ",\n".join(lines)
-    PATH.write_text(f'{{\n  "functions": {len(names)},\n  "uses": {{\n{uses}\n  }}\n}}\n', encoding="utf-8")
+    counted = {"functions": len(names), "uses": counts}
+    PATH.write_text(f"{json.dumps(counted, indent=2, sort_keys=True)}\n", encoding="utf-8")
     sys.stdout.write(f"wrote {PATH.name}: {len(counts)} operations that {len(names)} functions call\n")
 
 
