@@ -53,7 +53,29 @@ def work(a: int, b=1, *, c=None):
     return total if c in total else -a
 '''
 PARTITIONER = {"partitioner": ("torch/_functorch/partitioners.py",)}
-LONG = "x" * 200
+SAVING = "out * torch.ones_like(out)"
+
+
+UNSEEN = '''
+class Kept:
+    size: int = 3
+
+    def __repr__(self):
+        return "a" * 2
+
+    def format_kept(self, width=4):
+        return [width, 5]
+
+
+def work(a, limit=6, *, deep=False):
+    first: str | None = None
+    if a is None or limit < 7:
+        raise AssertionError(f"no {a}")
+    with dynamo_timed("work", log=True):
+        if sys.version_info >= (3, 12) and a:
+            first
+    return a if sys.platform == "linux" else a
+'''
 
 
 def every(text: str) -> Iterator[Mutant]:
@@ -103,6 +125,11 @@ def test_what_cannot_change_a_result_is_left_alone() -> None:
     lines |= {number for number, line in enumerate(TEXT.splitlines(), 1) if "log.debug" in line or "assert" in line}
     lines |= {number for number, line in enumerate(TEXT.splitlines(), 1) if "raise" in line}
     assert not [mutant for mutant in every(TEXT) if mutant.line in lines]
+
+
+def test_what_only_people_read_or_no_line_shows_is_left_alone() -> None:
+    """Defaults, assertions in other words, texts for people, and questions after the release of Python."""
+    assert {(each.line, each.operator) for each in every(UNSEEN)} == {(12, "return_early"), (19, "drop_statement")}
 
 
 def test_every_mutant_is_python_of_another_meaning_or_none() -> None:
@@ -177,10 +204,11 @@ def test_what_nothing_reaches_is_counted_as_such() -> None:
         ("return lambda *args: [out + 1 for out in gm.forward(*args)]", True, (Fate.KILLED, "values")),
         ("return lambda *args: [out + 1 for out in gm.forward(*args)]", False, (Fate.KILLED, "values")),
         ("return lambda *args: gm.forward(*args)", True, (Fate.SURVIVED, "")),
+        (f"return lambda *args: [{SAVING} for out in gm.forward(*args)]", True, (Fate.NOTICED, "saved_bytes")),
     ],
 )
 def test_a_mutant_is_killed_by_what_it_gets_wrong(after: str, is_live: bool, expected: tuple[Fate, str]) -> None:
-    """Whether a child of a warm server becomes it, or it has a server of its own; what does the same survives."""
+    """Whether a child of a warm server becomes it, or it has a server of its own; what only keeps more is noticed."""
     file = "torch/_dynamo/backends/debugging.py"
     text = (sources.home() / file).read_text(encoding="utf-8").replace("return gm.forward", after, 1)
     mutant = Mutant(file=file, line=1, column=0, operator="drop_not", number=0)
@@ -312,14 +340,17 @@ def test_the_page_counts_what_was_reached(tmp_path: Path) -> None:
         Result(id=f"{file}:1:0:drop_not:0", fate=Fate.KILLED, seed=0, by=("values",), backend="eager", kind="case"),
         Result(id=f"{file}:2:0:drop_not:0", fate=Fate.SURVIVED, seed=0, before="not a", after="a", requests=7),
         Result(id=f"{file}:3:0:drop_not:0", fate=Fate.UNREACHED, seed=1),
+        Result(id=f"{file}:4:0:drop_not:0", fate=Fate.NOTICED, seed=0, by=("graph_count",), backend="eager"),
     ]
-    assert str(page.rate(results)) == "1 of 2 (50%)"
-    assert str(page.rate([])) == ""
+    assert str(page.rate(results, Fate.KILLED)) == "1 of 3 (33%)"
+    assert str(page.rate([], Fate.KILLED)) == ""
     text = page.page(results, "2.13.0")
     assert "They are mutants of torch 2.13.0. Not run yet: Dynamo, AOTAutograd, decompositions, Inductor" in text
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
-    assert ["partitioner", "3", "1", "1", "1", "", "", "1 of 2 (50%)", "0 of 2 (0%)"] in rows
-    assert ["case", "eager", "values", "1"] in rows
+    rates = ["1 of 3 (33%)", "2 of 3 (67%)", "0 of 3 (0%)"]
+    assert ["partitioner", "4", "1", "1", "1", "1", "", "", *rates] in rows
+    assert ["killed", "case", "eager", "values", "1"] in rows
+    assert ["an advisory alone", "", "eager", "graph_count", "1"] in rows
     assert [f"{file}:2:0:drop_not:0", "not a", "a", "7", "0"] in rows
 
 

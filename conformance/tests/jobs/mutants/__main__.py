@@ -24,7 +24,7 @@ from conformance.isolation import torch_release
 from conformance.model.enums import Extent
 from conformance.tests.jobs.mutants import draw, hunt, page, quarry, reach, sources
 from conformance.tests.jobs.mutants.operators import mutant_of
-from conformance.tests.jobs.mutants.result import Result
+from conformance.tests.jobs.mutants.result import Fate, Result
 from conformance.tests.jobs.results_file import ResultsFile
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def main(
     if page_path:
         release = torch_release.installed().version
         page_path.write_text(page.page(list(known.values()), release), encoding="utf-8")
-    rate = page.rate([result for result in known.values() if result.seed == seed])
-    click.echo(f"killed {rate.killed} of {rate.judged} of this seed that a request reaches", err=True)
+    rate = page.rate([result for result in known.values() if result.seed == seed], Fate.KILLED)
+    click.echo(f"killed {rate} of this seed that a request reaches", err=True)
 
 
 @contextmanager

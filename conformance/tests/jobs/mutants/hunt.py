@@ -1,6 +1,7 @@
 """Run one mutant: the requests that reach it, cheapest first, until one of them shows it.
 
-A mutant is killed where a request fails on it twice, the second time alone, that passes on the unchanged compiler.
+A mutant is killed where a request fails on it twice, the second time alone, that passes on the unchanged compiler. It
+is noticed where none fails, but an advisory (SHOULD) of one does not hold, twice, that holds on the unchanged compiler.
 Where only functions differ that nothing has run yet, it is a backend, which changes them when it is loaded (`live.py`):
 a child of a warm server becomes the mutant. Any other runs in a fork server of its own, whose torch is imported with
 the changed text (`site/sitecustomize.py`).
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.execution import attempts
 from conformance.isolation import tasks
-from conformance.model.enums import Outcome
+from conformance.model.enums import Level, Outcome
 from conformance.model.errors import HarnessError
 from conformance.tests.jobs.mutants import live
 from conformance.tests.jobs.mutants.reach import UNCACHED
@@ -26,7 +27,7 @@ from conformance.tests.jobs.mutants.sources import module_of, site
 from conformance.verdict.judge import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from conformance.model.request import Request
     from conformance.model.result import Attempt
@@ -48,7 +49,7 @@ def hunt(quarry: Quarry) -> Result:
         file.write_text(f"{module_of(quarry.mutant.file)}\n{quarry.text}", encoding="utf-8")
         run = partial(_as_backend, file) if quarry.is_live else partial(_served, file)
         try:
-            shown = _shown(unrun, [run(request) for request in quarry.chosen])
+            shown = _shown(unrun, quarry.chosen, run)
             seeds = quarry.seeds
             by_seed = any(_by_seed(attempts.run(run(one))) for one in seeds) if seeds else None
             result = replace(shown, by_seed=by_seed)
@@ -93,26 +94,49 @@ def _server(file: Path) -> dict[str, str]:
     return {**UNCACHED, **site({"CONFORMANCE_MUTANT": str(file)})}
 
 
-def _shown(unrun: Result, chosen: Sequence[Request]) -> Result:
+def _shown(unrun: Result, chosen: Sequence[Request], run: Callable[[Request], Request]) -> Result:
     count = 0
+    noticed: Result | None = None
     for part in _parts(chosen):
-        for request, attempt in zip(part, attempts.sweep(part), strict=True):
+        for request, attempt in zip(part, attempts.sweep([run(request) for request in part]), strict=True):
             count += 1
-            if not outcome(attempt).is_failure:
-                continue
-            again = attempts.run(request)
-            if outcome(again).is_failure:
-                return replace(
-                    unrun,
-                    fate=Fate.KILLED,
-                    by=tuple(_by(again)),
-                    backend=request.backend.name,
-                    case=request.case.id,
-                    variant=request.variant.id,
-                    kind=_kind(request),
-                    requests=count,
-                )
-    return replace(unrun, fate=Fate.SURVIVED, requests=count)
+            seen = partial(_seen, unrun, request, count)
+            if outcome(attempt).is_failure:
+                again = attempts.run(run(request))
+                if outcome(again).is_failure:
+                    return seen(Fate.KILLED, _by(again))
+            elif noticed is None and (advised := _advised(attempt, request, run)):
+                noticed = seen(Fate.NOTICED, advised)
+    return replace(noticed or replace(unrun, fate=Fate.SURVIVED), requests=count)
+
+
+def _seen(unrun: Result, request: Request, count: int, fate: Fate, by: Iterable[str]) -> Result:
+    return replace(
+        unrun,
+        fate=fate,
+        by=tuple(by),
+        backend=request.backend.name,
+        case=request.case.id,
+        variant=request.variant.id,
+        kind=_kind(request),
+        requests=count,
+    )
+
+
+def _advised(attempt: Attempt, request: Request, run: Callable[[Request], Request]) -> list[str]:
+    """The advisories that do not hold, twice, and hold on the unchanged compiler."""
+    suspects = _advisories(attempt)
+    if suspects:
+        suspects -= _advisories(attempts.run(_on(request, env=UNCACHED)))
+    if suspects:
+        suspects &= _advisories(attempts.run(run(request)))
+    return sorted({check for check, _ in suspects})
+
+
+def _advisories(attempt: Attempt) -> set[tuple[str, str]]:
+    """Those that do not hold, each with where."""
+    broken = [check for check in attempt.checks if not check.held and check.level is Level.SHOULD]
+    return {(check.check, difference.path) for check in broken for difference in check.differences}
 
 
 def _parts(requests: Sequence[Request]) -> Iterator[list[Request]]:

@@ -1,8 +1,10 @@
 """Mutation operators, and every mutant that they make of a Python file.
 
 mutmut has the operators; those that it lacks are here. Nothing is mutated that cannot change a result: annotations,
-decorators, docstrings, imports, log calls, assertions, and what is raised. What does not compile is no mutant, and
-what compiles to the same bytecode is none either.
+decorators, docstrings, imports, log calls, assertions (also an `if` that only raises an AssertionError), what is
+raised, functions that write for people by their name, and questions after the release of Python. Defaults of
+parameters and fields are not either, for a line that is run does not say that they are used. What does not compile is
+no mutant, and what compiles to the same bytecode is none either.
 """
 
 from __future__ import annotations
@@ -26,10 +28,20 @@ __all__ = ["OPERATORS", "Mutant", "Place", "mutant_of", "mutants_at", "mutated",
 
 _EXCERPT = 100  # characters of source text
 _MESSAGE = re.compile(
-    r"(\w*log(ger|ging)?(\(\))?|\w*Logger|warnings|torch\._logging|trace_structured\w*|signpost_event|unimplemented\w*)(\.|$)"
+    r"(\w*log(ger|ging)?(\(\))?|\w*Logger|warnings|torch\._logging|trace_structured\w*|signpost_event|unimplemented\w*"
+    r"|\w*dynamo_timed|get_verbose_code_parts?)(\.|$)"
 )
+_FOR_PEOPLE = re.compile(
+    r"__(repr|str)__|_?(maybe_)?log_(?!softmax|sigmoid|add)\w+|\w*_logger|_?format_\w+"
+    r"|(\w*_)?(debug|describe|verbose|traceback|warn|print|dump|pretty)(_\w+)?"
+    r"|\w*_(msg|message|summary|repr|log_str|stack_traces?)"
+)
+_PLATFORM = ("sys.version_info", "sys.platform")
 _TARGETS = {ExpressionContext.STORE, ExpressionContext.DEL}
-_SKIPPED = (cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom, cst.Raise, cst.Assert, cst.Global, cst.Nonlocal)
+_SKIPPED = (
+    *(cst.Annotation, cst.Decorator, cst.Param, cst.Import, cst.ImportFrom, cst.Global, cst.Nonlocal),
+    *(cst.Raise, cst.Assert),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +167,13 @@ def _deleted_element(node: cst.List | cst.Tuple | cst.Set | cst.Dict) -> Iterato
         yield node.with_changes(elements=[*elements[:place], *elements[place + 1 :]])
 
 
+def _assigned_none(node: cst.Assign | cst.AnnAssign) -> Iterable[cst.CSTNode]:
+    """mutmut's, without None that becomes an empty text: nothing asks which of them it is."""
+    if isinstance(node.value, cst.Name) and node.value.value == "None":
+        return ()
+    return mutators.operator_assignment(node)
+
+
 _Operator = tuple[tuple[type[cst.CSTNode], ...], "Callable[[Any], Iterable[cst.CSTNode]]"]
 
 OPERATORS: dict[str, _Operator] = {
@@ -166,7 +185,7 @@ OPERATORS: dict[str, _Operator] = {
     "drop_argument": ((cst.Call,), mutators.operator_arg_removal),
     "number_off_by_one": ((cst.Integer, cst.Float), mutators.operator_number),
     "flip_constant": ((cst.Name,), mutators.operator_name),
-    "assign_none": ((cst.Assign, cst.AnnAssign), mutators.operator_assignment),
+    "assign_none": ((cst.Assign, cst.AnnAssign), _assigned_none),
     "drop_not": ((cst.UnaryOperation,), mutators.operator_remove_unary_ops),
     "swap_keyword": (
         (cst.Is, cst.IsNot, cst.In, cst.NotIn, cst.Break, cst.Continue),
@@ -218,10 +237,15 @@ class _Collector(cst.CSTVisitor):
     def __init__(self) -> None:
         super().__init__()
         self.nodes: dict[Place, list[cst.CSTNode]] = {}
+        self.fields: set[cst.CSTNode] = set()
 
     def on_visit(self, node: cst.CSTNode) -> bool:
-        if isinstance(node, _SKIPPED) or _is_message(node) or _is_docstring(node) or _is_for_typing(node):
+        if isinstance(node, _SKIPPED) or any(shows_nothing(node) for shows_nothing in _NOTHING_SHOWN):
             return False
+        if node in self.fields:
+            return False
+        if isinstance(node, cst.ClassDef):
+            self.fields.update(_fields(node))
         if self.get_metadata(ExpressionContextProvider, node, None) not in _TARGETS:
             self._collect(node)
         return True
@@ -231,6 +255,12 @@ class _Collector(cst.CSTVisitor):
             if isinstance(node, kinds):
                 start = self.get_metadata(PositionProvider, node).start
                 self.nodes.setdefault(Place(line=start.line, column=start.column, operator=name), []).append(node)
+
+
+def _fields(node: cst.ClassDef) -> Iterator[cst.CSTNode]:
+    for line in node.body.body:
+        if isinstance(line, cst.SimpleStatementLine) and isinstance(line.body[0], cst.AnnAssign):
+            yield line
 
 
 def _is_message(node: cst.CSTNode) -> bool:
@@ -247,3 +277,28 @@ def _is_docstring(node: cst.CSTNode) -> bool:
 
 def _is_for_typing(node: cst.CSTNode) -> bool:
     return isinstance(node, cst.If) and isinstance(node.test, cst.Name) and node.test.value == "TYPE_CHECKING"
+
+
+def _is_assertion(node: cst.CSTNode) -> bool:
+    if not isinstance(node, cst.If) or node.orelse or not isinstance(node.body, cst.IndentedBlock):
+        return False
+    (first, *more) = node.body.body
+    if more or not isinstance(first, cst.SimpleStatementLine) or not isinstance(first.body[0], cst.Raise):
+        return False
+    raised = first.body[0].exc
+    return isinstance(raised, cst.Call) and isinstance(raised.func, cst.Name) and raised.func.value == "AssertionError"
+
+
+def _is_for_people(node: cst.CSTNode) -> bool:
+    return isinstance(node, cst.FunctionDef) and bool(_FOR_PEOPLE.fullmatch(node.name.value))
+
+
+def _asks_for_platform(node: cst.CSTNode) -> bool:
+    test = node.test if isinstance(node, cst.If | cst.IfExp) else node
+    if not isinstance(test, cst.Comparison | cst.BooleanOperation | cst.UnaryOperation):
+        return False
+    words = cst.Module([]).code_for_node(test)
+    return any(name in words for name in _PLATFORM)
+
+
+_NOTHING_SHOWN = (_is_message, _is_docstring, _is_for_typing, _is_assertion, _is_for_people, _asks_for_platform)

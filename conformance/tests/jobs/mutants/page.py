@@ -25,25 +25,27 @@ before anything is run: as many of each part, and there as many of each operator
 reach its line, until one fails, and fails again alone, which passes on the unchanged compiler. Requests are the cases
 written by hand, in their first variant on `eager`, `aot_eager` and `inductor`, and in one that makes moves on
 `aot_eager`; of those that reach a line only so many are run, one of each area in turn, so that a survivor may be killed
-by one that was not run. Whoever reads a survivor may find that no caller can tell it from the original."""
+by one that was not run. *An advisory alone* means that no request failed, but that one has an advisory it does not have
+on the unchanged compiler: another graph break, another compilation, more bytes kept for backward. Whoever reads a
+survivor may find that no caller can tell it from the original."""
 _SURVIVORS = "Nothing showed these; `python -m conformance.tests.jobs.mutants FOLDER --only ID` runs one again."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """How many were killed of those that a request reaches."""
+    """How many were shown of those that a request reaches."""
 
-    killed: int
+    shown: int
     judged: int
 
     def __str__(self) -> str:
-        return markdown.share(self.killed, self.judged)
+        return markdown.share(self.shown, self.judged)
 
 
-def rate(results: Sequence[Result]) -> Rate:
-    """The kill rate of those that a request reaches."""
+def rate(results: Sequence[Result], *fates: Fate) -> Rate:
+    """How many of those that a request reaches met one of these fates."""
     judged = [one for one in results if one.fate.is_judged]
-    return Rate(killed=sum(one.fate is Fate.KILLED for one in judged), judged=len(judged))
+    return Rate(shown=sum(one.fate in fates for one in judged), judged=len(judged))
 
 
 def page(results: Sequence[Result], release: str) -> str:
@@ -95,19 +97,27 @@ def _grouped(what: str, results: Sequence[Result], name: Callable[[Result], str]
 
 
 def _table(what: str, rows: Sequence[tuple[str, Sequence[Result]]]) -> str:
-    headers = (what, "drawn", *(fate.value for fate in Fate), "killed of those reached", "by PyTorch's three programs")
+    headers = (
+        *(what, "drawn", *(fate.value for fate in Fate)),
+        *("killed of those reached", "with advisories", "by PyTorch's three programs"),
+    )
     return markdown.table(headers, [_row(name, results) for name, results in rows])
 
 
 def _row(name: str, results: Sequence[Result]) -> tuple[object, ...]:
     fates = Counter(one.fate for one in results)
     judged = [one for one in results if one.fate.is_judged]
-    seed = Rate(killed=sum(bool(one.by_seed) for one in judged), judged=len(judged))
-    return (name, len(results), *(fates[fate] or "" for fate in Fate), rate(results), seed)
+    rates = (
+        rate(results, Fate.KILLED),
+        rate(results, Fate.KILLED, Fate.NOTICED),
+        Rate(shown=sum(bool(one.by_seed) for one in judged), judged=len(judged)),
+    )
+    return (name, len(results), *(fates[fate] or "" for fate in Fate), *rates)
 
 
 def _killers(results: Sequence[Result]) -> str:
-    killed = [one for one in results if one.fate is Fate.KILLED]
-    by = Counter((one.kind, one.backend, ", ".join(one.by)) for one in killed)
+    shown = [one for one in results if one.fate in {Fate.KILLED, Fate.NOTICED}]
+    by = Counter((one.fate.value, one.kind, one.backend, ", ".join(one.by)) for one in shown)
     rows = sorted(by.items(), key=lambda pair: (-pair[1], pair[0]))
-    return markdown.table(("kind of case", "backend", "checks", "mutants"), [(*names, count) for names, count in rows])
+    headers = ("fate", "kind of case", "backend", "checks", "mutants")
+    return markdown.table(headers, [(*names, count) for names, count in rows])

@@ -16,6 +16,7 @@ class Fate(StrEnum):
     """What became of a mutant."""
 
     KILLED = "killed"
+    NOTICED = "an advisory alone"
     SURVIVED = "survived"
     UNREACHED = "not reached"
     EQUIVALENT = "same bytecode, or no Python"
@@ -24,7 +25,7 @@ class Fate(StrEnum):
     @property
     def is_judged(self) -> bool:
         """Whether it counts in the kill rate."""
-        return self in {Fate.KILLED, Fate.SURVIVED}
+        return self in {Fate.KILLED, Fate.NOTICED, Fate.SURVIVED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Result:
     Args:
         id: of the mutant; `before` and `after` are its texts.
         seed: of the draw that it is in.
-        by: the checks that did not hold in the request that killed it, or how that ended.
+        by: the checks that did not hold in the request that killed it or noticed it, or how that ended.
         backend: of this request; `case` and `variant` too.
         kind: of the case: written by hand, a nest, a law or an operation.
         requests: how many were run.
