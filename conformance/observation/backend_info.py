@@ -40,7 +40,7 @@ def describe_backend(ref: str, report: Callable[[Stage], None]) -> BackendInfo:
     return info
 
 
-_NO_MEANING = {"rng", "python_rng", "threads", "works", "exception_hook", *OF_PROCESS}
+_NO_MEANING = {"rng", "python_rng", "threads", "works", *OF_PROCESS}
 """Fields of the ambient state that each role sets itself, that only affect speed, or that any import may change."""
 
 
