@@ -15,7 +15,7 @@ from conformance.tests.fakes import a_case, a_request
 from conformance.tests.jobs import mutants
 from conformance.tests.jobs.mutants import draw, hunt, page, quarry, reach, sources
 from conformance.tests.jobs.mutants.__main__ import main
-from conformance.tests.jobs.mutants.codes import compiled, differing, is_within_functions, lines_of
+from conformance.tests.jobs.mutants.codes import compiled, differing, is_within_functions, lines_around, lines_of
 from conformance.tests.jobs.mutants.operators import OPERATORS, Mutant, mutant_of, mutants_at, mutated, places_of
 from conformance.tests.jobs.mutants.quarry import Quarry
 from conformance.tests.jobs.mutants.reach import Reach
@@ -56,7 +56,7 @@ PARTITIONER = {"partitioner": ("torch/_functorch/partitioners.py",)}
 SAVING = "out * torch.ones_like(out)"
 
 
-UNSEEN = '''
+UNSEEN = """
 class Kept:
     size: int = 3
 
@@ -75,7 +75,7 @@ def work(a, limit=6, *, deep=False):
         if sys.version_info >= (3, 12) and a:
             first
     return a if sys.platform == "linux" else a
-'''
+"""
 
 
 def every(text: str) -> Iterator[Mutant]:
@@ -183,11 +183,12 @@ def test_a_module_is_loaded_with_the_changed_text(tmp_path: Path) -> None:
         assert done.stdout.strip() == answer
 
 
-def test_requests_take_turns_by_area() -> None:
-    """So that a few of them reach a line in different ways."""
-    ids = ["a.x.1", "a.x.2", "a.x.3", "b.y.1"]
-    chosen = quarry.likeliest([a_request(a_case(name)) for name in ids], 3)
-    assert [request.case.id for request in chosen] == ["a.x.1", "b.y.1", "a.x.2"]
+def test_requests_take_turns_by_way_and_area() -> None:
+    """So that a few of them take what ways there are through the function that differs."""
+    requests = [a_request(a_case(name)) for name in ("a.x.1", "a.x.2", "a.x.3", "b.y.1")]
+    ways = {requests[2].key: frozenset({1, 2})}
+    chosen = quarry.varied(requests, ways, 3)
+    assert [request.case.id for request in chosen] == ["a.x.1", "a.x.3", "b.y.1"]
 
 
 def test_what_nothing_reaches_is_counted_as_such() -> None:
@@ -265,6 +266,7 @@ def test_a_loaded_module_can_become_what_differs_within_functions(
     line = MODULE[: MODULE.index(before)].count("\n") + 1
     assert is_within_functions(*pair) is is_within
     assert lines_of(*pair, line) == lines
+    assert lines_of(*pair, line) <= lines_around(*pair) | {line}
 
 
 def test_functions_that_only_move_do_not_differ() -> None:
@@ -366,6 +368,7 @@ def test_the_reach_is_of_what_passes(tmp_path: Path) -> None:
     found = reach.read(file)
     assert found.of("f.py", {2}) == [("eager", "a.x.1", "v")]
     assert found.of("f.py", {3}) == found.of("g.py", {1}) == []
+    assert found.ways("f.py", {1, 2, 3}) == {("eager", "a.x.1", "v"): {1, 2}}
 
 
 def test_a_packed_reach_is_unpacked(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["compiled", "differing", "is_within_functions", "lines_of", "same_code"]
+__all__ = ["compiled", "differing", "is_within_functions", "lines_around", "lines_of", "same_code"]
 
 _OF_FUNCTION = CO_OPTIMIZED | CO_NEWLOCALS
 
@@ -59,14 +59,27 @@ def lines_of(before: CodeType, after: CodeType, line: int) -> frozenset[int]:
         That line if it has code of its own, or the one before it that has; where the whole function differs, all of
         its lines. Empty where nothing differs.
     """
-    functions = [old for old, _ in differing(before, after)]
-    innermost = functions[-1] if functions else before
-    of_code = {number for _, _, number in innermost.co_lines() if number}
+    innermost = _innermost(before, after)
+    of_code = _lines(innermost)
     inside = of_code - {innermost.co_firstlineno} if _is_function(innermost) else of_code
     if line in inside or not _is_function(innermost):
         return frozenset({line})
     earlier = [number for number in inside if number < line]
     return frozenset({max(earlier)} if earlier else inside or of_code)
+
+
+def lines_around(before: CodeType, after: CodeType) -> frozenset[int]:
+    """All lines of the innermost function that differs; those of the module where none does."""
+    return frozenset(_lines(_innermost(before, after)))
+
+
+def _innermost(before: CodeType, after: CodeType) -> CodeType:
+    functions = [old for old, _ in differing(before, after)]
+    return functions[-1] if functions else before
+
+
+def _lines(code: CodeType) -> set[int]:
+    return {number for _, _, number in code.co_lines() if number}
 
 
 def _same_outside(before: CodeType, after: CodeType) -> bool:

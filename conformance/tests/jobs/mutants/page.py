@@ -24,10 +24,10 @@ Every mutant is PyTorch's compiler with one change that a machine made in one of
 before anything is run: as many of each part, and there as many of each operator. A mutant is run on requests that
 reach its line, until one fails, and fails again alone, which passes on the unchanged compiler. Requests are the cases
 written by hand, in their first variant on `eager`, `aot_eager` and `inductor`, and in one that makes moves on
-`aot_eager`; of those that reach a line only so many are run, one of each area in turn, so that a survivor may be killed
-by one that was not run. *An advisory alone* means that no request failed, but that one has an advisory it does not have
-on the unchanged compiler: another graph break, another compilation, more bytes kept for backward. Whoever reads a
-survivor may find that no caller can tell it from the original."""
+`aot_eager`; of those that reach a line only so many are run, in turn one of each way through the function and of each
+area, so that a survivor may be killed by one that was not run. *An advisory alone* means that no request failed, but
+that one has an advisory it does not have on the unchanged compiler: another graph break, another compilation, more
+bytes kept for backward. Whoever reads a survivor may find that no caller can tell it from the original."""
 _SURVIVORS = "Nothing showed these; `python -m conformance.tests.jobs.mutants FOLDER --only ID` runs one again."
 
 

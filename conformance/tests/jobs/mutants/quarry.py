@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from conformance.tests.jobs.mutants import sources
-from conformance.tests.jobs.mutants.codes import compiled, is_within_functions, lines_of
+from conformance.tests.jobs.mutants.codes import compiled, is_within_functions, lines_around, lines_of
 from conformance.tests.jobs.mutants.operators import mutated
 from conformance.tests.jobs.mutants.result import Fate, Result, blank
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from conformance.model.request import Key, Request
     from conformance.tests.jobs.mutants.operators import Mutant
     from conformance.tests.jobs.mutants.reach import Reach
 
-__all__ = ["Quarry", "find", "likeliest"]
+__all__ = ["Quarry", "find", "varied"]
 
 _SEED = "test/dynamo/test_pre_dispatch.py"
 
@@ -61,19 +62,39 @@ def find(mutant: Mutant, *, seed: int, most: int, reached: Reach, requests: Mapp
         seed=seed,
         text=text,
         is_live=is_within_functions(*pair) and not reached.is_at_start(mutant.file, lines),
-        chosen=likeliest(reaching, most),
+        chosen=varied(reaching, reached.ways(mutant.file, lines_around(*pair)), most),
         seeds=_of_seed(reaching),
         reaching=len(reaching),
     )
 
 
-def likeliest(reaching: Sequence[Request], most: int) -> list[Request]:
-    """At most so many requests, one of each area in turn, in the given order within an area."""
-    areas: dict[tuple[str, str], list[Request]] = {}
-    for request in reaching:
-        areas.setdefault((request.backend.name, request.case.area), []).append(request)
-    turns = [(turn, request) for requests in areas.values() for turn, request in enumerate(requests)]
-    return [request for _, request in sorted(turns, key=lambda pair: pair[0])[:most]]
+def varied(reaching: Sequence[Request], ways: Mapping[Key, Hashable], most: int) -> list[Request]:
+    """At most so many requests that take turns: by the way they take through the function, and there by area.
+
+    Args:
+        reaching: all of them, in the order that counts where turns do not decide.
+        ways: by request, those of its lines that it reaches.
+        most: how many are wanted.
+    """
+    by_way = _grouped(reaching, lambda request: ways.get(request.key))
+    turns = [_in_turns(_grouped(each, _area).values()) for each in by_way.values()]
+    return _in_turns(turns)[:most]
+
+
+def _area(request: Request) -> Hashable:
+    return request.backend.name, request.case.area
+
+
+def _grouped(requests: Iterable[Request], name: Callable[[Request], Hashable]) -> dict[Hashable, list[Request]]:
+    groups: dict[Hashable, list[Request]] = {}
+    for request in requests:
+        groups.setdefault(name(request), []).append(request)
+    return groups
+
+
+def _in_turns(groups: Iterable[Sequence[Request]]) -> list[Request]:
+    """The first of each group, then the second of each."""
+    return [request for turn in zip_longest(*groups) for request in turn if request is not None]
 
 
 def _of_seed(requests: Iterable[Request]) -> list[Request]:

@@ -79,6 +79,14 @@ class Reach:
         numbers = {number for line in lines for number in self.lines[file].get(line, ())}
         return [self.keys[number] for number in sorted(numbers)]
 
+    def ways(self, file: str, lines: AbstractSet[int]) -> dict[Key, frozenset[int]]:
+        """Which of these lines each request reaches that reaches any."""
+        ways: defaultdict[Key, set[int]] = defaultdict(set)
+        for line in lines:
+            for number in self.lines[file].get(line, ()):
+                ways[self.keys[number]].add(line)
+        return {key: frozenset(reached) for key, reached in ways.items()}
+
     def is_at_start(self, file: str, lines: AbstractSet[int]) -> bool:
         """Whether a process reaches any of these lines before it is given a request."""
         return not self.at_start.get(file, frozenset()).isdisjoint(lines)
