@@ -29,6 +29,6 @@ backend = Backend(
     },
     eager_random={"_inductor.config.fallback_random": True},
     available=_missing_compiler,
-    tags=frozenset({"slow_compile"}),
+    tags=frozenset({"slow_compile", "cpp_kernels"}),
     description="TorchInductor's generated C++",
 )

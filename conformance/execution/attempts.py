@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from conformance.backend.resolution import absolute, name_of
 from conformance.execution.in_units import InUnits
 from conformance.isolation import tasks
-from conformance.model.enums import OPERATIONS, SLOW_COMPILE, Fault, Outcome, Stage
+from conformance.model.enums import CPP_KERNELS, OPERATIONS, Fault, Outcome, Stage
 from conformance.model.errors import BackendError
 from conformance.model.request import BackendInfo
 from conformance.model.result import Attempt, Attempts, Ended
@@ -97,8 +97,8 @@ def run_batch(requests: Sequence[Request]) -> list[Attempt]:
 
 
 def shares_kernels(request: Request) -> bool:
-    """Whether a request is one of many small ones, for each of which a compiler would be started."""
-    return OPERATIONS in request.case.tags and SLOW_COMPILE in request.backend.tags
+    """Whether a request is one of many small ones, for each of which a C++ compiler would be started."""
+    return OPERATIONS in request.case.tags and CPP_KERNELS in request.backend.tags
 
 
 def _batch(requests: Sequence[Request], kernels: Path | None = None) -> list[Attempt]:

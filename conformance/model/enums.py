@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 __all__ = [
+    "CPP_KERNELS",
     "EXHAUSTIVE",
     "ON_REQUEST",
     "OPERATIONS",
@@ -227,6 +228,9 @@ class Tier(StrEnum):
 
 SLOW_COMPILE = "slow_compile"
 """The tag of a backend that takes seconds to compile: by default it runs only a covering subset of families."""
+
+CPP_KERNELS = "cpp_kernels"
+"""The tag of a backend whose kernels Inductor has its C++ compiler build: those of several children share a run."""
 
 TIMING_TAG = "timing"
 """The tag of cases that are worth timing."""

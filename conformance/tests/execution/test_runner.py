@@ -17,7 +17,7 @@ from conformance.catalogue.selection import Plan, select
 from conformance.execution import attempts
 from conformance.execution.runner import Run
 from conformance.model.case import Variant
-from conformance.model.enums import OPERATIONS, SLOW_COMPILE, Capability, Kind, Outcome, Stage, Verdict
+from conformance.model.enums import CPP_KERNELS, OPERATIONS, SLOW_COMPILE, Capability, Kind, Outcome, Stage, Verdict
 from conformance.model.errors import HarnessError
 from conformance.model.result import AppliedExpectation, Attempt
 from conformance.records.environment import fingerprint
@@ -304,14 +304,15 @@ def test_batches_of_a_slow_backend_are_small() -> None:
     assert submit.batches == [4, 3]
 
 
-def test_operations_on_a_slow_backend_fill_many_children() -> None:
-    """They share kernels, the more of them the better."""
+@pytest.mark.parametrize(("tags", "largest"), [({SLOW_COMPILE, CPP_KERNELS}, attempts.IN_UNITS), ({SLOW_COMPILE}, 1)])
+def test_operations_fill_many_children_where_these_share_kernels(tags: set[str], largest: int) -> None:
+    """The more of them the better, however long each waited; what took long with another compiler is run alone."""
     submit = Submit()
     many = [a_case(f"demo.first.case{number}", tags=frozenset({OPERATIONS})) for number in range(2000)]
-    plan = select(many, [a_backend(tags=frozenset({SLOW_COMPILE}))], tags=[OPERATIONS])
+    plan = select(many, [a_backend(tags=frozenset(tags))], tags=[OPERATIONS])
     waited = {request.key: 20.0 for request in plan.requests}
     assert len(list(a_run(plan, submit, batch=None, long=waited))) == 2000
-    assert submit.batches[0] == attempts.IN_UNITS
+    assert submit.batches[0] == largest
     assert submit.batches[-1] == 1
 
 

@@ -23,7 +23,7 @@ from conformance.execution import attempts as execution_attempts
 from conformance.isolation import tasks, torch_release
 from conformance.isolation.deadline import Deadline, StoppedError
 from conformance.model import codec
-from conformance.model.enums import SLOW_COMPILE, Fault, Outcome
+from conformance.model.enums import CPP_KERNELS, SLOW_COMPILE, Fault, Outcome
 from conformance.model.errors import UsageError
 from conformance.model.request import Request
 from conformance.program.nest_reader import nest
@@ -139,7 +139,7 @@ class Fuzz:
         deadline of the tools is then the end of the budget. Ctrl-C ends it with the chunks that are complete.
         """
         jobs = self.options.jobs or capture().threads
-        runs = ThreadPoolExecutor(jobs * self.tools.sharing if SLOW_COMPILE in self.backend.tags else jobs)
+        runs = ThreadPoolExecutor(jobs * self.tools.sharing if CPP_KERNELS in self.backend.tags else jobs)
         looks = ThreadPoolExecutor(jobs)
         chunks, interrupted, course = list(self.done), False, _Course(self, runs, looks, jobs)
         try:
