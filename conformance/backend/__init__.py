@@ -46,7 +46,8 @@ class Backend:
             `{"_inductor.config.fallback_random": True}`.
         eager_random: like `patches`, configuration under which it draws the same random numbers as uncompiled, if it
             does not claim `rng`: results that depend on such numbers are compared under it.
-        tags: arbitrary words to select backends by.
+        tags: arbitrary words. `slow_compile` says that it takes seconds to compile, `cpp_kernels` that Inductor has a
+            C++ compiler build its kernels, so that those of several children are built together.
         expectations: path of its known failures; default: `<name>.expected.yaml` beside the defining module.
         available: returns None, or why it cannot run on this machine (then every request is a `skip`).
         engaged: called after a run; returns None, or why a fallback and not the backend did the work (then a pass

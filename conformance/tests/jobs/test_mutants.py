@@ -13,7 +13,7 @@ import pytest
 from conformance.model.request import BackendInfo
 from conformance.tests.fakes import a_case, a_request
 from conformance.tests.jobs import mutants
-from conformance.tests.jobs.mutants import draw, hunt, page, quarry, reach, sources
+from conformance.tests.jobs.mutants import draw, hunt, page, quarry, reach, readings, sources
 from conformance.tests.jobs.mutants.__main__ import main
 from conformance.tests.jobs.mutants.codes import compiled, differing, is_within_functions, lines_around, lines_of
 from conformance.tests.jobs.mutants.operators import OPERATORS, Mutant, mutant_of, mutants_at, mutated, places_of
@@ -354,6 +354,22 @@ def test_the_page_counts_what_was_reached(tmp_path: Path) -> None:
     assert ["killed", "case", "eager", "values", "1"] in rows
     assert ["an advisory alone", "", "eager", "graph_count", "1"] in rows
     assert [f"{file}:2:0:drop_not:0", "not a", "a", "7", "0"] in rows
+
+
+def test_survivors_that_were_read_say_what_can_be_shown(tmp_path: Path) -> None:
+    """The share of those that no case could show has its interval, and so has the rate of the others."""
+    file = tmp_path / "readings.yaml"
+    assert readings.read(file) == {}
+    survivors = [Result(id=f"work.py:{line}:0:drop_not:0", fate=Fate.SURVIVED, seed=0) for line in range(10, 14)]
+    killed = [Result(id=f"work.py:{line}:0:drop_not:0", fate=Fate.KILLED, seed=0) for line in range(20, 26)]
+    kinds = ["equivalent", "cost", "outside", "gap"]
+    rows = [f"{one.id}: {{kind: {kind}, why: so it is}}" for one, kind in zip(survivors, kinds, strict=True)]
+    file.write_text("\n".join(rows), encoding="utf-8")
+    text = page.page([*survivors, *killed], "2.13.0", readings.read(file))
+    assert "3 of 4 (75%) are none that a case could show (95 % interval 30% to 95%, Wilson)." in text
+    assert "68% to 97% of what can be shown is." in text
+    assert "## Survivors read" not in page.page([*survivors, *killed], "2.13.0")
+    assert readings.drawn([*killed, *survivors], 2) == readings.drawn([*survivors, *killed], 2)
 
 
 def test_the_reach_is_of_what_passes(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 from conformance.execution.cluster import connected
 from conformance.isolation import torch_release
 from conformance.model.enums import Extent
-from conformance.tests.jobs.mutants import draw, hunt, page, quarry, reach, sources
+from conformance.tests.jobs.mutants import draw, hunt, page, quarry, reach, readings, sources
 from conformance.tests.jobs.mutants.operators import mutant_of
 from conformance.tests.jobs.mutants.result import Fate, Result
 from conformance.tests.jobs.results_file import ResultsFile
@@ -84,7 +84,8 @@ def main(
             known[result.id] = results.add(result)
     if page_path:
         release = torch_release.installed().version
-        page_path.write_text(page.page(list(known.values()), release), encoding="utf-8")
+        read = readings.read(folder / "readings.yaml")
+        page_path.write_text(page.page(list(known.values()), release, read), encoding="utf-8")
     rate = page.rate([result for result in known.values() if result.seed == seed], Fate.KILLED)
     click.echo(f"killed {rate} of this seed that a request reaches", err=True)
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from conformance.report import markdown
+from conformance.tests.jobs.mutants import readings
 from conformance.tests.jobs.mutants.operators import mutant_of
+from conformance.tests.jobs.mutants.readings import Kind
 from conformance.tests.jobs.mutants.result import Fate
 from conformance.tests.jobs.mutants.sources import files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from conformance.tests.jobs.mutants.readings import Reading
     from conformance.tests.jobs.mutants.result import Result
 
 __all__ = ["Rate", "page", "rate"]
@@ -28,6 +32,14 @@ written by hand, in their first variant on `eager`, `aot_eager` and `inductor`, 
 area, so that a survivor may be killed by one that was not run. *An advisory alone* means that no request failed, but
 that one has an advisory it does not have on the unchanged compiler: another graph break, another compilation, more
 bytes kept for backward. Whoever reads a survivor may find that no caller can tell it from the original."""
+_TO_READ = 50
+_OUT_OF_REACH = (Kind.EQUIVALENT, Kind.COST, Kind.OUTSIDE)
+_READ = """\
+{count} survivors, drawn at random, were read beside the source by one person. *equivalent*: no program can tell it from
+the original; *cost*: it changes speed, memory or what is cached, never a result; *outside*: only export, another
+device, distribution, a log or another release of Python would show it; *gap*: a program could, and no case does.
+{shown} are none that a case could show (95 % interval {low} to {high}, Wilson). Without as large a share of all
+survivors, {least} to {most} of what can be shown is."""
 _SURVIVORS = "Nothing showed these; `python -m conformance.tests.jobs.mutants FOLDER --only ID` runs one again."
 
 
@@ -48,8 +60,14 @@ def rate(results: Sequence[Result], *fates: Fate) -> Rate:
     return Rate(shown=sum(one.fate in fates for one in judged), judged=len(judged))
 
 
-def page(results: Sequence[Result], release: str) -> str:
-    """The page as markdown; `release` is that of torch whose mutants they are."""
+def page(results: Sequence[Result], release: str, read: Mapping[str, Reading] = MappingProxyType({})) -> str:
+    """The page as markdown.
+
+    Args:
+        results: what became of the mutants.
+        release: of torch, whose mutants they are.
+        read: what a person says of survivors, by the id of the mutant.
+    """
     results = sorted(results, key=lambda one: one.id)
     seeds = sorted({one.seed for one in results})
     text = markdown.page(
@@ -65,6 +83,7 @@ def page(results: Sequence[Result], release: str) -> str:
         _grouped("operator", results, lambda one: mutant_of(one.id).operator),
         "## By what kills",
         _killers(results),
+        *_read(results, read),
         "## Survivors",
         _SURVIVORS,
         markdown.table(
@@ -77,6 +96,31 @@ def page(results: Sequence[Result], release: str) -> str:
         ),
     )
     return text.replace(markdown.MARKER, _MARKER)
+
+
+def _read(results: Sequence[Result], read: Mapping[str, Reading]) -> Iterator[str]:
+    """What a person says of the survivors that were drawn; nothing where none of them was read."""
+    found = [(one, read[one.id]) for one in readings.drawn(results, _TO_READ) if one.id in read]
+    if not found:
+        return
+    counts = Counter(reading.kind for _, reading in found)
+    shown = sum(counts[kind] for kind in _OUT_OF_REACH)
+    low, high = readings.interval(shown, len(found))
+    survived = sum(one.fate is Fate.SURVIVED for one in results)
+    judged = rate(results).judged
+    yield "## Survivors read"
+    yield _READ.format(
+        count=len(found),
+        shown=markdown.share(shown, len(found)),
+        low=f"{low:.0%}",
+        high=f"{high:.0%}",
+        least=f"{(judged - survived) / (judged - survived * low):.0%}",
+        most=f"{(judged - survived) / (judged - survived * high):.0%}",
+    )
+    yield markdown.table(("found to be", "survivors"), [(kind.value, counts[kind]) for kind in Kind])
+    yield markdown.table(
+        ("mutant", "found to be", "why"), [(one.id, reading.kind.value, reading.why) for one, reading in found]
+    )
 
 
 def _not_run(results: Iterable[Result]) -> str:
