@@ -132,7 +132,7 @@ def decided(request: Request, torch_version: str) -> tuple[Outcome, str] | None:
     if backend.unavailable is not None:
         return Outcome.SKIP, backend.unavailable
     # A backend that does not claim to draw the same random numbers is still judged on all else.
-    if missing := (case.requires | request.variant.requires) - backend.capabilities - {Capability.RNG}:
+    if missing := request.needs - backend.capabilities - {Capability.RNG}:
         return Outcome.UNSUPPORTED, f"needs {', '.join(sorted(missing))}"
     if not holds(case.torch, torch_version):
         return Outcome.SKIP, f"needs torch {case.torch}, this is {torch_version}"

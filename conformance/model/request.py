@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from conformance.model.case import Case, Location, Variant
-from conformance.model.enums import ON_REQUEST, SLOW_COMPILE, Capability, Extent, Kind, Outcome
+from conformance.model.enums import ON_REQUEST, OPERATIONS, SLOW_COMPILE, Capability, Extent, Kind, Outcome
 from conformance.model.moves import chosen
 
 __all__ = ["BackendInfo", "Expectation", "Key", "Request", "Selection"]
@@ -55,6 +55,13 @@ class Request:
     def key(self) -> Key:
         """What names it, unique within a run."""
         return (self.backend.name, self.case.id, self.variant.id)
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """Capabilities that a backend must claim; an operation by itself needs no training where nothing records it."""
+        is_unrecorded = OPERATIONS in self.case.tags and self.variant.grad != "enabled"
+        spared = {Capability.TRAINING} if is_unrecorded else set[Capability]()
+        return (self.case.requires - spared) | self.variant.requires
 
     @property
     def moves(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from conformance.catalogue.selection import decided, digest, is_smoke, select
 from conformance.model.case import Variant
-from conformance.model.enums import SLOW_COMPILE, Capability, Extent, Outcome, Tier
+from conformance.model.enums import OPERATIONS, SLOW_COMPILE, Capability, Extent, Outcome, Tier
 from conformance.model.errors import SelectionError
 from conformance.model.request import Selection
 from conformance.tests.fakes import a_backend, a_case, a_request
@@ -168,6 +168,21 @@ def test_what_runs_only_when_asked_for_says_so() -> None:
 def test_what_the_caller_holds_must_be_claimed_too(variant: Variant, needs: str | None) -> None:
     """A variant whose ambient modes a backend does not claim is unsupported; the case's others are not."""
     request = a_request(a_case(variants=(variant,)), a_backend(capabilities=frozenset({Capability.TRAINING})))
+    assert decided(request, "2.13.0") == (needs and (Outcome.UNSUPPORTED, needs))
+
+
+@pytest.mark.parametrize(
+    ("tags", "grad", "needs"),
+    [
+        ({OPERATIONS}, "enabled", "needs training"),
+        ({OPERATIONS}, "disabled", None),
+        (set(), "disabled", "needs training"),
+    ],
+)
+def test_an_operation_that_nothing_records_needs_no_training(tags: set[str], grad: str, needs: str | None) -> None:
+    """It is all that an inference backend is for; any other program may turn recording on."""
+    case = a_case(variants=(Variant(grad=grad),), tags=frozenset(tags), requires=frozenset({Capability.TRAINING}))
+    request = a_request(case, a_backend(capabilities=frozenset({Capability.GRAD_MODE})))
     assert decided(request, "2.13.0") == (needs and (Outcome.UNSUPPORTED, needs))
 
 
