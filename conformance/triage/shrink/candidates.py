@@ -64,9 +64,9 @@ def candidates(case: Case, variant: Variant) -> Iterator[tuple[Case, Variant]]:
 
 
 def _fits(case: Case) -> bool:
-    """Whether its texts are within the subset."""
+    """Whether its texts are within the subset, and nothing that Python warns of, such as an integer that is called."""
     with _FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # such as an integer that is called
+        warnings.simplefilter("error", SyntaxWarning)
         return not problems(case)
 
 
