@@ -191,6 +191,15 @@ def test_requests_take_turns_by_way_and_area() -> None:
     assert [request.case.id for request in chosen] == ["a.x.1", "a.x.3", "b.y.1"]
 
 
+def test_requests_of_one_backend_follow_each_other() -> None:
+    """So that several run in one process, the backend first that came first."""
+    backends = [BackendInfo(ref=name, name=name) for name in ("eager", "inductor")]
+    requests = [a_request(a_case(name), backend) for backend in backends for name in ("a.x.1", "b.y.1")]
+    ways = {requests[2].key: frozenset({1})}
+    assert quarry.varied(requests, ways, 2) == [requests[0], requests[2]]
+    assert quarry.varied(requests, ways, 3) == requests[:3]
+
+
 def test_what_nothing_reaches_is_counted_as_such() -> None:
     """Nothing is started for it."""
     mutant = next(draw.draw(1, 0, PARTITIONER))

@@ -32,6 +32,7 @@ written by hand, in their first variant on `eager`, `aot_eager` and `inductor`, 
 area, so that a survivor may be killed by one that was not run. *An advisory alone* means that no request failed, but
 that one has an advisory it does not have on the unchanged compiler: another graph break, another compilation, more
 bytes kept for backward. Whoever reads a survivor may find that no caller can tell it from the original."""
+_SHOWN = (Fate.KILLED, Fate.NOTICED)
 _TO_READ = 50
 _OUT_OF_REACH = (Kind.EQUIVALENT, Kind.COST, Kind.OUTSIDE)
 _READ = """\
@@ -106,16 +107,16 @@ def _read(results: Sequence[Result], read: Mapping[str, Reading]) -> Iterator[st
     counts = Counter(reading.kind for _, reading in found)
     shown = sum(counts[kind] for kind in _OUT_OF_REACH)
     low, high = readings.interval(shown, len(found))
-    survived = sum(one.fate is Fate.SURVIVED for one in results)
-    judged = rate(results).judged
+    known = rate(results, *_SHOWN)
+    survived = known.judged - known.shown
     yield "## Survivors read"
     yield _READ.format(
         count=len(found),
         shown=markdown.share(shown, len(found)),
         low=f"{low:.0%}",
         high=f"{high:.0%}",
-        least=f"{(judged - survived) / (judged - survived * low):.0%}",
-        most=f"{(judged - survived) / (judged - survived * high):.0%}",
+        least=f"{known.shown / (known.judged - survived * low):.0%}",
+        most=f"{known.shown / (known.judged - survived * high):.0%}",
     )
     yield markdown.table(("found to be", "survivors"), [(kind.value, counts[kind]) for kind in Kind])
     yield markdown.table(
@@ -153,14 +154,14 @@ def _row(name: str, results: Sequence[Result]) -> tuple[object, ...]:
     judged = [one for one in results if one.fate.is_judged]
     rates = (
         rate(results, Fate.KILLED),
-        rate(results, Fate.KILLED, Fate.NOTICED),
+        rate(results, *_SHOWN),
         Rate(shown=sum(bool(one.by_seed) for one in judged), judged=len(judged)),
     )
     return (name, len(results), *(fates[fate] or "" for fate in Fate), *rates)
 
 
 def _killers(results: Sequence[Result]) -> str:
-    shown = [one for one in results if one.fate in {Fate.KILLED, Fate.NOTICED}]
+    shown = [one for one in results if one.fate in _SHOWN]
     by = Counter((one.fate.value, one.kind, one.backend, ", ".join(one.by)) for one in shown)
     rows = sorted(by.items(), key=lambda pair: (-pair[1], pair[0]))
     headers = ("fate", "kind of case", "backend", "checks", "mutants")

@@ -71,6 +71,8 @@ def find(mutant: Mutant, *, seed: int, most: int, reached: Reach, requests: Mapp
 def varied(reaching: Sequence[Request], ways: Mapping[Key, Hashable], most: int) -> list[Request]:
     """At most so many requests that take turns: by the way they take through the function, and there by area.
 
+    Those of one backend follow each other, since several of them run in one process.
+
     Args:
         reaching: all of them, in the order that counts where turns do not decide.
         ways: by request, those of its lines that it reaches.
@@ -78,7 +80,12 @@ def varied(reaching: Sequence[Request], ways: Mapping[Key, Hashable], most: int)
     """
     by_way = _grouped(reaching, lambda request: ways.get(request.key))
     turns = [_in_turns(_grouped(each, _area).values()) for each in by_way.values()]
-    return _in_turns(turns)[:most]
+    backends = list(_grouped(reaching, _backend))
+    return sorted(_in_turns(turns)[:most], key=lambda request: backends.index(_backend(request)))
+
+
+def _backend(request: Request) -> Hashable:
+    return request.backend.name
 
 
 def _area(request: Request) -> Hashable:
