@@ -25,7 +25,11 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Raised:
-    """An exception as text. `kinds` are the class names of its MRO, most derived first, `object` left out."""
+    """An exception as text.
+
+    `kinds` are the class names of its MRO, most derived first, `object` left out; of a failure to compile that wraps
+    something else than a RuntimeError, no built-in ones.
+    """
 
     stage: Stage
     type: str

@@ -33,7 +33,7 @@ def describe(error: BaseException, stage: Stage) -> Raised:
         stage=stage,
         type=type(error).__name__,
         message=shorten(_text(error)),
-        kinds=tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object),
+        kinds=tuple(kind.__name__ for kind in _kinds(error)),
         traceback=_frames(error),
     )
 
@@ -74,6 +74,19 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception as broken:  # noqa: BLE001 - the __str__ of a backend's exception may raise
         return f"(no message: __str__ raised {type(broken).__name__})"
+
+
+def _kinds(error: BaseException) -> tuple[type, ...]:
+    """The classes an exception is of, `object` left out.
+
+    Dynamo raises whatever a backend raises as BackendCompilerFailed, which is a RuntimeError. If what it wraps is none,
+    it has no built-in class: a backend that cannot compile has not raised what the uncompiled function raises.
+    """
+    kinds = tuple(kind for kind in type(error).__mro__ if kind is not object)
+    wrapped = getattr(error, "inner_exception", None)
+    if wrapped is None or isinstance(wrapped, RuntimeError):
+        return kinds
+    return tuple(kind for kind in kinds if kind.__module__ != "builtins")
 
 
 def _while_compiling(error: BaseException) -> bool:

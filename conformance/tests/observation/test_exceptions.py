@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from conformance.checks.exceptions import coarse
 from conformance.model.enums import Stage
 from conformance.observation.exceptions import describe, traceback_of
 
@@ -49,6 +50,23 @@ def test_an_exception_is_described_by_type_message_and_kinds() -> None:
     raised = describe(KeyError("x"), Stage.BACKWARD)
     assert (raised.stage, raised.type, raised.message) == (Stage.BACKWARD, "KeyError", "'x'")
     assert raised.kinds == ("KeyError", "LookupError", "Exception", "BaseException")
+
+
+@pytest.mark.parametrize(
+    ("inner", "coarsely"), [(RuntimeError, "RuntimeError"), (AssertionError, "BackendCompilerFailed")]
+)
+def test_a_failure_to_compile_is_a_runtime_error_only_if_the_backend_raised_one(
+    inner: type[Exception], coarsely: str
+) -> None:
+    """A backend that asserts has not raised the RuntimeError that the uncompiled function raises."""
+
+    def backend(_graph: object, _inputs: object) -> Callable[[], object]:
+        raise inner
+
+    compiled = torch.compile(torch.sin, backend=backend)
+    raised = caught(lambda: compiled(torch.ones(2)))
+    assert raised.type == "BackendCompilerFailed"
+    assert coarse(raised) == f"{coarsely} at the call"
 
 
 def test_the_traceback_is_the_innermost_frames_without_folders() -> None:
