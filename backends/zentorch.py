@@ -27,6 +27,6 @@ backend = Backend(
     imports=("zentorch",),
     available=_missing_avx512,
     packages=("zentorch",),
-    tags=frozenset({"slow_compile"}),
+    tags=frozenset({"slow_compile", "cpp_kernels"}),
     description="Inductor with AMD's ZenDNN operators",
 )
