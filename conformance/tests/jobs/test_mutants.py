@@ -376,7 +376,7 @@ def test_survivors_that_were_read_say_what_can_be_shown(tmp_path: Path) -> None:
     file.write_text("\n".join(rows), encoding="utf-8")
     text = page.page([*survivors, *killed], "2.13.0", readings.read(file))
     assert "3 of 4 (75%) are none that a case could show (95 % interval 30% to 95%, Wilson)." in text
-    assert "68% to 97% of what can be shown is." in text
+    assert "68% to 97% of what can be shown is; and cases of whatever kind could show 62% to 88% of\nthose" in text
     assert "## Survivors read" not in page.page([*survivors, *killed], "2.13.0")
     assert readings.drawn([*killed, *survivors], 2) == readings.drawn([*survivors, *killed], 2)
 

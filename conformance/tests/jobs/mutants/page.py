@@ -40,7 +40,8 @@ _READ = """\
 the original; *cost*: it changes speed, memory or what is cached, never a result; *outside*: only export, another
 device, distribution, a log or another release of Python would show it; *gap*: a program could, and no case does.
 {shown} are none that a case could show (95 % interval {low} to {high}, Wilson). Without as large a share of all
-survivors, {least} to {most} of what can be shown is."""
+survivors, {least} to {most} of what can be shown is; and cases of whatever kind could show {fewest} to {utmost} of
+those that a request reaches."""
 _SURVIVORS = "Nothing showed these; `python -m conformance.tests.jobs.mutants FOLDER --only ID` runs one again."
 
 
@@ -110,13 +111,16 @@ def _read(results: Sequence[Result], read: Mapping[str, Reading]) -> Iterator[st
     known = rate(results, *_SHOWN)
     survived = known.judged - known.shown
     yield "## Survivors read"
+    fewest, utmost = known.judged - survived * high, known.judged - survived * low
     yield _READ.format(
         count=len(found),
         shown=markdown.share(shown, len(found)),
         low=f"{low:.0%}",
         high=f"{high:.0%}",
-        least=f"{known.shown / (known.judged - survived * low):.0%}",
-        most=f"{known.shown / (known.judged - survived * high):.0%}",
+        least=f"{known.shown / utmost:.0%}",
+        most=f"{known.shown / fewest:.0%}",
+        fewest=f"{fewest / known.judged:.0%}",
+        utmost=f"{utmost / known.judged:.0%}",
     )
     yield markdown.table(("found to be", "survivors"), [(kind.value, counts[kind]) for kind in Kind])
     yield markdown.table(
