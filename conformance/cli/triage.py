@@ -151,7 +151,7 @@ def _timed(timing: Bench, *, quiet: bool) -> str:
     epilog="\n\n".join(
         [
             examples(
-                "conformance explain inductor/aliasing.views.slice_of_slice",
+                "conformance explain inductor/aliasing.views.view_from_no_grad",
                 "conformance explain 'mine / my.own.case / grad=enabled' --records mine.jsonl --cases my_cases",
             ),
             EXIT_CODES,

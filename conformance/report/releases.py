@@ -30,7 +30,8 @@ __all__ = ["Release", "releases_page"]
 
 _WIDEST = 300  # characters of a message
 _HOW_TO_READ = """\
-The same cases on releases and builds of torch, the oldest first. A cell says how many requests conform out of those
+Cases on releases and builds of torch, the oldest first; what was added to the suite after the run of a release is
+*only in one* of two. A cell says how many requests conform out of those
 that are scored, then the mark and the number of everything that is no plain pass; the
 [legend](README.md#legend) explains the marks. The tables of the other pages are of the newest release here."""
 _CHANGES = """\
