@@ -68,7 +68,7 @@ def install(session: nox.Session, *what: str) -> None:
 @nox.session
 def conformance(session: nox.Session) -> None:
     """Run every case on the five in-tree backends and rewrite results/; with arguments: `conformance run ARGS`."""
-    install(session, "--editable", ".")
+    install(session, "--editable", ".[plot]")
     run_and_publish(session, "in-tree.jsonl", RECORDS.joinpath)
 
 
@@ -76,7 +76,7 @@ def conformance(session: nox.Session) -> None:
 @nox.parametrize("requirement", list(RELEASES.values()), ids=list(RELEASES))
 def releases(session: nox.Session, requirement: str) -> None:
     """Run every case on the in-tree backends on each release of torch, in an environment each, and rewrite results/."""
-    session.install("--editable", ".", requirement)
+    session.install("--editable", ".[plot]", requirement)
     run_and_publish(session, "in-tree.jsonl", RECORDS.joinpath)
 
 
@@ -98,7 +98,7 @@ def confirm_releases(session: nox.Session) -> None:
 def thirdparty(session: nox.Session, maker: str) -> None:
     """Run every case on third-party backends, each maker's in an environment of its own, and rewrite results/."""
     adapters, requirements, constraints = THIRD_PARTY[maker]
-    session.install("--constraint", constraints, "--editable", ".", *requirements)
+    session.install("--constraint", constraints, "--editable", ".[plot]", *requirements)
     red = []
     for name in adapters:
         try:
