@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 __all__ = ["did_you_mean", "nearest"]
 
+_LISTED = 80  # known words; a longer list would bury the message
+
 
 def nearest(word: str, known: Iterable[str], most: int = 3, key: Callable[[str], str] = str) -> str:
     """Return `Did you mean 'values'?` with the most similar known words, or '' if none is similar.
@@ -26,8 +28,14 @@ def nearest(word: str, known: Iterable[str], most: int = 3, key: Callable[[str],
 
 
 def did_you_mean(word: str, known: Iterable[str], what: str = "") -> str:
-    """List the known words, and the most similar ones if any: `Known checks: ...  Did you mean 'values'?`."""
+    """List the known words, and the most similar ones if any: `Known checks: ...  Did you mean 'values'?`.
+
+    Of many known words, such as the ids of cases, only the similar ones are named.
+    """
     known = sorted(map(str, known))
     guess = nearest(word, known, most=2)
     plural = "capabilities" if what == "capability" else what and what + "s"
-    return f"Known{plural and ' ' + plural}: {', '.join(known) or 'none'}.{guess and '  ' + guess}"
+    of_what = plural and " " + plural
+    if len(known) > _LISTED:
+        return guess or f"None of the {len(known)} known{of_what or ' names'} is similar."
+    return f"Known{of_what}: {', '.join(known) or 'none'}.{guess and '  ' + guess}"
