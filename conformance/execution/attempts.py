@@ -82,9 +82,10 @@ def _in_child(function: str, request: Request, deadline: Deadline | None) -> Att
 def run_batch(requests: Sequence[Request]) -> list[Attempt]:
     """Run requests of one backend, several in one child as long as each passes.
 
-    Any other request is run again alone, and those after it in another child: results of a process in which something
-    went wrong are not trusted. If the child died or exceeded its limit, each is run alone. Where all share kernels,
-    several children run at a time, whose kernels are compiled in units; what is run again is compiled by itself.
+    Any other request is run again alone, unless it was the first in its child, and those after it in another child:
+    results of a process in which something went wrong are not trusted. If the child died or exceeded its limit, each is
+    run alone. Where all share kernels, several children run at a time, whose kernels are compiled in units; what is run
+    again is compiled by itself.
 
     Raises:
         HarnessError: the fork server does not start, or died twice.
@@ -104,11 +105,11 @@ def shares_kernels(request: Request) -> bool:
 def _batch(requests: Sequence[Request], kernels: Path | None = None) -> list[Attempt]:
     attempts: list[Attempt] = []
     while len(pending := requests[len(attempts) :]) > 1:
-        passes = _passes(pending, kernels)
-        if passes is None:
+        trusted = _trusted(pending, kernels)
+        if trusted is None:
             break
-        attempts += passes
-        if len(attempts) < len(requests):
+        attempts += trusted
+        if len(attempts) < len(requests) and all(map(_passed, trusted)):
             attempts.append(run(requests[len(attempts)]))
     return attempts + [run(request) for request in requests[len(attempts) :]]
 
@@ -136,10 +137,20 @@ def sweep(requests: Sequence[Request], deadline: Deadline | None = None, kernels
     return attempts + [run(request, deadline) for request in requests[len(attempts) :]]
 
 
-def _passes(requests: Sequence[Request], kernels: Path | None) -> list[Attempt] | None:
-    """The leading passes of requests, run in one child; None if it gave no result."""
+def _trusted(requests: Sequence[Request], kernels: Path | None) -> list[Attempt] | None:
+    """The leading passes of one child, or the attempt that it began with; None if it gave no result.
+
+    Where kernels are compiled in units, what it began with may have failed for another one's.
+    """
     made = _together(requests, kernels=kernels)
-    return None if made is None else list(takewhile(lambda attempt: outcome(attempt) is Outcome.PASS, made))
+    if made is None:
+        return None
+    is_alone = len(made) == 1 and kernels is None and not _may_be_wrecked(made[0])
+    return list(made if is_alone else takewhile(_passed, made))
+
+
+def _passed(attempt: Attempt) -> bool:
+    return outcome(attempt) is Outcome.PASS
 
 
 def _together(
@@ -155,7 +166,10 @@ def _together(
         limit *= len(requests)  # they wait for kernels of others, which counts as sleeping
     end = tasks.run_task(function, argument, env=requests[0].backend.env, timeout_s=limit, deadline=deadline)
     made = tasks.result(Attempts, end)
-    return made.made if isinstance(made, Attempts) else None
+    if not isinstance(made, Attempts):
+        return None
+    first, *others = made.made
+    return made.made if others else (replace(first, output=end.output),)
 
 
 def attempt(end: Exit) -> Attempt:

@@ -72,6 +72,26 @@ def test_what_is_no_pass_costs_its_neighbours_nothing(
     assert fields_of(attempts[1]) == fields_of(execution_attempts.run(batch[1]))
 
 
+def test_what_fails_first_in_its_child_is_not_run_again(tmp_path: Path) -> None:
+    """It ran alone already: a backend that is always wrong costs each request one child, and is seen as alone."""
+    path, compiled = tmp_path / "theirs.py", tmp_path / "compiled"
+    path.write_text(
+        "def mine(graph, inputs):\n"
+        f"    with open({str(compiled)!r}, 'a') as file:\n"
+        "        file.write('x')\n"
+        "    return lambda *given: [value * 2 for value in graph(*given)]\n"
+    )
+    programs = ["return a.sin(), a", "return a.cos(), a", "return a.exp(), a"]
+    cases = [replace(a_case(f"demo.first.case{index}"), program=text) for index, text in enumerate(programs)]
+    batch = select(cases, [execution_attempts.describe(f"{path}:mine")]).requests
+    together = execution_attempts.run_batch(batch)
+    once = len(compiled.read_text())
+    alone = [execution_attempts.run(request) for request in batch]
+    assert once == len(compiled.read_text()) - once
+    assert [fields_of(attempt) for attempt in together] == [fields_of(attempt) for attempt in alone]
+    assert all(outcome(attempt) is Outcome.FAIL and attempt.duration_s > 0 for attempt in together)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_child_stops_at_what_is_no_pass() -> None:
     """Behind a case that went wrong nothing is run in its process."""
