@@ -1,9 +1,9 @@
 """Which check catches which saboteur: the suite run on every broken backend of `saboteurs`, and the page of results.
 
-`python -m conformance.tests.jobs.kill_matrix PAGE [NAME ...]` runs on each the cases in which any of the defects is
-looked for, in their first variant, and those in which its own is, in all of theirs; one that is wrong about a move of
-the caller runs on the latter alone, for no first variant makes moves, and so does one that an advisory is meant to
-catch, which is required of those cases. With `--done FILE` what is known of a backend is kept in the file, a line each,
+`python -m conformance.tests.jobs.kill_matrix PAGE [NAME ...]` runs on each the cases in which its defect is looked for,
+in all of their variants, and those of `--tier quick` in their first; one that is wrong about a move of the caller runs
+on the former alone, for no first variant makes moves, and so does one that an advisory is meant to catch, which is
+required of those cases. With `--done FILE` what is known of a backend is kept in the file, a line each,
 and is not run again, a saboteur not even if it was run with an earlier version of the suite: the page says of how many
 that holds. It exits with 1 where a defect is not caught by the check that is meant for it, where a check is nowhere the
 only one, and where an honest backend shows anything.
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 __all__ = ["Kill", "Survivor", "main", "page", "problems"]
 
 _ABOUT = """\
-Every backend here is broken on purpose, in one way. On each of them run the cases in which any of the defects is
-looked for, in their first variant, and those in which its own is, in all of theirs; on those that are wrong about a
-move of the caller, and those that an advisory is meant to catch, the latter alone, of which the advisory is then
-required. What PyTorch's own backend, from which the saboteur is made, shows as well is not counted. Those of the
-module `modes` edit the graph that Dynamo captured, those of `aot` the graphs that AOTAutograd makes of forward and
-backward; the others do their damage when a graph is compiled or run."""
+Every backend here is broken on purpose, in one way. On each of them run the cases in which its defect is looked for, in
+all of their variants, and those of `--tier quick` in their first; on those that are wrong about a move of the caller,
+and those that an advisory is meant to catch, the former alone, of which the advisory is then required. What PyTorch's
+own backend, from which the saboteur is made, shows as well is not counted. Those of the module `modes` edit the graph
+that Dynamo captured, those of `aot` the graphs that AOTAutograd makes of forward and backward; the others do their
+damage when a graph is compiled or run."""
 _ALONE = "Of each check that is meant to catch something, the defects that no other check shows in any request:"
 _MATRIX = """\
 In how many requests a check did not hold, or in which the run ended so that nothing could be checked. Bold is what is
@@ -256,12 +256,12 @@ _WRITTEN = [case for case in CASES if EXHAUSTIVE not in case.tags]
 
 
 def _cases(saboteur: Saboteur) -> list[Case]:
-    """The cases that match in all variants, and those in which another defect is looked for in their first."""
+    """The cases that match in all variants, and the others of `--tier quick` in their first."""
     among = requiring(saboteur.meant) if saboteur.is_of_advisory else CASES
     meant = [case for case in among if fnmatchcase(case.id, saboteur.cases)]
     if saboteur.move or saboteur.is_of_advisory or saboteur.meant == Outcome.TIMEOUT:
         return meant
-    others = [case for case in _WRITTEN if case not in meant and any(fnmatchcase(case.id, one) for one in _GLOBS)]
+    others = [case for case in _WRITTEN if case not in meant and case.id in _QUICK]
     return [*meant, *(replace(case, variants=case.variants[:1]) for case in others)]
 
 
@@ -273,7 +273,7 @@ def _new(record: Record, own: Findings) -> set[str]:
 @cache
 def _own(kin: str) -> Findings:
     """The failures of a backend of this repository on all cases that are run here."""
-    cases = [case for case in CASES if case in _WRITTEN or any(fnmatchcase(case.id, one) for one in _GLOBS)]
+    cases = [case for case in CASES if case.id in _QUICK or any(fnmatchcase(case.id, one) for one in _GLOBS)]
     return {(made.case_id, made.variant): findings(made) for made in trial(of_repository(kin), cases=cases)}
 
 
