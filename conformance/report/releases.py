@@ -30,10 +30,9 @@ __all__ = ["Release", "releases_page"]
 
 _WIDEST = 300  # characters of a message
 _HOW_TO_READ = """\
-Cases on releases and builds of torch, the oldest first; what was added to the suite after the run of a release is
-*only in one* of two. A cell says how many requests conform out of those
-that are scored, then the mark and the number of everything that is no plain pass; the
-[legend](README.md#legend) explains the marks. The tables of the other pages are of the newest release here."""
+Cases on releases and builds of torch, the oldest first; what was added after a release was run is *only in one*. A cell
+says how many requests conform out of those that are scored, then the mark and the number of everything that is no plain
+pass; the [legend](README.md#legend) explains the marks. The tables of other pages are of the newest release here."""
 _CHANGES = """\
 How many requests ended otherwise than on the release before. A change is of what happened, whatever is expected of it.
 A request *fails otherwise* where other checks fail, or with another symptom; it is not *run* where it is unsupported or
