@@ -140,7 +140,7 @@ def sweep(requests: Sequence[Request], deadline: Deadline | None = None, kernels
 def _trusted(requests: Sequence[Request], kernels: Path | None) -> list[Attempt] | None:
     """The leading passes of one child, or the attempt that it began with; None if it gave no result.
 
-    Where kernels are compiled in units, what it began with may have failed for another one's.
+    Where kernels are compiled in units, the first may have failed because of another one's kernel.
     """
     made = _together(requests, kernels=kernels)
     if made is None:
