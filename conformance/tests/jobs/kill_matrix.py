@@ -1,12 +1,12 @@
 """Which check catches which saboteur: the suite run on every broken backend of `saboteurs`, and the page of results.
 
-`python -m conformance.tests.jobs.kill_matrix PAGE [NAME ...]` runs on each the cases in which its defect is looked for,
-and those of `--tier quick`, in their first variant. Where these do not show it, and on those that are wrong about a
-move of the caller, for no first variant makes moves, the cases in which it is looked for run in all of their variants;
-so do those of one that an advisory is meant to catch, which is required of them. With `--done FILE` what is known of a
-backend is kept in the file, a line each, and is not run again, a saboteur not even if it was run with an earlier
-version of the suite: the page says of how many that holds. It exits with 1 where a defect is not caught by the check
-that is meant for it, where a check is nowhere the only one, and where an honest backend shows anything.
+`python -m conformance.tests.jobs.kill_matrix PAGE [NAME ...]` runs on each the cases in which any of the defects is
+looked for, in their first variant, and those in which its own is, in all of theirs; one that is wrong about a move of
+the caller runs on the latter alone, for no first variant makes moves, and so does one that an advisory is meant to
+catch, which is required of those cases. With `--done FILE` what is known of a backend is kept in the file, a line each,
+and is not run again, a saboteur not even if it was run with an earlier version of the suite: the page says of how many
+that holds. It exits with 1 where a defect is not caught by the check that is meant for it, where a check is nowhere the
+only one, and where an honest backend shows anything.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from conformance.tests.saboteurs import HONEST, SABOTEURS, defects, ref
 from conformance.tests.trial import CASES, findings, findings_of, of_repository, requiring, trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from conformance.model.case import Case
     from conformance.model.result import Record
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 __all__ = ["Kill", "Survivor", "main", "page", "problems"]
 
 _ABOUT = """\
-Every backend here is broken on purpose, in one way. On each of them run the cases in which its defect is looked for,
-and those of `--tier quick`, in their first variant. Where these do not show it, and on those that are wrong about a
-move of the caller, the cases in which it is looked for run in all of their variants; so do those of one that an
-advisory is meant to catch, which is then required of them. What PyTorch's own backend, from which the saboteur is made,
-shows as well is not counted. Those of the module `modes` edit the graph that Dynamo captured, those of `aot` the graphs
-that AOTAutograd makes of forward and backward; the others do their damage when a graph is compiled or run."""
+Every backend here is broken on purpose, in one way. On each of them run the cases in which any of the defects is
+looked for, in their first variant, and those in which its own is, in all of theirs; on those that are wrong about a
+move of the caller, and those that an advisory is meant to catch, the latter alone, of which the advisory is then
+required. What PyTorch's own backend, from which the saboteur is made, shows as well is not counted. Those of the
+module `modes` edit the graph that Dynamo captured, those of `aot` the graphs that AOTAutograd makes of forward and
+backward; the others do their damage when a graph is compiled or run."""
 _ALONE = "Of each check that is meant to catch something, the defects that no other check shows in any request:"
 _MATRIX = """\
 In how many requests a check did not hold, or in which the run ended so that nothing could be checked. Bold is what is
@@ -222,25 +222,12 @@ def _counts(kill: Kill, columns: Sequence[str]) -> tuple[str, ...]:
 
 def _kill(name: str) -> Kill:
     saboteur = SABOTEURS[name]
-    firsts = _first_variants(saboteur)
-    kill = _run(name, firsts, lambda _: _own(saboteur.kin)) if firsts else None
-    if kill is None or not kill.first:
-        among = requiring(saboteur.meant) if saboteur.is_of_advisory else CASES
-        meant = [case for case in among if fnmatchcase(case.id, saboteur.cases)]
-        kill = _run(name, meant, lambda suspects: findings_of(saboteur.kin, suspects, meant))
-    click.echo(f"{name}: {kill.first or 'NOT CAUGHT'} {dict(kill.shown)}", err=True)
-    return kill
-
-
-def _run(name: str, cases: Sequence[Case], own: Callable[[Sequence[Record]], Findings]) -> Kill:
-    """Run cases on a saboteur, and take off what its kin fails in of those that fail."""
-    saboteur = SABOTEURS[name]
     backend = BackendInfo(ref=ref(saboteur.home, name), name=name)
+    cases = _cases(saboteur)
     records = list(trial(backend, cases=cases, timeout_s=saboteur.limit_s))
-    suspects = [record for record in records if findings(record)]
-    of_kin = own(suspects)
-    shown = [(record.case_id, _new(record, of_kin) & {*CATALOGUE, *_ENDS}) for record in suspects]
-    return Kill(
+    own = findings_of(saboteur.kin, records, cases) if saboteur.is_of_advisory else _own(saboteur.kin)
+    shown = [(record.case_id, _new(record, own) & {*CATALOGUE, *_ENDS}) for record in records]
+    kill = Kill(
         name=name,
         shown=Counter(finding for _, new in shown for finding in new),
         first=min((case for case, new in shown if saboteur.meant in new), default=""),
@@ -248,6 +235,8 @@ def _run(name: str, cases: Sequence[Case], own: Callable[[Sequence[Record]], Fin
         is_quick=any(new and case in _QUICK for case, new in shown),
         suite=suite_hash(),
     )
+    click.echo(f"{name}: {kill.first or 'NOT CAUGHT'} {dict(kill.shown)}", err=True)
+    return kill
 
 
 def _survivor(name: str) -> Survivor:
@@ -264,14 +253,16 @@ def _survivor(name: str) -> Survivor:
 _QUICK = {case.id for case in CASES if Extent.QUICK in case.tags}
 _GLOBS = {saboteur.cases for saboteur in SABOTEURS.values()}
 _WRITTEN = [case for case in CASES if EXHAUSTIVE not in case.tags]
-_FIRSTS = [replace(case, variants=case.variants[:1]) for case in _WRITTEN]
 
 
-def _first_variants(saboteur: Saboteur) -> list[Case]:
-    """Those cases in which it is looked for, and those of `--tier quick`; none, where these would not show it."""
+def _cases(saboteur: Saboteur) -> list[Case]:
+    """The cases that match in all variants, and those in which another defect is looked for in their first."""
+    among = requiring(saboteur.meant) if saboteur.is_of_advisory else CASES
+    meant = [case for case in among if fnmatchcase(case.id, saboteur.cases)]
     if saboteur.move or saboteur.is_of_advisory or saboteur.meant == Outcome.TIMEOUT:
-        return []
-    return [case for case in _FIRSTS if case.id in _QUICK or fnmatchcase(case.id, saboteur.cases)]
+        return meant
+    others = [case for case in _WRITTEN if case not in meant and any(fnmatchcase(case.id, one) for one in _GLOBS)]
+    return [*meant, *(replace(case, variants=case.variants[:1]) for case in others)]
 
 
 def _new(record: Record, own: Findings) -> set[str]:
@@ -281,8 +272,8 @@ def _new(record: Record, own: Findings) -> set[str]:
 
 @cache
 def _own(kin: str) -> Findings:
-    """The failures of a backend of this repository on all cases that are run here, in their first variants."""
-    cases = [case for case in _FIRSTS if case.id in _QUICK or any(fnmatchcase(case.id, one) for one in _GLOBS)]
+    """The failures of a backend of this repository on all cases that are run here."""
+    cases = [case for case in CASES if case in _WRITTEN or any(fnmatchcase(case.id, one) for one in _GLOBS)]
     return {(made.case_id, made.variant): findings(made) for made in trial(of_repository(kin), cases=cases)}
 
 
