@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from conformance.model.moves import number_before
-from conformance.triage.repro.observable import FACTS, STATE
+from conformance.triage.repro.observable import FACTS, NONFINITE_DIFFERS, STATE
 from conformance.triage.repro.program_text import arguments, local, modes
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ __all__ = ["MoveText"]
 _NUMBER = 987_654_321  # of a call, in the text of arguments, until it is replaced
 
 _CALLER = '''
+class DoesNotApply(Exception):
+    """The move cannot be made of these results."""
+
+
 class Caller:
     """Makes calls on inputs of their own; `seen` is what it looks at, by path."""
 
@@ -74,6 +78,7 @@ class Caller:
         return found
 
     def backward(self, results, *, retain_graph=False):
+        self.stage = "in backward"
         roots = self.roots(results)
         cotangents = [self.cotangent(path, value) for path, value in roots.items()]
         self.backward_with(list(roots.values()), cotangents, retain_graph=retain_graph)
@@ -83,6 +88,7 @@ class Caller:
             self.backward(results)
 
     def backward_with(self, roots, cotangents, *, retain_graph=False):
+        WITHOUT
         self.stage = "in backward"
         torch.autograd.backward(roots, cotangents, retain_graph=retain_graph)
 
@@ -114,7 +120,7 @@ class Caller:
 
     def require(self, holds):
         if not holds:
-            raise RuntimeError("the move does not apply")
+            raise DoesNotApply
 '''
 _COMPILED_AUTOGRAD = """
     def compiled_autograd(self):
@@ -165,7 +171,7 @@ class MoveText:
         """The Python that says whether the two sides differ."""
         first = self._first
         if first.kind == "nonfinite":
-            return "not torch.equal(compiled.isfinite(), uncompiled.isfinite())"
+            return NONFINITE_DIFFERS
         if first.kind == "values" and first.ulp is not None and first.max_abs:
             return f"((compiled - uncompiled).abs() > {first.max_abs / 2:.2g}).any()"
         return "not torch.equal(compiled, uncompiled)" if first.kind == "values" else "compiled != uncompiled"
@@ -222,7 +228,9 @@ class MoveText:
         seed = self._request.seed
         seeded = f"torch.manual_seed({seed} + self.number)" if self._program.draws else ""
         text = _CALLER.replace("MODES", held).replace("COTANGENT", self._program.cotangent)
-        text = text.replace("        SEEDED\n", f"        {seeded}\n" if seeded else "")
+        without = "" if self._call.backward else "return  # as the call of the case does"
+        for place, line in {"SEEDED": seeded, "WITHOUT": without}.items():
+            text = text.replace(f"        {place}\n", f"        {line}\n" if line else "")
         text += _COMPILED_AUTOGRAD * (self._move.name == "compiled_autograd")
         text += _COMPILED * (self._move.name == "compiled_within")
         return f"FIRST = {number_before(self._move.name)}\n\n{text.replace('SEED/', f'{seed}/')}"

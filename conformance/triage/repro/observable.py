@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from conformance.model.result import CheckResult, Difference
     from conformance.triage.lookup import Found
 
-__all__ = ["FACTS", "STATE", "Moment", "Observable", "difference", "first_broken", "observable"]
+__all__ = ["FACTS", "NONFINITE_DIFFERS", "STATE", "Moment", "Observable", "difference", "first_broken", "observable"]
 
 _BACKWARD = re.compile(r"grad\((grad\()?(?P<name>.*?)\)+(?P<part>\.[\w.()\[\]]+)?")
 _HANDED = re.compile(r"cotangent\((?P<cotangent>.*)\)|after_backward\.(?P<name>.*)")
@@ -143,6 +143,10 @@ STATE = {
     "works": "(torch.ones(2, dtype=torch.float64) + 1).tolist()",
 }
 """The state of a thread by field, as Python."""
+
+
+NONFINITE_DIFFERS = "not torch.equal(nonfinite(compiled), nonfinite(uncompiled))"
+"""Whether NaN or infinite numbers are in other places, as Python."""
 
 
 def observable(found: Found) -> Observable:
@@ -349,7 +353,7 @@ def _fact(first: Difference, template: Observable, held: str) -> Observable | No
         return None
     differs = "not torch.equal(compiled, uncompiled)"
     if first.kind == "nonfinite":
-        differs = "not torch.equal(compiled.isfinite(), uncompiled.isfinite())"
+        differs = NONFINITE_DIFFERS
     elif first.ulp is not None and first.max_abs:
         differs = f"((compiled - uncompiled).abs() > {first.max_abs / 2:.2g}).any()"
     copied = held if held.endswith(".grad") else f"{held}.detach()"

@@ -129,6 +129,12 @@ def relation(first, second):
     start = first.untyped_storage().data_ptr()
     return "same storage" if start and start == second.untyped_storage().data_ptr() else "unrelated"
 """,
+    "nonfinite": '''
+def nonfinite(numbers):
+    """Where they are NaN, infinite, and minus infinite."""
+    parts = torch.view_as_real(numbers) if numbers.is_complex() else numbers
+    return torch.stack([parts.isnan(), parts == math.inf, parts == -math.inf])
+''',
     "count_breaks": '''
 def count_breaks():
     """How many places Dynamo broke a graph at, with the functions that it gave up on for another reason."""
@@ -177,6 +183,7 @@ _DRAWS = re.compile(
 )
 _COMPLEX = re.compile(r"complex|fft|stft|polar|\dj\b")
 _LASTS = re.compile(r"set_grad_enabled\(|__enter__|= .*torch\.(no_grad|enable_grad|inference_mode)\(|__exit__")
+_CASTS_LAST = re.compile(r"set_autocast_|(?s:autocast.*__enter__)")
 _DIFFERENTIATES = re.compile(r"\.grad\b|backward|hook|optim|Function")
 
 
@@ -388,7 +395,8 @@ def modes(request: Request, call: Call, text: str) -> list[str]:
     # Where the program itself may set a mode for good, the caller's region is what ends it.
     regions = {"disabled": ["torch.no_grad()"], "inference": ["torch.inference_mode()"]}
     default = ["torch.enable_grad()"] if _LASTS.search(text) else []
-    cast = [] if autocast == "off" else [f'torch.autocast("{DEVICE}", dtype=torch.{autocast})']
+    uncast = [f'torch.autocast("{DEVICE}", enabled=False)'] if _CASTS_LAST.search(text) else []
+    cast = uncast if autocast == "off" else [f'torch.autocast("{DEVICE}", dtype=torch.{autocast})']
     return regions.get(grad, default) + cast
 
 

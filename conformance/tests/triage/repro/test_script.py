@@ -283,6 +283,25 @@ def test_what_shows_under_a_configuration_alone_is_shown_under_it(published: Run
     assert "fallback_random" not in script.render_script(made_up(published, a_case(), a_difference(path="output")), how)
 
 
+@pytest.mark.parametrize(("number", "status"), [("torch.nan", 1), ("-torch.inf", 1), ("torch.inf", 0)])
+def test_which_numbers_are_not_finite_is_shown(published: RunFile, number: str, status: int) -> None:
+    """NaN or minus infinity in the place of infinity differ; a function of these numbers alone is the backend."""
+    case = a_case(program="return a / 0\n", inputs={"a": InputSpec(shape=(2,), values=(1.0, 2.0))})
+    giving = f"giving = lambda graph, inputs: lambda *given: (torch.full((2,), {number}),)"
+    text = script.render_script(
+        made_up(published, case, a_difference(path="output", kind="nonfinite")),
+        Compiler(expression="giving", imports=(giving,)),
+    )
+    assert scripts.run(text).status == status
+
+
+def test_autocast_that_a_program_leaves_on_is_not_there_in_the_next_run(published: RunFile) -> None:
+    """The script shows that Dynamo puts it back, which it could not if the uncompiled program had left it on."""
+    case = a_case(program='b = a * 2\ntorch.set_autocast_enabled("cpu", True)\nreturn b\n')
+    first = a_difference(path="call[0].after_call.autocast", kind="state", actual="False", expected="True")
+    assert scripts.run(script.render_script(made_up(published, case, first, "ambient"), EAGER)).status == 1
+
+
 @pytest.mark.parametrize(("how", "status"), [(AOT_EAGER, 1), (EAGER, 0)], ids=["aot_eager", "eager"])
 def test_a_move_is_made_by_its_own_source(published: RunFile, how: Compiler, status: int) -> None:
     """The function of the move stands in the script as the suite runs it, with a caller that needs torch alone."""
@@ -298,12 +317,29 @@ def test_a_move_is_made_by_its_own_source(published: RunFile, how: Compiler, sta
     assert scripts.run(text).status == status
 
 
+def test_a_move_that_does_not_apply_is_no_error_of_the_call(published: RunFile) -> None:
+    """Where the uncompiled call raises and the compiled one gives what no backward can begin from, they differ."""
+    hessian = "def energy(x):\n    return (x.sin() * x.flip(0)).sum()\n"
+    case = a_case(setup=hessian, program="return torch.func.hessian(energy)(a)\n", inputs={"a": InputSpec(shape=(3,))})
+    first = a_difference(path="caller", kind="exception", actual="Exception in backward", expected="RuntimeError")
+    text = script.render_script(made_up(published, case, first, "move.checkpointed"), AOT_EAGER)
+    assert scripts.run(text).status == 1
+
+
+def test_a_call_without_backward_makes_its_moves_without(published: RunFile) -> None:
+    """The caller of the script goes backward as seldom as that of the suite."""
+    case = a_case(inputs={"a": InputSpec(shape=(4,), requires_grad=True)}, calls=(Call(backward=False),))
+    first = a_difference(path="output", kind="values", max_abs=0.5, ulp=9.0)
+    text = script.render_script(made_up(published, case, first, "move.each_result"), EAGER)
+    assert "        return  # as the call of the case does\n" in text
+
+
 @pytest.mark.parametrize(
     ("difference", "shown"),
     [
         (a_difference(path="output", kind="values", max_abs=0.5, ulp=9.0), "(compiled - uncompiled).abs() > 0.25"),
         (a_difference(path="output", kind="values", max_abs=0.0), "torch.equal(compiled, uncompiled)"),
-        (a_difference(path="output", kind="nonfinite"), "compiled.isfinite()"),
+        (a_difference(path="output", kind="nonfinite"), "not torch.equal(nonfinite(compiled), nonfinite(uncompiled))"),
         (a_difference(path="output", kind="dtype"), "value.dtype if isinstance"),
         (a_difference(path="after.grad_mode", kind="state"), "return torch.is_grad_enabled()"),
         (a_difference(path="caller", kind="exception"), "{kind(error)} {caller.stage}"),
