@@ -1,11 +1,13 @@
 """Releases of torch: their order, and the folders of records that are named after them.
 
 A folder `2.14.1+cu130` holds the records of runs on that release and build. Of such folders in one place the newest
-counts, by version and then by build, unless one is given itself.
+version counts, and of several builds of it the one that was run last, unless one is given itself.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -14,12 +16,22 @@ from packaging.version import Version
 from conformance.model.errors import RecordFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from conformance.records.record_file import RunFile
 
-__all__ = ["files", "minor", "newest", "ordered", "refuse_misplaced", "refuse_mixed", "release_of", "within"]
+__all__ = [
+    "current",
+    "files",
+    "minor",
+    "newest",
+    "ordered",
+    "refuse_misplaced",
+    "refuse_mixed",
+    "release_of",
+    "within",
+]
 
 _RELEASE = re.compile(r"\d+\.\d+\.\d+((a|b|rc)\d+)?(\.dev\d+)?(\+[a-z0-9.]+)?")
 
@@ -47,14 +59,34 @@ def within(folder: Path) -> list[Path]:
     return [found[name] for name in ordered(found) if files(found[name])]
 
 
+def current(started: Mapping[str, str]) -> str | None:
+    """Return the newest version, in the build on which a run was started last; None if there are no releases.
+
+    Args:
+        started: when the last run on a release was started, ISO 8601, by release and build.
+    """
+    return max(started, key=lambda name: (Version(Version(name).public), started[name], Version(name)), default=None)
+
+
 def newest(folder: Path) -> list[Path]:
     """Return the files of the newest release folder in a folder, by name; none if there is no such folder."""
-    return [path for last in within(folder)[-1:] for path in files(last)]
+    folders = {path.name: path for path in within(folder)}
+    last = current({name: _started(path) for name, path in folders.items()})
+    return files(folders[last]) if last else []
 
 
 def files(folder: Path) -> list[Path]:
     """Return the files of records and timings in a folder itself, by name."""
     return sorted(folder.glob("*.jsonl"))
+
+
+def _started(folder: Path) -> str:
+    """When the last run in a folder was started; what cannot be read is refused where it is read whole."""
+    last = ""
+    for path in files(folder):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError), path.open("rb") as file:
+            last = max(last, json.loads(file.readline())["environment"]["started"])
+    return last
 
 
 def refuse_misplaced(path: Path, run: RunFile) -> None:

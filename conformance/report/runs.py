@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from conformance.model.errors import RecordError, RecordFileError
 from conformance.records import record_file, shards
 from conformance.records.find import find_every_release, find_kinds
-from conformance.records.releases import ordered, refuse_misplaced, refuse_mixed, release_of
+from conformance.records.releases import current, ordered, refuse_misplaced, refuse_mixed, release_of
 from conformance.report.markdown import code, page_name, plain, plural
 
 if TYPE_CHECKING:
@@ -59,18 +59,23 @@ def published(paths: Sequence[Path]) -> Published:
     if not suite:
         suite, on_request = on_request, {}
     names = ordered(name for name in map(release_of, suite) if name)
+    newest = current({name: max(_started(suite, name)) for name in names})
     return Published(
-        tables=_checked(_current(suite, names)),
+        tables=_checked(_current(suite, newest)),
         releases={
             name: _checked({path: run for path, run in suite.items() if release_of(path) == name}) for name in names
         },
-        on_request=_checked(_current(on_request, names), record_file.publishable_on_request),
+        on_request=_checked(_current(on_request, newest), record_file.publishable_on_request),
     )
 
 
-def _current(runs: Mapping[Path, RunFile], releases: Sequence[str]) -> dict[Path, RunFile]:
+def _started(runs: Mapping[Path, RunFile], release: str) -> list[str]:
+    return [run.header.environment.started for path, run in runs.items() if release_of(path) == release]
+
+
+def _current(runs: Mapping[Path, RunFile], newest: str | None) -> dict[Path, RunFile]:
     """The runs that are in the folder of no release, or of the newest."""
-    return {path: run for path, run in runs.items() if release_of(path) in {None, *releases[-1:]}}
+    return {path: run for path, run in runs.items() if release_of(path) in {None, newest}}
 
 
 def gathered(paths: Sequence[Path]) -> Published:

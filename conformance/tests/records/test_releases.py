@@ -8,6 +8,7 @@ import conformance
 from conformance.model.errors import RecordError
 from conformance.records import releases
 from conformance.records.find import find_every_release, find_kinds
+from conformance.report import runs
 from conformance.tests.fakes import a_record, a_timing, an_environment
 from conformance.tests.runs import a_run, red, some_timings
 from conformance.triage import lookup
@@ -47,6 +48,17 @@ def test_a_folder_is_its_own_files_and_those_of_the_newest_release(tmp_path: Pat
     assert find_every_release(tmp_path) == [own, new, old]
     assert list(conformance.load(tmp_path)["torch"]) == ["2.13.0+cpu", "2.13.0"]
     assert list(conformance.load(tmp_path / "2.9.0+cpu")["torch"]) == ["2.9.0+cpu"]
+
+
+def test_of_two_builds_of_the_newest_release_the_one_that_was_run_last_counts(tmp_path: Path) -> None:
+    """Who runs the suite on the CPU build sees that run in the pages, not the published one on another build."""
+    for torch, started in {"2.15.0+cu132": "2026-05-01", "2.15.0+cpu": "2026-06-01", "2.14.0": "2026-07-01"}.items():
+        environment = an_environment(torch=torch, started=f"{started}T00:00:00+00:00")
+        a_run(tmp_path / torch / "in-tree.jsonl", a_record(), environment=environment)
+    assert list(conformance.load(tmp_path)["torch"]) == ["2.15.0+cpu"]
+    assert [run.header.environment.torch for _, run in runs.published([tmp_path]).tables] == ["2.15.0+cpu"]
+    (tmp_path / "2.15.0+cpu" / "in-tree.jsonl").write_text("{}\n")
+    assert [path.parent.name for path in find_kinds(tmp_path)[0]] == ["2.15.0+cu132"]
 
 
 def test_the_rungs_below_a_failure_are_those_of_its_own_release(tmp_path: Path) -> None:
