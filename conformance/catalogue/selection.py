@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Plan",
-    "case_names",
     "decided",
     "digest",
     "is_smoke",
     "of_plain_calls",
     "plan_of",
-    "require",
+    "require_matches",
     "select",
     "time_limit",
 ]
@@ -174,11 +173,7 @@ def _is_due(case: Case, variant: Variant, backend: BackendInfo, globs: Sequence[
 def _choose(
     cases: tuple[Case, ...], globs: Sequence[str], tags: Sequence[str], exclude_tags: Sequence[str]
 ) -> list[Case]:
-    for glob in globs:
-        require(any(fnmatchcase(case.id, glob) for case in cases), "case", glob, case_names(cases))
-    known = {tag for case in cases for tag in case.tags}
-    for tag in (*tags, *exclude_tags):
-        require(tag in known, "tag", tag, known)
+    require_matches(cases, globs, (*tags, *exclude_tags))
     chosen = [
         case
         for case in cases
@@ -192,7 +187,24 @@ def _choose(
     return sorted(chosen, key=lambda case: SMOKE not in case.tags)
 
 
-def case_names(cases: Iterable[Case]) -> set[str]:
+def require_matches(cases: Sequence[Case], globs: Sequence[str], tags: Sequence[str]) -> None:
+    """Refuse a glob that no id matches, and a tag that no case has, with similar names.
+
+    Raises:
+        SelectionError: there is one; where it asks for cases on request, the message names the folder that has them.
+    """
+    known = {tag for case in cases for tag in case.tags}
+    # An area on request has the name of its tag.
+    if unread := {*tags, *(glob.partition(".")[0] for glob in globs)} & ON_REQUEST - known:
+        message = f"the cases of {', '.join(unread)} are in a folder of their own: add --cases cases/operations"
+        raise SelectionError(message)
+    for glob in globs:
+        _require(any(fnmatchcase(case.id, glob) for case in cases), "case", glob, _case_names(cases))
+    for tag in tags:
+        _require(tag in known, "tag", tag, known)
+
+
+def _case_names(cases: Iterable[Case]) -> set[str]:
     """Return the ids of cases, and the globs for all cases of an area or topic."""
     ids = [case.id.split(".") for case in cases]
     folders = {".".join([*parts[:depth], "*"]) for parts in ids for depth in range(1, len(parts))}
@@ -207,7 +219,7 @@ def _choose_variants(
         known = {f"{axis}={value}" for _, variant in pairs for axis, value in variant.axes.items()}
         axes = tuple(f"{pair.partition('=')[0]}=" for pair in text.split(","))
         near = {value for value in known if value.startswith(axes)} or known
-        require(any(_fits(variant, text) for _, variant in pairs), "variant", text, near)
+        _require(any(_fits(variant, text) for _, variant in pairs), "variant", text, near)
     return [(case, variant) for case, variant in pairs if not texts or _is_asked(case, variant, texts, case_globs)]
 
 
@@ -277,7 +289,7 @@ def _part(whole: tuple[Request, ...], index: int, count: int) -> tuple[Request, 
     return part
 
 
-def require(found: bool, what: str, given: str, known: Collection[str]) -> None:
+def _require(found: bool, what: str, given: str, known: Collection[str]) -> None:
     """Refuse what matches nothing, with similar names, or with all names if there are few.
 
     Raises:

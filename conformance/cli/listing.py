@@ -12,7 +12,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from conformance.backend import discovery
-from conformance.catalogue.selection import case_names, require
+from conformance.catalogue.selection import require_matches
 from conformance.catalogue.sources import PACKAGED, case_called, collect, homes
 from conformance.model.check_catalogue import CATALOGUE, CheckSpec
 from conformance.model.errors import SelectionError
@@ -43,10 +43,7 @@ def cases(globs: Sequence[str] = (), folders: Sequence[Path] = (), tags: Sequenc
                 f"no case matches {glob!r}.\n  Did you mean `conformance list --{_OTHER_LISTS.get(glob, 'backends')}`?"
             )
             raise SelectionError(message)
-        require(any(fnmatchcase(case.id, glob) for case in known), "case", glob, case_names(known))
-    every_tag = {tag for case in known for tag in case.tags}
-    for tag in tags:
-        require(tag in every_tag, "tag", tag, every_tag)
+    require_matches(known, globs, tags)
     chosen = [
         case
         for case in known

@@ -18,7 +18,6 @@ from conformance.cli.options import (
     COMMAND,
     EXIT_CODES,
     FILE,
-    FOLDER,
     PATH,
     RECORDS,
     examples,
@@ -30,7 +29,7 @@ from conformance.cli.options import quiet as quiet_option
 from conformance.cli.options import verbose as verbose_option
 from conformance.cli.suggestions import Command, Group
 from conformance.cli.termination import Terminated, terminable
-from conformance.cli.types import BACKEND, SHARD
+from conformance.cli.types import BACKEND, CASES, SHARD
 from conformance.model.enums import Extent
 from conformance.model.errors import ConformanceError
 from conformance.verdict.legend import MEANING, counting, gate
@@ -174,7 +173,7 @@ def main() -> None:
     show_default=True,
     help="How many cases: quick takes minutes and finds nearly every defect of the kill matrix, exhaustive hours.",
 )
-@click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
+@click.option("--cases", "folders", multiple=True, type=CASES, help="A further folder of case files. Repeatable.")
 @click.option("--expectations", type=FILE, help="Known failures of the one backend that runs, in place of its own.")
 @click.option(
     "--jobs", "-j", type=click.IntRange(min=1), help="How many requests at a time; default: one for each CPU."
@@ -265,7 +264,7 @@ def _run(
 @click.option("--backends", "what", flag_value="backends", help="List the installed backends instead.")
 @click.option("--checks", "what", flag_value="checks", help="List what is compared with uncompiled instead.")
 @click.option("--tag", "tags", multiple=True, help="Only cases with this tag. Repeatable.")
-@click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
+@click.option("--cases", "folders", multiple=True, type=CASES, help="A further folder of case files. Repeatable.")
 def _list(globs: Sequence[str], what: str | None, tags: Sequence[str], folders: Sequence[Path]) -> None:
     """List cases (id, variants, tags, title), those that match one of the GLOBS if any is given.
 
@@ -285,7 +284,7 @@ def _list(globs: Sequence[str], what: str | None, tags: Sequence[str], folders: 
     ),
 )
 @click.argument("case_id", metavar="CASE")
-@click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
+@click.option("--cases", "folders", multiple=True, type=CASES, help="A further folder of case files. Repeatable.")
 def _show(case_id: str, folders: Sequence[Path]) -> None:
     """Show the YAML of one case and the Python function made of it, for each variant that differs."""
     from conformance.cli import listing

@@ -18,7 +18,6 @@ __all__ = [
     "COMMAND",
     "EXIT_CODES",
     "FILE",
-    "FOLDER",
     "PATH",
     "RECORDS",
     "backends",
@@ -33,7 +32,6 @@ COMMAND = "conformance.command"
 """The key of the command line's words in a context, for the command that resumes an interrupted run."""
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 PATH = click.Path(exists=True, path_type=Path)
 RECORDS = click.Path(dir_okay=False, path_type=Path)
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from conformance.cli.cluster import cluster_options, scheduler_of
-from conformance.cli.options import COMMAND, EXIT_CODES, FOLDER, RECORDS, examples, refuse_unmatched
+from conformance.cli.options import COMMAND, EXIT_CODES, RECORDS, examples, refuse_unmatched
 from conformance.cli.options import backends as backends_option
 from conformance.cli.options import quiet as quiet_option
 from conformance.cli.suggestions import Command
-from conformance.cli.types import RUN
+from conformance.cli.types import CASES, RUN
 from conformance.model.enums import TIMING_TAG
 from conformance.timing.model import GATES, SMALLEST_EFFECT, Effort
 
@@ -49,7 +49,7 @@ __all__ = ["COMMANDS"]
     help="Only cases whose id matches, whatever their tags; default: those tagged `timing`. Repeatable.",
 )
 @click.option("--variant", "variants", multiple=True, metavar="AXIS=VALUE,...", help="As for `conformance run`.")
-@click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
+@click.option("--cases", "folders", multiple=True, type=CASES, help="A further folder of case files. Repeatable.")
 @click.option(
     "--budget",
     "budget_s",

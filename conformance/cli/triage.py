@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from conformance.cli.cluster import cluster_options, scheduler_of
-from conformance.cli.options import EXIT_CODES, FILE, FOLDER, PATH, RECORDS, examples
+from conformance.cli.options import EXIT_CODES, FILE, PATH, RECORDS, examples
 from conformance.cli.options import backends as backends_option
 from conformance.cli.options import quiet as quiet_option
 from conformance.cli.options import verbose as verbose_option
 from conformance.cli.suggestions import Command
-from conformance.cli.types import BACKEND, DURATION, FUNCTION, RECORD
+from conformance.cli.types import BACKEND, CASES, DURATION, FUNCTION, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ def record_options(command: Callable[..., None]) -> Callable[..., None]:
         help="A record file, or a folder. Repeatable; default: the last check or run here that has the name, else"
         " results/records.",
     )
-    cases = click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files.")
+    cases = click.option("--cases", "folders", multiple=True, type=CASES, help="A further folder of case files.")
     return where(cases(command))
 
 
@@ -191,7 +191,7 @@ def explain(name: str, places: Sequence[Path], folders: Sequence[Path]) -> None:
 @click.option(
     "--records", "path", type=FILE, help="A record file, which is rewritten; default: the last run in this folder."
 )
-@click.option("--cases", "folders", multiple=True, type=FOLDER, help="A further folder of case files. Repeatable.")
+@click.option("--cases", "folders", multiple=True, type=CASES, help="A further folder of case files. Repeatable.")
 @click.option(
     "--jobs", "-j", type=click.IntRange(min=1), help="How many failures at a time; default: one for each CPU."
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 from pathlib import Path
 
 import click
 
 from conformance.backend import discovery, import_path
 
-__all__ = ["BACKEND", "DURATION", "FUNCTION", "RECORD", "RUN", "SHARD"]
+__all__ = ["BACKEND", "CASES", "DURATION", "FUNCTION", "RECORD", "RUN", "SHARD"]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -34,6 +35,21 @@ class _Function(click.ParamType[str]):
         """Return the name as it was typed."""
         import_path.refuse_function(str(value))
         return str(value)
+
+
+class _CaseFolder(click.ParamType[Path]):
+    """A folder of case files; `cases/...` that is not here is what is installed with the suite."""
+
+    name = "directory"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the folder."""
+        folder = Path(str(value))
+        if not folder.exists() and folder.parts[:1] == ("cases",):
+            folder = Path(str(files("conformance.cases"))).parent / folder
+        if not folder.is_dir():
+            self.fail(f"there is no folder {str(value)!r}", param, ctx)
+        return folder
 
 
 class _Record(click.ParamType[str]):
@@ -90,4 +106,5 @@ class _Duration(click.ParamType[float]):
         return float(found[1]) * _UNITS[found[2]]
 
 
-BACKEND, FUNCTION, RECORD, RUN, SHARD, DURATION = _Backend(), _Function(), _Record(), _Run(), _Shard(), _Duration()
+BACKEND, FUNCTION, CASES, RECORD = _Backend(), _Function(), _CaseFolder(), _Record()
+RUN, SHARD, DURATION = _Run(), _Shard(), _Duration()

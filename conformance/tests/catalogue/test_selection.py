@@ -94,6 +94,8 @@ def test_the_id_of_a_variant_selects_it_even_with_a_comma_in_a_parameter() -> No
         ({"variants": ["grad=disable"]}, "no variant matches 'grad=disable'.\n  Did you mean 'grad=disabled'"),
         ({"variants": ["disabled"]}, "no variant matches 'disabled'"),
         ({"variants": ["grad=x"]}, "no variant matches 'grad=x'.\n  Known: grad=disabled, grad=enabled."),
+        ({"tags": ["ops"]}, "the cases of ops are in a folder of their own: add --cases cases/operations"),
+        ({"case_globs": ["ops.torch.*"]}, "add --cases cases/operations"),
         ({"tags": ["smok"]}, "no tag matches 'smok'.\n  Did you mean 'smoke'"),
         ({"exclude_tags": ["smok"]}, "no tag matches 'smok'"),
         ({"case_globs": ["views.*"], "tags": ["timing"]}, "no case is left: of 3 cases none"),
