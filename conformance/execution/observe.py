@@ -19,7 +19,7 @@ from conformance.checks.run import compare_moves, run_checks
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Capability, Fault, Grade, Outcome, Stage
 from conformance.model.result import Attempt, Attempts
-from conformance.observation import ambient, graph_breaks, seeding
+from conformance.observation import ambient, graph_breaks, modules, seeding
 from conformance.observation.driver import Role, perform, saved_bytes
 from conformance.observation.evidence import Watch, compile_with
 from conformance.observation.exceptions import describe
@@ -281,7 +281,8 @@ class _Compiled:
         actual, evidence, reached = pair.actual, pair.evidence, watch.all_reached()
         self.report(Stage.COMPARE)
         raised = _unexpected(actual, expected)
-        checks = self._checks(pair, raised)
+        with modules.kept():  # references, and a second compiled role, import a user's code anew
+            checks = self._checks(pair, raised)
         moved = self._moves(role, weights, pair, checks)
         unstable = _unstable_moves(self.subject, expected) if _need_a_second_look(moved) else None
         checks = (*checks, *moved)

@@ -10,7 +10,7 @@ import torch
 from torch._dynamo import compiled_autograd
 
 from conformance.model.enums import Stage
-from conformance.observation import inputs, seeding, snapshot
+from conformance.observation import inputs, modules, seeding, snapshot
 from conformance.observation.driver import arguments_of, differentiable, leaves_of, modes_of
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class Caller:
             return function
         # Dynamo looks there for what a function of another module names.
         sys.modules[self._role.module.__name__] = self._role.module
+        modules.look_up_anew()
         return self._role.compile(function)
 
     def compiled_autograd(self) -> AbstractContextManager[object]:

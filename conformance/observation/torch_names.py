@@ -207,7 +207,7 @@ NAMES = (
         Without.REFUSED,
         "has each role of a user's function read its own module, not that of an earlier role",
         "torch._dynamo.symbolic_convert._import_module",
-        by=("observation/user_code",),
+        by=("observation/modules",),
     ),
     *_group(
         Without.ABSENT,

@@ -19,12 +19,12 @@ from types import FunctionType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch._dynamo import symbolic_convert
 
 from conformance.backend.resolution import import_home
 from conformance.isolation import handover
 from conformance.model.errors import UsageError
 from conformance.model.user_function import DECLARED, INPUTS, PICKLE, UserFunction, typed
+from conformance.observation import modules
 from conformance.observation.exceptions import traceback_of
 from conformance.observation.parts import copied, leaves_of
 from conformance.observation.reach import reachable
@@ -284,6 +284,7 @@ def _home(home: str) -> Any:  # noqa: ANN401 - a module, or the content of a pic
 
 def _run(home: str) -> Any:  # noqa: ANN401 - a module, or the content of a pickle
     """Run a user's file or module anew, with the modules beside it."""
+    modules.look_up_anew()
     if home.endswith(PICKLE):
         return _unpickled(Path(home))
     if home.endswith(".py"):
@@ -309,11 +310,7 @@ def _folder_of(module: str) -> Path:
 
 
 def _forget(folder: Path) -> None:
-    """Let modules in a folder be imported anew, except those of installed packages and of this one.
-
-    Dynamo caches modules by name, whatever is imported under that name later.
-    """
-    symbolic_convert._import_module.cache_clear()  # noqa: SLF001 - it has no public name
+    """Let modules in a folder be imported anew, except those of installed packages and of this one."""
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if not file or name == _MAIN or name.partition(".")[0] in {"conformance", "torch"}:

@@ -395,3 +395,17 @@ def test_moves_are_a_table_of_their_own(users: Path) -> None:
     assert cells(output)["move.create_graph"] == ["note"]
     assert "move.leaf_hooks" not in cells(output)
     assert code == 0
+
+
+def test_what_the_judge_imports_anew_is_not_met_by_moves(tmp_path: Path) -> None:
+    """A program that draws is judged by further roles, each with modules of its own; its moves are made with the first.
+
+    Within another grad mode the program is compiled again, and what it calls looked up by name.
+    """
+    path = tmp_path / "users.py"
+    path.write_text(
+        "import torch\n\n\ndef noisy(x):\n    return torch.nn.functional.dropout(x * 2, 0.5)\n\n\n"
+        "def noisy_inputs():\n    return torch.randn(4, 4, requires_grad=True)\n"
+    )
+    code, output = checked(f"{path}:noisy", "--backend", "aot_eager_decomp_partition", "--moves", "other_dtype")
+    assert (code, cells(output)["verdict"]) == (0, ["pass"]), output
