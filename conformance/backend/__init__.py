@@ -37,8 +37,8 @@ class Backend:
         capabilities: what it claims; default: everything. A case that requires more is `unsupported`.
         tolerance: largest relative error against the float64 reference by dtype, e.g. `{"float32": 1e-4}`, where its
             arithmetic is known to be less precise than the suite allows.
-        bitwise_pointwise: whether it claims the bits of uncompiled wherever all operations of a call are pointwise
-            (`torch.Tag.pointwise`), or only arrange and convert numbers: then a bit that differs there fails.
+        bitwise_pointwise: whether it claims the bits of the uncompiled result wherever all operations of a call are
+            pointwise (`torch.Tag.pointwise`), or only arrange and convert numbers: then a bit that differs there fails.
         packages: distributions whose versions are recorded with its results, by name, or pinned, e.g. `acme>=1.4`:
             with another version it cannot be used.
         env: environment variables set before torch is imported.

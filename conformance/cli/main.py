@@ -171,7 +171,7 @@ def main() -> None:
     type=click.Choice([extent.value for extent in Extent]),
     default=Extent.DEFAULT.value,
     show_default=True,
-    help="How many cases: quick takes minutes and finds nearly every defect of the kill matrix, exhaustive hours.",
+    help="How many cases: quick takes a minute or two and finds nearly all of the kill matrix, exhaustive hours.",
 )
 @click.option("--cases", "folders", multiple=True, type=CASES, help="A further folder of case files. Repeatable.")
 @click.option("--expectations", type=FILE, help="Known failures of the one backend that runs, in place of its own.")

@@ -33,7 +33,7 @@ dtype*, *wrong shape*, *wrong stride*, *no gradient* (there is none, or one wher
 (it raises), *not compiled* (PyTorch, or a fallback, did the work), *crash*, *timeout*, or the name of the check. In
 parentheses, whose fault it is, where that was asked: *mode* (it shows only under a mode), *base* (also without any),
 *backward* (also without any, and only where one goes backward), *inherited* (the rung below shows it too), *harness*
-(the backend uses memory of results again, or left the work to something else)."""
+(that of the backend: it uses memory of results again, or left the work to something else)."""
 _LEFT = """\
 Operations that a backend refused, or left to PyTorch or to a fallback, in any of their requests; first those that real
 models call most: how many of {functions} functions and modules as published models have them

@@ -27,15 +27,17 @@ FACTS = ("torch", "python", "platform", "cpu", "threads", "compiler", "suite_has
 """The fields that tables of environments show."""
 
 _HOW_TO_READ = """\
-One request is one case in one variant on one backend, in a process of its own; those of one area share one as long as
-they pass. A cell says how many requests conform out of those that are scored, then the mark and the number of
-everything that is no plain pass; the [legend](#legend) explains the marks. An empty cell means that nothing was run.
+One request is one case in one variant on one backend. Requests of one area share a process as long as they pass; the
+first that does not ends it. A cell says how many requests conform out of those that are scored, then the mark and the
+number of everything that is no plain pass; the [legend](#legend) explains the marks. An empty cell means that nothing
+was run. Columns of other runs may be of another release of torch and of fewer cases ([environment](#environment)):
+counts are comparable within a run.
 By clause of the specification: [coverage](coverage.md)."""
 
 _APART = """\
 Where failures are attributed, *own* is the score in what the requests are about: their modes if they have any, else all
-that they do. Failures that are *apart* are left out of it: those that a rung below shows too, those of how the backend
-runs what it compiled, and of a request with modes those that it shows without."""
+that they do. Failures that are *apart* are left out of it: those that a backend earlier in compiler order shows too,
+those of how the backend runs what it compiled, and of a request with modes those that it shows without."""
 
 _PARTIAL = "**Partial: this is not the result of a backend on all cases.**"
 
@@ -162,4 +164,4 @@ def _run_command(source: Source, place: int) -> str:
     tags = [word for tag in source.tags for word in ("--tag", tag)]
     shard = ["--shard", f"{place + 1}/{len(source.names)}"] if len(source.names) > 1 else []
     records = ["--records", source.names[place]]
-    return shlex.join(["conformance", "run", *backends, *folders, *tags, *seed, *shard, *records])
+    return shlex.join(["conformance", "run", "--attribute", *backends, *folders, *tags, *seed, *shard, *records])

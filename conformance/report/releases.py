@@ -32,7 +32,8 @@ _WIDEST = 300  # characters of a message
 _HOW_TO_READ = """\
 Cases on releases and builds of torch, the oldest first; what was added after a release was run is *only in one*. A cell
 says how many requests conform out of those that are scored, then the mark and the number of everything that is no plain
-pass; the [legend](README.md#legend) explains the marks. The tables of other pages are of the newest release here."""
+pass; the [legend](README.md#legend) explains the marks. The tables of other pages are of the newest
+release here, but for backends of other makers and for timings, which are of the release that their page names."""
 _CHANGES = """\
 How many requests ended otherwise than on the release before. A change is of what happened, whatever is expected of it.
 A request *fails otherwise* where other checks fail, or with another symptom; it is not *run* where it is unsupported or

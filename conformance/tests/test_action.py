@@ -46,7 +46,7 @@ def _step(step: dict[str, Any], folder: Path, given: dict[str, str]) -> int:
 def test_the_action_gates_and_reports(tmp_path: Path) -> None:
     """What conforms passes; JUnit, SARIF, site, comparison, summary and the counts for the relay are there."""
     a_run(tmp_path / "before.jsonl", red("pre_dispatch.no_grad_simple", backend="eager"))
-    codes = _perform(tmp_path, backend="eager", options="--case pre_dispatch.*", baseline="before.jsonl")
+    codes = _perform(tmp_path, backend="eager", options="--case 'pre_dispatch.*'", baseline="before.jsonl")
     made = {each.name for each in (tmp_path / "conformance-results").iterdir()}
     assert codes == [0, 0]
     assert made == {"run.jsonl", "junit.xml", "conformance.sarif", "site", "comparison.md"}

@@ -48,7 +48,7 @@ __all__ = [
 TODO = "TODO"
 """The reason of an entry written by a command, for the user to replace; a file that contains it is refused."""
 
-_ISSUE = re.compile(r"https://github\.com/\S+|none found: \S.*")
+_ISSUE = re.compile(r"https://\S+|none found: \S.*")
 
 
 class Host(NamedTuple):
@@ -299,7 +299,7 @@ def _about_issue(entry: ExpectationDocument, document: Document, index: int) -> 
     if entry.issue is None and entry.kind != "bug":
         return
     if entry.issue is None or not _ISSUE.fullmatch(entry.issue):
-        hint = "https://github.com/..., or 'none found: <the words you searched for>'."
+        hint = "the https:// address of an issue, or 'none found: <the words you searched for>'."
         problem = "a bug needs an issue" if entry.issue is None else f"not an issue: {entry.issue!r}"
         yield document.problem((index, "issue"), problem, hint)
 

@@ -127,7 +127,14 @@ def test_a_malformed_version_of_a_package_is_refused(tmp_path: Path) -> None:
     assert "not a version specifier such as '>=2.13,<2.15'" in told
 
 
-@pytest.mark.parametrize("issue", ["https://github.com/org/repo/pull/2", "'none found: inner region autocast'"])
+@pytest.mark.parametrize(
+    "issue",
+    [
+        "https://github.com/org/repo/pull/2",
+        "https://tracker.example.org/ACME-12",
+        "'none found: inner region autocast'",
+    ],
+)
 def test_a_bug_has_an_issue_or_the_words_searched_for(tmp_path: Path, issue: str) -> None:
     """A known bug can be looked up."""
     text = f"- {{cases: demo.*, outcome: timeout, kind: bug, reason: hangs, issue: {issue}}}\n"
