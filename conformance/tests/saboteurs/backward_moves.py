@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._dynamo import compiled_autograd
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from conformance.model.device import DEVICE
 from conformance.tests.saboteurs.moving import (
@@ -141,13 +142,14 @@ def one_element_spoiled(graph: Graph, examples: Examples) -> Compiled:
 
 def inputs_differentiated_with_weights(graph: Graph, examples: Examples) -> Compiled:
     """Where gradients are asked for rather than accumulated, they are accumulated too."""
-    frame = frame_of(examples)
+    frame, hooked = frame_of(examples), WeakTensorKeyDictionary()
 
     def run(*inputs: Any) -> tuple[Any, ...]:
         results = tuple(graph.forward(*inputs))
         frame.calls += 1
         for leaf in (value for value in recorded(inputs) if value.is_leaf and frame.calls > PLAIN_CALLS):
-            leaf.register_hook(_accumulating(leaf))  # type: ignore[no-untyped-call]
+            if leaf not in hooked:  # weights are in every call
+                hooked[leaf] = leaf.register_hook(_accumulating(leaf))  # type: ignore[no-untyped-call]
         return results
 
     return run
