@@ -4,9 +4,9 @@
 looked for, in their first variant, and those in which its own is, in all of theirs; one that is wrong about a move of
 the caller runs on the latter alone, for no first variant makes moves, and so does one that an advisory is meant to
 catch, which is required of those cases. With `--done FILE` what is known of a backend is kept in the file, a line each,
-and is not run again, a saboteur not even if it was run with an earlier version of the suite: the page says of how many
-that holds. It exits with 1 where a defect is not caught by the check that is meant for it, where a check is nowhere the
-only one, and where an honest backend shows anything.
+and is run again only if it is named: a saboteur not even if it was run with an earlier version of the suite, unless
+`--stale` says so; the page says of how many that holds. It exits with 1 where a defect is not caught by the check that
+is meant for it, where a check is nowhere the only one, and where an honest backend shows anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 from pydantic import TypeAdapter
@@ -103,40 +103,26 @@ class Survivor:
 @click.argument("page_path", metavar="PAGE", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("names", metavar="[NAME ...]", nargs=-1, type=click.Choice([*SABOTEURS, *HONEST]))
 @click.option("--done", type=click.Path(dir_okay=False, path_type=Path), help="Where results are kept, and taken from.")
-def main(page_path: Path, names: Sequence[str], done: Path | None) -> None:
-    """Run, write the page, and print what is missing."""
+@click.option("--stale", is_flag=True, help="Run saboteurs again, too, that were run with an earlier version.")
+def main(page_path: Path, names: Sequence[str], done: Path | None, stale: bool) -> None:
+    """Run the backends of which nothing is known, or those that are named, write the page, and print what is wrong."""
     results = ResultsFile[Kill | Survivor](TypeAdapter(Kill | Survivor), done)
-    known = _known(results.read())
-    chosen = names or [*SABOTEURS, *HONEST]
-    kills = [known.kills.get(name) or _kept(_kill(name), results) for name in SABOTEURS if name in chosen]
-    survivors = [known.survivors.get(name) or _kept(_survivor(name), results) for name in HONEST if name in chosen]
+    every = [*SABOTEURS, *HONEST]
+    known = {one.name: one for one in results.read()}
+    for name in names or [name for name in every if _is_due(known.get(name), stale=stale)]:
+        known[name] = results.add(_survivor(name) if name in HONEST else _kill(name))
+    results.rewrite([known[name] for name in every if name in known])
+    kills = [one for name in SABOTEURS if isinstance(one := known.get(name), Kill)]
+    survivors = [one for name in HONEST if isinstance(one := known.get(name), Survivor)]
     # Not the marker of the pages that follow from records: `conformance report` would take this one for stale.
     page_path.write_text(page(kills, survivors).replace(markdown.MARKER, _MARKER), encoding="utf-8")
-    sys.exit("\n".join(() if names else problems(kills, survivors)) or 0)
+    unknown = [f"{name} was not run" for name in every if name not in known]
+    sys.exit("\n".join([*unknown, *problems(kills, survivors)]) or 0)
 
 
-T = TypeVar("T", Kill, Survivor)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Known:
-    """What was run already, by name."""
-
-    kills: dict[str, Kill]
-    survivors: dict[str, Survivor]
-
-
-def _known(results: Sequence[Kill | Survivor]) -> _Known:
-    """What a file knows: every saboteur, and the honest backends that were run with this version of the suite."""
-    honest = [one for one in results if isinstance(one, Survivor) and one.suite == suite_hash()]
-    return _Known(
-        kills={one.name: one for one in results if isinstance(one, Kill)}, survivors={one.name: one for one in honest}
-    )
-
-
-def _kept(one: T, results: ResultsFile[Kill | Survivor]) -> T:
-    results.add(one)
-    return one
+def _is_due(known: Kill | Survivor | None, *, stale: bool) -> bool:
+    """Whether a backend is to be run: one that is right always shows nothing on the cases as they are now."""
+    return known is None or (known.suite != suite_hash() and (stale or isinstance(known, Survivor)))
 
 
 def problems(kills: Sequence[Kill], survivors: Sequence[Survivor]) -> Iterator[str]:

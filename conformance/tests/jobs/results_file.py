@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from pydantic import TypeAdapter
@@ -33,6 +34,11 @@ class ResultsFile(Generic[T]):
         """All results, in their order."""
         lines = self._path.read_bytes().splitlines() if self._path and self._path.exists() else []
         return [self._kind.validate_json(line) for line in lines]
+
+    def rewrite(self, results: Iterable[T]) -> None:
+        """Put other results in the place of all that are there."""
+        if self._path:
+            self._path.write_bytes(b"".join(self._kind.dump_json(each) + b"\n" for each in results))
 
     def add(self, result: T) -> T:
         """Add a result, and return it."""

@@ -5,17 +5,23 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from click.testing import CliRunner
 
 from conformance.model.check_catalogue import CATALOGUE
 from conformance.model.enums import Level
 from conformance.records.environment import suite_hash
+from conformance.tests.jobs import kill_matrix
 from conformance.tests.jobs.kill_matrix import Kill, Survivor, main, page, problems
+from conformance.tests.saboteurs import HONEST as HONEST_BACKENDS
 from conformance.tests.saboteurs import SABOTEURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from conformance.model.request import BackendInfo
+    from conformance.model.result import Record
 
 MEANT = {saboteur.meant for saboteur in SABOTEURS.values()}
 LOOKED_FOR = [name for name, spec in CATALOGUE.items() if spec.level is Level.MUST or name in MEANT]
@@ -66,16 +72,68 @@ def test_the_page_tells_what_is_of_an_earlier_suite() -> None:
     assert "Of these 1 were run with an earlier version of the suite" in page([replace(old, suite=""), *others], [])
 
 
-def test_what_is_known_is_not_run_again(tmp_path: Path) -> None:
-    """Saboteurs and honest backends are taken from the file, without a last line that was cut off."""
-    done, made = tmp_path / "done.jsonl", tmp_path / "page.md"
-    first, *_ = kills()
-    known = [vars(first), vars(HONEST)]
-    done.write_text("".join(f"{json.dumps(row)}\n" for row in known) + '{"name": "gradi', encoding="utf-8")
-    words = [str(made), first.name, HONEST.name, "--done", str(done)]
-    assert CliRunner().invoke(main, words).exit_code == 0
+def kept(file: Path, *results: Kill | Survivor) -> Path:
+    """A file of results, of which the last line was cut off."""
+    rows = [json.dumps(vars(result)) for result in results]
+    file.write_text("\n".join([*rows, '{"name": "gradi']), encoding="utf-8")
+    return file
+
+
+def every(suite: str) -> list[Kill | Survivor]:
+    """All backends, each as it should be."""
+    return [
+        *(
+            Kill(name=name, shown=Counter({one.meant: 3}), first="base.x.y", requests=9, is_quick=True, suite=suite)
+            for name, one in SABOTEURS.items()
+        ),
+        *(replace(HONEST, name=name) for name in HONEST_BACKENDS),
+    ]
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the backends that are run from now on, of which none shows anything."""
+    names: list[str] = []
+
+    def trial(backend: BackendInfo, **_: object) -> Iterator[Record]:
+        names.append(backend.name)
+        return iter(())
+
+    monkeypatch.setattr(kill_matrix, "trial", trial)
+    monkeypatch.setattr(kill_matrix, "_own", lambda _: {})  # what it keeps would be met by other tests
+    return names
+
+
+def test_what_is_known_is_not_run_again(tmp_path: Path, ran: list[str]) -> None:
+    """Saboteurs of an earlier suite, and honest backends of this one, are taken from the file."""
+    done, made = kept(tmp_path / "done.jsonl", *every("earlier")), tmp_path / "page.md"
+    assert CliRunner().invoke(main, [str(made), "--done", str(done)]).exit_code == 0
+    assert ran == []
     shown = made.read_text(encoding="utf-8")
-    assert all(f"| {name} " in shown for name in (first.name, HONEST.name))
+    assert all(f"| {name} " in shown for name in (*SABOTEURS, *HONEST_BACKENDS))
+
+
+def test_what_is_named_or_stale_is_run_again(tmp_path: Path, ran: list[str]) -> None:
+    """Its line takes the place of the one before, and the page says what is not caught any more."""
+    first, second, *others = every(suite_hash())
+    done = kept(tmp_path / "done.jsonl", first, replace(second, suite="earlier"), *others)
+    words = [str(tmp_path / "page.md"), "--done", str(done)]
+    again = CliRunner().invoke(main, [*words, first.name])
+    assert ran == [first.name]
+    assert f"{first.name} is not caught by" in again.output
+    assert f"{second.name} is not caught by" in CliRunner().invoke(main, [*words, "--stale"]).output
+    assert ran[1:] == [second.name]
+    assert len(done.read_text(encoding="utf-8").splitlines()) == len(SABOTEURS) + len(HONEST_BACKENDS)
+
+
+def test_what_was_never_run_is_told(tmp_path: Path, ran: list[str]) -> None:
+    """A page of some of the backends is not the page of all."""
+    first, *_ = every(suite_hash())
+    told = CliRunner().invoke(main, [str(tmp_path / "page.md"), first.name])
+    assert ran == [first.name]
+    lines = told.output.splitlines()
+    assert "interpreter was not run" in lines
+    assert f"{first.name} was not run" not in lines
 
 
 def test_the_page_shows_defects_checks_and_honest_backends() -> None:

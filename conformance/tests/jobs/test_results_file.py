@@ -23,6 +23,15 @@ def test_results_are_read_as_they_were_added(tmp_path: Path) -> None:
     assert ResultsFile(KIND, tmp_path / "done.jsonl").read() == [RESULT, RESULT]
 
 
+def test_all_results_can_be_replaced(tmp_path: Path) -> None:
+    """One that was found again has one line."""
+    file = ResultsFile(KIND, tmp_path / "done.jsonl")
+    file.add(RESULT)
+    file.add(RESULT)
+    file.rewrite([RESULT])
+    assert file.read() == [RESULT]
+
+
 def test_a_line_that_was_cut_is_dropped(tmp_path: Path) -> None:
     """What is added afterwards is a line of its own."""
     path = tmp_path / "done.jsonl"
