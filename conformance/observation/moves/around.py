@@ -71,9 +71,11 @@ def evaluation_mode(caller: Caller) -> None:
     trained = [module.training for module in modules]
     for module in modules:
         module.eval()
-    caller.see(caller.call(), "call[0].")
-    for module, training in zip(modules, trained, strict=True):
-        module.train(training)
+    try:
+        caller.see(caller.call(), "call[0].")
+    finally:  # the moves after it are made in training
+        for module, training in zip(modules, trained, strict=True):
+            module.train(training)
     caller.renew()
     caller.see(caller.call(), "call[1].")
 

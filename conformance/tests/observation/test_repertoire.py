@@ -61,6 +61,14 @@ def test_moves_start_from_the_same_weights() -> None:
     assert torch.equal(left, right)
 
 
+def test_a_call_that_raises_in_evaluation_leaves_training_on() -> None:
+    """The moves after it are made with the modules as they were."""
+    case = a_case(program="assert net.training\nreturn net(a)\n", setup=NET, inputs={"a": REQUIRES}, may_raise=True)
+    observed = made(case, "evaluation_mode", "other_shape")
+    assert observed["evaluation_mode"].raised is not None
+    assert observed["other_shape"].raised is None
+
+
 def test_moves_leave_the_state_of_the_thread_alone() -> None:
     """Each holds its modes no longer than it lasts."""
     observed = made(TWO, *MOVES)
