@@ -3,8 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
 from conformance.cli import listing
+from conformance.cli.main import main
 from conformance.model.errors import SelectionError
 
 if TYPE_CHECKING:
@@ -83,3 +85,12 @@ def test_a_law_is_shown_with_both_its_programs(mine: list[Path]) -> None:
     left, right = listing.show("demo.laws.same.set_true_with", mine).split("# Python that must do the same\n")
     assert "    with torch.set_grad_enabled(True):\n" in left
     assert "    with torch.enable_grad():\n" in right
+
+
+def test_operations_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not below the current folder is what is installed with the suite, as in a wheel."""
+    monkeypatch.chdir(tmp_path)
+    command = ["list", "ops.torch.add.function.*", "--cases", "cases/operations"]
+    assert "ops.torch.add.function.contiguous" in CliRunner().invoke(main, command).stdout
+    wrong = CliRunner().invoke(main, ["list", "--cases", "cases/nowhere"])
+    assert (wrong.exit_code, "no folder 'cases/nowhere'" in wrong.stderr) == (2, True)

@@ -504,15 +504,6 @@ def test_list_of_nothing_is_wrong_usage(glob: str, hint: str) -> None:
     assert hint in result.stderr
 
 
-def test_operations_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not below the current folder is what is installed with the suite, as in a wheel."""
-    monkeypatch.chdir(tmp_path)
-    command = ["list", "ops.torch.add.function.*", "--cases", "cases/operations"]
-    assert "ops.torch.add.function.contiguous" in CliRunner().invoke(main, command).stdout
-    wrong = CliRunner().invoke(main, ["list", "--cases", "cases/nowhere"])
-    assert (wrong.exit_code, "no folder 'cases/nowhere'" in wrong.stderr) == (2, True)
-
-
 @pytest.mark.usefixtures("world")
 def test_show_gives_the_yaml_and_each_different_function() -> None:
     """Comments stay; variants that make the same function share it."""

@@ -327,7 +327,7 @@ def test_a_page_tells_what_its_backend_does_not_claim(tmp_path: Path) -> None:
 def test_the_seed_is_part_of_the_command(tmp_path: Path) -> None:
     """A run with another seed is made again with it."""
     pages = report_pages.pages([a_run(tmp_path / "a.jsonl", seed=7)], tmp_path / "out")
-    assert "conformance run --backend fake --seed 7 --records a.jsonl" in pages["README.md"]
+    assert "conformance run --attribute --backend fake --seed 7 --records a.jsonl" in pages["README.md"]
 
 
 def test_files_elsewhere_are_named_without_their_folder(tmp_path: Path) -> None:
