@@ -144,7 +144,7 @@ def _compare_leaf(
             difference = Difference(path=path, kind=kind, actual=_describe(actual), expected=_describe(expected))
             return Comparison(differences=(difference,))
     if "dtype" not in expected.facts:
-        return _compare_values(path, actual, expected)
+        return _compare_values(path, actual, expected, reference, where)
     if actual.parts and actual.parts == expected.parts:
         return Comparison()  # its parts are leaves of their own
     if actual.data is None or expected.data is None:
@@ -154,13 +154,19 @@ def _compare_leaf(
     return _compare_tensors(_Pair(path=path, actual=actual.data, expected=expected.data), reference, where)
 
 
-def _compare_values(path: str, actual: Leaf, expected: Leaf) -> Comparison:
+def _compare_values(
+    path: str, actual: Leaf, expected: Leaf, reference: Fp64Reference | NoReference | None, where: str
+) -> Comparison:
     kind = type(expected.value)
     # Each role has its own objects: without an equality only their types can be compared, as was done above.
     if expected.value is None or (kind.__eq__ is object.__eq__ and not is_plain(expected.value)):
         return Comparison()
     if _equal(actual.value, expected.value):
         return Comparison(grade=Grade.BITWISE)
+    left, right = actual.numbers, expected.numbers
+    if left is not None and right is not None:  # read from a tensor, it is as exact as that is
+        found = _compare_tensors(_Pair(path=path, actual=left, expected=right), reference, where)
+        return replace(found, differences=tuple(replace(each, kind="value") for each in found.differences))
     difference = Difference(path=path, kind="value", actual=_describe(actual), expected=_describe(expected))
     return Comparison(differences=(difference,))
 

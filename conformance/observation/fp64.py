@@ -184,7 +184,7 @@ class Reference:
 def _find(observation: RoleObservation, where: str, path: str) -> torch.Tensor | None:
     """The numbers of a leaf in an observation."""
     leaves = _leaves(observation, where)
-    return leaves[path].data if path in leaves else None
+    return leaves[path].numbers if path in leaves else None
 
 
 def _leaves(observation: RoleObservation, where: str) -> Leaves:

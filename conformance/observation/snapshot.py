@@ -43,6 +43,14 @@ class Leaf:
     parts: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def numbers(self) -> torch.Tensor | None:
+        """What was computed: the copy of a tensor, or a number of Python, as `loss.item()` gives it."""
+        precision = _PRECISIONS.get(type(self.value))
+        return self.data if precision is None else torch.tensor(self.value, dtype=precision)
+
+
+_PRECISIONS: dict[type, torch.dtype] = {float: torch.float64, complex: torch.complex128}
 
 Leaves = dict[str, Leaf]
 

@@ -397,6 +397,27 @@ def test_the_tolerance_is_that_of_the_lowest_precision(dtype: torch.dtype) -> No
     assert compare(f64(1 + 1.1 * allowed), f64(1.0), ideal).grade is expected
 
 
+@pytest.mark.parametrize(
+    ("actual", "grade"), [(0.5, Grade.BITWISE), (0.500005, Grade.REFERENCE), (0.5001, Grade.DIFFERS)]
+)
+@pytest.mark.parametrize("kind", [float, complex])
+def test_a_number_that_is_read_from_a_tensor_is_as_exact_as_that(kind: type, actual: float, grade: Grade) -> None:
+    """`loss.item()` is rounded as `loss` is, and what differs in it is the value of no tensor."""
+    leaves = [{"output": snapshot.take(kind(number))} for number in (actual, 0.5)]
+    found = compare_leaves(*leaves, reference=Ideal(data=f64(0.5)[0]), where="call[0].outputs")
+    assert found.grade is grade
+    assert {each.kind for each in found.differences} == ({"value"} if grade is Grade.DIFFERS else set())
+
+
+@pytest.mark.parametrize(("actual", "expected"), [(3, 4), (True, False), ("a", "b"), (1.0, math.nan)])
+def test_other_values_are_equal_or_differ(actual: object, expected: object) -> None:
+    """Counts and labels have no tolerance, and NaN is near no number."""
+    leaves = [{"output": snapshot.take(value)} for value in (actual, expected)]
+    found = compare_leaves(*leaves, reference=Ideal(data=f64(3.0)[0]), where="call[0].outputs")
+    assert [each.kind for each in found.differences] == ["value"]
+    assert not compare_leaves(leaves[1], leaves[1], reference=Ideal()).differences
+
+
 def test_a_case_may_replace_the_tolerance() -> None:
     """What a case allows counts instead."""
     ideal = Ideal(data=f64(1.0), overrides={"float32": 0.1})

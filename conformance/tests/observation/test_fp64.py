@@ -96,6 +96,15 @@ def test_the_state_of_a_program_is_widened(setup: str, program: str) -> None:
         assert error(case, f"call[{index}].outputs", "output") < 1e-5
 
 
+def test_a_number_that_the_program_reads_has_a_reference() -> None:
+    """It is read from a float64 tensor."""
+    case = a_case(program="return a.sum().item()\n", inputs={"a": InputSpec(shape=(100,))})
+    found = a_reference(case).leaf("call[0].outputs", "output")
+    assert found is not None
+    assert found.dtype is torch.float64
+    assert found.float().double() != found
+
+
 def test_complex_numbers_are_widened() -> None:
     """complex64 has its reference in complex128."""
     ideal = a_reference(a_case(), Variant(dtype="complex64")).leaf("call[0].outputs", "output")
