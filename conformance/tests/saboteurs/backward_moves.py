@@ -15,6 +15,7 @@ from conformance.tests.saboteurs.moving import (
     Call,
     Gradient,
     frame_of,
+    has_tangents,
     hooks_of_saved,
     is_expanded,
     is_move,
@@ -117,7 +118,7 @@ def second_backward_allowed(graph: Graph, examples: Examples) -> Compiled:
     def run(*inputs: Any) -> Any:
         frame.calls += 1
         is_move = frame.calls > PLAIN_CALLS and torch.is_grad_enabled() and not hooks_of_saved()
-        if not is_move or not gives_one_number(graph) or len(recorded(inputs)) != len(inputs):
+        if not is_move or has_tangents() or not gives_one_number(graph) or len(recorded(inputs)) != len(inputs):
             return tuple(graph.forward(*inputs))
         return (_Recomputing.apply(graph, *inputs),)  # type: ignore[no-untyped-call]
 
@@ -129,15 +130,25 @@ def kept_graph_spoiled(graph: Graph, examples: Examples) -> Compiled:
     return spoiling_backward(
         graph,
         examples,
-        lambda *_: not torch.is_grad_enabled() and torch._C._autograd._get_current_graph_task_keep_graph(),
+        lambda _call, _place, gradient: (
+            not torch.is_grad_enabled()
+            and torch._C._autograd._get_current_graph_task_keep_graph()
+            and not _has_one_element(gradient)  # as in a Jacobian
+        ),
     )
 
 
 def one_element_spoiled(graph: Graph, examples: Examples) -> Compiled:
     """Gradients are others where only one element of a result has a cotangent."""
     return spoiling_backward(
-        graph, examples, lambda _call, _place, gradient: gradient.numel() > 1 == int((gradient != 0).sum())
+        graph, examples, lambda _call, _place, gradient: gradient.numel() > 1 and _has_one_element(gradient)
     )
+
+
+def _has_one_element(gradient: torch.Tensor) -> bool:
+    """Whether all of a gradient but one element is zero; of several at once that is not known."""
+    is_batched = torch._C._functorch.is_legacy_batchedtensor(gradient)
+    return not is_batched and int((gradient != 0).sum()) == 1
 
 
 def inputs_differentiated_with_weights(graph: Graph, examples: Examples) -> Compiled:

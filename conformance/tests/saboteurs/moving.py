@@ -24,6 +24,7 @@ __all__ = [
     "IsWrong",
     "are_own",
     "frame_of",
+    "has_tangents",
     "hooks_of_saved",
     "is_expanded",
     "is_move",
@@ -152,6 +153,11 @@ PLAIN_CALLS = 2
 def is_move(call: Call) -> bool:
     """Whether a call is not one of a case itself."""
     return call.place >= PLAIN_CALLS
+
+
+def has_tangents() -> bool:
+    """Whether forward-mode derivatives are taken now: inputs are then views of what the caller has."""
+    return torch.autograd.forward_ad._current_level >= 0
 
 
 def is_expanded(tensor: torch.Tensor) -> bool:
