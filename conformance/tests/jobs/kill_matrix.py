@@ -5,8 +5,9 @@ looked for, in their first variant, and those in which its own is, in all of the
 the caller runs on the latter alone, for no first variant makes moves, and so does one that an advisory is meant to
 catch, which is required of those cases. With `--done FILE` what is known of a backend is kept in the file, a line each,
 and is run again only if it is named: a saboteur not even if it was run with an earlier version of the suite, unless
-`--stale` says so; the page says of how many that holds. It exits with 1 where a defect is not caught by the check that
-is meant for it, where a check is nowhere the only one, and where an honest backend shows anything.
+`--stale` says so; the page, written when all are known, says of how many that holds. It exits with 1 where a defect is
+not caught by the check that is meant for it, where a check is nowhere the only one, and where an honest backend shows
+anything.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class Survivor:
 @click.option("--done", type=click.Path(dir_okay=False, path_type=Path), help="Where results are kept, and taken from.")
 @click.option("--stale", is_flag=True, help="Run saboteurs again, too, that were run with an earlier version.")
 def main(page_path: Path, names: Sequence[str], done: Path | None, stale: bool) -> None:
-    """Run the backends of which nothing is known, or those that are named, write the page, and print what is wrong."""
+    """Run the backends of which nothing is known, or those that are named; write the page if all are known."""
     results = ResultsFile[Kill | Survivor](TypeAdapter(Kill | Survivor), done)
     every = [*SABOTEURS, *HONEST]
     known = {one.name: one for one in results.read()}
@@ -114,9 +115,10 @@ def main(page_path: Path, names: Sequence[str], done: Path | None, stale: bool) 
     results.rewrite([known[name] for name in every if name in known])
     kills = [one for name in SABOTEURS if isinstance(one := known.get(name), Kill)]
     survivors = [one for name in HONEST if isinstance(one := known.get(name), Survivor)]
-    # Not the marker of the pages that follow from records: `conformance report` would take this one for stale.
-    page_path.write_text(page(kills, survivors).replace(markdown.MARKER, _MARKER), encoding="utf-8")
     unknown = [f"{name} was not run" for name in every if name not in known]
+    if not unknown:
+        # Not the marker of the pages that follow from records: `conformance report` would take this one for stale.
+        page_path.write_text(page(kills, survivors).replace(markdown.MARKER, _MARKER), encoding="utf-8")
     sys.exit("\n".join([*unknown, *problems(kills, survivors)]) or 0)
 
 

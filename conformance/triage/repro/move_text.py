@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from conformance.model.moves import number_before
-from conformance.triage.repro.observable import FACTS, NONFINITE_DIFFERS, STATE
+from conformance.triage.repro.observable import FACTS, STATE, numbers_differ
 from conformance.triage.repro.program_text import arguments, local, modes
 
 if TYPE_CHECKING:
@@ -169,12 +169,8 @@ class MoveText:
     @property
     def differs(self) -> str:
         """The Python that says whether the two sides differ."""
-        first = self._first
-        if first.kind == "nonfinite":
-            return NONFINITE_DIFFERS
-        if first.kind == "values" and first.ulp is not None and first.max_abs:
-            return f"((compiled - uncompiled).abs() > {first.max_abs / 2:.2g}).any()"
-        return "not torch.equal(compiled, uncompiled)" if first.kind == "values" else "compiled != uncompiled"
+        is_of_numbers = self._first.kind in {"values", "nonfinite"}
+        return numbers_differ(self._first) if is_of_numbers else "compiled != uncompiled"
 
     def helpers(self) -> str:
         """The caller, its inputs and weights, and the move."""

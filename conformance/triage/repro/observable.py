@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from conformance.model.result import CheckResult, Difference
     from conformance.triage.lookup import Found
 
-__all__ = ["FACTS", "NONFINITE_DIFFERS", "STATE", "Moment", "Observable", "difference", "first_broken", "observable"]
+__all__ = ["FACTS", "STATE", "Moment", "Observable", "difference", "first_broken", "numbers_differ", "observable"]
 
 _BACKWARD = re.compile(r"grad\((grad\()?(?P<name>.*?)\)+(?P<part>\.[\w.()\[\]]+)?")
 _HANDED = re.compile(r"cotangent\((?P<cotangent>.*)\)|after_backward\.(?P<name>.*)")
@@ -145,8 +145,13 @@ STATE = {
 """The state of a thread by field, as Python."""
 
 
-NONFINITE_DIFFERS = "not torch.equal(nonfinite(compiled), nonfinite(uncompiled))"
-"""Whether NaN or infinite numbers are in other places, as Python."""
+def numbers_differ(first: Difference) -> str:
+    """Return the Python that says whether the numbers of two tensors differ as those of a difference do."""
+    if first.kind == "nonfinite":
+        return "not torch.equal(nonfinite(compiled), nonfinite(uncompiled))"
+    if first.ulp is not None and first.max_abs:
+        return f"((compiled - uncompiled).abs() > {first.max_abs / 2:.2g}).any()"
+    return "not torch.equal(compiled, uncompiled)"
 
 
 def observable(found: Found) -> Observable:
@@ -351,13 +356,8 @@ def _fact(first: Difference, template: Observable, held: str) -> Observable | No
         return replace(template, expression=f"type({held}).__name__" if tensors else held)
     if "unreadable" in {first.actual, first.expected} or first.kind not in {"values", "nonfinite"}:
         return None
-    differs = "not torch.equal(compiled, uncompiled)"
-    if first.kind == "nonfinite":
-        differs = NONFINITE_DIFFERS
-    elif first.ulp is not None and first.max_abs:
-        differs = f"((compiled - uncompiled).abs() > {first.max_abs / 2:.2g}).any()"
     copied = held if held.endswith(".grad") else f"{held}.detach()"
-    return replace(template, expression=copied, differs=differs)
+    return replace(template, expression=copied, differs=numbers_differ(first))
 
 
 def _expression(path: str) -> str:
